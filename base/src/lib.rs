@@ -1,0 +1,15 @@
+//! Tools of the trade, with no word of Kafka or ZooKeeper in them.
+//!
+//! The admission rule: whatever stands here would be at home in `std` or in tokio. Modules are
+//! listed lowest first; a module names only those before it.
+
+pub mod clock;
+pub mod chance;
+pub mod backoff;
+pub mod disk;
+pub mod durable;
+pub mod stop;
+pub mod tasks;
+pub mod io_pool;
+pub mod metrics;
+pub mod logging;

@@ -1,0 +1,2 @@
+//! The separate program.
+fn main() {}

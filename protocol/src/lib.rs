@@ -1,0 +1,7 @@
+//! The two wire languages, Kafka's and ZooKeeper's: bytes to values and back, nothing else.
+//!
+//! No sockets, no files, no clocks, no tokio. Modules are listed lowest first; a module names
+//! only those before it.
+
+pub mod ids;
+pub mod names;
