@@ -1,0 +1,1 @@
+//! Changes an operator asks for.

@@ -1,0 +1,1 @@
+//! Errors of every room beneath, told in Kafka's codes: the only place that knows both.

@@ -1,0 +1,21 @@
+//! What a handler knows of its caller besides the body.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Who asks, how and when. One a request; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The version of the API that was asked, inside the range we announce.
+    pub version: i16,
+    pub correlation_id: i32,
+    /// Empty where the client sent none.
+    pub client_id: Arc<str>,
+    /// Who is asking, as `Type:name`; `User:ANONYMOUS` on a listener without authentication.
+    pub principal: Arc<str>,
+    /// The name of the listener the connection came in by.
+    pub listener: Arc<str>,
+    pub peer: IpAddr,
+    /// Monotonic milliseconds at which the request was read.
+    pub arrived_ms: i64,
+}

@@ -1,0 +1,1 @@
+//! From API key to handler: the only holder of all services.

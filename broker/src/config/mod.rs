@@ -1,0 +1,1 @@
+//! Settings, checked once and cut into what each room needs.

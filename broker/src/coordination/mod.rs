@@ -1,0 +1,1 @@
+//! Hosts the group brain on its internal topic.

@@ -1,0 +1,1 @@
+//! How much a client may use; answers a delay.
