@@ -5,6 +5,7 @@
 //! errors and Kafka's codes.
 
 pub mod request;
+pub mod answer;
 pub mod errors;
 pub mod session;
 pub mod data;

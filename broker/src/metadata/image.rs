@@ -74,6 +74,10 @@ impl Image {
 
     /// Where `broker` listens under `listener`, if it lives and has such a listener.
     pub fn endpoint(&self, broker: BrokerId, listener: &str) -> Option<&Endpoint> {
-        self.brokers.get(&broker)?.endpoints.iter().find(|at| at.listener == listener)
+        self.brokers
+            .get(&broker)?
+            .endpoints
+            .iter()
+            .find(|at| at.listener == listener)
     }
 }

@@ -46,7 +46,8 @@ impl Metadata {
             self.image.store(Arc::new(next));
             gone
         };
-        self.changed.send_modify(|count| *count = count.wrapping_add(1));
+        self.changed
+            .send_modify(|count| *count = count.wrapping_add(1));
         gone
     }
 

@@ -36,17 +36,26 @@ pub fn apply(image: &Image, update: Update) -> (Image, Vec<TopicPartition>) {
     let mut names_by_id = image.names_by_id.clone();
     for told in update.topics {
         let old = topics.get(&told.name);
-        let mut partitions = old.map(|topic| topic.partitions.clone()).unwrap_or_default();
+        let mut partitions = old
+            .map(|topic| topic.partitions.clone())
+            .unwrap_or_default();
         let old_id = old.map_or(TopicId::ZERO, |topic| topic.id);
         for (index, partition) in told.partitions {
             if partition.leader == LEADER_DURING_DELETE {
                 partitions.remove(&index);
-                gone.push(TopicPartition { topic: Arc::clone(&told.name), partition: index });
+                gone.push(TopicPartition {
+                    topic: Arc::clone(&told.name),
+                    partition: index,
+                });
             } else {
                 partitions.insert(index, partition);
             }
         }
-        let id = if told.id.is_zero() && !partitions.is_empty() { old_id } else { told.id };
+        let id = if told.id.is_zero() && !partitions.is_empty() {
+            old_id
+        } else {
+            told.id
+        };
         if old_id != id || partitions.is_empty() {
             names_by_id.remove(&old_id);
         }
@@ -57,11 +66,21 @@ pub fn apply(image: &Image, update: Update) -> (Image, Vec<TopicPartition>) {
                 names_by_id.insert(id, Arc::clone(&told.name));
             }
             let name = Arc::clone(&told.name);
-            topics.insert(told.name, Arc::new(TopicImage { name, id, partitions }));
+            topics.insert(
+                told.name,
+                Arc::new(TopicImage {
+                    name,
+                    id,
+                    partitions,
+                }),
+            );
         }
     }
-    let brokers: BTreeMap<_, _> =
-        update.brokers.into_iter().map(|broker| (broker.id, Arc::new(broker))).collect();
+    let brokers: BTreeMap<_, _> = update
+        .brokers
+        .into_iter()
+        .map(|broker| (broker.id, Arc::new(broker)))
+        .collect();
     let next = Image {
         controller: Some(update.controller).filter(|id| id.0 >= 0),
         controller_epoch: update.controller_epoch,
@@ -77,14 +96,24 @@ mod tests {
     use super::*;
 
     fn led_by(leader: i32) -> PartitionImage {
-        PartitionImage { leader: BrokerId(leader), ..PartitionImage::default() }
+        PartitionImage {
+            leader: BrokerId(leader),
+            ..PartitionImage::default()
+        }
     }
 
     fn told(name: &str, id: TopicId, partitions: &[(i32, i32)]) -> Update {
-        let partitions = partitions.iter().map(|&(index, leader)| (index, led_by(leader))).collect();
+        let partitions = partitions
+            .iter()
+            .map(|&(index, leader)| (index, led_by(leader)))
+            .collect();
         Update {
             controller: BrokerId(1),
-            topics: vec![TopicUpdate { name: name.into(), id, partitions }],
+            topics: vec![TopicUpdate {
+                name: name.into(),
+                id,
+                partitions,
+            }],
             ..Update::default()
         }
     }
@@ -105,7 +134,11 @@ mod tests {
 
     #[test]
     fn the_living_brokers_are_replaced_as_a_whole() {
-        let broker = |id| Broker { id: BrokerId(id), endpoints: Vec::new(), rack: None };
+        let broker = |id| Broker {
+            id: BrokerId(id),
+            endpoints: Vec::new(),
+            rack: None,
+        };
         let mut first = told("t", TopicId::ZERO, &[(0, 1)]);
         first.brokers = vec![broker(1), broker(2)];
         let (image, _) = apply(&Image::default(), first);

@@ -1,0 +1,124 @@
+//! The memory all unfinished and unanswered requests may hold together.
+//!
+//! A connection draws 64 KiB steps as bytes arrive, never by the length a frame claims. When all
+//! is drawn, one connection at a time, the one that waited longest, draws from a reserve of one
+//! largest request: so somebody always finishes and gives back, and nobody waits for ever.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+
+const STEP_BYTES: usize = 64 * 1024;
+
+/// Shared by all connections. Clones draw from the same memory.
+#[derive(Clone, Debug)]
+pub(crate) struct Budget {
+    steps: Arc<Semaphore>,
+    reserve: Arc<Mutex<()>>,
+}
+
+/// What one connection holds; given back on drop.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Budget,
+    held: Option<OwnedSemaphorePermit>,
+    held_steps: usize,
+    reserve: Option<OwnedMutexGuard<()>>,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes: usize) -> Self {
+        let steps = (bytes / STEP_BYTES).clamp(1, Semaphore::MAX_PERMITS);
+        Budget {
+            steps: Arc::new(Semaphore::new(steps)),
+            reserve: Arc::default(),
+        }
+    }
+
+    pub(crate) fn share(&self) -> Share {
+        Share {
+            budget: self.clone(),
+            held: None,
+            held_steps: 0,
+            reserve: None,
+        }
+    }
+}
+
+impl Share {
+    /// Whether `bytes` are covered already, or can be without waiting.
+    pub(crate) fn try_cover(&mut self, bytes: usize) -> bool {
+        let wanted = bytes.div_ceil(STEP_BYTES);
+        if wanted <= self.held_steps || self.reserve.is_some() {
+            return true;
+        }
+        let more = u32::try_from(wanted - self.held_steps).unwrap_or(u32::MAX);
+        match Arc::clone(&self.budget.steps).try_acquire_many_owned(more) {
+            Ok(permit) => {
+                self.keep(permit, wanted);
+                true
+            }
+            Err(_spent) => false,
+        }
+    }
+
+    /// Waits until `bytes` are covered, by the budget or by the reserve. Dropping the future
+    /// early gives up the place in the queue and nothing else.
+    pub(crate) async fn cover(&mut self, bytes: usize) {
+        if self.try_cover(bytes) {
+            return;
+        }
+        let wanted = bytes.div_ceil(STEP_BYTES);
+        let more = u32::try_from(wanted - self.held_steps).unwrap_or(u32::MAX);
+        tokio::select! {
+            permit = Arc::clone(&self.budget.steps).acquire_many_owned(more) => {
+                if let Ok(permit) = permit {
+                    self.keep(permit, wanted);
+                }
+            }
+            guard = Arc::clone(&self.budget.reserve).lock_owned() => self.reserve = Some(guard),
+        }
+    }
+
+    /// Gives everything back: the requests drawn for are answered.
+    pub(crate) fn release(&mut self) {
+        self.held = None;
+        self.held_steps = 0;
+        self.reserve = None;
+    }
+
+    fn keep(&mut self, permit: OwnedSemaphorePermit, steps: usize) {
+        match &mut self.held {
+            Some(held) => held.merge(permit),
+            None => self.held = Some(permit),
+        }
+        self.held_steps = steps;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn when_all_is_spent_one_at_a_time_goes_on_from_the_reserve() {
+        let budget = Budget::new(2 * STEP_BYTES);
+        let (mut a, mut b, mut c) = (budget.share(), budget.share(), budget.share());
+        assert!(a.try_cover(STEP_BYTES) && b.try_cover(STEP_BYTES));
+        assert!(!c.try_cover(1));
+        a.cover(10 * STEP_BYTES).await;
+        assert!(
+            a.try_cover(100 * STEP_BYTES),
+            "the reserve covers one largest request"
+        );
+        tokio::select! {
+            biased;
+            () = c.cover(1) => panic!("nothing is left for a third"),
+            () = std::future::ready(()) => {}
+        }
+        a.release();
+        c.cover(1).await;
+        b.release();
+        assert!(b.try_cover(STEP_BYTES));
+    }
+}

@@ -1,0 +1,358 @@
+//! One client's socket: frames in, answers out, in the order they were asked.
+//!
+//! Hot path: everything readable is read, every complete frame is run to its end on this worker,
+//! and the answers leave in one write. What must wait (a parked fetch, acks of followers) waits as
+//! a future at the head of a queue; behind a waiting produce further produces run on.
+//!
+//! Invariant: answers leave in the order of their requests.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::clock::Clock;
+use base::stop::Stop;
+use bytes::{Buf, BytesMut};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+use tracing::{debug, warn};
+
+use crate::api::answer::{Answer, Later, Outcome};
+use crate::api::table::{Caller, Table};
+use crate::net::budget::Share;
+use crate::net::outbox::Outbox;
+
+/// The first read of a connection, and the step its buffer begins with.
+const READ_BYTES: usize = 16 * 1024;
+/// A buffer is never asked to grow by more than what has already arrived, or by this.
+const GROW_BYTES_MIN: usize = 64 * 1024;
+/// How many answers may wait behind one another before nothing more is read.
+const WAITING_MAX: usize = 128;
+/// A frame that was begun must go on: without a byte for this long the client is dropped.
+const FRAME_STALL_MS: i64 = 30_000;
+/// How often an otherwise quiet connection looks at its deadlines.
+const DEADLINE_TICK: Duration = Duration::from_secs(5);
+/// An empty buffer larger than this is given back when the connection goes quiet.
+const IDLE_BUFFER_BYTES_MAX: usize = 32 * 1024;
+/// What stopping grants to answers that are under way.
+const STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// What all connections of a listener share.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) frame_bytes_max: usize,
+    pub(crate) idle_ms: i64,
+    pub(crate) clock: Clock,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Ended {
+    #[error("client closed the connection")]
+    ByClient,
+    #[error("idle for longer than connections.max.idle.ms")]
+    Idle,
+    #[error("a request was begun and not finished within {FRAME_STALL_MS} ms")]
+    Stalled,
+    #[error("request of {0} bytes is larger than socket.request.max.bytes or not a length at all")]
+    FrameLength(i64),
+    #[error("request cannot be read: {0}")]
+    Malformed(String),
+    #[error("closed after its last answer")]
+    Answered,
+    #[error("broker is stopping")]
+    Stopping,
+    #[error(transparent)]
+    Socket(#[from] io::Error),
+}
+
+enum Waiting {
+    Ready(Answer),
+    Later { answer: Later, overlaps: bool },
+}
+
+/// Owner of the socket and of everything that is under way on it.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    table: Arc<Table>,
+    caller: Caller,
+    rules: Rules,
+    share: Share,
+    buffer: BytesMut,
+    waiting: VecDeque<Waiting>,
+    outbox: Outbox,
+    /// Monotonic; nothing is read before it.
+    muted_until_ms: i64,
+    last_byte_ms: i64,
+    closing: bool,
+    /// One timer a connection, armed anew only when it rang: cheaper than one a turn.
+    tick: Pin<Box<Sleep>>,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        listener: Arc<str>,
+        table: Arc<Table>,
+        rules: Rules,
+        share: Share,
+    ) -> Self {
+        let last_byte_ms = rules.clock.monotonic_ms();
+        Connection {
+            stream,
+            caller: Caller::new(peer.ip(), listener),
+            table,
+            rules,
+            share,
+            buffer: BytesMut::new(),
+            waiting: VecDeque::new(),
+            outbox: Outbox::default(),
+            muted_until_ms: 0,
+            last_byte_ms,
+            closing: false,
+            tick: Box::pin(tokio::time::sleep(DEADLINE_TICK)),
+        }
+    }
+
+    /// Serves until the client, a deadline or the broker ends it.
+    pub(crate) async fn serve(mut self, stop: Stop) {
+        let ended = tokio::select! {
+            ended = self.turns() => ended,
+            () = stop.stopped() => {
+                // What was asked is answered, if that takes no longer than the grace.
+                self.closing = true;
+                match tokio::time::timeout(STOP_GRACE, self.turns()).await {
+                    Ok(ended) => ended,
+                    Err(_late) => Ended::Stopping,
+                }
+            }
+        };
+        let (peer, listener) = (self.caller.peer(), self.caller.listener());
+        match ended {
+            Ended::FrameLength(_) | Ended::Malformed(_) => {
+                warn!(%peer, %listener, reason = %ended, "closed a connection that does not speak Kafka's protocol");
+            }
+            _ => debug!(%peer, %listener, reason = %ended, "connection ended"),
+        }
+    }
+
+    /// One turn after another: run what is there, write, wait for more. Dropping the future
+    /// between turns loses nothing: all state lies in `self`.
+    async fn turns(&mut self) -> Ended {
+        loop {
+            if let Err(ended) = self.turn().await {
+                return ended;
+            }
+        }
+    }
+
+    async fn turn(&mut self) -> Result<(), Ended> {
+        if !self.closing {
+            self.run_frames()?;
+        }
+        self.collect_ready();
+        let written = self.outbox.write_to(&self.stream)?;
+        if self.waiting.is_empty() && written {
+            if self.closing {
+                return Err(Ended::Answered);
+            }
+            if self.buffer.is_empty() {
+                self.share.release();
+            }
+        }
+        self.wait(written).await
+    }
+
+    /// Waits for whatever can move this connection on.
+    async fn wait(&mut self, written: bool) -> Result<(), Ended> {
+        let now = self.rules.clock.monotonic_ms();
+        let muted_ms = self.muted_until_ms - now;
+        let reads = !self.closing
+            && written
+            && muted_ms <= 0
+            && self.waiting.len() < WAITING_MAX
+            && self.waiting.iter().all(Waiting::lets_others_by)
+            && !self.holds_back_a_frame();
+        let reads = reads && self.make_room().await;
+        let head = self.waiting.front_mut().and_then(|first| match first {
+            Waiting::Later { answer, .. } => Some(answer),
+            Waiting::Ready(_) => None,
+        });
+        let mut finished = None;
+        tokio::select! {
+            answer = async { match head { Some(answer) => answer.await, None => std::future::pending().await } } => {
+                finished = Some(answer);
+            }
+            ready = self.stream.readable(), if reads => {
+                ready?;
+                self.read()?;
+            }
+            ready = self.stream.writable(), if !written => ready?,
+            () = tokio::time::sleep(Duration::from_millis(muted_ms.max(0).cast_unsigned())), if muted_ms > 0 => {}
+            () = self.tick.as_mut() => {
+                self.tick.as_mut().reset(tokio::time::Instant::now() + DEADLINE_TICK);
+                self.check_deadlines(reads, written)?;
+            }
+        }
+        if let Some(answer) = finished
+            && let Some(first) = self.waiting.front_mut()
+        {
+            *first = Waiting::Ready(answer);
+        }
+        Ok(())
+    }
+
+    /// A complete frame that has to wait for an earlier answer: reading on would only fill memory.
+    fn holds_back_a_frame(&self) -> bool {
+        !self.waiting.is_empty()
+            && matches!(self.frame_len(), Ok(Some(len)) if self.buffer.len() >= 4 + len)
+    }
+
+    /// The length of the frame at the head of the buffer, once its four bytes are there.
+    fn frame_len(&self) -> Result<Option<usize>, Ended> {
+        let Some(prefix) = self.buffer.first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let claimed = i32::from_be_bytes(*prefix);
+        match usize::try_from(claimed) {
+            Ok(len) if len <= self.rules.frame_bytes_max => Ok(Some(len)),
+            _ => Err(Ended::FrameLength(i64::from(claimed))),
+        }
+    }
+
+    /// Runs every complete frame whose turn it is.
+    fn run_frames(&mut self) -> Result<(), Ended> {
+        let now = self.rules.clock.monotonic_ms();
+        while self.muted_until_ms <= now && !self.closing && self.waiting.len() < WAITING_MAX {
+            let Some(len) = self.frame_len()? else {
+                return Ok(());
+            };
+            if self.buffer.len() < 4 + len {
+                return Ok(());
+            }
+            let overlapping = Table::overlaps(&self.buffer[4..4 + len]);
+            if !self
+                .waiting
+                .iter()
+                .all(|before| before.lets_by(overlapping))
+            {
+                return Ok(());
+            }
+            self.buffer.advance(4);
+            let frame = self.buffer.split_to(len).freeze();
+            match self.table.run(&mut self.caller, frame, now) {
+                Ok(Outcome::Now(answer)) => self.accept(answer),
+                Ok(Outcome::Later { answer, overlaps }) => {
+                    self.waiting.push_back(Waiting::Later { answer, overlaps });
+                }
+                Err(malformed) => return Err(Ended::Malformed(malformed.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    /// An answer that is there at once waits only for those before it.
+    fn accept(&mut self, answer: Answer) {
+        if self.waiting.is_empty() {
+            self.send(answer);
+        } else {
+            self.waiting.push_back(Waiting::Ready(answer));
+        }
+    }
+
+    fn collect_ready(&mut self) {
+        while let Some(Waiting::Ready(_)) = self.waiting.front() {
+            if let Some(Waiting::Ready(answer)) = self.waiting.pop_front() {
+                self.send(answer);
+            }
+        }
+    }
+
+    fn send(&mut self, answer: Answer) {
+        for part in answer.parts {
+            self.outbox.push(part);
+        }
+        if answer.mute_ms > 0 {
+            let until = self
+                .rules
+                .clock
+                .monotonic_ms()
+                .saturating_add(answer.mute_ms);
+            self.muted_until_ms = self.muted_until_ms.max(until);
+        }
+        self.closing |= answer.close;
+    }
+
+    /// Room for the next read: a little for a stranger, the rest of the frame for one whose bytes
+    /// come, never more at once than has come already. False where memory must be waited for while
+    /// earlier answers are still under way: those give it back.
+    async fn make_room(&mut self) -> bool {
+        let wanted = match self.frame_len() {
+            Ok(Some(len)) => (4 + len).saturating_sub(self.buffer.len()),
+            Ok(None) | Err(_) => 0,
+        };
+        let growth = wanted
+            .min(self.buffer.len().max(GROW_BYTES_MIN))
+            .max(READ_BYTES / 2);
+        if self.buffer.capacity() - self.buffer.len() < growth {
+            let bytes = self.buffer.len() + growth;
+            if !self.share.try_cover(bytes) {
+                if !self.waiting.is_empty() {
+                    return false;
+                }
+                self.share.cover(bytes).await;
+            }
+            // Takes the old allocation back where no earlier frame holds it any more.
+            self.buffer.reserve(growth.max(READ_BYTES));
+        }
+        true
+    }
+
+    /// Reads until the socket has no more or the buffer is full.
+    fn read(&mut self) -> Result<(), Ended> {
+        while self.buffer.len() < self.buffer.capacity() {
+            match self.stream.try_read_buf(&mut self.buffer) {
+                Ok(0) => return Err(Ended::ByClient),
+                Ok(_) => self.last_byte_ms = self.rules.clock.monotonic_ms(),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_deadlines(&mut self, reads: bool, written: bool) -> Result<(), Ended> {
+        let quiet_ms = self.rules.clock.monotonic_ms() - self.last_byte_ms;
+        if reads && !self.buffer.is_empty() && quiet_ms > FRAME_STALL_MS {
+            return Err(Ended::Stalled);
+        }
+        // A client that does not take its answer is as idle as one that asks nothing.
+        let busy = !self.waiting.is_empty() && written;
+        if !busy && quiet_ms > self.rules.idle_ms {
+            return Err(Ended::Idle);
+        }
+        if reads && self.buffer.is_empty() && self.buffer.capacity() > IDLE_BUFFER_BYTES_MAX {
+            self.buffer = BytesMut::new();
+        }
+        Ok(())
+    }
+}
+
+impl Waiting {
+    /// Whether a request that overlaps (or not) may run before this one is answered.
+    fn lets_by(&self, overlapping: bool) -> bool {
+        match self {
+            Waiting::Ready(_) => true,
+            Waiting::Later { overlaps, .. } => *overlaps && overlapping,
+        }
+    }
+
+    fn lets_others_by(&self) -> bool {
+        self.lets_by(true)
+    }
+}

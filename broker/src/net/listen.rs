@@ -1,0 +1,353 @@
+//! Listeners: binding, accepting, and how many connections may come from where.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::stop::Stop;
+use base::tasks;
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, error, warn};
+
+use crate::api::table::Table;
+use crate::net::budget::Budget;
+use crate::net::connection::{Connection, Rules};
+
+/// How many connections may wait to be accepted. Kafka: `socket.listen.backlog.size` is 50; the
+/// kernel takes the smaller of this and its own bound.
+const BACKLOG: i32 = 1024;
+/// After an accept fails for want of file handles or memory: the pause before the next try.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// One name and the sockets that answer for it: `localhost` has two, one for each family.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) listener: Arc<str>,
+    pub(crate) addresses: Vec<SocketAddr>,
+    sockets: Vec<std::net::TcpListener>,
+}
+
+/// Why a listener could not be bound, with the address it was asked for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BindError {
+    #[error("listen on {host}:{port}: the port is taken by another program")]
+    Taken { host: String, port: u16 },
+    #[error(
+        "listen on {host}:{port}: the host name does not resolve to an address of this machine"
+    )]
+    NoAddress { host: String, port: u16 },
+    #[error("listen on {host}:{port}")]
+    Socket {
+        host: String,
+        port: u16,
+        source: io::Error,
+    },
+}
+
+/// Binds every address `host` stands for; an empty host is all addresses of the machine.
+///
+/// Where a name has an IPv4 and an IPv6 address and the machine knows only one family, the other
+/// is left out; a port that is taken on either is refused, or clients would meet two programs.
+pub(crate) fn bind(listener: &str, host: &str, port: u16) -> Result<Bound, BindError> {
+    let fail = |source: io::Error| match source.kind() {
+        io::ErrorKind::AddrInUse => BindError::Taken {
+            host: host.to_owned(),
+            port,
+        },
+        _ => BindError::Socket {
+            host: host.to_owned(),
+            port,
+            source,
+        },
+    };
+    let mut wanted: Vec<SocketAddr> = match host {
+        "" | "0.0.0.0" if host.is_empty() => vec![SocketAddr::new(IpAddr::from([0_u16; 8]), port)],
+        _ => match (host.trim_matches(['[', ']']), port).to_socket_addrs() {
+            Ok(found) => found.collect(),
+            Err(_unresolved) => Vec::new(),
+        },
+    };
+    if host == "localhost" {
+        // Many hosts files name only one family; both are this machine.
+        for loopback in [
+            IpAddr::from([127, 0, 0, 1]),
+            IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1_u16]),
+        ] {
+            wanted.push(SocketAddr::new(loopback, port));
+        }
+    }
+    wanted.sort();
+    wanted.dedup();
+    let mut bound = Bound {
+        listener: listener.into(),
+        addresses: Vec::new(),
+        sockets: Vec::new(),
+    };
+    let mut last = None;
+    for mut address in wanted {
+        if let (0, Some(first)) = (port, bound.addresses.first()) {
+            // Asked for any port: the other families take the one the first got.
+            address.set_port(first.port());
+        }
+        match bind_one(address, host.is_empty()) {
+            Ok(socket) => {
+                bound.addresses.push(socket.local_addr().map_err(fail)?);
+                bound.sockets.push(socket);
+            }
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => return Err(fail(e)),
+            Err(e) => last = Some(e),
+        }
+    }
+    match (bound.sockets.is_empty(), last) {
+        (false, _) => Ok(bound),
+        (true, Some(e)) if e.kind() != io::ErrorKind::AddrNotAvailable => Err(fail(e)),
+        (true, _) => Err(BindError::NoAddress {
+            host: host.to_owned(),
+            port,
+        }),
+    }
+}
+
+fn bind_one(address: SocketAddr, dual: bool) -> io::Result<std::net::TcpListener> {
+    let open = |address: SocketAddr| -> io::Result<std::net::TcpListener> {
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
+        if address.is_ipv6() {
+            socket.set_only_v6(!dual)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        socket.set_nonblocking(true)?;
+        Ok(socket.into())
+    };
+    match open(address) {
+        // A machine without IPv6 still has all its IPv4 addresses.
+        Err(e) if dual && address.is_ipv6() && e.kind() != io::ErrorKind::AddrInUse => {
+            open(SocketAddr::new(IpAddr::from([0, 0, 0, 0]), address.port()))
+        }
+        other => other,
+    }
+}
+
+/// How many connections there are, by address and in all.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    total_max: usize,
+    per_address_max: usize,
+    overrides: HashMap<IpAddr, usize>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    total: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// Held as long as its connection lives.
+#[derive(Debug)]
+pub(crate) struct Place {
+    limits: Arc<Limits>,
+    address: IpAddr,
+}
+
+impl Limits {
+    pub(crate) fn new(
+        total_max: usize,
+        per_address_max: usize,
+        overrides: HashMap<IpAddr, usize>,
+    ) -> Self {
+        Limits {
+            total_max,
+            per_address_max,
+            overrides,
+            open: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn open_now(&self) -> usize {
+        self.open.lock().total
+    }
+
+    /// A place, unless the address or the broker has as many as it may.
+    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        let address = address.to_canonical();
+        let max = self
+            .overrides
+            .get(&address)
+            .copied()
+            .unwrap_or(self.per_address_max);
+        let mut open = self.open.lock();
+        if open.total >= self.total_max {
+            return None;
+        }
+        let here = open.by_address.entry(address).or_default();
+        if *here >= max {
+            return None;
+        }
+        *here += 1;
+        open.total += 1;
+        Some(Place {
+            limits: Arc::clone(self),
+            address,
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.limits.open.lock();
+        open.total = open.total.saturating_sub(1);
+        if let Some(here) = open.by_address.get_mut(&self.address) {
+            *here -= 1;
+            if *here == 0 {
+                open.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// What every accepted connection is given.
+#[derive(Clone, Debug)]
+pub(crate) struct Reception {
+    pub(crate) table: Arc<Table>,
+    pub(crate) rules: Rules,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) budget: Budget,
+    /// `socket.send.buffer.bytes` and `socket.receive.buffer.bytes`; none lets the kernel tune.
+    pub(crate) send_buffer: Option<usize>,
+    pub(crate) receive_buffer: Option<usize>,
+}
+
+impl Bound {
+    /// Accepts on the current runtime until stopped. The returned tasks end when the last
+    /// connection has.
+    pub(crate) fn accept(
+        self,
+        reception: &Reception,
+        stop: &Stop,
+    ) -> io::Result<Vec<tokio::task::JoinHandle<()>>> {
+        let mut accepting = Vec::with_capacity(self.sockets.len());
+        for socket in self.sockets {
+            let socket = TcpListener::from_std(socket)?;
+            let (listener, reception, stop) =
+                (Arc::clone(&self.listener), reception.clone(), stop.clone());
+            accepting.push(tasks::spawn(
+                "listener",
+                accept_all(socket, listener, reception, stop),
+            ));
+        }
+        Ok(accepting)
+    }
+}
+
+async fn accept_all(socket: TcpListener, listener: Arc<str>, reception: Reception, stop: Stop) {
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.stopped() => break,
+            accepted = socket.accept() => accepted,
+            Some(_ended) = connections.join_next() => continue,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                if let Some(serving) = receive(stream, peer, &listener, &reception, &stop) {
+                    connections.spawn(serving);
+                }
+            }
+            Err(e) => {
+                // Out of file handles or memory: connections that end make room again.
+                error!(%listener, error = %e, "cannot accept connections; raise the limit of open files if this stays");
+                tokio::select! { () = stop.stopped() => break, () = tokio::time::sleep(ACCEPT_PAUSE) => {} }
+            }
+        }
+    }
+    drop(socket);
+    while connections.join_next().await.is_some() {}
+}
+
+fn receive(
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: &Arc<str>,
+    reception: &Reception,
+    stop: &Stop,
+) -> Option<impl Future<Output = ()> + Send + 'static> {
+    let Some(place) = reception.limits.take(peer.ip()) else {
+        warn!(%peer, %listener, "refused a connection: max.connections or max.connections.per.ip is reached");
+        return None;
+    };
+    let socket = socket2::SockRef::from(&stream);
+    let tuned = stream
+        .set_nodelay(true)
+        .and_then(|()| socket.set_keepalive(true))
+        .and_then(|()| {
+            reception
+                .send_buffer
+                .map_or(Ok(()), |bytes| socket.set_send_buffer_size(bytes))
+        })
+        .and_then(|()| {
+            reception
+                .receive_buffer
+                .map_or(Ok(()), |bytes| socket.set_recv_buffer_size(bytes))
+        });
+    if let Err(e) = tuned {
+        debug!(%peer, error = %e, "the connection was gone before it was served");
+        return None;
+    }
+    let (table, rules) = (Arc::clone(&reception.table), reception.rules.clone());
+    let connection = Connection::new(
+        stream,
+        peer,
+        Arc::clone(listener),
+        table,
+        rules,
+        reception.budget.share(),
+    );
+    let stop = stop.clone();
+    Some(async move {
+        connection.serve(stop).await;
+        drop(place);
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_has_as_many_places_as_it_may_and_no_more() {
+        let limits = Arc::new(Limits::new(3, 2, HashMap::new()));
+        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
+        let held = [limits.take(a).unwrap(), limits.take(a).unwrap()];
+        assert!(limits.take(a).is_none());
+        let third = limits.take(b).unwrap();
+        assert!(limits.take(b).is_none(), "three in all");
+        drop((held, third));
+        assert_eq!(limits.open_now(), 0);
+        assert!(limits.take(a).is_some());
+    }
+
+    #[test]
+    fn a_taken_port_is_told_as_such() {
+        let first = bind("PLAINTEXT", "localhost", 0).unwrap();
+        let port = first.addresses[0].port();
+        assert!(first.addresses.iter().all(|address| address.port() == port));
+        assert!(matches!(
+            bind("PLAINTEXT", "localhost", port),
+            Err(BindError::Taken { .. })
+        ));
+        assert!(matches!(
+            bind("X", "no.such.host.invalid", 0),
+            Err(BindError::NoAddress { .. })
+        ));
+    }
+}

@@ -1,0 +1,209 @@
+//! Answers on their way to the socket: bytes in memory and ranges of files, in order.
+//!
+//! Hot path: file ranges leave by `sendfile` and never enter our memory; bytes that stand before a
+//! range are sent with a hint that more follows, so that header and records share packets.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::AsFd;
+
+use base::disk::DiskFile;
+use bytes::Buf;
+use rustix::net::SendFlags;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+use crate::api::answer::Part;
+
+/// The most one `sendfile` call is asked for; the kernel stops at the socket's buffer anyway.
+const SENDFILE_BYTES_MAX: u64 = 1 << 30;
+/// How much of a file is copied at once where there is no real file to send from.
+const COPY_BYTES: usize = 256 * 1024;
+
+/// What is still to be written on one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    parts: VecDeque<Part>,
+}
+
+impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.parts.is_empty()
+    }
+
+    pub(crate) fn push(&mut self, part: Part) {
+        if !part.is_empty() {
+            self.parts.push_back(part);
+        }
+    }
+
+    /// Writes until all is gone or the socket takes no more; true when all is gone.
+    pub(crate) fn write_to(&mut self, stream: &TcpStream) -> io::Result<bool> {
+        while !self.parts.is_empty() {
+            let wrote = match &self.parts[0] {
+                Part::Bytes(_) => self.write_bytes(stream),
+                Part::File { .. } => self.write_file(stream),
+            };
+            match wrote {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(true)
+    }
+
+    fn write_bytes(&mut self, stream: &TcpStream) -> io::Result<()> {
+        let mut slices: smallvec::SmallVec<[io::IoSlice<'_>; 16]> = smallvec::SmallVec::new();
+        let mut file_follows = false;
+        for part in &self.parts {
+            match part {
+                Part::Bytes(bytes) if slices.len() < 64 => slices.push(io::IoSlice::new(bytes)),
+                Part::Bytes(_) => break,
+                Part::File { .. } => {
+                    file_follows = true;
+                    break;
+                }
+            }
+        }
+        let wrote = stream.try_io(Interest::WRITABLE, || {
+            let mut flags = SendFlags::NOSIGNAL;
+            flags.set(SendFlags::MORE, file_follows);
+            Ok(match &slices[..] {
+                [one] => rustix::net::send(stream, one, flags)?,
+                many => rustix::net::sendmsg(
+                    stream,
+                    many,
+                    &mut rustix::net::SendAncillaryBuffer::default(),
+                    flags,
+                )?,
+            })
+        })?;
+        drop(slices);
+        self.wrote_bytes(wrote);
+        Ok(())
+    }
+
+    fn wrote_bytes(&mut self, mut wrote: usize) {
+        while wrote > 0 {
+            match self.parts.front_mut() {
+                Some(Part::Bytes(bytes)) if bytes.len() > wrote => {
+                    bytes.advance(wrote);
+                    return;
+                }
+                Some(Part::Bytes(bytes)) => {
+                    wrote -= bytes.len();
+                    self.parts.pop_front();
+                }
+                Some(Part::File { .. }) | None => return,
+            }
+        }
+    }
+
+    fn write_file(&mut self, stream: &TcpStream) -> io::Result<()> {
+        let Some(Part::File {
+            file,
+            position,
+            len,
+        }) = self.parts.front_mut()
+        else {
+            return Ok(());
+        };
+        let sent = match file.real() {
+            Some(real) => stream.try_io(Interest::WRITABLE, || {
+                let asked = usize::try_from((*len).min(SENDFILE_BYTES_MAX)).unwrap_or(usize::MAX);
+                let mut from = *position;
+                Ok(rustix::fs::sendfile(
+                    stream.as_fd(),
+                    real.as_fd(),
+                    Some(&mut from),
+                    asked,
+                )?)
+            })?,
+            None => copy_from(file.as_ref(), stream, *position, *len)?,
+        };
+        if sent == 0 {
+            // The range was planned under the log's lock and files only shrink by truncation:
+            // the client must not take what follows for records, so the connection ends.
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "file is shorter than planned",
+            ));
+        }
+        let sent = sent as u64;
+        if sent >= *len {
+            self.parts.pop_front();
+        } else {
+            *position += sent;
+            *len -= sent;
+        }
+        Ok(())
+    }
+}
+
+/// For files that live in memory, as in tests.
+fn copy_from(
+    file: &dyn DiskFile,
+    stream: &TcpStream,
+    position: u64,
+    len: u64,
+) -> io::Result<usize> {
+    let mut buf = vec![0; usize::try_from(len).unwrap_or(COPY_BYTES).min(COPY_BYTES)];
+    let got = file.read_at(&mut buf, position)?;
+    if got == 0 {
+        Ok(0)
+    } else {
+        stream.try_write(&buf[..got])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    use base::disk::{Disk, Open, SystemDisk};
+    use bytes::Bytes;
+    use tokio::io::AsyncReadExt;
+
+    #[tokio::test]
+    async fn bytes_and_ranges_arrive_in_order_through_a_slow_reader() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = SystemDisk
+            .open(&dir.path().join("log"), Open::Create)
+            .unwrap();
+        let content: Vec<u8> = (0..3_000_000_u32)
+            .map(|n| n.to_le_bytes()[n as usize % 3])
+            .collect();
+        file.write_at(&content, 0).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut reader = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+
+        let mut outbox = Outbox::default();
+        let mut expected = Vec::new();
+        for round in 0..4_u64 {
+            outbox.push(Part::Bytes(Bytes::from(vec![round as u8; 100])));
+            outbox.push(Part::Bytes(Bytes::new()));
+            outbox.push(Part::File {
+                file: Arc::clone(&file),
+                position: round * 7,
+                len: 700_000,
+            });
+            expected.extend(vec![round as u8; 100]);
+            expected.extend_from_slice(&content[round as usize * 7..][..700_000]);
+        }
+        let writing = async {
+            while !outbox.write_to(&stream).unwrap() {
+                stream.writable().await.unwrap();
+            }
+        };
+        let mut got = vec![0; expected.len()];
+        let (read, ()) = tokio::join!(reader.read_exact(&mut got), writing);
+        read.unwrap();
+        assert!(got == expected);
+    }
+}
