@@ -1,1 +1,16 @@
-//! broker/storage
+//! The log on disk: Apache Kafka 3.9's format, byte for byte, written fast and recovered whole.
+//!
+//! Words: a *log* is one partition's records here; it lies in *segments*, files named after the first
+//! offset they may hold; only the last, the *active* one, is appended to. *Start* is the first
+//! offset that may be read, *end* the next to be written.
+//!
+//! Blocking code, nothing async; no network, no replicas, no access rules. No file is ever
+//! memory-mapped. Modules are listed lowest first; a module names only those before it.
+
+pub mod files;
+pub mod error;
+pub mod config;
+pub mod offsets;
+pub mod identity;
+pub mod log;
+pub mod store;

@@ -1,0 +1,215 @@
+//! What can fail in the log, sorted by what the caller can do about it.
+//!
+//! A *refusal* is an answer to a client ([`AppendRefusal`], [`ReadRefusal`]); an [`Error`] is a failure
+//! of a disk, of the bytes on it, or of the machine.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use protocol::ids::{Offset, ProducerEpoch, ProducerId};
+
+/// Something failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk failed (EIO, full, read-only …). Its directory is offline from now on.
+    #[error("{act} {path}")]
+    Disk {
+        act: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// The directory went offline before; nothing was tried.
+    #[error("use {dir}: the directory is offline")]
+    Offline { dir: PathBuf },
+    /// The process has no file descriptor left. Not a fault of the disk: try again later.
+    #[error("{act} {path}: too many open files")]
+    TooManyFiles {
+        act: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// The bytes on the disk are not what they should be. This replica must not be served.
+    #[error("{act} {path}: {damage}")]
+    Corrupt {
+        act: &'static str,
+        path: PathBuf,
+        damage: Damage,
+    },
+    /// The log was closed or deleted while the caller held it.
+    #[error("use a log that is closed")]
+    Closed,
+    /// Another process holds the directory.
+    #[error("lock {dir}: another broker uses it")]
+    Locked { dir: PathBuf },
+    /// A directory that no partition explains lies in a log directory.
+    #[error("read {path}: not the directory of a partition")]
+    Foreign { path: PathBuf },
+    /// One partition lies in two directories.
+    #[error("open {second}: the same partition is in {first}")]
+    Twice { first: PathBuf, second: PathBuf },
+    /// A partition already exists.
+    #[error("create {path}: it is there already")]
+    Exists { path: PathBuf },
+    /// None of the directories can be used.
+    #[error("open the log directories: none is usable")]
+    NoDirectory,
+    /// Directories disagree on the cluster or the broker they belong to.
+    #[error("read {path}: {what}")]
+    Identity { path: PathBuf, what: IdentityFault },
+}
+
+/// What is wrong with bytes read back.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    #[error("bad batch at position {position}")]
+    Batch { position: u64 },
+    #[error("the file ends at {len}, inside a batch that begins at {position}")]
+    Torn { position: u64, len: u64 },
+    #[error("offset {found} where at least {expected} must follow")]
+    OffsetOrder { expected: i64, found: i64 },
+    #[error("line {line} is not what belongs there")]
+    Line { line: usize },
+    #[error("checksum or version is wrong")]
+    Checksum,
+    #[error("the length {len} is not a multiple of an entry")]
+    Length { len: u64 },
+    #[error("the log ends at {end}, below {known}, to which it was on the disk")]
+    Shorter { end: i64, known: i64 },
+}
+
+/// Why `meta.properties` cannot be accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityFault {
+    #[error("version {0} is not 0")]
+    Version(String),
+    #[error("the value of {0} cannot be read")]
+    Value(&'static str),
+    #[error("{key} is {here}, elsewhere {there}")]
+    Differs {
+        key: &'static str,
+        here: String,
+        there: String,
+    },
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Sorts an I/O failure by what the caller can do.
+    pub fn io(act: &'static str, path: &Path, source: io::Error) -> Error {
+        let path = path.to_path_buf();
+        if is_out_of_files(&source) {
+            return Error::TooManyFiles { act, path, source };
+        }
+        Error::Disk { act, path, source }
+    }
+
+    pub(crate) fn corrupt(act: &'static str, path: &Path, damage: Damage) -> Error {
+        Error::Corrupt {
+            act,
+            path: path.to_path_buf(),
+            damage,
+        }
+    }
+
+    /// Whether the disk itself failed, so that its whole directory must go offline.
+    pub fn is_disk(&self) -> bool {
+        matches!(self, Error::Disk { .. })
+    }
+}
+
+/// EMFILE and ENFILE: the process, not the disk, has run out.
+pub(crate) fn is_out_of_files(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error()]
+        .map(Some)
+        .contains(&e.raw_os_error())
+}
+
+/// Why an append was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    #[error(transparent)]
+    Refused(#[from] AppendRefusal),
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// A "no" the producer hears.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendRefusal {
+    /// The bytes are no well-formed batches.
+    #[error("corrupt message: {0}")]
+    Corrupt(String),
+    #[error("a batch of {size} bytes exceeds max.message.bytes of {max}")]
+    TooLarge { size: usize, max: usize },
+    #[error("a set of {size} bytes exceeds segment.bytes of {max}")]
+    SetTooLarge { size: usize, max: usize },
+    /// The batch is well-formed, but what it says is not allowed here.
+    #[error("{message}")]
+    InvalidRecord {
+        message: String,
+        records: Vec<RecordFault>,
+    },
+    #[error("{message}")]
+    InvalidTimestamp {
+        message: String,
+        records: Vec<RecordFault>,
+    },
+    #[error("{0}")]
+    UnsupportedCompression(String),
+    #[error("{0}")]
+    UnsupportedFormat(String),
+    #[error("producer {producer} wrote sequence {found} after {last}")]
+    OutOfOrderSequence {
+        producer: ProducerId,
+        found: i32,
+        last: i32,
+    },
+    #[error("producer {producer} has epoch {found}, the log knows {known}")]
+    InvalidProducerEpoch {
+        producer: ProducerId,
+        found: ProducerEpoch,
+        known: ProducerEpoch,
+    },
+    /// A marker of an older coordinator.
+    #[error("marker of coordinator epoch {found}, the log knows {known}")]
+    CoordinatorFenced { found: i32, known: i32 },
+    /// A transactional write that nobody has announced to the coordinator.
+    #[error("producer {producer} has no verified transaction here")]
+    InvalidTxnState { producer: ProducerId },
+    /// A follower was sent an offset it has already, or one with a gap of the wrong kind.
+    #[error("first offset {first} does not follow the end {end}")]
+    UnexpectedOffset {
+        first: Offset,
+        last: Offset,
+        end: Offset,
+    },
+}
+
+/// One record of a refused batch, as the Produce answer lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordFault {
+    pub index: i32,
+    pub message: Option<String>,
+}
+
+/// Why a read was not planned.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error(transparent)]
+    Refused(#[from] ReadRefusal),
+    #[error(transparent)]
+    Failed(#[from] Error),
+}
+
+/// A "no" the reader hears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadRefusal {
+    #[error("offset {from} is outside [{start}, {end}]")]
+    OutOfRange {
+        from: Offset,
+        start: Offset,
+        end: Offset,
+    },
+}
