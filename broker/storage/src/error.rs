@@ -92,7 +92,7 @@ pub enum IdentityFault {
     },
 }
 
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// Sorts an I/O failure by what the caller can do.
