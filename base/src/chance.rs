@@ -30,7 +30,11 @@ impl Chance {
 
     /// A number in `0..bound`; 0 where the bound is 0.
     pub fn below(&self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.next_u64() % bound }
+        if bound == 0 {
+            0
+        } else {
+            self.next_u64() % bound
+        }
     }
 
     pub fn bytes<const N: usize>(&self) -> [u8; N] {

@@ -16,15 +16,26 @@ pub struct Clock(Arc<Kind>);
 
 #[derive(Debug)]
 enum Kind {
-    System { start: Instant },
-    Hand { monotonic: AtomicI64, wall: AtomicI64, moved: Notify },
+    System {
+        start: Instant,
+    },
+    Hand {
+        monotonic: AtomicI64,
+        wall: AtomicI64,
+        moved: Notify,
+    },
 }
 
 impl Clock {
     /// The machine's own clock.
-    #[expect(clippy::disallowed_methods, reason = "this is the replacement the lint points to")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the replacement the lint points to"
+    )]
     pub fn system() -> Self {
-        Clock(Arc::new(Kind::System { start: Instant::now() }))
+        Clock(Arc::new(Kind::System {
+            start: Instant::now(),
+        }))
     }
 
     /// A clock that stands still at `wall_ms` until [`Clock::advance`] moves it.
@@ -37,7 +48,10 @@ impl Clock {
     }
 
     /// Monotonic milliseconds since this clock was made.
-    #[expect(clippy::disallowed_methods, reason = "this is the replacement the lint points to")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the replacement the lint points to"
+    )]
     pub fn monotonic_ms(&self) -> i64 {
         match &*self.0 {
             Kind::System { start } => {
@@ -48,7 +62,10 @@ impl Clock {
     }
 
     /// Monotonic microseconds since this clock was made; for measuring, not for deciding.
-    #[expect(clippy::disallowed_methods, reason = "this is the replacement the lint points to")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the replacement the lint points to"
+    )]
     pub fn monotonic_us(&self) -> i64 {
         match &*self.0 {
             Kind::System { start } => {
@@ -59,7 +76,10 @@ impl Clock {
     }
 
     /// Milliseconds since 1970 as the machine believes them to be.
-    #[expect(clippy::disallowed_methods, reason = "this is the replacement the lint points to")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the replacement the lint points to"
+    )]
     pub fn wall_ms(&self) -> i64 {
         match &*self.0 {
             Kind::System { .. } => match SystemTime::now().duration_since(UNIX_EPOCH) {
@@ -74,8 +94,12 @@ impl Clock {
     pub async fn sleep_ms(&self, ms: i64) {
         let ms = ms.max(0);
         match &*self.0 {
-            Kind::System { .. } => tokio::time::sleep(Duration::from_millis(ms.cast_unsigned())).await,
-            Kind::Hand { monotonic, moved, .. } => {
+            Kind::System { .. } => {
+                tokio::time::sleep(Duration::from_millis(ms.cast_unsigned())).await
+            }
+            Kind::Hand {
+                monotonic, moved, ..
+            } => {
                 let until = monotonic.load(Ordering::Acquire).saturating_add(ms);
                 loop {
                     let woken = moved.notified();
@@ -97,7 +121,11 @@ impl Clock {
     pub fn advance(&self, ms: i64) {
         match &*self.0 {
             Kind::System { .. } => panic!("the machine's clock is not moved by hand"),
-            Kind::Hand { monotonic, wall, moved } => {
+            Kind::Hand {
+                monotonic,
+                wall,
+                moved,
+            } => {
                 monotonic.fetch_add(ms, Ordering::AcqRel);
                 wall.fetch_add(ms, Ordering::AcqRel);
                 moved.notify_waiters();

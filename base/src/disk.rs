@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,6 +49,16 @@ pub trait DiskFile: Send + Sync + Debug {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `bytes` at `offset`, or fails with some of them written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes `parts` one after the other at `offset`, in one call where the disk can; or fails
+    /// with some of them written.
+    fn write_vectored_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut at = offset;
+        for part in parts {
+            self.write_at(part, at)?;
+            at += part.len() as u64;
+        }
+        Ok(())
+    }
     fn truncate(&self, len: u64) -> io::Result<()>;
     /// `fdatasync`: the bytes and the length are on the disk when it returns.
     fn sync(&self) -> io::Result<()>;
@@ -84,7 +94,10 @@ pub trait Disk: Send + Sync + Debug {
         if len > len_max {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("{} holds {len} bytes, more than the {len_max} it may", path.display()),
+                format!(
+                    "{} holds {len} bytes, more than the {len_max} it may",
+                    path.display()
+                ),
             ));
         }
         let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
@@ -142,6 +155,24 @@ impl DiskFile for SystemFile {
         self.0.write_all_at(bytes, offset)
     }
 
+    fn write_vectored_at(&self, parts: &mut [IoSlice<'_>], offset: u64) -> io::Result<()> {
+        let mut parts = parts;
+        let mut at = offset;
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            match rustix::io::pwritev(&self.0, parts, at) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(wrote) => {
+                    at += wrote as u64;
+                    IoSlice::advance_slices(&mut parts, wrote);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
     }
@@ -192,9 +223,16 @@ impl Disk for SystemDisk {
         for entry in std::fs::read_dir(dir)? {
             let entry = entry?;
             let kind = entry.file_type()?;
-            let is_dir = if kind.is_symlink() { entry.path().is_dir() } else { kind.is_dir() };
+            let is_dir = if kind.is_symlink() {
+                entry.path().is_dir()
+            } else {
+                kind.is_dir()
+            };
             // A name that is not UTF-8 is nobody's we know; it is shown, so that it can be refused.
-            entries.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), is_dir });
+            entries.push(Entry {
+                name: entry.file_name().to_string_lossy().into_owned(),
+                is_dir,
+            });
         }
         Ok(entries)
     }
@@ -202,17 +240,24 @@ impl Disk for SystemDisk {
     fn facts(&self, path: &Path) -> io::Result<Facts> {
         let meta = std::fs::metadata(path)?;
         let modified = meta.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        let modified_ms = modified
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-        Ok(Facts { len: meta.len(), is_dir: meta.is_dir(), modified_ms })
+        let modified_ms = modified.duration_since(UNIX_EPOCH).map_or(0, |since| {
+            i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        });
+        Ok(Facts {
+            len: meta.len(),
+            is_dir: meta.is_dir(),
+            modified_ms,
+        })
     }
 
     fn create_dir_all(&self, path: &Path) -> io::Result<()> {
         std::fs::create_dir_all(path)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the seam itself; callers go through durable")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the seam itself; callers go through durable"
+    )]
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }
@@ -234,18 +279,28 @@ impl Disk for SystemDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
         // Kafka: Java's FileChannel.tryLock is a POSIX record lock, which flock does not see;
         // both are taken, so that neither an Apache broker nor a second one of ours gets in.
         rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
         rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
-        Ok(Box::new(SystemLock { path: path.to_path_buf(), _file: file }))
+        Ok(Box::new(SystemLock {
+            path: path.to_path_buf(),
+            _file: file,
+        }))
     }
 
     fn space(&self, path: &Path) -> io::Result<(u64, u64)> {
         let facts = rustix::fs::statvfs(path)?;
-        Ok((facts.f_blocks * facts.f_frsize, facts.f_bavail * facts.f_frsize))
+        Ok((
+            facts.f_blocks * facts.f_frsize,
+            facts.f_bavail * facts.f_frsize,
+        ))
     }
 }
 
@@ -264,9 +319,24 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_written_one_after_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = SystemDisk
+            .open(&dir.path().join("f"), Open::Create)
+            .unwrap();
+        let mut parts = [&b"ab"[..], b"", b"cde"].map(IoSlice::new);
+        file.write_vectored_at(&mut parts, 1).unwrap();
+        let mut buf = [1; 10];
+        assert_eq!(file.read_at(&mut buf, 0).unwrap(), 6);
+        assert_eq!(&buf[..6], b"\0abcde");
+    }
+
+    #[test]
     fn reading_past_the_end_gives_what_is_there() {
         let dir = tempfile::tempdir().unwrap();
-        let file = SystemDisk.open(&dir.path().join("f"), Open::Create).unwrap();
+        let file = SystemDisk
+            .open(&dir.path().join("f"), Open::Create)
+            .unwrap();
         file.write_at(b"hello", 3).unwrap();
         let mut buf = [1; 10];
         assert_eq!(file.read_at(&mut buf, 0).unwrap(), 8);

@@ -28,30 +28,37 @@ impl IoPool {
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..threads.max(1) {
             let jobs = Arc::clone(&jobs);
-            thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
-                loop {
-                    let next = jobs.lock().recv();
-                    match next {
-                        // A panic in one job must not take the thread from the others.
-                        Ok(job) => {
-                            let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
-                            if caught.is_err() {
-                                tracing::error!("a disk job panicked; this is a defect, please report it");
+            thread::Builder::new()
+                .name(format!("{name}-{number}"))
+                .spawn(move || {
+                    loop {
+                        let next = jobs.lock().recv();
+                        match next {
+                            // A panic in one job must not take the thread from the others.
+                            Ok(job) => {
+                                let caught =
+                                    std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+                                if caught.is_err() {
+                                    tracing::error!(
+                                        "a disk job panicked; this is a defect, please report it"
+                                    );
+                                }
                             }
+                            Err(_closed) => break,
                         }
-                        Err(_closed) => break,
                     }
-                }
-            })?;
+                })?;
         }
         Ok(IoPool { queue })
     }
 
     /// Queues a job nobody waits for.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
-        self.queue.try_send(Box::new(job)).map_err(|refused| match refused {
-            TrySendError::Full(_) | TrySendError::Disconnected(_) => Full,
-        })
+        self.queue
+            .try_send(Box::new(job))
+            .map_err(|refused| match refused {
+                TrySendError::Full(_) | TrySendError::Disconnected(_) => Full,
+            })
     }
 
     /// Runs a job and waits for its result without holding the calling worker. Once queued the

@@ -7,6 +7,8 @@ pub mod clock;
 pub mod chance;
 pub mod backoff;
 pub mod disk;
+#[cfg(feature = "faults")]
+pub mod faulty_disk;
 pub mod durable;
 pub mod stop;
 pub mod tasks;

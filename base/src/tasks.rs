@@ -48,7 +48,10 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if !self.done && std::thread::panicking() {
             PANICS.fetch_add(1, Ordering::Relaxed);
-            error!(task = self.name, "task panicked; this is a defect, please report it");
+            error!(
+                task = self.name,
+                "task panicked; this is a defect, please report it"
+            );
         }
     }
 }
@@ -60,7 +63,11 @@ mod tests {
     #[tokio::test]
     async fn a_panicking_task_is_counted() {
         let before = panics();
-        assert!(spawn("breaks", async { panic!("on purpose") }).await.is_err());
+        assert!(
+            spawn("breaks", async { panic!("on purpose") })
+                .await
+                .is_err()
+        );
         assert_eq!(panics(), before + 1);
     }
 }
