@@ -23,7 +23,10 @@ pub fn check_topic_name(name: &str) -> Result<(), String> {
         Err(format!(
             "the length of '{name}' is longer than the max allowed length {TOPIC_NAME_LEN_MAX}"
         ))
-    } else if !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)) {
+    } else if !name
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    {
         Err(format!(
             "'{name}' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
         ))
