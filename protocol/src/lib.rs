@@ -5,12 +5,9 @@
 
 pub mod ids;
 pub mod names;
-<<<<<<< HEAD
-pub mod internal;
-=======
 pub mod limits;
 pub mod kafka;
+pub mod internal;
 
 pub use kafka_protocol::messages;
 pub use kafka_protocol::protocol::StrBytes;
->>>>>>> 75c0c47 (Kafka's wire: apis, frames, headers, shapes, codec, Produce and Fetch)
