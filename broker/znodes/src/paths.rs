@@ -1,0 +1,163 @@
+//! Every path of Kafka's tree in ZooKeeper, once, and the escaping of names inside them.
+
+/// Every broker creates these at every start, in this order, without data.
+/// Kafka: `ZkData.PersistentZkPaths`.
+pub const PERSISTENT: [&str; 14] = [
+    "/consumers",
+    IDS,
+    TOPICS,
+    CONFIG_CHANGES,
+    DELETE_TOPICS,
+    SEQUENCE_IDS,
+    ISR_CHANGES,
+    PRODUCER_IDS,
+    LOG_DIR_EVENTS,
+    "/config/topics",
+    "/config/clients",
+    "/config/users",
+    "/config/brokers",
+    "/config/ips",
+];
+
+pub const IDS: &str = "/brokers/ids";
+pub const TOPICS: &str = "/brokers/topics";
+pub const SEQUENCE_IDS: &str = "/brokers/seqid";
+pub const CONTROLLER: &str = "/controller";
+pub const CONTROLLER_EPOCH: &str = "/controller_epoch";
+pub const CLUSTER_ID: &str = "/cluster/id";
+pub const FEATURES: &str = "/feature";
+pub const CONFIG: &str = "/config";
+pub const CONFIG_CHANGES: &str = "/config/changes";
+pub const CONFIG_CHANGE_PREFIX: &str = "config_change_";
+pub const DELETE_TOPICS: &str = "/admin/delete_topics";
+pub const REASSIGN: &str = "/admin/reassign_partitions";
+pub const PREFERRED_ELECTION: &str = "/admin/preferred_replica_election";
+pub const ISR_CHANGES: &str = "/isr_change_notification";
+pub const LOG_DIR_EVENTS: &str = "/log_dir_event_notification";
+pub const LOG_DIR_EVENT_PREFIX: &str = "log_dir_event_";
+pub const PRODUCER_IDS: &str = "/latest_producer_id_block";
+pub const MIGRATION: &str = "/migration";
+pub const TOKENS: &str = "/delegation_token/tokens";
+pub const TOKEN_CHANGES: &str = "/delegation_token/token_changes";
+pub const TOKEN_CHANGE_PREFIX: &str = "token_change_";
+pub const ACLS: &str = "/kafka-acl";
+pub const ACLS_PREFIXED: &str = "/kafka-acl-extended/prefixed";
+pub const ACL_CHANGES: &str = "/kafka-acl-changes";
+pub const ACL_CHANGES_EXTENDED: &str = "/kafka-acl-extended-changes";
+pub const ACL_CHANGE_PREFIX: &str = "acl_changes_";
+/// The folder names of resource types below both ACL trees.
+pub const ACL_TYPES: [&str; 6] =
+    ["Topic", "Cluster", "Group", "User", "TransactionalId", "DelegationToken"];
+/// The node of the default entity; never escaped.
+pub const DEFAULT_ENTITY: &str = "<default>";
+
+pub fn broker(id: i32) -> String {
+    format!("{IDS}/{id}")
+}
+
+pub fn topic(name: &str) -> String {
+    format!("{TOPICS}/{name}")
+}
+
+pub fn partitions(topic: &str) -> String {
+    format!("{TOPICS}/{topic}/partitions")
+}
+
+pub fn partition(topic: &str, partition: i32) -> String {
+    format!("{TOPICS}/{topic}/partitions/{partition}")
+}
+
+pub fn partition_state(topic: &str, partition: i32) -> String {
+    format!("{TOPICS}/{topic}/partitions/{partition}/state")
+}
+
+pub fn delete_topic(name: &str) -> String {
+    format!("{DELETE_TOPICS}/{name}")
+}
+
+pub fn topic_config(name: &str) -> String {
+    format!("{CONFIG}/topics/{name}")
+}
+
+/// The configs of an entity such as `topics/t` or `users/alice/clients/app`; escaped already.
+pub fn entity_config(entity: &str) -> String {
+    format!("{CONFIG}/{entity}")
+}
+
+/// The offset an old consumer group keeps in ZooKeeper.
+pub fn consumer_offset(group: &str, topic: &str, partition: i32) -> String {
+    format!("/consumers/{group}/offsets/{topic}/{partition}")
+}
+
+/// The path above, or `None` for a child of the root.
+pub fn parent(path: &str) -> Option<&str> {
+    match path.rfind('/') {
+        None | Some(0) => None,
+        Some(at) => Some(&path[..at]),
+    }
+}
+
+/// The last step of a path.
+pub fn name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+/// The number ZooKeeper appended to a sequential node's name.
+pub fn sequence(name: &str, prefix: &str) -> Option<i64> {
+    name.strip_prefix(prefix)?.parse().ok()
+}
+
+/// Escapes a principal or client id for use in a path.
+/// Kafka: `Sanitizer.sanitize`, which is Java's form encoding with `*` and blanks escaped too.
+pub fn sanitize(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => out.push(char::from(byte)),
+            _ => {
+                const HEX: &[u8; 16] = b"0123456789ABCDEF";
+                out.push('%');
+                out.push(char::from(HEX[usize::from(byte >> 4)]));
+                out.push(char::from(HEX[usize::from(byte & 15)]));
+            }
+        }
+    }
+    out
+}
+
+/// The reverse of [`sanitize`]; `None` where the escapes are broken or not UTF-8.
+pub fn desanitize(name: &str) -> Option<String> {
+    let mut out = Vec::with_capacity(name.len());
+    let mut rest = name.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'%' => {
+                let high = char::from(rest.next()?).to_digit(16)?;
+                let low = char::from(rest.next()?).to_digit(16)?;
+                out.push(u8::try_from(high * 16 + low).ok()?);
+            }
+            b'+' => out.push(b' '),
+            _ => out.push(byte),
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_names_come_back() {
+        for (plain, escaped) in [
+            ("app*1 +/ü", "app%2A1%20%2B%2F%C3%BC"),
+            ("CN=alice,O=x y", "CN%3Dalice%2CO%3Dx%20y"),
+            ("a.b-c_d", "a.b-c_d"),
+        ] {
+            assert_eq!(sanitize(plain), escaped);
+            assert_eq!(desanitize(escaped).as_deref(), Some(plain));
+        }
+        assert_eq!(desanitize("%2"), None);
+        assert_eq!(sequence("config_change_0000000012", CONFIG_CHANGE_PREFIX), Some(12));
+    }
+}
