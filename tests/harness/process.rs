@@ -1,0 +1,166 @@
+//! Our programs as real processes: started, waited for, killed without mercy.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use crate::wait;
+
+/// How long a program may take to serve, on a loaded machine.
+const START_LIMIT: Duration = Duration::from_secs(30);
+
+/// A port nobody listens on now. Below 32768, where the kernel does not hand out ports itself, so
+/// that a killed program finds its own again.
+pub fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let spread = u16::try_from(std::process::id() % 200).unwrap() * 50;
+    for _ in 0..10_000 {
+        let port = 20_000 + (spread + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 20000 and 32000");
+}
+
+/// One of the workspace's programs, as `tests/run` built it.
+pub fn program(name: &str) -> PathBuf {
+    let mut dir = std::env::current_exe().unwrap();
+    dir.pop();
+    if dir.ends_with("deps") {
+        dir.pop();
+    }
+    let file = dir.join(name);
+    assert!(file.exists(), "{} is missing: build it first, as tests/run does", file.display());
+    file
+}
+
+/// A running program; killed when dropped.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` with both outputs in `log`, which is appended to.
+    pub fn start(mut command: Command, log: &Path) -> Process {
+        let file = File::options().create(true).append(true).open(log).unwrap();
+        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
+        Process { child: command.spawn().unwrap(), log: log.to_path_buf() }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// Waits until the port answers; panics with the log if the program ends first.
+    pub fn wait_for_port(&mut self, port: u16) {
+        wait::until(&format!("port {port} of\n{}", self.log()), START_LIMIT, || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("ended with {status} before it served:\n{}", self.log());
+            }
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
+        });
+    }
+
+    /// Waits until the log holds `text`; panics with the log if the program ends first.
+    pub fn wait_for_log(&mut self, text: &str) {
+        wait::until(&format!("{text:?} in the log"), START_LIMIT, || {
+            if self.log().contains(text) {
+                return Some(());
+            }
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("ended with {status} before it said {text:?}:\n{}", self.log());
+            }
+            None
+        });
+    }
+
+    pub fn kill_9(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal by name, as `kill -NAME`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// SIGTERM, and the status it ended with.
+    pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        self.signal("TERM");
+        wait::until("the program to end after SIGTERM", limit, || self.child.try_wait().unwrap())
+    }
+
+    pub fn wait_for_exit(&mut self, limit: Duration) -> ExitStatus {
+        wait::until("the program to end", limit, || self.child.try_wait().unwrap())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Fails where it has ended already, which is as good.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+        if std::thread::panicking() {
+            let log = self.log();
+            let tail = log.len().saturating_sub(6_000);
+            let from = (tail..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(log.len());
+            eprintln!("--- {}\n{}", self.log.display(), &log[from..]);
+        }
+    }
+}
+
+/// A broker with its embedded coordinator, in a folder of its own, on ports of its own.
+#[derive(Debug)]
+pub struct Single {
+    pub process: Process,
+    pub port: u16,
+    pub coordinator_port: u16,
+    dir: PathBuf,
+    overrides: Vec<String>,
+}
+
+impl Single {
+    pub fn start(dir: &Path, overrides: &[&str]) -> Single {
+        let (port, coordinator_port) = (free_port(), free_port());
+        let overrides = overrides.iter().map(|&text| text.to_owned()).collect();
+        let process = Self::launch(dir, port, coordinator_port, &overrides);
+        Single { process, port, coordinator_port, dir: dir.to_path_buf(), overrides }
+    }
+
+    /// Again on the same folder and ports.
+    pub fn restart(&mut self) {
+        self.process = Self::launch(&self.dir, self.port, self.coordinator_port, &self.overrides);
+    }
+
+    pub fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn launch(dir: &Path, port: u16, coordinator_port: u16, overrides: &Vec<String>) -> Process {
+        let mut command = Command::new(program("broker"));
+        command.current_dir(dir).arg("--data-dir").arg(dir.join("data"));
+        for set in [
+            format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
+            format!("coordinator.port={coordinator_port}"),
+        ] {
+            command.args(["--override", &set]);
+        }
+        for set in overrides {
+            command.args(["--override", set]);
+        }
+        let mut process = Process::start(command, &dir.join("broker.log"));
+        process.wait_for_port(port);
+        process
+    }
+}
