@@ -8,7 +8,11 @@ use std::process::Command;
 
 /// Where `tests/peers/install` puts its peers.
 pub fn folder() -> PathBuf {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     set("ROTPETER_PEERS").unwrap_or_else(|| {
         let cache = set("XDG_CACHE_HOME")
             .or_else(|| set("HOME").map(|home| home.join(".cache")))
@@ -20,13 +24,20 @@ pub fn folder() -> PathBuf {
 /// The folder of an installed peer, or `None` after having said so.
 pub fn installed(name: &str) -> Option<PathBuf> {
     let home = folder().join(name);
-    if home.join("complete").exists() { Some(home) } else { skip(name) }
+    if home.join("complete").exists() {
+        Some(home)
+    } else {
+        skip(name)
+    }
 }
 
 /// A program on the PATH, or `None` after having said so.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    match std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file()) {
+    match std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|file| file.is_file())
+    {
         Some(found) => Some(found),
         None => skip(name),
     }
@@ -34,7 +45,10 @@ pub fn program(name: &str) -> Option<PathBuf> {
 
 fn skip<T>(name: &str) -> Option<T> {
     let required = std::env::var("ROTPETER_REQUIRE_PEERS").is_ok_and(|value| !value.is_empty());
-    assert!(!required, "peer `{name}` is missing and peers are required; see tests/peers/install");
+    assert!(
+        !required,
+        "peer `{name}` is missing and peers are required; see tests/peers/install"
+    );
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     println!("SKIPPED {test}: peer `{name}` is missing; tests/peers/install fetches it");
     None
@@ -45,6 +59,9 @@ pub fn apache_tool(release: &str, tool: &str) -> Option<Command> {
     let home = installed(release)?;
     let mut command = Command::new(home.join("bin").join(format!("{tool}.sh")));
     // Small heaps start faster and leave room for the other processes of a test.
-    command.env("KAFKA_HEAP_OPTS", "-Xmx256m").env("KAFKA_JVM_PERFORMANCE_OPTS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC");
+    command.env("KAFKA_HEAP_OPTS", "-Xmx256m").env(
+        "KAFKA_JVM_PERFORMANCE_OPTS",
+        "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    );
     Some(command)
 }

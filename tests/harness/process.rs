@@ -34,7 +34,11 @@ pub fn program(name: &str) -> PathBuf {
         dir.pop();
     }
     let file = dir.join(name);
-    assert!(file.exists(), "{} is missing: build it first, as tests/run does", file.display());
+    assert!(
+        file.exists(),
+        "{} is missing: build it first, as tests/run does",
+        file.display()
+    );
     file
 }
 
@@ -49,8 +53,14 @@ impl Process {
     /// Starts `command` with both outputs in `log`, which is appended to.
     pub fn start(mut command: Command, log: &Path) -> Process {
         let file = File::options().create(true).append(true).open(log).unwrap();
-        command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
-        Process { child: command.spawn().unwrap(), log: log.to_path_buf() }
+        command
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file);
+        Process {
+            child: command.spawn().unwrap(),
+            log: log.to_path_buf(),
+        }
     }
 
     pub fn id(&self) -> u32 {
@@ -63,12 +73,16 @@ impl Process {
 
     /// Waits until the port answers; panics with the log if the program ends first.
     pub fn wait_for_port(&mut self, port: u16) {
-        wait::until(&format!("port {port} of\n{}", self.log()), START_LIMIT, || {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("ended with {status} before it served:\n{}", self.log());
-            }
-            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
-        });
+        wait::until(
+            &format!("port {port} of\n{}", self.log()),
+            START_LIMIT,
+            || {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    panic!("ended with {status} before it served:\n{}", self.log());
+                }
+                TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
+            },
+        );
     }
 
     /// Waits until the log holds `text`; panics with the log if the program ends first.
@@ -78,7 +92,10 @@ impl Process {
                 return Some(());
             }
             if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("ended with {status} before it said {text:?}:\n{}", self.log());
+                panic!(
+                    "ended with {status} before it said {text:?}:\n{}",
+                    self.log()
+                );
             }
             None
         });
@@ -91,18 +108,26 @@ impl Process {
 
     /// Sends a signal by name, as `kill -NAME`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.id().to_string()).status().unwrap();
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.id().to_string())
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
     /// SIGTERM, and the status it ended with.
     pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
         self.signal("TERM");
-        wait::until("the program to end after SIGTERM", limit, || self.child.try_wait().unwrap())
+        wait::until("the program to end after SIGTERM", limit, || {
+            self.child.try_wait().unwrap()
+        })
     }
 
     pub fn wait_for_exit(&mut self, limit: Duration) -> ExitStatus {
-        wait::until("the program to end", limit, || self.child.try_wait().unwrap())
+        wait::until("the program to end", limit, || {
+            self.child.try_wait().unwrap()
+        })
     }
 }
 
@@ -114,7 +139,9 @@ impl Drop for Process {
         if std::thread::panicking() {
             let log = self.log();
             let tail = log.len().saturating_sub(6_000);
-            let from = (tail..log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or(log.len());
+            let from = (tail..log.len())
+                .find(|at| log.is_char_boundary(*at))
+                .unwrap_or(log.len());
             eprintln!("--- {}\n{}", self.log.display(), &log[from..]);
         }
     }
@@ -135,7 +162,13 @@ impl Single {
         let (port, coordinator_port) = (free_port(), free_port());
         let overrides = overrides.iter().map(|&text| text.to_owned()).collect();
         let process = Self::launch(dir, port, coordinator_port, &overrides);
-        Single { process, port, coordinator_port, dir: dir.to_path_buf(), overrides }
+        Single {
+            process,
+            port,
+            coordinator_port,
+            dir: dir.to_path_buf(),
+            overrides,
+        }
     }
 
     /// Again on the same folder and ports.
@@ -149,7 +182,10 @@ impl Single {
 
     fn launch(dir: &Path, port: u16, coordinator_port: u16, overrides: &Vec<String>) -> Process {
         let mut command = Command::new(program("broker"));
-        command.current_dir(dir).arg("--data-dir").arg(dir.join("data"));
+        command
+            .current_dir(dir)
+            .arg("--data-dir")
+            .arg(dir.join("data"));
         for set in [
             format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
             format!("coordinator.port={coordinator_port}"),

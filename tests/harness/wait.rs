@@ -9,7 +9,10 @@ pub fn until<T>(what: &str, limit: Duration, mut fact: impl FnMut() -> Option<T>
         if let Some(found) = fact() {
             return found;
         }
-        assert!(Instant::now() < deadline, "waited {limit:?} in vain: {what}");
+        assert!(
+            Instant::now() < deadline,
+            "waited {limit:?} in vain: {what}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -1,6 +1,9 @@
 //! The law of the house, read off the sources: floors, first pages, pure files, paths in docs.
 
-#![allow(clippy::unwrap_used, reason = "a test program: a panic is its way to fail")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test program: a panic is its way to fail"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,24 +20,47 @@ const FLOORS: &[(&str, &str, &str)] = &[
     ("groups", "broker/groups", "protocol"),
     ("coordinator", "coordinator", "base protocol"),
     ("replication", "broker/replication", "base protocol storage"),
-    ("controller", "broker/controller", "base protocol znodes settings"),
+    (
+        "controller",
+        "broker/controller",
+        "base protocol znodes settings",
+    ),
     (
         "broker",
         "broker",
         "base protocol client storage znodes settings groups coordinator replication controller",
     ),
-    ("tools", "tools", "base protocol client storage znodes settings controller coordinator"),
+    (
+        "tools",
+        "tools",
+        "base protocol client storage znodes settings controller coordinator",
+    ),
 ];
 
 /// Files that decide and must not act, with the words that would let them.
 const PURE: &[(&str, &str)] = &[
-    ("broker/replication/src/partition/leader.rs", "tokio std::fs znodes Instant"),
-    ("broker/replication/src/partition/isr.rs", "tokio std::fs znodes Instant"),
-    ("broker/controller/src/choose_leader.rs", "tokio std::fs znodes Instant"),
-    ("broker/controller/src/assign.rs", "tokio std::fs znodes Instant"),
+    (
+        "broker/replication/src/partition/leader.rs",
+        "tokio std::fs znodes Instant",
+    ),
+    (
+        "broker/replication/src/partition/isr.rs",
+        "tokio std::fs znodes Instant",
+    ),
+    (
+        "broker/controller/src/choose_leader.rs",
+        "tokio std::fs znodes Instant",
+    ),
+    (
+        "broker/controller/src/assign.rs",
+        "tokio std::fs znodes Instant",
+    ),
     ("broker/src/quota/rate.rs", "tokio std::fs znodes Instant"),
     ("broker/storage/src/retention.rs", "tokio std::fs Instant"),
-    ("broker/storage/src/compaction/choose.rs", "tokio std::fs Instant"),
+    (
+        "broker/storage/src/compaction/choose.rs",
+        "tokio std::fs Instant",
+    ),
 ];
 
 /// What no file of these crates may name.
@@ -46,14 +72,19 @@ const ABSENT: &[(&str, &str)] = &[
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_path_buf()
 }
 
 fn sources(below: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut open = vec![below.to_path_buf()];
     while let Some(dir) = open.pop() {
-        let Ok(entries) = fs::read_dir(&dir) else { continue };
+        let Ok(entries) = fs::read_dir(&dir) else {
+            continue;
+        };
         for entry in entries {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
@@ -69,10 +100,18 @@ fn sources(below: &Path) -> Vec<PathBuf> {
 }
 
 fn all_sources() -> Vec<PathBuf> {
-    ["base", "protocol", "broker", "coordinator", "tools", "tests", "bench"]
-        .iter()
-        .flat_map(|top| sources(&root().join(top)))
-        .collect()
+    [
+        "base",
+        "protocol",
+        "broker",
+        "coordinator",
+        "tools",
+        "tests",
+        "bench",
+    ]
+    .iter()
+    .flat_map(|top| sources(&root().join(top)))
+    .collect()
 }
 
 fn shown(path: &Path) -> String {
@@ -127,7 +166,10 @@ fn crates_use_only_floors_beneath_them() {
 fn listed_modules(path: &Path) -> Vec<String> {
     let lines = code(path);
     let listed = lines.iter().filter_map(|(_, line)| {
-        let line = line.trim().trim_start_matches("pub(crate) ").trim_start_matches("pub ");
+        let line = line
+            .trim()
+            .trim_start_matches("pub(crate) ")
+            .trim_start_matches("pub ");
         Some(line.strip_prefix("mod ")?.strip_suffix(';')?.to_owned())
     });
     listed.collect()
@@ -136,7 +178,10 @@ fn listed_modules(path: &Path) -> Vec<String> {
 /// Every `x` of `crate::x` and `crate::{x, y}` in a line.
 fn named_modules(line: &str) -> Vec<String> {
     let word = |text: &str| -> String {
-        text.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+        text.trim()
+            .chars()
+            .take_while(|c| c.is_alphanumeric() || *c == '_')
+            .collect()
     };
     let mut named = Vec::new();
     for (at, mark) in line.match_indices("crate::") {
@@ -169,9 +214,16 @@ fn modules_name_only_modules_listed_before_them() {
     for (_, path, _) in FLOORS {
         let src = root().join(path).join("src");
         for list in ["lib.rs", "main.rs"].map(|list| src.join(list)) {
-            let order = if list.exists() { listed_modules(&list) } else { Vec::new() };
-            let place: BTreeMap<&str, usize> =
-                order.iter().enumerate().map(|(n, module)| (module.as_str(), n)).collect();
+            let order = if list.exists() {
+                listed_modules(&list)
+            } else {
+                Vec::new()
+            };
+            let place: BTreeMap<&str, usize> = order
+                .iter()
+                .enumerate()
+                .map(|(n, module)| (module.as_str(), n))
+                .collect();
             for file in sources(&src) {
                 let inside = file.strip_prefix(&src).unwrap();
                 let own = inside.iter().next().unwrap().to_string_lossy();
@@ -194,7 +246,11 @@ fn modules_name_only_modules_listed_before_them() {
 #[test]
 fn every_file_begins_with_its_page() {
     let bare = |path: &PathBuf| !fs::read_to_string(path).unwrap().starts_with("//!");
-    let faults: Vec<String> = all_sources().iter().filter(|path| bare(path)).map(|path| shown(path)).collect();
+    let faults: Vec<String> = all_sources()
+        .iter()
+        .filter(|path| bare(path))
+        .map(|path| shown(path))
+        .collect();
     refuse(&faults);
 }
 
@@ -240,7 +296,9 @@ fn every_api_has_its_file() {
         .iter()
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
         .collect();
-    let missing = protocol::kafka::apis::ALL.iter().map(|row| snake(row.name));
+    let missing = protocol::kafka::apis::ROWS
+        .iter()
+        .map(|row| snake(row.name));
     let faults: Vec<String> = missing.filter(|file| !files.contains(file)).collect();
     refuse(&faults);
 }
@@ -252,7 +310,17 @@ fn the_docs_name_only_paths_that_are_there() {
         let text = fs::read_to_string(root().join(page)).unwrap();
         for quoted in text.split('`').skip(1).step_by(2) {
             let path = quoted.split(' ').next().unwrap_or_default();
-            let ours = ["base/", "protocol/", "broker/", "coordinator/", "tools/", "tests/", "docs/", "bench/", "docker/"];
+            let ours = [
+                "base/",
+                "protocol/",
+                "broker/",
+                "coordinator/",
+                "tools/",
+                "tests/",
+                "docs/",
+                "bench/",
+                "docker/",
+            ];
             if ours.iter().any(|top| path.starts_with(top)) && !root().join(path).exists() {
                 faults.push(format!("{page}: names `{path}`, which is not there"));
             }
@@ -264,10 +332,16 @@ fn the_docs_name_only_paths_that_are_there() {
 #[test]
 fn shared_maps_stay_inside_their_tables() {
     let mut faults = Vec::new();
-    for path in all_sources().iter().filter(|path| !shown(path).starts_with("tests/")) {
+    for path in all_sources()
+        .iter()
+        .filter(|path| !shown(path).starts_with("tests/"))
+    {
         for (number, line) in code(path) {
             if line.contains("pub") && line.contains("DashMap<") {
-                faults.push(format!("{}:{number}: hands out its map; return owned values", shown(path)));
+                faults.push(format!(
+                    "{}:{number}: hands out its map; return owned values",
+                    shown(path)
+                ));
             }
         }
     }
@@ -277,11 +351,18 @@ fn shared_maps_stay_inside_their_tables() {
 #[test]
 fn notes_to_ourselves_carry_an_issue() {
     let mut faults = Vec::new();
-    for path in all_sources().iter().filter(|path| !path.ends_with("tests/tidy/main.rs")) {
+    for path in all_sources()
+        .iter()
+        .filter(|path| !path.ends_with("tests/tidy/main.rs"))
+    {
         for (number, line) in fs::read_to_string(path).unwrap().lines().enumerate() {
             let marked = ["TODO", "FIXME"].iter().any(|mark| line.contains(mark));
             if marked && !line.contains('#') {
-                faults.push(format!("{}:{}: a mark without an issue", shown(path), number + 1));
+                faults.push(format!(
+                    "{}:{}: a mark without an issue",
+                    shown(path),
+                    number + 1
+                ));
             }
         }
     }
@@ -290,9 +371,16 @@ fn notes_to_ourselves_carry_an_issue() {
 
 #[test]
 fn the_checks_above_can_fail() {
-    assert_eq!(named_modules("use crate::{log::Log, index};"), ["log", "index"]);
-    assert_eq!(named_modules("let x = crate::net::bind(crate::config::p());"), ["net", "config"]);
+    assert_eq!(
+        named_modules("use crate::{log::Log, index};"),
+        ["log", "index"]
+    );
+    assert_eq!(
+        named_modules("let x = crate::net::bind(crate::config::p());"),
+        ["net", "config"]
+    );
     assert_eq!(snake("OffsetForLeaderEpoch"), "offset_for_leader_epoch");
-    let manifest = "[dependencies]\nbase.workspace = true\n[dev-dependencies]\nbroker.workspace = true";
+    let manifest =
+        "[dependencies]\nbase.workspace = true\n[dev-dependencies]\nbroker.workspace = true";
     assert_eq!(uses(manifest), ["base"]);
 }

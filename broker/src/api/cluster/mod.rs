@@ -1,1 +1,4 @@
-//! The doors of the cluster APIs.
+//! The cluster as clients and operators see it.
+
+pub mod metadata;
+pub mod describe_cluster;
