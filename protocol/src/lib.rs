@@ -6,6 +6,7 @@
 pub mod ids;
 pub mod names;
 pub mod limits;
+pub mod batch;
 pub mod kafka;
 pub mod internal;
 
