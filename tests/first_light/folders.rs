@@ -1,0 +1,77 @@
+//! A log directory of ours is one that Apache Kafka opens, whatever happened in it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use harness::peers;
+use harness::process::{Process, Single, free_port};
+
+use crate::programs::kcat;
+use crate::run;
+
+#[test]
+fn apache_kafka_starts_on_our_log_directory_and_serves_its_records() {
+    let (Some(kafka), Some(zookeeper)) = (
+        peers::installed("kafka-3.9"),
+        peers::installed("zookeeper-3.9"),
+    ) else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let zookeeper_port = free_port();
+    let zoo = dir.path().join("zoo.cfg");
+    let text = format!(
+        "tickTime=2000\nadmin.enableServer=false\ndataDir={}\nclientPort={zookeeper_port}\nclientPortAddress=127.0.0.1\n",
+        dir.path().join("zookeeper").display()
+    );
+    std::fs::write(&zoo, text).unwrap();
+    let mut command = Command::new(zookeeper.join("bin/zkServer.sh"));
+    command.arg(&zoo);
+    let mut zookeeper = Process::start(command, &dir.path().join("zookeeper.log"));
+    zookeeper.wait_for_port(zookeeper_port);
+
+    // Ours first, on the real ZooKeeper, so that the cluster id stays the same.
+    let at = format!("zookeeper.connect=127.0.0.1:{zookeeper_port}");
+    let mut single = Single::start(dir.path(), &[&at, "broker.id=0", "num.partitions=2"]);
+    let lines: String = (0..300).map(|n| format!("record {n}\n")).collect();
+    let Some(producer) = kcat(
+        &single.bootstrap(),
+        &["-P", "-t", "moved", "-p", "0", "-z", "lz4"],
+    ) else {
+        return;
+    };
+    run(producer, &lines);
+    assert_eq!(
+        single.process.terminate(Duration::from_secs(10)).code(),
+        Some(0)
+    );
+
+    let properties = dir.path().join("apache.properties");
+    let text = format!(
+        "broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:{}\nzookeeper.connect=127.0.0.1:{zookeeper_port}\nlog.dirs={}\noffsets.topic.replication.factor=1\n",
+        single.port,
+        dir.path().join("data/broker").display()
+    );
+    std::fs::write(&properties, text).unwrap();
+    let mut command = Command::new(kafka.join("bin/kafka-server-start.sh"));
+    command.env("KAFKA_HEAP_OPTS", "-Xmx384m").arg(&properties);
+    let mut apache = Process::start(command, &dir.path().join("apache.log"));
+    apache.wait_for_log("started (kafka.server.KafkaServer)");
+    let words = [
+        "-C",
+        "-t",
+        "moved",
+        "-p",
+        "0",
+        "-o",
+        "beginning",
+        "-e",
+        "-q",
+    ];
+    assert_eq!(run(kcat(&single.bootstrap(), &words).unwrap(), ""), lines);
+    assert!(apache.terminate(Duration::from_secs(30)).code().is_some());
+
+    // And back again.
+    single.restart();
+    assert_eq!(run(kcat(&single.bootstrap(), &words).unwrap(), ""), lines);
+}

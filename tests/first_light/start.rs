@@ -1,0 +1,186 @@
+//! Starting, stopping, being killed; and what is said when it cannot start.
+
+use std::process::Command;
+use std::time::Duration;
+
+use harness::process::{Process, Single, free_port, program};
+
+use crate::programs::kcat;
+use crate::{run, run_any};
+
+const STOP_LIMIT: Duration = Duration::from_secs(10);
+
+#[test]
+fn acknowledged_records_and_topics_survive_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut single = Single::start(dir.path(), &[]);
+    let mut lines = String::new();
+    for round in 0..3 {
+        let more: String = (0..200).map(|n| format!("{round}-{n}\n")).collect();
+        let Some(producer) = kcat(&single.bootstrap(), &["-P", "-t", "kept", "-X", "acks=all"])
+        else {
+            return;
+        };
+        run(producer, &more);
+        lines += &more;
+        single.process.kill_9();
+        single.restart();
+        let words = ["-C", "-t", "kept", "-o", "beginning", "-e", "-q"];
+        assert_eq!(
+            run(kcat(&single.bootstrap(), &words).unwrap(), ""),
+            lines,
+            "round {round}"
+        );
+    }
+}
+
+#[test]
+fn sigterm_and_ctrl_c_end_it_cleanly_and_data_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut single = Single::start(dir.path(), &[]);
+    for signal in ["TERM", "INT"] {
+        let Some(producer) = kcat(&single.bootstrap(), &["-P", "-t", "kept"]) else {
+            return;
+        };
+        run(producer, &format!("before {signal}\n"));
+        single.process.signal(signal);
+        assert_eq!(
+            single.process.wait_for_exit(STOP_LIMIT).code(),
+            Some(0),
+            "{signal}"
+        );
+        assert!(
+            dir.path().join("data/broker/.kafka_cleanshutdown").exists(),
+            "{signal}"
+        );
+        single.restart();
+    }
+    let words = ["-C", "-t", "kept", "-o", "beginning", "-e", "-q"];
+    assert_eq!(
+        run(kcat(&single.bootstrap(), &words).unwrap(), ""),
+        "before TERM\nbefore INT\n"
+    );
+}
+
+/// A start that must fail: its exit code and its last words.
+fn refused(dir: &std::path::Path, overrides: &[String]) -> (Option<i32>, String) {
+    let mut command = Command::new(program("broker"));
+    command.current_dir(dir);
+    for set in overrides {
+        command.args(["--override", set]);
+    }
+    let output = run_any(&mut command, "");
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
+}
+
+#[test]
+fn a_taken_port_is_told_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = Single::start(dir.path(), &[]);
+    let other = tempfile::tempdir().unwrap();
+    let free = free_port();
+    let (code, words) = refused(
+        other.path(),
+        &[
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", single.port),
+            format!("coordinator.port={free}"),
+        ],
+    );
+    assert_eq!(code, Some(1), "{words}");
+    assert!(
+        words.contains(&single.port.to_string()) && words.contains("listeners"),
+        "{words}"
+    );
+    let (code, words) = refused(
+        other.path(),
+        &[
+            format!("listeners=PLAINTEXT://127.0.0.1:{free}"),
+            format!("coordinator.port={}", single.coordinator_port),
+        ],
+    );
+    assert_eq!(code, Some(1), "{words}");
+    assert!(
+        words.contains("--zookeeper") && words.contains("coordinator.port"),
+        "{words}"
+    );
+}
+
+#[test]
+fn a_data_directory_in_use_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = Single::start(dir.path(), &[]);
+    let (code, words) = refused(
+        dir.path(),
+        &[
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", free_port()),
+            format!("coordinator.port={}", free_port()),
+        ],
+    );
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("in use"), "{words}");
+    drop(single);
+}
+
+#[test]
+fn an_unwritable_data_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("data"), "a file where a folder should be").unwrap();
+    let (code, words) = refused(
+        dir.path(),
+        &[
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", free_port()),
+            format!("coordinator.port={}", free_port()),
+        ],
+    );
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("data"), "{words}");
+}
+
+#[test]
+fn all_bad_settings_are_told_at_once_and_unknown_ones_with_their_neighbour() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = [
+        "num.partitions=none",
+        "log.retention.ms=soon",
+        "num.partition=3",
+    ]
+    .map(str::to_owned);
+    let (code, words) = refused(dir.path(), &set);
+    assert_eq!(code, Some(1), "{words}");
+    for expected in ["num.partitions", "none", "log.retention.ms", "soon"] {
+        assert!(words.contains(expected), "{expected}: {words}");
+    }
+}
+
+#[test]
+fn a_properties_file_and_the_same_as_yaml_start_the_same_broker() {
+    for (name, text) in [
+        (
+            "server.properties",
+            "broker.id=7\nlisteners=PLAINTEXT://127.0.0.1:PORT\nlog.dirs=logs\ncoordinator.port=ZOOKEEPER\n",
+        ),
+        (
+            "server.yaml",
+            "broker.id: 7\nlisteners: PLAINTEXT://127.0.0.1:PORT\nlog.dirs: logs\ncoordinator.port: ZOOKEEPER\n",
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (port, zookeeper) = (free_port(), free_port());
+        let text = text
+            .replace("PORT", &port.to_string())
+            .replace("ZOOKEEPER", &zookeeper.to_string());
+        std::fs::write(dir.path().join(name), text).unwrap();
+        let mut command = Command::new(program("broker"));
+        command.current_dir(dir.path()).arg(name);
+        let mut process = Process::start(command, &dir.path().join("log"));
+        process.wait_for_port(port);
+        let identity = harness::wait::until("meta.properties", STOP_LIMIT, || {
+            std::fs::read_to_string(dir.path().join("logs/meta.properties")).ok()
+        });
+        assert!(identity.contains("broker.id=7"), "{identity}");
+        assert_eq!(process.terminate(STOP_LIMIT).code(), Some(0));
+    }
+}
