@@ -1,0 +1,219 @@
+//! A broker's session: what a killed process left behind is put away, then a new one is opened.
+//!
+//! The number and password of the session in use lie in a private file beside `meta.properties`.
+//! After kill -9 the next process finds it, closes that session first, and can register at once,
+//! where Kafka has to wait until ZooKeeper has expired it. A session that is not in our own file
+//! is never touched.
+
+use std::io;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use base::clock::Clock;
+use base::disk::SystemDisk;
+use tracing::{debug, info, warn};
+
+use crate::bare::{self, Closed};
+use crate::paths;
+use crate::store::{Error, Kind, Store};
+use crate::zookeeper::{Config, ZooKeeper};
+
+/// The file's name. Only its owner may read it.
+pub const FILE: &str = "zookeeper.session";
+
+/// What the file says: where, and which session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Kept {
+    hosts: String,
+    session: i64,
+    password: bare::Password,
+}
+
+/// Closes what a former process left, creates the base nodes, and opens a session.
+///
+/// `directory` is where the session's file lies (none: nothing is kept, and an old session is
+/// waited out). `within_ms` bounds the wait for ZooKeeper.
+pub async fn open(
+    config: Config,
+    directory: Option<&Path>,
+    clock: Clock,
+    within_ms: i64,
+) -> Result<ZooKeeper, Error> {
+    let (hosts, chroot) = config.hosts_and_chroot();
+    let (hosts, chroot) = (hosts.to_owned(), chroot.to_owned());
+    let file = directory.map(|directory| directory.join(FILE));
+    let plain = config.auth.is_empty() && !config.secure;
+    let prepare = async {
+        if let Some(file) = &file {
+            close_former(file, &hosts).await;
+        }
+        // A chroot may be missing, and is made by the client's connect.
+        if plain && chroot.is_empty() {
+            bare::create_nodes(&hosts, &chroot, &base_nodes()).await
+        } else {
+            Ok(true)
+        }
+    };
+    let (prepared, opened) =
+        tokio::join!(prepare, ZooKeeper::connect(config.clone(), clock.clone(), within_ms));
+    let zookeeper = opened?;
+    let prepared = if plain && !chroot.is_empty() {
+        bare::create_nodes(&hosts, &chroot, &base_nodes()).await
+    } else {
+        prepared
+    };
+    let known_passwords = match prepared {
+        Ok(known) if plain => known,
+        Ok(known) => {
+            create_base_nodes(&zookeeper).await?;
+            known
+        }
+        Err(refused) => {
+            debug!(%refused, "create base nodes the slow way");
+            create_base_nodes(&zookeeper).await?;
+            true
+        }
+    };
+    if let (Some(file), true) = (file, known_passwords) {
+        keep(&file, &hosts, zookeeper.session());
+        follow(zookeeper.clone(), file, hosts);
+    }
+    Ok(zookeeper)
+}
+
+/// Closes the session and forgets its file: nothing is left to put away.
+pub async fn close(zookeeper: &ZooKeeper, directory: Option<&Path>) {
+    zookeeper.close().await;
+    if let Some(directory) = directory {
+        // A file that stays names a session the server no longer knows, which harms nobody.
+        let _gone = std::fs::remove_file(directory.join(FILE));
+    }
+}
+
+/// Every node of the base tree, parents first.
+fn base_nodes() -> Vec<String> {
+    let mut nodes: Vec<String> = Vec::new();
+    for path in paths::PERSISTENT {
+        if let Some(parent) = paths::parent(path)
+            && !nodes.iter().any(|node| node == parent)
+        {
+            nodes.push(parent.to_owned());
+        }
+        nodes.push(path.to_owned());
+    }
+    nodes
+}
+
+/// The same through the crate. Kafka: `KafkaZkClient.createTopLevelPaths`.
+pub async fn create_base_nodes(store: &dyn Store) -> Result<(), Error> {
+    for path in paths::PERSISTENT {
+        create_missing(store, path).await?;
+    }
+    Ok(())
+}
+
+/// Creates a persistent node without data unless it exists.
+pub async fn create_missing(store: &dyn Store, path: &str) -> Result<(), Error> {
+    loop {
+        match store.create(path, &[], Kind::Persistent).await {
+            Ok(_) | Err(Error::NodeExists { .. }) => return Ok(()),
+            Err(Error::Unknown { .. }) => {}
+            Err(Error::NoNode { .. }) => {
+                match crate::store::create_with_parents(store, path, &[]).await {
+                    Ok(_) | Err(Error::NodeExists { .. }) => return Ok(()),
+                    Err(Error::Unknown { .. } | Error::NoNode { .. }) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn close_former(file: &Path, hosts: &str) {
+    let Some(kept) = read(file) else { return };
+    if kept.hosts != hosts {
+        return;
+    }
+    let session = format!("{:#x}", kept.session);
+    match bare::close_session(hosts, kept.session, &kept.password).await {
+        Ok(Closed::Now) => info!(session, "closed the ZooKeeper session of the former process"),
+        Ok(Closed::Before) => debug!(session, "the former process's session is gone already"),
+        Err(refused) => {
+            warn!(session, %refused, "could not close the former process's session; it will expire");
+        }
+    }
+}
+
+/// Keeps the file in step with the session for as long as there is one.
+fn follow(zookeeper: ZooKeeper, file: PathBuf, hosts: String) {
+    let mut state = zookeeper.state();
+    let mut kept = zookeeper.session();
+    drop(zookeeper);
+    base::tasks::spawn("zookeeper session file", async move {
+        while state.changed().await.is_ok() {
+            let now = *state.borrow_and_update();
+            if now.is_alive() && now.session() != kept {
+                kept = now.session();
+                keep(&file, &hosts, kept);
+            }
+        }
+    });
+}
+
+fn keep(file: &Path, hosts: &str, session: i64) {
+    if let Err(error) = write(file, hosts, session) {
+        warn!(file = %file.display(), %error, "could not note the ZooKeeper session; a restart after a crash will wait for its expiry");
+    }
+}
+
+/// Not synced: what a power cut takes away is waited for instead.
+fn write(file: &Path, hosts: &str, session: i64) -> io::Result<()> {
+    let password: String =
+        bare::password_of(session).iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = format!("hosts={hosts}\nsession={session:#x}\npassword={password}\n");
+    let temporary = file.with_extension("session.tmp");
+    // A file left by a crash may have other rights than the ones asked for below.
+    let _old = std::fs::remove_file(&temporary);
+    let mut out =
+        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    out.write_all(text.as_bytes())?;
+    base::disk::Disk::rename(&SystemDisk, &temporary, file)
+}
+
+fn read(file: &Path) -> Option<Kept> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let field = |name: &str| {
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    };
+    let session = field("session")?;
+    let session = u64::from_str_radix(session.strip_prefix("0x")?, 16).ok()?.cast_signed();
+    let hex = field("password")?;
+    let mut password = bare::Password::default();
+    for (at, byte) in password.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(hex.get(at * 2..at * 2 + 2)?, 16).ok()?;
+    }
+    Some(Kept { hosts: field("hosts")?, session, password })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_kept_session_is_read_back_and_private() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(FILE);
+        for session in [0x1000_0234_4cd0_0001, -5] {
+            write(&file, "localhost:2181", session).unwrap();
+            let kept = read(&file).unwrap();
+            assert_eq!((kept.session, kept.password), (session, bare::password_of(session)));
+        }
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        std::fs::write(&file, "session=0x1\npassword=zz\nhosts=h\n").unwrap();
+        assert_eq!(read(&file), None);
+    }
+}
