@@ -25,7 +25,10 @@ pub(crate) struct Fields<'a> {
 impl<'a> Fields<'a> {
     /// Reads the leading version; `flexible_from` is the first version with compact lengths.
     pub(crate) fn open(bytes: &'a [u8], flexible_from: i16) -> Result<(i16, Self), Malformed> {
-        let mut fields = Fields { rest: bytes, flexible: false };
+        let mut fields = Fields {
+            rest: bytes,
+            flexible: false,
+        };
         let version = fields.i16()?;
         fields.flexible = version >= flexible_from;
         Ok((version, fields))
@@ -77,17 +80,27 @@ impl<'a> Fields<'a> {
             let plus_one = self.varint()?;
             return Ok((plus_one as usize).checked_sub(1));
         }
-        let length = if wide { self.i32()? } else { i32::from(self.i16()?) };
+        let length = if wide {
+            self.i32()?
+        } else {
+            i32::from(self.i16()?)
+        };
         match length {
             -1 => Ok(None),
-            length => usize::try_from(length).map(Some).map_err(|_negative| Malformed::Length),
+            length => usize::try_from(length)
+                .map(Some)
+                .map_err(|_negative| Malformed::Length),
         }
     }
 
     pub(crate) fn text_or_null(&mut self) -> Result<Option<&'a str>, Malformed> {
-        let Some(length) = self.length(false)? else { return Ok(None) };
+        let Some(length) = self.length(false)? else {
+            return Ok(None);
+        };
         let bytes = self.slice(length)?;
-        std::str::from_utf8(bytes).map(Some).map_err(|_not_utf8| Malformed::Text)
+        std::str::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_not_utf8| Malformed::Text)
     }
 
     pub(crate) fn text(&mut self) -> Result<&'a str, Malformed> {
@@ -101,7 +114,9 @@ impl<'a> Fields<'a> {
 
     /// How many elements follow, each at least `size_min` bytes long; `None` for a null array.
     pub(crate) fn count(&mut self, size_min: usize) -> Result<Option<usize>, Malformed> {
-        let Some(count) = self.length(true)? else { return Ok(None) };
+        let Some(count) = self.length(true)? else {
+            return Ok(None);
+        };
         if count > self.rest.len() / size_min.max(1) {
             return Err(Malformed::Length);
         }

@@ -89,10 +89,18 @@ impl<'a> GroupValue<'a> {
 impl<'a> MemberValue<'a> {
     fn read(version: i16, fields: &mut Fields<'a>) -> Result<Self, Malformed> {
         let member_id = fields.text()?;
-        let group_instance_id = if version >= 3 { fields.text_or_null()? } else { None };
+        let group_instance_id = if version >= 3 {
+            fields.text_or_null()?
+        } else {
+            None
+        };
         let client_id = fields.text()?;
         let client_host = fields.text()?;
-        let rebalance_timeout_ms = if version >= 1 { Some(fields.i32()?) } else { None };
+        let rebalance_timeout_ms = if version >= 1 {
+            Some(fields.i32()?)
+        } else {
+            None
+        };
         let session_timeout_ms = fields.i32()?;
         let member = MemberValue {
             member_id,
@@ -118,7 +126,10 @@ impl<'a> MemberValue<'a> {
         if version >= 1 {
             writer.i32(self.rebalance_timeout_ms);
         }
-        writer.i32(self.session_timeout_ms).bytes(self.subscription).bytes(self.assignment);
+        writer
+            .i32(self.session_timeout_ms)
+            .bytes(self.subscription)
+            .bytes(self.assignment);
     }
 
     fn size_hint(&self) -> usize {
@@ -166,7 +177,11 @@ mod tests {
             if version < 1 {
                 expected.members[0].rebalance_timeout_ms = 45_000;
             }
-            assert_eq!(GroupValue::read(&group().write(version)), Ok(expected), "version {version}");
+            assert_eq!(
+                GroupValue::read(&group().write(version)),
+                Ok(expected),
+                "version {version}"
+            );
         }
     }
 
@@ -179,7 +194,10 @@ mod tests {
         bytes.extend((-1_i64).to_be_bytes());
         bytes.extend([1, 0]);
         let read = GroupValue::read(&bytes).unwrap();
-        assert_eq!((read.generation, read.protocol, read.members.len()), (3, None, 0));
+        assert_eq!(
+            (read.generation, read.protocol, read.members.len()),
+            (3, None, 0)
+        );
     }
 
     #[test]
@@ -187,7 +205,11 @@ mod tests {
         let mut bytes = group().write(3).to_vec();
         let at = bytes.len() - group().members[0].size_hint() - 2;
         assert!(GroupValue::read(&bytes[..at]).is_err());
-        let empty = GroupValue { members: Vec::new(), ..group() }.write(3);
+        let empty = GroupValue {
+            members: Vec::new(),
+            ..group()
+        }
+        .write(3);
         bytes.clear();
         bytes.extend_from_slice(&empty[..empty.len() - 4]);
         bytes.extend(i32::MAX.to_be_bytes());

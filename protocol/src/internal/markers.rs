@@ -51,7 +51,11 @@ pub fn write_value(coordinator_epoch: i32) -> Bytes {
 /// The coordinator's epoch out of a marker's value.
 pub fn read_value(value: &[u8]) -> Result<i32, Malformed> {
     let (version, mut fields) = Fields::open(value, i16::MAX)?;
-    if version < 0 { Err(Malformed::Version(version)) } else { fields.i32() }
+    if version < 0 {
+        Err(Malformed::Version(version))
+    } else {
+        fields.i32()
+    }
 }
 
 #[cfg(test)]
@@ -60,7 +64,11 @@ mod tests {
 
     #[test]
     fn markers_read_what_they_write() {
-        for kind in [ControlKind::Abort, ControlKind::Commit, ControlKind::Other(2)] {
+        for kind in [
+            ControlKind::Abort,
+            ControlKind::Commit,
+            ControlKind::Other(2),
+        ] {
             assert_eq!(ControlKind::read(&kind.write()), Ok(kind));
         }
         assert_eq!(read_value(&write_value(7)), Ok(7));

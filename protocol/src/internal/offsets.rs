@@ -83,7 +83,11 @@ impl<'a> OffsetValue<'a> {
     /// Writes version 1, 2 or 3: `newest` at most, but 1 whenever there is a time to expire.
     // Kafka: GroupMetadataManager.offsetCommitValue.
     pub fn write(&self, newest: i16) -> Bytes {
-        let version = if self.expire_timestamp != -1 { 1 } else { newest.clamp(1, VALUE_VERSION) };
+        let version = if self.expire_timestamp != -1 {
+            1
+        } else {
+            newest.clamp(1, VALUE_VERSION)
+        };
         let mut writer = Writer::open(version, self.metadata.len() + 32);
         writer.i64(self.offset);
         if version >= 3 {
@@ -112,10 +116,21 @@ mod tests {
     #[test]
     fn every_written_version_reads_back() {
         assert_eq!(OffsetValue::read(&VALUE.write(3)), Ok(VALUE));
-        let two = OffsetValue { leader_epoch: -1, ..VALUE };
+        let two = OffsetValue {
+            leader_epoch: -1,
+            ..VALUE
+        };
         assert_eq!(OffsetValue::read(&VALUE.write(2)), Ok(two));
-        let expiring = OffsetValue { expire_timestamp: 9, leader_epoch: -1, ..VALUE };
-        let written = OffsetValue { expire_timestamp: 9, ..VALUE }.write(3);
+        let expiring = OffsetValue {
+            expire_timestamp: 9,
+            leader_epoch: -1,
+            ..VALUE
+        };
+        let written = OffsetValue {
+            expire_timestamp: 9,
+            ..VALUE
+        }
+        .write(3);
         assert_eq!(written[..2], [0, 1]);
         assert_eq!(OffsetValue::read(&written), Ok(expiring));
     }
@@ -143,13 +158,21 @@ mod tests {
 
     #[test]
     fn every_cut_of_a_record_is_refused() {
-        let key = OffsetKey { group: "group", topic: "topic", partition: 7 }.write();
+        let key = OffsetKey {
+            group: "group",
+            topic: "topic",
+            partition: 7,
+        }
+        .write();
         for end in 0..key.len() {
             assert!(Key::read(&key[..end]).is_err(), "key cut at {end}");
         }
         let value = VALUE.write(3);
         for end in 0..value.len() {
-            assert!(OffsetValue::read(&value[..end]).is_err(), "value cut at {end}");
+            assert!(
+                OffsetValue::read(&value[..end]).is_err(),
+                "value cut at {end}"
+            );
         }
     }
 }

@@ -48,7 +48,11 @@ impl TxnStatus {
 /// The transactional id in a record's key; `None` for keys of other versions.
 pub fn read_key(bytes: &[u8]) -> Result<Option<&str>, Malformed> {
     let (version, mut fields) = Fields::open(bytes, i16::MAX)?;
-    if version == KEY_VERSION { fields.text().map(Some) } else { Ok(None) }
+    if version == KEY_VERSION {
+        fields.text().map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 /// The key of a transactional id's record.
@@ -86,7 +90,9 @@ impl<'a> TxnValue<'a> {
         for _ in 0..fields.count(2)?.unwrap_or(0) {
             let topic = fields.text()?;
             let count = fields.count(4)?.ok_or(Malformed::Length)?;
-            let numbers = (0..count).map(|_| fields.i32()).collect::<Result<Vec<i32>, _>>()?;
+            let numbers = (0..count)
+                .map(|_| fields.i32())
+                .collect::<Result<Vec<i32>, _>>()?;
             fields.tags()?;
             partitions.push((topic, numbers));
         }
@@ -106,7 +112,10 @@ impl<'a> TxnValue<'a> {
     /// Writes version 0, the only one Kafka writes with ZooKeeper.
     pub fn write(&self) -> Bytes {
         let mut writer = Writer::open(0, 64);
-        writer.i64(self.producer_id).i16(self.producer_epoch).i32(self.timeout_ms);
+        writer
+            .i64(self.producer_id)
+            .i16(self.producer_epoch)
+            .i32(self.timeout_ms);
         writer.i8(self.status.code());
         // Kafka: TransactionLog.valueToBytes writes null for Empty, an empty array otherwise.
         if self.status == TxnStatus::Empty {
@@ -120,7 +129,9 @@ impl<'a> TxnValue<'a> {
                 }
             }
         }
-        writer.i64(self.last_update_timestamp).i64(self.start_timestamp);
+        writer
+            .i64(self.last_update_timestamp)
+            .i64(self.start_timestamp);
         writer.finish()
     }
 }
@@ -152,7 +163,11 @@ mod tests {
 
     #[test]
     fn an_empty_transaction_has_null_partitions() {
-        let empty = TxnValue { status: TxnStatus::Empty, partitions: Vec::new(), ..ongoing() };
+        let empty = TxnValue {
+            status: TxnStatus::Empty,
+            partitions: Vec::new(),
+            ..ongoing()
+        };
         let bytes = empty.write();
         assert_eq!(bytes[17..21], [255; 4]);
         assert_eq!(TxnValue::read(&bytes), Ok(empty));

@@ -398,6 +398,8 @@ impl<'a> Walk<'a> {
         };
         match kind {
             Kind::Fixed(bytes) => self.skip(*bytes),
+            // Kafka: a struct that may be null has a byte before it, negative for null.
+            Kind::Struct(_) if nullable && (self.u8()? as i8) < 0 => Ok(()),
             Kind::Struct(fields) => self.fields(fields, flexible),
             Kind::Text => match self.text_length(flexible)? {
                 Some(length) => self.skip(length),
