@@ -1,0 +1,347 @@
+//! Requests that wait: parked, and woken when an offset moves or their time is up.
+//!
+//! A parked request sits in the queue of every partition it looks at. Whoever moves an offset asks
+//! the queue who is due, lets go of its locks, and only then wakes them; a woken request looks at
+//! the partitions again by itself and may sit on. Nothing here knows what is waited for.
+//!
+//! Deadlines are kept in ticks of 10 ms, so that five hundred idle long polls cost a hundred
+//! wake-ups a second in all rather than a timer each.
+//!
+//! Hot path: a move with nobody waiting costs one fence and one load.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+
+use base::clock::Clock;
+use base::stop::Stop;
+use parking_lot::Mutex;
+use protocol::ids::Offset;
+use slab::Slab;
+use smallvec::SmallVec;
+use tokio::sync::Notify;
+
+/// How coarse deadlines are.
+pub const TICK_MS: i64 = 10;
+
+/// One request that waits. Shared between its own future, queues and deadlines.
+#[derive(Debug, Default)]
+pub struct Parked {
+    woken: Notify,
+    expired: AtomicBool,
+}
+
+impl Parked {
+    /// Wakes the request; if it is awake now, its next wait returns at once.
+    pub fn wake(&self) {
+        self.woken.notify_one();
+    }
+
+    /// Waits for the next wake. Dropping the future early is safe.
+    pub async fn wait(&self) {
+        self.woken.notified().await;
+    }
+
+    /// Its deadline has passed.
+    pub fn is_expired(&self) -> bool {
+        self.expired.load(Ordering::Acquire)
+    }
+
+    fn expire(&self) {
+        self.expired.store(true, Ordering::Release);
+        self.wake();
+    }
+}
+
+/// What a seat in a partition's queue waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// The log grows past this offset: a follower's fetch.
+    EndPasses(Offset),
+    /// The watermark passes this offset: a consumer's fetch.
+    WatermarkPasses(Offset),
+    /// The watermark reaches this offset: a produce with acks from all.
+    WatermarkReaches(Offset),
+    /// The low watermark reaches this offset: a deletion of records.
+    LowWatermarkReaches(Offset),
+}
+
+/// Where a partition stands after a move.
+#[derive(Clone, Copy, Debug)]
+pub struct Moved {
+    pub end: Offset,
+    pub watermark: Offset,
+    pub low_watermark: Option<Offset>,
+}
+
+impl Until {
+    fn is_due(self, moved: &Moved) -> bool {
+        match self {
+            Until::EndPasses(offset) => moved.end > offset,
+            Until::WatermarkPasses(offset) => moved.watermark > offset,
+            Until::WatermarkReaches(offset) => moved.watermark >= offset,
+            Until::LowWatermarkReaches(offset) => {
+                moved.low_watermark.is_some_and(|low| low >= offset)
+            }
+        }
+    }
+}
+
+/// Those who wait on one partition.
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// How many sit; read without the lock by whoever moves an offset.
+    seated: AtomicUsize,
+    seats: Mutex<Slab<(Until, Arc<Parked>)>>,
+}
+
+/// A place in a queue; leaving it is dropping it.
+#[derive(Debug)]
+pub struct Seat {
+    queue: Arc<Queue>,
+    key: usize,
+}
+
+/// Whom to wake, once every lock is let go of.
+#[derive(Debug, Default)]
+#[must_use = "whoever is due must be woken"]
+pub struct Wakes(SmallVec<[Arc<Parked>; 4]>);
+
+impl Queue {
+    /// Sits down. The caller looks at the partition once more afterwards, so that a move between
+    /// its first look and this call is not missed.
+    pub fn sit(self: &Arc<Self>, until: Until, parked: &Arc<Parked>) -> Seat {
+        let key = {
+            let mut seats = self.seats.lock();
+            let key = seats.insert((until, Arc::clone(parked)));
+            self.seated.store(seats.len(), Ordering::Relaxed);
+            key
+        };
+        // Pairs with the fence of `due`: either we see the move or the mover sees us.
+        fence(Ordering::SeqCst);
+        Seat { queue: Arc::clone(self), key }
+    }
+
+    /// Adds those whom this move concerns.
+    pub fn due(&self, moved: &Moved, wakes: &mut Wakes) {
+        fence(Ordering::SeqCst);
+        if self.seated.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let seats = self.seats.lock();
+        wakes.0.extend(
+            seats.iter().filter(|(_, (until, _))| until.is_due(moved)).map(|(_, seat)| seat.1.clone()),
+        );
+    }
+
+    /// Adds everyone: the partition's role changed, or it is gone.
+    pub fn all(&self, wakes: &mut Wakes) {
+        fence(Ordering::SeqCst);
+        if self.seated.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        wakes.0.extend(self.seats.lock().iter().map(|(_, seat)| seat.1.clone()));
+    }
+
+    /// How many sit here.
+    pub fn len(&self) -> usize {
+        self.seated.load(Ordering::Relaxed)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut seats = self.queue.seats.lock();
+        seats.try_remove(self.key);
+        if seats.is_empty() {
+            // A crowd's memory is not kept for an empty room.
+            *seats = Slab::new();
+        }
+        self.queue.seated.store(seats.len(), Ordering::Relaxed);
+    }
+}
+
+impl Wakes {
+    pub fn none() -> Self {
+        Wakes::default()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub fn add(&mut self, more: Wakes) {
+        self.0.extend(more.0);
+    }
+
+    /// Wakes them. Never called under a partition's lock.
+    pub fn fire(self) {
+        for parked in self.0 {
+            parked.wake();
+        }
+    }
+}
+
+/// All deadlines of parked requests. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Deadlines(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    clock: Clock,
+    due: Mutex<Due>,
+    first: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Due {
+    /// By tick, then by order of arrival.
+    parked: BTreeMap<(i64, u64), Arc<Parked>>,
+    arrivals: u64,
+}
+
+/// A request with its deadline; dropping it forgets the deadline.
+#[derive(Debug)]
+pub struct Stay {
+    deadlines: Deadlines,
+    key: (i64, u64),
+    parked: Arc<Parked>,
+}
+
+impl Stay {
+    pub fn parked(&self) -> &Arc<Parked> {
+        &self.parked
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.deadlines.0.due.lock().parked.remove(&self.key);
+    }
+}
+
+impl Deadlines {
+    pub fn new(clock: Clock) -> Self {
+        Deadlines(Arc::new(Inner { clock, due: Mutex::default(), first: Notify::new() }))
+    }
+
+    /// Parks a request for at most `ms` milliseconds, rounded up to a tick.
+    pub fn park(&self, ms: i64) -> Stay {
+        let parked = Arc::new(Parked::default());
+        let until = self.0.clock.monotonic_ms().saturating_add(ms.max(0));
+        let tick = until.saturating_add(TICK_MS - 1).div_euclid(TICK_MS);
+        let (key, was_empty) = {
+            let mut due = self.0.due.lock();
+            let was_empty = due.parked.is_empty();
+            due.arrivals += 1;
+            let key = (tick, due.arrivals);
+            due.parked.insert(key, Arc::clone(&parked));
+            (key, was_empty)
+        };
+        if was_empty {
+            self.0.first.notify_one();
+        }
+        Stay { deadlines: self.clone(), key, parked }
+    }
+
+    /// How many requests are parked.
+    pub fn len(&self) -> usize {
+        self.0.due.lock().parked.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Expires what is due; run as one task until stop. At stop everyone parked expires, so that
+    /// the last answers can leave.
+    pub async fn run(self, stop: Stop) {
+        loop {
+            if self.is_empty() {
+                tokio::select! {
+                    () = stop.stopped() => break,
+                    () = self.0.first.notified() => {}
+                }
+            }
+            tokio::select! {
+                () = stop.stopped() => break,
+                () = self.0.clock.sleep_ms(TICK_MS) => {}
+            }
+            self.expire_due();
+        }
+        let rest = std::mem::take(&mut self.0.due.lock().parked);
+        rest.values().for_each(|parked| parked.expire());
+    }
+
+    fn expire_due(&self) {
+        let now_tick = self.0.clock.monotonic_ms().div_euclid(TICK_MS);
+        let expired = {
+            let mut due = self.0.due.lock();
+            let later = due.parked.split_off(&(now_tick.saturating_add(1), 0));
+            std::mem::replace(&mut due.parked, later)
+        };
+        expired.values().for_each(|parked| parked.expire());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moved(watermark: i64) -> Moved {
+        Moved { end: Offset(10), watermark: Offset(watermark), low_watermark: None }
+    }
+
+    #[tokio::test]
+    async fn a_move_wakes_only_those_it_concerns() {
+        let queue = Arc::new(Queue::default());
+        let deadlines = Deadlines::new(Clock::by_hand(0));
+        let (early, late) = (deadlines.park(1_000), deadlines.park(1_000));
+        let _early = queue.sit(Until::WatermarkReaches(Offset(5)), early.parked());
+        let _late = queue.sit(Until::WatermarkReaches(Offset(6)), late.parked());
+        let mut wakes = Wakes::none();
+        queue.due(&moved(5), &mut wakes);
+        wakes.fire();
+        early.parked().wait().await;
+        let mut waiting = std::pin::pin!(late.parked().wait());
+        tokio::select! { biased;
+            () = &mut waiting => panic!("woken by a move that was not its own"),
+            () = std::future::ready(()) => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn deadlines_pass_at_the_tick_after_them() {
+        let clock = Clock::by_hand(0);
+        let deadlines = Deadlines::new(clock.clone());
+        let (stopper, stop) = base::stop::pair();
+        let task = base::tasks::spawn("deadlines", deadlines.clone().run(stop));
+        let stay = deadlines.park(25);
+        for _ in 0..3 {
+            assert!(!stay.parked().is_expired());
+            for _ in 0..5 {
+                tokio::task::yield_now().await;
+            }
+            clock.advance(TICK_MS);
+        }
+        stay.parked().wait().await;
+        assert!(stay.parked().is_expired());
+        stopper.stop();
+        task.await.unwrap();
+    }
+
+    #[test]
+    fn leaving_gives_up_seat_and_deadline() {
+        let queue = Arc::new(Queue::default());
+        let deadlines = Deadlines::new(Clock::by_hand(0));
+        let stay = deadlines.park(i64::MAX);
+        let seat = queue.sit(Until::EndPasses(Offset(1)), stay.parked());
+        assert_eq!((queue.len(), deadlines.len()), (1, 1));
+        drop((seat, stay));
+        assert_eq!((queue.len(), deadlines.len()), (0, 0));
+    }
+}
