@@ -1,6 +1,9 @@
 //! What replication needs of the broker's settings: plain values, already checked.
 
+use std::sync::Arc;
+
 use protocol::ids::BrokerId;
+use storage::config::LogConfig;
 
 /// Cut from the broker's configuration at start.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +17,25 @@ pub struct ReplicationConfig {
     pub workers: usize,
 }
 
+/// What a topic sets about its replicas and readers; the rest of its settings is its log's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TopicRules {
+    /// `min.insync.replicas`; never more than there are replicas when it is obeyed.
+    pub min_insync_replicas: usize,
+    /// `message.downconversion.enable`.
+    pub down_conversion: bool,
+}
+
+/// All a topic sets: what its logs obey and what its replicas obey.
+#[derive(Clone, Debug)]
+pub struct TopicConfig {
+    pub log: Arc<LogConfig>,
+    pub rules: TopicRules,
+}
+
+/// Where the settings of a topic are found when its first partition comes here.
+pub type TopicConfigs = Arc<dyn Fn(&str) -> TopicConfig + Send + Sync>;
+
 /// Fetch sessions.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionsConfig {
@@ -26,5 +48,11 @@ pub struct SessionsConfig {
 impl Default for SessionsConfig {
     fn default() -> Self {
         SessionsConfig { slots_max: 1000, eviction_ms: 120_000 }
+    }
+}
+
+impl Default for TopicRules {
+    fn default() -> Self {
+        TopicRules { min_insync_replicas: 1, down_conversion: true }
     }
 }

@@ -64,12 +64,16 @@ pub enum Until {
     WatermarkReaches(Offset),
     /// The low watermark reaches this offset: a deletion of records.
     LowWatermarkReaches(Offset),
+    /// The disk holds everything beneath this offset: a produce in the durable mode.
+    FlushReaches(Offset),
 }
 
 /// Where a partition stands after a move.
 #[derive(Clone, Copy, Debug)]
 pub struct Moved {
     pub end: Offset,
+    /// Everything beneath is on this broker's disk.
+    pub flushed: Offset,
     pub watermark: Offset,
     pub low_watermark: Option<Offset>,
 }
@@ -80,6 +84,7 @@ impl Until {
             Until::EndPasses(offset) => moved.end > offset,
             Until::WatermarkPasses(offset) => moved.watermark > offset,
             Until::WatermarkReaches(offset) => moved.watermark >= offset,
+            Until::FlushReaches(offset) => moved.flushed >= offset,
             Until::LowWatermarkReaches(offset) => {
                 moved.low_watermark.is_some_and(|low| low >= offset)
             }
@@ -117,17 +122,19 @@ impl Queue {
             self.seated.store(seats.len(), Ordering::Relaxed);
             key
         };
-        // Pairs with the fence of `due`: either we see the move or the mover sees us.
+        // Pairs with `is_empty_after_fence`: either we see the move or the mover sees us.
         fence(Ordering::SeqCst);
         Seat { queue: Arc::clone(self), key }
     }
 
+    /// Whether nobody can miss the move just made. Whoever sits down later sees it by itself.
+    pub fn is_empty_after_fence(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.seated.load(Ordering::Relaxed) == 0
+    }
+
     /// Adds those whom this move concerns.
     pub fn due(&self, moved: &Moved, wakes: &mut Wakes) {
-        fence(Ordering::SeqCst);
-        if self.seated.load(Ordering::Relaxed) == 0 {
-            return;
-        }
         let seats = self.seats.lock();
         wakes.0.extend(
             seats.iter().filter(|(_, (until, _))| until.is_due(moved)).map(|(_, seat)| seat.1.clone()),
@@ -136,8 +143,7 @@ impl Queue {
 
     /// Adds everyone: the partition's role changed, or it is gone.
     pub fn all(&self, wakes: &mut Wakes) {
-        fence(Ordering::SeqCst);
-        if self.seated.load(Ordering::Relaxed) == 0 {
+        if self.is_empty_after_fence() {
             return;
         }
         wakes.0.extend(self.seats.lock().iter().map(|(_, seat)| seat.1.clone()));
@@ -293,7 +299,12 @@ mod tests {
     use super::*;
 
     fn moved(watermark: i64) -> Moved {
-        Moved { end: Offset(10), watermark: Offset(watermark), low_watermark: None }
+        Moved {
+            end: Offset(10),
+            flushed: Offset(0),
+            watermark: Offset(watermark),
+            low_watermark: None,
+        }
     }
 
     #[tokio::test]

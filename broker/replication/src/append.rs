@@ -1,0 +1,318 @@
+//! The produce path: append here, then wait for as many acks as were asked for.
+//!
+//! An append runs on the calling thread where it may (see `lanes`) and in its directory's lane
+//! where it may not; one that was sent to the lane is followed there by all later ones of its
+//! partition until the lane is empty, so that a producer's order holds.
+//!
+//! Hot path: with acks from the leader, or from all where there is nobody else, the answer is
+//! there when [`append`] returns; nothing is spawned, parked or allocated.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use protocol::ids::{Offset, ProducerEpoch, ProducerId};
+use storage::log::{Appended, Origin};
+use tokio::sync::oneshot;
+use tracing::warn;
+
+use crate::error::Refusal;
+use crate::partition::{AppendFailure, Done, Partition};
+use crate::waiting::{Stay, Until, Wakes};
+
+/// How many must have a record before its producer hears of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acks {
+    None,
+    Leader,
+    All,
+}
+
+/// What is said of one partition in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendAnswer {
+    /// −1 where nothing was written.
+    pub first_offset: Offset,
+    pub last_offset: Offset,
+    pub log_append_time_ms: i64,
+    pub log_start: Offset,
+    pub refusal: Option<Refusal>,
+}
+
+/// An append, answered or not.
+#[derive(Debug)]
+pub enum Append {
+    Answered(AppendAnswer),
+    Waits(Wait),
+}
+
+/// An append that waits for a disk or for other replicas.
+#[derive(Debug)]
+pub struct Wait {
+    partition: Arc<Partition>,
+    acks: Acks,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Not done yet: it stands in the lane of a slow directory.
+    Lane(oneshot::Receiver<Result<Done, AppendFailure>>),
+    Written { appended: Appended, flush_to: Option<Offset> },
+}
+
+impl Acks {
+    /// As a Produce request says it; other numbers are not allowed.
+    pub fn from_wire(acks: i16) -> Option<Self> {
+        match acks {
+            0 => Some(Acks::None),
+            1 => Some(Acks::Leader),
+            -1 => Some(Acks::All),
+            _ => None,
+        }
+    }
+}
+
+impl AppendAnswer {
+    pub fn refused(refusal: Refusal, log_start: Offset) -> Self {
+        AppendAnswer {
+            first_offset: Offset::NONE,
+            last_offset: Offset::NONE,
+            log_append_time_ms: -1,
+            log_start,
+            refusal: Some(refusal),
+        }
+    }
+
+    fn written(appended: &Appended, refusal: Option<Refusal>) -> Self {
+        AppendAnswer {
+            first_offset: appended.first_offset,
+            last_offset: appended.last_offset,
+            log_append_time_ms: appended.log_append_time_ms,
+            log_start: appended.log_start,
+            refusal,
+        }
+    }
+}
+
+/// Appends to one partition this broker leads. Whom the append concerns is added to `wakes`, for
+/// the caller to wake once all partitions of a request are done.
+pub fn append(
+    partition: &Arc<Partition>,
+    records: Bytes,
+    origin: Origin,
+    acks: Acks,
+    wakes: &mut Wakes,
+) -> Append {
+    let lane = partition.lane();
+    if partition.queued.load(Ordering::Acquire) == 0
+        && let Some(permit) = partition.shared().lanes.try_permit(&lane)
+    {
+        let done = append_here(partition, &records, origin, acks);
+        drop(permit);
+        return match done {
+            Ok(done) => written(partition, done, acks, wakes),
+            Err(failure) => Append::Answered(failure.into()),
+        };
+    }
+    let (tell, heard) = oneshot::channel();
+    partition.queued.fetch_add(1, Ordering::AcqRel);
+    let queued = Arc::clone(partition);
+    let job = move || {
+        let mut done = append_here(&queued, &records, origin, acks);
+        queued.queued.fetch_sub(1, Ordering::AcqRel);
+        if let Ok(done) = &mut done {
+            std::mem::take(&mut done.wakes).fire();
+        }
+        let _unheard = tell.send(done);
+    };
+    if lane.submit_append(job).is_err() {
+        partition.queued.fetch_sub(1, Ordering::AcqRel);
+        return Append::Answered(AppendAnswer::refused(Refusal::Overloaded, Offset::NONE));
+    }
+    Append::Waits(Wait { partition: Arc::clone(partition), acks, stage: Stage::Lane(heard) })
+}
+
+/// Appends and waits; for this broker's own records and markers.
+pub async fn append_and_wait(
+    partition: &Arc<Partition>,
+    records: Bytes,
+    origin: Origin,
+    acks: Acks,
+    timeout_ms: i64,
+) -> AppendAnswer {
+    let mut wakes = Wakes::none();
+    let append = append(partition, records, origin, acks, &mut wakes);
+    wakes.fire();
+    match append {
+        Append::Answered(answer) => answer,
+        Append::Waits(wait) => {
+            let stay = partition.shared().deadlines.park(timeout_ms);
+            wait.finish(&stay).await
+        }
+    }
+}
+
+fn append_here(
+    partition: &Partition,
+    records: &Bytes,
+    origin: Origin,
+    acks: Acks,
+) -> Result<Done, AppendFailure> {
+    // The first write of a transaction here counts as verified: the coordinators of transactions
+    // that could be asked (KIP-890) live on other brokers until this one has its own.
+    let guard = transactional_producer(records).and_then(|(producer, epoch, sequence)| {
+        partition.log().start_verification(producer, epoch, sequence)
+    });
+    partition.append(records, origin, acks == Acks::All, guard.as_ref())
+}
+
+/// What follows an append that was written here.
+fn written(
+    partition: &Arc<Partition>,
+    mut done: Done,
+    acks: Acks,
+    wakes: &mut Wakes,
+) -> Append {
+    wakes.add(std::mem::take(&mut done.wakes));
+    if done.flush_due {
+        queue_flush(partition);
+    }
+    let Done { appended, flush_to, .. } = done;
+    let stage = Stage::Written { appended, flush_to };
+    let wait = Wait { partition: Arc::clone(partition), acks, stage };
+    match wait.check() {
+        Some(answer) => Append::Answered(answer),
+        None => Append::Waits(wait),
+    }
+}
+
+/// Starts a flush in the directory's lane, unless one is queued that will see these records too.
+fn queue_flush(partition: &Arc<Partition>) {
+    if partition.flush_queued.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    let flushed = Arc::clone(partition);
+    let job = move || {
+        flushed.flush_queued.store(false, Ordering::Release);
+        if let Err(failed) = flushed.log().flush() {
+            // The store takes the directory offline and whoever waits hears it from there.
+            warn!(partition = %flushed.id(), error = %failed, "flush failed");
+        }
+        flushed.advance().fire();
+    };
+    if partition.lane().submit_flush(job).is_err() {
+        partition.flush_queued.store(false, Ordering::Release);
+    }
+}
+
+impl Wait {
+    /// Waits until enough have the records, or until the stay is over.
+    pub async fn finish(mut self, stay: &Stay) -> AppendAnswer {
+        if let Stage::Lane(heard) = &mut self.stage {
+            let done = loop {
+                tokio::select! {
+                    done = &mut *heard => break done,
+                    () = stay.parked().wait() => if stay.parked().is_expired() {
+                        return AppendAnswer::refused(Refusal::TimedOut, Offset::NONE);
+                    }
+                }
+            };
+            match done {
+                Ok(Ok(done)) => {
+                    if done.flush_due {
+                        queue_flush(&self.partition);
+                    }
+                    let Done { appended, flush_to, .. } = done;
+                    self.stage = Stage::Written { appended, flush_to };
+                }
+                Ok(Err(failure)) => return failure.into(),
+                Err(_lost) => return AppendAnswer::refused(Refusal::Damaged, Offset::NONE),
+            }
+        }
+        let _seats = self.sit(stay);
+        loop {
+            if let Some(answer) = self.check() {
+                return answer;
+            }
+            if stay.parked().is_expired() {
+                return self.answer(Some(Refusal::TimedOut));
+            }
+            stay.parked().wait().await;
+        }
+    }
+
+    /// The answer, once nothing is left to wait for.
+    fn check(&self) -> Option<AppendAnswer> {
+        let Stage::Written { appended, flush_to } = &self.stage else { return None };
+        if self.acks == Acks::None {
+            return Some(self.answer(None));
+        }
+        if let Some(to) = flush_to
+            && let Err(refusal) = self.partition.check_flushed(*to)?
+        {
+            return Some(self.answer(Some(refusal)));
+        }
+        match self.acks {
+            Acks::None | Acks::Leader => Some(self.answer(None)),
+            Acks::All => {
+                let outcome = self.partition.check_acks(appended.last_offset + 1)?;
+                Some(self.answer(outcome.err()))
+            }
+        }
+    }
+
+    fn sit(&self, stay: &Stay) -> Vec<Option<crate::waiting::Seat>> {
+        let Stage::Written { appended, flush_to } = &self.stage else { return Vec::new() };
+        let queue = self.partition.queue();
+        let flush = flush_to.map(|to| queue.sit(Until::FlushReaches(to), stay.parked()));
+        let acks = (self.acks == Acks::All).then(|| {
+            queue.sit(Until::WatermarkReaches(appended.last_offset + 1), stay.parked())
+        });
+        vec![flush, acks]
+    }
+
+    fn answer(&self, refusal: Option<Refusal>) -> AppendAnswer {
+        match &self.stage {
+            Stage::Written { appended, .. } => AppendAnswer::written(appended, refusal),
+            Stage::Lane(_) => {
+                AppendAnswer::refused(refusal.unwrap_or(Refusal::TimedOut), Offset::NONE)
+            }
+        }
+    }
+}
+
+impl From<AppendFailure> for AppendAnswer {
+    fn from(failure: AppendFailure) -> Self {
+        // Kafka: what is no failure of this broker leaves the log start untold
+        // (ReplicaManager.appendToLocalLog, 3.9).
+        use storage::error::AppendRefusal;
+        let untold = matches!(
+            failure.refusal,
+            Refusal::UnknownPartition
+                | Refusal::NotLeader
+                | Refusal::DirectoryOffline
+                | Refusal::Append(
+                    AppendRefusal::TooLarge { .. }
+                        | AppendRefusal::SetTooLarge { .. }
+                        | AppendRefusal::Corrupt(_)
+                )
+        );
+        let log_start = if untold { Offset::NONE } else { failure.log_start };
+        AppendAnswer::refused(failure.refusal, log_start)
+    }
+}
+
+/// The producer of a transactional data batch, from its fixed header (log format, section 5).
+fn transactional_producer(records: &[u8]) -> Option<(ProducerId, ProducerEpoch, i32)> {
+    const TRANSACTIONAL: i16 = 1 << 4;
+    const CONTROL: i16 = 1 << 5;
+    let attributes = i16::from_be_bytes(records.get(21..23)?.try_into().ok()?);
+    if records.get(16) != Some(&2) || attributes & (TRANSACTIONAL | CONTROL) != TRANSACTIONAL {
+        return None;
+    }
+    let producer = i64::from_be_bytes(records.get(43..51)?.try_into().ok()?);
+    let epoch = i16::from_be_bytes(records.get(51..53)?.try_into().ok()?);
+    let sequence = i32::from_be_bytes(records.get(53..57)?.try_into().ok()?);
+    Some((ProducerId(producer), ProducerEpoch(epoch), sequence))
+}

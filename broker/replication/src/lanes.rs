@@ -1,0 +1,192 @@
+//! Where disk work runs: on the caller's own thread while the disk answers, on threads of its
+//! directory once it does not.
+//!
+//! Storage calls on a worker need a permit, one fewer than there are workers, so that one worker
+//! always stays free whatever the disks do. A directory whose oldest call is older than
+//! [`SLOW_MS`] is slow: no permit is given for it until that call has come back, and its work
+//! waits in the directory's own lanes meanwhile. What always sleeps (sync, reads that are not in
+//! the page cache, conversions) goes to the lanes directly.
+//!
+//! Hot path: a permit costs one clock reading and one scan over a handful of atomics.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use base::clock::Clock;
+use base::io_pool::{Full, IoPool};
+use dashmap::DashMap;
+
+/// A call that takes longer than this makes its directory slow.
+pub const SLOW_MS: i64 = 50;
+/// Appends of a slow directory keep their order: one thread.
+const APPEND_THREADS: usize = 1;
+/// Enough for storage to gather the syncs of many partitions into one.
+const FLUSH_THREADS: usize = 8;
+const READ_THREADS: usize = 4;
+const QUEUED_MAX: usize = 4096;
+/// The mark of a permit that nobody holds.
+const FREE: i64 = -1;
+
+/// One log directory's own threads, made when first needed.
+#[derive(Debug)]
+pub struct Lane {
+    path: PathBuf,
+    number: u32,
+    appends: OnceLock<Option<IoPool>>,
+    flushes: OnceLock<Option<IoPool>>,
+    reads: OnceLock<Option<IoPool>>,
+}
+
+/// All lanes and permits of this broker.
+#[derive(Debug)]
+pub struct LaneTable {
+    clock: Clock,
+    lanes: DashMap<PathBuf, Arc<Lane>>,
+    next_number: AtomicU32,
+    calls: Box<[Call]>,
+}
+
+/// One storage call that may be under way on a worker.
+#[derive(Debug)]
+struct Call {
+    /// Monotonic milliseconds at which it began, or [`FREE`].
+    began_ms: AtomicI64,
+    lane: AtomicU32,
+}
+
+/// Leave for one storage call on this thread; dropped when the call is back.
+#[derive(Debug)]
+#[must_use = "held for as long as the call takes"]
+pub struct Permit<'a>(&'a Call);
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.0.began_ms.store(FREE, Ordering::Release);
+    }
+}
+
+impl LaneTable {
+    /// For a runtime with `workers` threads.
+    pub fn new(clock: Clock, workers: usize) -> Self {
+        let call = || Call { began_ms: AtomicI64::new(FREE), lane: AtomicU32::new(0) };
+        let permits = workers.saturating_sub(1).max(1);
+        LaneTable {
+            clock,
+            lanes: DashMap::new(),
+            next_number: AtomicU32::new(0),
+            calls: (0..permits).map(|_| call()).collect(),
+        }
+    }
+
+    /// The lane of a directory.
+    pub fn lane(&self, directory: &Path) -> Arc<Lane> {
+        if let Some(lane) = self.lanes.get(directory) {
+            return Arc::clone(&lane);
+        }
+        let fresh = || {
+            Arc::new(Lane {
+                path: directory.to_path_buf(),
+                number: self.next_number.fetch_add(1, Ordering::Relaxed),
+                appends: OnceLock::new(),
+                flushes: OnceLock::new(),
+                reads: OnceLock::new(),
+            })
+        };
+        Arc::clone(&self.lanes.entry(directory.to_path_buf()).or_insert_with(fresh))
+    }
+
+    /// Leave to call storage on this thread, unless the directory is slow or all permits are out.
+    pub fn try_permit(&self, lane: &Lane) -> Option<Permit<'_>> {
+        let now_ms = self.clock.monotonic_ms();
+        let mut free = None;
+        for call in &self.calls {
+            let began_ms = call.began_ms.load(Ordering::Acquire);
+            if began_ms == FREE {
+                free = free.or(Some(call));
+            } else if now_ms - began_ms > SLOW_MS
+                && call.lane.load(Ordering::Relaxed) == lane.number
+            {
+                return None;
+            }
+        }
+        // A race for the last free one leaves the loser without: it waits in the lane, which is
+        // right when all workers are at their disks.
+        let call = free?;
+        call.began_ms.compare_exchange(FREE, now_ms, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        call.lane.store(lane.number, Ordering::Relaxed);
+        Some(Permit(call))
+    }
+
+    /// Whether a call to this directory is out for longer than it should be.
+    pub fn is_slow(&self, lane: &Lane) -> bool {
+        let now_ms = self.clock.monotonic_ms();
+        self.calls.iter().any(|call| {
+            let began_ms = call.began_ms.load(Ordering::Acquire);
+            began_ms != FREE
+                && now_ms - began_ms > SLOW_MS
+                && call.lane.load(Ordering::Relaxed) == lane.number
+        })
+    }
+}
+
+impl Lane {
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs appends one after the other, in the order they were handed in.
+    pub fn submit_append(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
+        pool(&self.appends, "append", APPEND_THREADS)?.submit(job)
+    }
+
+    pub fn submit_flush(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
+        pool(&self.flushes, "flush", FLUSH_THREADS)?.submit(job)
+    }
+
+    /// Runs reads that may sleep, and conversions; waits without holding the worker.
+    pub async fn run_read<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Full> {
+        pool(&self.reads, "read", READ_THREADS)?.run(job).await
+    }
+}
+
+fn pool<'a>(
+    cell: &'a OnceLock<Option<IoPool>>,
+    name: &str,
+    threads: usize,
+) -> Result<&'a IoPool, Full> {
+    // Without threads to be had, the work is refused as it is with a full queue.
+    cell.get_or_init(|| IoPool::new(name, threads, QUEUED_MAX).ok()).as_ref().ok_or(Full)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_worker_always_stays_free() {
+        let lanes = LaneTable::new(Clock::by_hand(0), 3);
+        let lane = lanes.lane(Path::new("/a"));
+        let first = lanes.try_permit(&lane);
+        let second = lanes.try_permit(&lane);
+        assert!(first.is_some() && second.is_some() && lanes.try_permit(&lane).is_none());
+        drop(second);
+        assert!(lanes.try_permit(&lane).is_some());
+    }
+
+    #[test]
+    fn a_directory_is_slow_until_its_call_comes_back_and_others_are_not() {
+        let clock = Clock::by_hand(0);
+        let lanes = LaneTable::new(clock.clone(), 8);
+        let (stuck, healthy) = (lanes.lane(Path::new("/a")), lanes.lane(Path::new("/b")));
+        let call = lanes.try_permit(&stuck).unwrap();
+        clock.advance(SLOW_MS + 1);
+        assert!(lanes.try_permit(&stuck).is_none() && lanes.is_slow(&stuck));
+        assert!(lanes.try_permit(&healthy).is_some() && !lanes.is_slow(&healthy));
+        drop(call);
+        assert!(lanes.try_permit(&stuck).is_some() && !lanes.is_slow(&stuck));
+    }
+}

@@ -1,0 +1,200 @@
+//! The table of partitions that have a replica here. Lookups only; who changes a partition is the
+//! partition itself, ordered by `role`.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use base::clock::Clock;
+use dashmap::DashMap;
+use parking_lot::{Mutex, RwLock};
+use protocol::ids::{ControllerEpoch, Offset, TopicPartition};
+use storage::store::Store;
+use tokio::sync::watch;
+
+use crate::config::{ReplicationConfig, TopicConfigs};
+use crate::endpoint::IsrKeeper;
+use crate::lanes::LaneTable;
+use crate::partition::isr::IsrAnswer;
+use crate::partition::{Partition, Shared};
+use crate::waiting::Deadlines;
+
+/// All replicas of this broker.
+#[derive(Debug)]
+pub struct Replicas {
+    shared: Arc<Shared>,
+    store: Arc<Store>,
+    configs: Configs,
+    topics: DashMap<Arc<str>, Arc<TopicReplicas>>,
+    pub(crate) orders: Mutex<Orders>,
+    pub(crate) failed: watch::Sender<Vec<PathBuf>>,
+}
+
+/// What is kept from one order of the controller to the next; the lock makes orders one by one.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    pub(crate) controller_epoch: ControllerEpoch,
+    /// Watermarks as they were at the last stop, for logs that have no partition yet.
+    pub(crate) watermarks: HashMap<TopicPartition, Offset>,
+}
+
+pub(crate) struct Configs(pub(crate) TopicConfigs);
+
+#[derive(Debug, Default)]
+struct TopicReplicas {
+    partitions: RwLock<BTreeMap<i32, Slot>>,
+}
+
+#[derive(Clone, Debug)]
+enum Slot {
+    Online(Arc<Partition>),
+    Offline,
+}
+
+/// What is known here of a partition.
+#[derive(Clone, Debug)]
+pub enum Hosted {
+    Online(Arc<Partition>),
+    /// Its directory failed.
+    Offline,
+    /// No replica here: another broker has it, or nobody.
+    Absent,
+}
+
+impl Hosted {
+    pub fn online(self) -> Option<Arc<Partition>> {
+        match self {
+            Hosted::Online(partition) => Some(partition),
+            Hosted::Offline | Hosted::Absent => None,
+        }
+    }
+}
+
+impl Replicas {
+    /// Over an open store. Partitions appear as the controller orders them; what lies on the disk
+    /// without an order is left alone.
+    pub fn new(
+        config: ReplicationConfig,
+        store: Arc<Store>,
+        clock: Clock,
+        keeper: Arc<dyn IsrKeeper>,
+        configs: TopicConfigs,
+    ) -> Result<Arc<Self>, storage::error::Error> {
+        let watermarks = store.read_watermarks()?;
+        let shared = Arc::new(Shared {
+            lanes: LaneTable::new(clock.clone(), config.workers),
+            deadlines: Deadlines::new(clock.clone()),
+            config,
+            clock,
+            keeper,
+        });
+        let orders = Orders { controller_epoch: ControllerEpoch(0), watermarks };
+        Ok(Arc::new(Replicas {
+            shared,
+            store,
+            configs: Configs(configs),
+            topics: DashMap::new(),
+            orders: Mutex::new(orders),
+            failed: watch::Sender::new(Vec::new()),
+        }))
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Hot path: one shard lock, one shared lock; no allocation.
+    pub fn partition(&self, topic: &str, partition: i32) -> Hosted {
+        let Some(topic) = self.topics.get(topic).map(|entry| Arc::clone(&entry)) else {
+            return Hosted::Absent;
+        };
+        let partitions = topic.partitions.read();
+        match partitions.get(&partition) {
+            Some(Slot::Online(found)) => Hosted::Online(Arc::clone(found)),
+            Some(Slot::Offline) => Hosted::Offline,
+            None => Hosted::Absent,
+        }
+    }
+
+    pub fn find(&self, id: &TopicPartition) -> Hosted {
+        self.partition(&id.topic, id.partition)
+    }
+
+    /// All partitions that are online, in no order.
+    pub fn all(&self) -> Vec<Arc<Partition>> {
+        let topics: Vec<_> = self.topics.iter().map(|entry| Arc::clone(entry.value())).collect();
+        let mut all = Vec::new();
+        for topic in topics {
+            all.extend(topic.partitions.read().values().filter_map(|slot| match slot {
+                Slot::Online(partition) => Some(Arc::clone(partition)),
+                Slot::Offline => None,
+            }));
+        }
+        all
+    }
+
+    /// The online partitions of one topic.
+    pub fn of_topic(&self, topic: &str) -> Vec<Arc<Partition>> {
+        let Some(topic) = self.topics.get(topic).map(|entry| Arc::clone(&entry)) else {
+            return Vec::new();
+        };
+        let partitions = topic.partitions.read();
+        let online = partitions.values().filter_map(|slot| match slot {
+            Slot::Online(partition) => Some(Arc::clone(partition)),
+            Slot::Offline => None,
+        });
+        online.collect()
+    }
+
+    /// A topic's settings changed: its logs and replicas obey them from now on.
+    pub fn set_topic_config(&self, topic: &str, config: &crate::config::TopicConfig) {
+        for partition in self.of_topic(topic) {
+            partition.log().set_config(Arc::clone(&config.log));
+            partition.set_rules(config.rules).fire();
+        }
+    }
+
+    /// The controller has answered a proposal ([`IsrKeeper::propose`]).
+    pub fn note_isr_answer(&self, partition: &TopicPartition, answer: &IsrAnswer) {
+        if let Hosted::Online(partition) = self.find(partition) {
+            partition.note_isr_answer(answer).fire();
+        }
+    }
+
+    /// Directories that failed since the start, for whoever tells the controller.
+    pub fn failed_directories(&self) -> watch::Receiver<Vec<PathBuf>> {
+        self.failed.subscribe()
+    }
+
+    pub(crate) fn config_of(&self, topic: &str) -> crate::config::TopicConfig {
+        self.configs.0(topic)
+    }
+
+    pub(crate) fn insert(&self, partition: Arc<Partition>) {
+        let id = partition.id().clone();
+        let topic = Arc::clone(&self.topics.entry(Arc::clone(&id.topic)).or_default());
+        topic.partitions.write().insert(id.partition, Slot::Online(partition));
+    }
+
+    pub(crate) fn set_offline(&self, id: &TopicPartition) {
+        let topic = Arc::clone(&self.topics.entry(Arc::clone(&id.topic)).or_default());
+        topic.partitions.write().insert(id.partition, Slot::Offline);
+    }
+
+    pub(crate) fn remove(&self, id: &TopicPartition) {
+        if let Some(topic) = self.topics.get(&id.topic).map(|entry| Arc::clone(&entry)) {
+            topic.partitions.write().remove(&id.partition);
+        }
+        self.topics.remove_if(&id.topic, |_, topic| topic.partitions.read().is_empty());
+    }
+}
+
+impl std::fmt::Debug for Configs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Configs")
+    }
+}

@@ -1,0 +1,258 @@
+//! Orders of the controller: lead, follow, stop. Fenced by epochs, one order at a time.
+//!
+//! The result of each partition is the first that holds of a fixed list (LeaderAndIsr: offline,
+//! other topic id, newer epoch, older epoch, same epoch); controllers act on these codes, so they
+//! are the contract. Blocks on the disk (logs are made here): callers run it on a thread that may.
+
+use std::sync::Arc;
+
+use protocol::ids::{BrokerEpoch, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
+use tracing::{error, info, warn};
+
+use crate::error::Refusal;
+use crate::partition::{Partition, PartitionOrder, RoleChange};
+use crate::replicas::{Hosted, Orders, Replicas};
+
+/// StopReplica: the topic is being deleted, whatever the epoch here.
+const EPOCH_DURING_DELETE: LeaderEpoch = LeaderEpoch(-2);
+/// StopReplica: the sender knows of no epochs.
+const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);
+
+/// Who gives an order, and to which registration of this broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Authority {
+    pub controller_epoch: ControllerEpoch,
+    /// What the controller believes this broker's epoch to be; −1: it does not say.
+    pub broker_epoch: BrokerEpoch,
+    /// What it is.
+    pub own_broker_epoch: BrokerEpoch,
+}
+
+/// What became of a LeaderAndIsr order whose authority was accepted.
+#[derive(Debug, Default)]
+pub struct Applied {
+    pub results: Vec<(TopicPartition, TopicId, Result<(), Refusal>)>,
+    /// Roles that changed, for coordinators that load and unload.
+    pub changes: Vec<(Arc<Partition>, RoleChange)>,
+}
+
+/// One partition of a StopReplica order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StopOrder {
+    pub partition: TopicPartition,
+    pub leader_epoch: LeaderEpoch,
+    pub delete: bool,
+}
+
+/// What became of a StopReplica order whose authority was accepted.
+#[derive(Debug, Default)]
+pub struct Stopped {
+    pub results: Vec<(TopicPartition, Result<(), Refusal>)>,
+    /// Partitions that serve no more, and whether they were deleted.
+    pub gone: Vec<(TopicPartition, bool)>,
+}
+
+impl Replicas {
+    /// LeaderAndIsr. `Err` where the whole order is refused.
+    pub fn apply_leader_and_isr(
+        &self,
+        authority: Authority,
+        orders: &[PartitionOrder],
+    ) -> Result<Applied, Refusal> {
+        let mut known = self.orders.lock();
+        accept(&mut known, authority)?;
+        let mut applied = Applied::default();
+        for order in orders {
+            let result = self.apply_one(&mut known, order).map(|change| {
+                applied.changes.extend(change);
+            });
+            if let Err(refusal) = &result {
+                warn!(
+                    target: "state_change", partition = %order.partition, reason = %refusal,
+                    leader_epoch = order.leader_epoch.0, "order not applied"
+                );
+            }
+            applied.results.push((order.partition.clone(), order.topic_id, result));
+        }
+        Ok(applied)
+    }
+
+    fn apply_one(
+        &self,
+        known: &mut Orders,
+        order: &PartitionOrder,
+    ) -> Result<Option<(Arc<Partition>, RoleChange)>, Refusal> {
+        let hosted = match self.find(&order.partition) {
+            Hosted::Offline => return Err(Refusal::DirectoryOffline),
+            Hosted::Online(partition) => Some(partition),
+            Hosted::Absent => None,
+        };
+        let log = match &hosted {
+            Some(partition) => Some(partition.log()),
+            None => self.store().log(&order.partition),
+        };
+        let log_id = log.as_ref().and_then(|log| log.topic_id());
+        if let Some(id) = log_id
+            && !order.topic_id.is_zero()
+            && id != order.topic_id
+        {
+            return Err(Refusal::InconsistentTopicId);
+        }
+        let epoch = hosted.as_ref().map_or(LeaderEpoch::NONE, |partition| partition.leader_epoch());
+        if order.leader_epoch > epoch {
+            let me = self.shared().config.me;
+            if !order.assignment.replicas.contains(&me) {
+                return Err(Refusal::UnknownPartition);
+            }
+            let (partition, is_fresh) = match hosted {
+                Some(partition) => (partition, false),
+                None => (self.make_replica(known, order)?, true),
+            };
+            if log_id.is_none() && !order.topic_id.is_zero() {
+                partition.log().assign_topic_id(order.topic_id)?;
+            }
+            return self.take_role(partition, is_fresh, order);
+        }
+        match log {
+            Some(log) if order.leader_epoch == epoch && !order.topic_id.is_zero() => {
+                if log_id.is_some() {
+                    return Err(Refusal::StaleControllerEpoch);
+                }
+                log.assign_topic_id(order.topic_id)?;
+                Ok(None)
+            }
+            // Kafka: a follower forgets the id its fetcher used; without a fetcher there is
+            // nothing to forget.
+            Some(_) if order.leader_epoch == epoch
+                && log_id.is_some()
+                && order.leader != self.shared().config.me => Ok(None),
+            _ => Err(Refusal::StaleControllerEpoch),
+        }
+    }
+
+    fn take_role(
+        &self,
+        partition: Arc<Partition>,
+        is_fresh: bool,
+        order: &PartitionOrder,
+    ) -> Result<Option<(Arc<Partition>, RoleChange)>, Refusal> {
+        let shared = self.shared();
+        let (change, wakes) = if order.leader == shared.config.me {
+            partition.become_leader(order)?
+        } else if order.leader.0 >= 0 && shared.keeper.is_alive(order.leader) {
+            partition.become_follower(order)
+        } else {
+            // Kafka: the log is made all the same, so that the watermark's checkpoint has it; state
+            // and epoch stay as they were, and the answer is no error.
+            error!(
+                target: "state_change", partition = %order.partition, leader = order.leader.0,
+                leader_epoch = order.leader_epoch.0, "leader to follow is not alive"
+            );
+            (RoleChange::Nothing, crate::waiting::Wakes::none())
+        };
+        if is_fresh {
+            self.insert(Arc::clone(&partition));
+        }
+        wakes.fire();
+        Ok((change != RoleChange::Nothing).then_some((partition, change)))
+    }
+
+    /// Finds or makes the log, and a partition around it.
+    fn make_replica(
+        &self,
+        known: &mut Orders,
+        order: &PartitionOrder,
+    ) -> Result<Arc<Partition>, Refusal> {
+        let id = &order.partition;
+        let config = self.config_of(&id.topic);
+        let log = match self.store().log(id) {
+            Some(log) => log,
+            // Kafka: a replica that was here before may lie in the directory that is offline; a
+            // second, empty one elsewhere would lose its records (LogManager.getOrCreateLog, 3.9).
+            None if !order.is_new && self.store().directories().iter().any(|dir| !dir.online) => {
+                return Err(Refusal::DirectoryOffline);
+            }
+            None => {
+                let topic_id = Some(order.topic_id).filter(|id| !id.is_zero());
+                self.store().create(id, topic_id, Arc::clone(&config.log), None)?
+            }
+        };
+        log.set_config(config.log);
+        if let Some(watermark) = known.watermarks.remove(id) {
+            log.set_high_watermark(watermark);
+        }
+        let shared = Arc::clone(self.shared());
+        Ok(Arc::new(Partition::new(id.clone(), shared, log, config.rules)))
+    }
+
+    /// StopReplica. `Err` where the whole order is refused.
+    pub fn apply_stop_replica(
+        &self,
+        authority: Authority,
+        orders: &[StopOrder],
+    ) -> Result<Stopped, Refusal> {
+        accept(&mut self.orders.lock(), authority)?;
+        let mut stopped = Stopped::default();
+        for order in orders {
+            let result = self.stop_one(order, &mut stopped.gone);
+            stopped.results.push((order.partition.clone(), result));
+        }
+        Ok(stopped)
+    }
+
+    fn stop_one(
+        &self,
+        order: &StopOrder,
+        gone: &mut Vec<(TopicPartition, bool)>,
+    ) -> Result<(), Refusal> {
+        let id = &order.partition;
+        match self.find(id) {
+            Hosted::Offline => return Err(Refusal::DirectoryOffline),
+            Hosted::Online(partition) => {
+                let is_bound = ![EPOCH_DURING_DELETE, NO_EPOCH].contains(&order.leader_epoch);
+                if is_bound && order.leader_epoch < partition.leader_epoch() {
+                    return Err(Refusal::FencedLeaderEpoch);
+                }
+                gone.push((id.clone(), order.delete));
+                if !order.delete {
+                    // The replica stays with its role; it merely fetches no more.
+                    return Ok(());
+                }
+                self.remove(id);
+                partition.leave(Refusal::NotLeader).fire();
+            }
+            Hosted::Absent => {}
+        }
+        if order.delete && self.store().log(id).is_some() {
+            self.store().delete(id)?;
+            info!(target: "state_change", partition = %id, "replica deleted");
+        }
+        Ok(())
+    }
+}
+
+/// Fences by both epochs and remembers the controller's.
+fn accept(known: &mut Orders, authority: Authority) -> Result<(), Refusal> {
+    let Authority { controller_epoch, broker_epoch, own_broker_epoch } = authority;
+    if broker_epoch.0 != -1 && broker_epoch < own_broker_epoch {
+        return Err(Refusal::StaleBrokerEpoch);
+    }
+    if controller_epoch < known.controller_epoch {
+        return Err(Refusal::StaleControllerEpoch);
+    }
+    known.controller_epoch = controller_epoch;
+    Ok(())
+}
+
+impl Replicas {
+    /// The highest controller epoch that gave an order here. UpdateMetadata is fenced by it too:
+    /// `false` where `epoch` is older.
+    pub fn accept_controller(&self, epoch: ControllerEpoch) -> bool {
+        let mut known = self.orders.lock();
+        let accepted = epoch >= known.controller_epoch;
+        if accepted {
+            known.controller_epoch = epoch;
+        }
+        accepted
+    }
+}
