@@ -107,9 +107,13 @@ impl<'a> Fields<'a> {
         self.text_or_null()?.ok_or(Malformed::Length)
     }
 
+    pub(crate) fn bytes_or_null(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
+        let Some(length) = self.length(true)? else { return Ok(None) };
+        self.slice(length).map(Some)
+    }
+
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
-        let length = self.length(true)?.ok_or(Malformed::Length)?;
-        self.slice(length)
+        self.bytes_or_null()?.ok_or(Malformed::Length)
     }
 
     /// How many elements follow, each at least `size_min` bytes long; `None` for a null array.

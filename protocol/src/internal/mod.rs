@@ -10,8 +10,9 @@
 
 mod fields;
 
-pub mod offsets;
 pub mod groups;
+pub mod offsets;
+pub mod consumer;
 pub mod txns;
 pub mod markers;
 

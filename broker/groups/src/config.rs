@@ -1,0 +1,48 @@
+//! What an operator decides about groups: plain values, already checked.
+
+/// Limits, delays and record versions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `group.min.session.timeout.ms`
+    pub session_timeout_min_ms: i32,
+    /// `group.max.session.timeout.ms`
+    pub session_timeout_max_ms: i32,
+    /// `group.max.size`
+    pub size_max: usize,
+    /// `group.initial.rebalance.delay.ms`
+    pub initial_rebalance_delay_ms: i32,
+    /// `offset.metadata.max.bytes`; counted in UTF-16 units, as Kafka counts it.
+    pub offset_metadata_max: usize,
+    /// `offsets.retention.minutes`, in milliseconds.
+    pub offsets_retention_ms: i64,
+    /// The newest version of offset values to write: 3, or less below
+    /// `inter.broker.protocol.version` 2.1.
+    pub offset_value_version: i16,
+    /// The newest version of group values to write: 3, or less below 2.3.
+    pub group_value_version: i16,
+}
+
+impl Default for Config {
+    /// Kafka's defaults.
+    fn default() -> Self {
+        Config {
+            session_timeout_min_ms: 6_000,
+            session_timeout_max_ms: 1_800_000,
+            size_max: i32::MAX as usize,
+            initial_rebalance_delay_ms: 3_000,
+            offset_metadata_max: 4_096,
+            offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
+            offset_value_version: protocol::internal::offsets::VALUE_VERSION,
+            group_value_version: protocol::internal::groups::VALUE_VERSION,
+        }
+    }
+}
+
+impl Config {
+    /// Whether metadata of a committed offset is short enough.
+    pub(crate) fn allows_metadata(&self, metadata: &str) -> bool {
+        // A text has no more UTF-16 units than bytes, so counting is rare.
+        metadata.len() <= self.offset_metadata_max
+            || metadata.encode_utf16().count() <= self.offset_metadata_max
+    }
+}
