@@ -1,0 +1,101 @@
+//! Single records at a fixed rate. Latency counts from the moment a request should have left, so
+//! that a server that stalls is charged for all who would have come meanwhile.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use bytes::BytesMut;
+use hdrhistogram::Histogram;
+use protocol::batch::Codec;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+
+use crate::wire::{self, Caller};
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    address: String,
+    #[arg(long, default_value = "latency")]
+    topic: String,
+    #[arg(long, default_value_t = 16)]
+    partitions: i32,
+    #[arg(long, default_value_t = 1024)]
+    record_bytes: usize,
+    /// Requests a second.
+    #[arg(long, default_value_t = 2000)]
+    rate: u32,
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    #[arg(long, default_value_t = 1)]
+    acks: i16,
+}
+
+pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
+    let mut caller = Caller::connect(&arguments.address).await?;
+    caller
+        .make_topic(&arguments.topic, arguments.partitions)
+        .await?;
+    let batch = wire::batch(1, arguments.record_bytes, Codec::None)?;
+    let mut frames = Vec::new();
+    for partition in 0..arguments.partitions {
+        frames.push(wire::produce(
+            &arguments.topic,
+            partition,
+            batch.clone(),
+            arguments.acks,
+        )?);
+    }
+    let mut histogram = Histogram::<u64>::new(3)?;
+    let step = Duration::from_secs(1) / arguments.rate;
+    let total = u64::from(arguments.rate) * arguments.seconds;
+    let begin = Instant::now();
+    let mut intended: VecDeque<Instant> = VecDeque::new();
+    let (mut sent, mut answered) = (0_u64, 0_u64);
+    let mut received = BytesMut::with_capacity(64 * 1024);
+    while answered < total {
+        let due = begin + step * u32::try_from(sent)?;
+        let now = Instant::now();
+        if sent < total && now >= due {
+            let index = (sent % frames.len() as u64) as usize;
+            wire::number(&mut frames[index], sent as i32);
+            caller.stream.write_all(&frames[index]).await?;
+            intended.push_back(due);
+            sent += 1;
+            continue;
+        }
+        tokio::select! {
+            ready = caller.stream.readable() => {
+                ready?;
+                match caller.stream.try_read_buf(&mut received) {
+                    Ok(0) => bail!("the server closed the connection"),
+                    Ok(_) => {}
+                    Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => continue,
+                    Err(e) => return Err(e.into()),
+                }
+                for _ in 0..wire::count_produced(&mut received)? {
+                    if let Some(due) = intended.pop_front() {
+                        histogram.record(due.elapsed().as_micros() as u64)?;
+                        answered += 1;
+                    }
+                }
+            }
+            () = wait_until(due), if sent < total => {}
+        }
+    }
+    let at = |quantile: f64| histogram.value_at_quantile(quantile);
+    Ok(json!({
+        "requests": total, "rate": arguments.rate,
+        "p50_us": at(0.5), "p99_us": at(0.99), "p999_us": at(0.999), "max_us": histogram.max(),
+    }))
+}
+
+/// Timers are coarse (1 ms): the last stretch is spent looking at the clock.
+async fn wait_until(due: Instant) {
+    let now = Instant::now();
+    if due > now + Duration::from_millis(2) {
+        tokio::time::sleep(due - now - Duration::from_millis(2)).await;
+    } else {
+        tokio::task::yield_now().await;
+    }
+}
