@@ -1,1 +1,129 @@
 //! Settings, checked once and cut into what each room needs.
+//!
+//! A [`Config`] is immutable: every fault was reported before it existed. It keeps the layers it
+//! was made of, so that `DescribeConfigs` can tell where a value came from, and so that a change
+//! while running makes a new one ([`live`]). Only [`load`] reads files.
+//!
+//! Absent: behaviour. Rooms and crates take the plain structs of [`parts`].
+
+mod check;
+pub mod listeners;
+pub mod load;
+pub mod live;
+pub mod parts;
+
+use settings::keys;
+use settings::layers::{Layers, Texts, Values};
+use settings::topics;
+use settings::value::Fault;
+
+pub use listeners::{Endpoint, Listeners, Protocol};
+pub use live::Live;
+pub use load::LoadArgs;
+pub use settings::read::Warning;
+
+/// Everything the broker was told, checked together.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where each text came from.
+    pub layers: Layers,
+    /// Every key of the table, parsed.
+    pub values: Values,
+    pub identity: parts::Identity,
+    pub listeners: Listeners,
+    /// Present where this process carries its own coordinator.
+    pub coordinator: Option<parts::Coordinator>,
+    pub zookeeper: parts::ZooKeeper,
+    pub network: parts::Network,
+    pub threads: parts::Threads,
+    pub topics: parts::Topics,
+    pub logs: parts::Logs,
+    pub cleaner: parts::Cleaner,
+    pub fetches: parts::Fetches,
+    pub replication: parts::Replication,
+    pub controlling: parts::Controlling,
+    pub groups: parts::Groups,
+    pub transactions: parts::Transactions,
+    pub quotas: parts::Quotas,
+    pub metrics: parts::Metrics,
+    /// The texts of a topic without overrides.
+    pub topic_defaults: Texts,
+    /// What an empty host in `listeners` is advertised as.
+    host_name: String,
+}
+
+impl Config {
+    /// Reads files, flags and defaults; every fault of all of them at once.
+    pub fn load(args: &LoadArgs) -> Result<(Config, Vec<Warning>), Vec<Fault>> {
+        load::load(args)
+    }
+
+    /// Checks layers that somebody has gathered.
+    pub fn from_layers(layers: Layers, host_name: &str) -> Result<Config, Vec<Fault>> {
+        let texts = layers.effective();
+        let (values, mut faults) = Values::read(keys::broker_rows(), &texts);
+        let listeners = match Listeners::read(&values, host_name) {
+            Ok(listeners) => Some(listeners),
+            Err(more) => {
+                faults.extend(more);
+                None
+            }
+        };
+        check::together(&values, &texts, &mut faults);
+        let Some(listeners) = listeners.filter(|_| faults.is_empty()) else { return Err(faults) };
+        Ok(Config {
+            identity: parts::Identity::read(&values),
+            listeners,
+            coordinator: coordinator(&values),
+            zookeeper: parts::ZooKeeper::read(&values),
+            network: parts::Network::read(&values, &texts),
+            threads: parts::Threads::read(&values),
+            topics: parts::Topics::read(&values),
+            logs: parts::Logs::read(&values),
+            cleaner: parts::Cleaner::read(&values),
+            fetches: parts::Fetches::read(&values),
+            replication: parts::Replication::read(&values),
+            controlling: parts::Controlling::read(&values),
+            groups: parts::Groups::read(&values),
+            transactions: parts::Transactions::read(&values),
+            quotas: parts::Quotas::read(&values),
+            metrics: parts::Metrics::read(&values),
+            topic_defaults: topics::defaults(&values),
+            layers,
+            values,
+            host_name: host_name.to_owned(),
+        })
+    }
+
+    /// The same broker with other layers: what a change while running leads to.
+    pub fn with_layers(&self, layers: Layers) -> Result<Config, Vec<Fault>> {
+        Config::from_layers(layers, &self.host_name)
+    }
+
+    /// A configuration for tests: Kafka's defaults and what `texts` say.
+    pub fn of(texts: &[(&str, &str)]) -> Result<Config, Vec<Fault>> {
+        let mut file = Texts::new();
+        for (key, text) in texts {
+            file.insert((*key).to_owned(), (*text).to_owned());
+        }
+        file.entry("zookeeper.connect".to_owned()).or_insert_with(|| "127.0.0.1:2181".to_owned());
+        Config::from_layers(Layers { file, ..Layers::default() }, "localhost")
+    }
+
+    /// What a topic with these overrides obeys.
+    pub fn topic(&self, overrides: &Texts) -> parts::Topic {
+        parts::Topic::read(overrides, &self.topic_defaults)
+    }
+}
+
+/// The embedded coordinator, as [`load`] has written it into the layers.
+fn coordinator(values: &Values) -> Option<parts::Coordinator> {
+    if !values.flag("coordinator.enable") {
+        return None;
+    }
+    Some(parts::Coordinator {
+        address: values.text("coordinator.address").unwrap_or("127.0.0.1").to_owned(),
+        port: u16::try_from(values.long("coordinator.port")).unwrap_or_default(),
+        data_dir: values.text("coordinator.data.dir").unwrap_or("data/coordinator").into(),
+    })
+}

@@ -1,0 +1,538 @@
+//! The plain structs that settings are cut into: the one place that turns keys into fields.
+//!
+//! No crate beneath `broker` sees a `Config`; each gets its own small struct, made here. A row of
+//! the settings' table that *works* names one of these fields.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use protocol::ids::BrokerId;
+use settings::layers::{Texts, Values};
+use settings::topics;
+use storage::config::{Codec, LogConfig, StoreConfig};
+
+/// Who the broker is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `None`: the cluster is to give one, above `reserved_max`.
+    pub broker_id: Option<BrokerId>,
+    pub reserved_max: i32,
+    pub rack: Option<String>,
+    /// What a new cluster is to be called; an existing one must be called so.
+    pub cluster_id: Option<String>,
+    pub protocol_version: String,
+}
+
+impl Identity {
+    pub(super) fn read(values: &Values) -> Identity {
+        let id = values.int("broker.id");
+        Identity {
+            broker_id: (id >= 0).then_some(BrokerId(id)),
+            reserved_max: values.int("reserved.broker.max.id"),
+            rack: values.text("broker.rack").map(str::to_owned),
+            cluster_id: values.text("cluster.id").map(str::to_owned),
+            protocol_version: values.text("inter.broker.protocol.version").unwrap_or_default().to_owned(),
+        }
+    }
+}
+
+/// The coordinator inside this process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Coordinator {
+    pub address: String,
+    pub port: u16,
+    pub data_dir: PathBuf,
+}
+
+/// The session with ZooKeeper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZooKeeper {
+    /// `host:port[,host:port…][/chroot]`.
+    pub connect: String,
+    pub session_timeout_ms: i32,
+    pub connection_timeout_ms: i32,
+    pub in_flight_max: usize,
+}
+
+impl ZooKeeper {
+    pub(super) fn read(values: &Values) -> ZooKeeper {
+        let session = values.int("zookeeper.session.timeout.ms");
+        let connection = values.whole("zookeeper.connection.timeout.ms");
+        ZooKeeper {
+            connect: values.text("zookeeper.connect").unwrap_or_default().to_owned(),
+            session_timeout_ms: session,
+            connection_timeout_ms: connection.and_then(|n| i32::try_from(n).ok()).unwrap_or(session),
+            in_flight_max: size(values.long("zookeeper.max.in.flight.requests")),
+        }
+    }
+}
+
+/// Sockets, connections and what a request may cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// −1: what the system gives.
+    pub send_buffer_bytes: i32,
+    pub receive_buffer_bytes: i32,
+    pub backlog: i32,
+    pub request_bytes_max: usize,
+    pub queued_requests_max: usize,
+    /// `None`: no bound but the requests' number.
+    pub queued_bytes_max: Option<usize>,
+    pub connections_max: usize,
+    pub connections_per_address_max: usize,
+    /// Addresses and host names with bounds of their own.
+    pub connections_per_address: BTreeMap<String, usize>,
+    /// Accepted a second at most.
+    pub connections_rate_max: i32,
+    /// −1: a connection may be idle for ever.
+    pub connections_idle_ms_max: i64,
+    /// `listener.name.<name>.max.connections`, by the listener's upper-case name.
+    pub listener_connections_max: BTreeMap<String, usize>,
+    pub listener_connections_rate_max: BTreeMap<String, i32>,
+    pub request_timeout_ms: i32,
+}
+
+impl Network {
+    pub(super) fn read(values: &Values, texts: &Texts) -> Network {
+        let queued = values.long("queued.max.request.bytes");
+        let overrides = values.text("max.connections.per.ip.overrides").unwrap_or_default();
+        let per_listener = |key: &str| {
+            let each = texts.iter().filter_map(|(name, text)| {
+                let (listener, base) = name.strip_prefix("listener.name.")?.split_once('.')?;
+                let number = text.trim().parse::<i32>().ok()?;
+                (base == key).then(|| (listener.to_uppercase(), number))
+            });
+            each.collect::<BTreeMap<String, i32>>()
+        };
+        Network {
+            send_buffer_bytes: values.int("socket.send.buffer.bytes"),
+            receive_buffer_bytes: values.int("socket.receive.buffer.bytes"),
+            backlog: values.int("socket.listen.backlog.size"),
+            request_bytes_max: size(values.long("socket.request.max.bytes")),
+            queued_requests_max: size(values.long("queued.max.requests")),
+            queued_bytes_max: (queued > 0).then(|| size(queued)),
+            connections_max: size(values.long("max.connections")),
+            connections_per_address_max: size(values.long("max.connections.per.ip")),
+            connections_per_address: address_overrides(overrides).unwrap_or_default(),
+            connections_rate_max: values.int("max.connection.creation.rate"),
+            connections_idle_ms_max: values.long("connections.max.idle.ms"),
+            listener_connections_max: per_listener("max.connections")
+                .into_iter()
+                .map(|(name, max)| (name, size(i64::from(max))))
+                .collect(),
+            listener_connections_rate_max: per_listener("max.connection.creation.rate"),
+            request_timeout_ms: values.int("request.timeout.ms"),
+        }
+    }
+}
+
+/// `host:count` items; the item that is none.
+pub(super) fn address_overrides(text: &str) -> Result<BTreeMap<String, usize>, String> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let mut map = BTreeMap::new();
+    for item in items {
+        let (host, count) = item.rsplit_once(':').ok_or_else(|| item.to_owned())?;
+        let count = count.trim().parse::<usize>().map_err(|_| item.to_owned())?;
+        map.insert(host.trim().to_owned(), count);
+    }
+    Ok(map)
+}
+
+/// How many may work at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads {
+    pub io: usize,
+    pub network: usize,
+    pub background: usize,
+}
+
+impl Threads {
+    pub(super) fn read(values: &Values) -> Threads {
+        Threads {
+            io: size(values.long("num.io.threads")),
+            network: size(values.long("num.network.threads")),
+            background: size(values.long("background.threads")),
+        }
+    }
+}
+
+/// What a topic gets that does not say otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topics {
+    pub auto_create: bool,
+    pub delete_enable: bool,
+    pub partitions: i32,
+    pub replication_factor: i16,
+}
+
+impl Topics {
+    pub(super) fn read(values: &Values) -> Topics {
+        Topics {
+            auto_create: values.flag("auto.create.topics.enable"),
+            delete_enable: values.flag("delete.topic.enable"),
+            partitions: values.int("num.partitions"),
+            replication_factor: short(values, "default.replication.factor"),
+        }
+    }
+}
+
+/// The broker's housekeeping of its logs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logs {
+    pub dirs: Vec<PathBuf>,
+    pub recovery_threads_per_dir: usize,
+    pub initial_task_delay_ms: i64,
+    pub retention_check_ms: i64,
+    pub flush_check_ms: i64,
+    pub recovery_checkpoint_ms: i64,
+    pub start_offset_checkpoint_ms: i64,
+    pub segment_delete_delay_ms: i64,
+    pub producer_id_expiration_ms: i64,
+    pub producer_id_check_ms: i64,
+}
+
+impl Logs {
+    pub(super) fn read(values: &Values) -> Logs {
+        Logs {
+            dirs: log_dirs(values),
+            recovery_threads_per_dir: size(values.long("num.recovery.threads.per.data.dir")),
+            initial_task_delay_ms: values.long("log.initial.task.delay.ms"),
+            retention_check_ms: values.long("log.retention.check.interval.ms"),
+            flush_check_ms: values.long("log.flush.scheduler.interval.ms"),
+            recovery_checkpoint_ms: values.long("log.flush.offset.checkpoint.interval.ms"),
+            start_offset_checkpoint_ms: values.long("log.flush.start.offset.checkpoint.interval.ms"),
+            segment_delete_delay_ms: values.long("log.segment.delete.delay.ms"),
+            producer_id_expiration_ms: values.long("producer.id.expiration.ms"),
+            producer_id_check_ms: values.long("producer.id.expiration.check.interval.ms"),
+        }
+    }
+
+    /// What the store of all logs obeys.
+    pub fn store(&self) -> StoreConfig {
+        StoreConfig {
+            dirs: self.dirs.clone(),
+            recovery_threads_per_dir: self.recovery_threads_per_dir,
+            delete_delay_ms: self.segment_delete_delay_ms,
+            producer_id_expiration_ms: self.producer_id_expiration_ms,
+            ..StoreConfig::default()
+        }
+    }
+}
+
+pub(super) fn log_dirs(values: &Values) -> Vec<PathBuf> {
+    let text = values.text("log.dirs").or_else(|| values.text("log.dir")).unwrap_or_default();
+    text.split(',').map(str::trim).filter(|dir| !dir.is_empty()).map(PathBuf::from).collect()
+}
+
+/// Compaction.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Cleaner {
+    pub enable: bool,
+    pub threads: usize,
+    pub dedupe_buffer_bytes: usize,
+    pub load_factor: f64,
+    pub io_buffer_bytes: usize,
+    pub io_bytes_per_second_max: f64,
+    pub backoff_ms: i64,
+}
+
+impl Cleaner {
+    pub(super) fn read(values: &Values) -> Cleaner {
+        Cleaner {
+            enable: values.flag("log.cleaner.enable"),
+            threads: size(values.long("log.cleaner.threads")),
+            dedupe_buffer_bytes: size(values.long("log.cleaner.dedupe.buffer.size")),
+            load_factor: values.real("log.cleaner.io.buffer.load.factor").unwrap_or(0.9),
+            io_buffer_bytes: size(values.long("log.cleaner.io.buffer.size")),
+            io_bytes_per_second_max: values
+                .real("log.cleaner.io.max.bytes.per.second")
+                .unwrap_or(f64::MAX),
+            backoff_ms: values.long("log.cleaner.backoff.ms"),
+        }
+    }
+}
+
+/// All that one topic obeys: what its logs do, and what its leader and its clients are held to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Topic {
+    pub log: LogConfig,
+    pub min_insync_replicas: usize,
+    pub unclean_leader_election: bool,
+    pub downconversion: bool,
+    /// Replicas whose replication the leader, or the follower, is asked to throttle.
+    pub throttled_leaders: Vec<String>,
+    pub throttled_followers: Vec<String>,
+}
+
+impl Topic {
+    /// A topic's overrides over what the broker gives all.
+    pub fn read(overrides: &Texts, defaults: &Texts) -> Topic {
+        let (values, _) = topics::values(overrides, defaults);
+        let policy = values.list("cleanup.policy");
+        let has = |name: &str| policy.iter().any(|item| item == name);
+        Topic {
+            log: LogConfig {
+                segment_bytes: small(values.long("segment.bytes")),
+                segment_ms: values.long("segment.ms"),
+                segment_jitter_ms: values.long("segment.jitter.ms"),
+                segment_index_bytes: small(values.long("segment.index.bytes")),
+                index_interval_bytes: small(values.long("index.interval.bytes")),
+                flush_messages: values.long("flush.messages"),
+                flush_ms: values.long("flush.ms"),
+                retention_ms: values.long("retention.ms"),
+                retention_bytes: values.long("retention.bytes"),
+                max_message_bytes: size(values.long("max.message.bytes")),
+                delete: has("delete"),
+                compact: has("compact"),
+                min_cleanable_dirty_ratio: values.real("min.cleanable.dirty.ratio").unwrap_or(0.5),
+                min_compaction_lag_ms: values.long("min.compaction.lag.ms"),
+                max_compaction_lag_ms: values.long("max.compaction.lag.ms"),
+                delete_retention_ms: values.long("delete.retention.ms"),
+                file_delete_delay_ms: values.long("file.delete.delay.ms"),
+                compression: codec(&values),
+                log_append_time: values.text("message.timestamp.type") == Some("LogAppendTime"),
+                timestamp_before_max_ms: timestamp_bound(&values, "message.timestamp.before.max.ms"),
+                timestamp_after_max_ms: timestamp_bound(&values, "message.timestamp.after.max.ms"),
+            },
+            min_insync_replicas: size(values.long("min.insync.replicas")),
+            unclean_leader_election: values.flag("unclean.leader.election.enable"),
+            downconversion: values.flag("message.downconversion.enable"),
+            throttled_leaders: values.list("leader.replication.throttled.replicas").to_vec(),
+            throttled_followers: values.list("follower.replication.throttled.replicas").to_vec(),
+        }
+    }
+}
+
+/// Kafka: the older `difference.max.ms` counts where the newer key was left at its default.
+fn timestamp_bound(values: &Values, key: &str) -> i64 {
+    match values.long(key) {
+        i64::MAX => values.long("message.timestamp.difference.max.ms"),
+        bound => bound,
+    }
+}
+
+fn codec(values: &Values) -> Option<Codec> {
+    match values.text("compression.type") {
+        Some("uncompressed") => Some(Codec::Uncompressed),
+        Some("gzip") => Some(Codec::Gzip { level: values.int("compression.gzip.level") }),
+        Some("snappy") => Some(Codec::Snappy),
+        Some("lz4") => Some(Codec::Lz4 { level: values.int("compression.lz4.level") }),
+        Some("zstd") => Some(Codec::Zstd { level: values.int("compression.zstd.level") }),
+        _ => None,
+    }
+}
+
+/// What a fetch may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fetches {
+    pub bytes_max: usize,
+    pub sessions_max: usize,
+    /// Partitions that one DescribeTopicPartitions names at most.
+    pub partitions_per_answer_max: usize,
+}
+
+impl Fetches {
+    pub(super) fn read(values: &Values) -> Fetches {
+        Fetches {
+            bytes_max: size(values.long("fetch.max.bytes")),
+            sessions_max: size(values.long("max.incremental.fetch.session.cache.slots")),
+            partitions_per_answer_max: size(values.long("max.request.partition.size.limit")),
+        }
+    }
+}
+
+/// Following, leading, and falling behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replication {
+    pub lag_ms_max: i64,
+    pub checkpoint_ms: i64,
+    pub fetchers: usize,
+    pub fetch_wait_ms_max: i32,
+    pub fetch_bytes_min: i32,
+    pub fetch_bytes_max: i32,
+    pub fetch_response_bytes_max: i32,
+    pub fetch_backoff_ms: i64,
+    pub socket_timeout_ms: i32,
+    pub socket_receive_buffer_bytes: i32,
+}
+
+impl Replication {
+    pub(super) fn read(values: &Values) -> Replication {
+        Replication {
+            lag_ms_max: values.long("replica.lag.time.max.ms"),
+            checkpoint_ms: values.long("replica.high.watermark.checkpoint.interval.ms"),
+            fetchers: size(values.long("num.replica.fetchers")),
+            fetch_wait_ms_max: values.int("replica.fetch.wait.max.ms"),
+            fetch_bytes_min: values.int("replica.fetch.min.bytes"),
+            fetch_bytes_max: values.int("replica.fetch.max.bytes"),
+            fetch_response_bytes_max: values.int("replica.fetch.response.max.bytes"),
+            fetch_backoff_ms: values.long("replica.fetch.backoff.ms"),
+            socket_timeout_ms: values.int("replica.socket.timeout.ms"),
+            socket_receive_buffer_bytes: values.int("replica.socket.receive.buffer.bytes"),
+        }
+    }
+}
+
+/// What the controller does by itself, and how a broker takes its leave of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Controlling {
+    pub auto_rebalance: bool,
+    pub imbalance_check_s: i64,
+    pub imbalance_percent: i32,
+    pub unclean_leader_election: bool,
+    pub socket_timeout_ms: i32,
+    pub controlled_shutdown: bool,
+    pub controlled_shutdown_retries: i32,
+    pub controlled_shutdown_backoff_ms: i64,
+}
+
+impl Controlling {
+    pub(super) fn read(values: &Values) -> Controlling {
+        Controlling {
+            auto_rebalance: values.flag("auto.leader.rebalance.enable"),
+            imbalance_check_s: values.long("leader.imbalance.check.interval.seconds"),
+            imbalance_percent: values.int("leader.imbalance.per.broker.percentage"),
+            unclean_leader_election: values.flag("unclean.leader.election.enable"),
+            socket_timeout_ms: values.int("controller.socket.timeout.ms"),
+            controlled_shutdown: values.flag("controlled.shutdown.enable"),
+            controlled_shutdown_retries: values.int("controlled.shutdown.max.retries"),
+            controlled_shutdown_backoff_ms: values.long("controlled.shutdown.retry.backoff.ms"),
+        }
+    }
+}
+
+/// Consumer groups and their offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Groups {
+    pub session_ms_min: i32,
+    pub session_ms_max: i32,
+    pub initial_delay_ms: i32,
+    pub size_max: usize,
+    pub metadata_bytes_max: usize,
+    pub offsets_retention_ms: i64,
+    pub offsets_check_ms: i64,
+    pub commit_timeout_ms: i32,
+    pub load_buffer_bytes: usize,
+    pub topic_partitions: i32,
+    pub topic_replication_factor: i16,
+    pub topic_segment_bytes: i32,
+}
+
+impl Groups {
+    pub(super) fn read(values: &Values) -> Groups {
+        Groups {
+            session_ms_min: values.int("group.min.session.timeout.ms"),
+            session_ms_max: values.int("group.max.session.timeout.ms"),
+            initial_delay_ms: values.int("group.initial.rebalance.delay.ms"),
+            size_max: size(values.long("group.max.size")),
+            metadata_bytes_max: size(values.long("offset.metadata.max.bytes")),
+            offsets_retention_ms: values.long("offsets.retention.minutes").saturating_mul(60_000),
+            offsets_check_ms: values.long("offsets.retention.check.interval.ms"),
+            commit_timeout_ms: values.int("offsets.commit.timeout.ms"),
+            load_buffer_bytes: size(values.long("offsets.load.buffer.size")),
+            topic_partitions: values.int("offsets.topic.num.partitions"),
+            topic_replication_factor: short(values, "offsets.topic.replication.factor"),
+            topic_segment_bytes: values.int("offsets.topic.segment.bytes"),
+        }
+    }
+}
+
+/// Transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transactions {
+    pub timeout_ms_max: i32,
+    pub id_expiration_ms: i64,
+    pub timed_out_check_ms: i64,
+    pub expired_id_check_ms: i64,
+    pub partition_verification: bool,
+    pub load_buffer_bytes: usize,
+    pub topic_partitions: i32,
+    pub topic_replication_factor: i16,
+    pub topic_segment_bytes: i32,
+    pub topic_min_isr: i32,
+}
+
+impl Transactions {
+    pub(super) fn read(values: &Values) -> Transactions {
+        Transactions {
+            timeout_ms_max: values.int("transaction.max.timeout.ms"),
+            id_expiration_ms: values.long("transactional.id.expiration.ms"),
+            timed_out_check_ms: values
+                .long("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+            expired_id_check_ms: values
+                .long("transaction.remove.expired.transaction.cleanup.interval.ms"),
+            partition_verification: values.flag("transaction.partition.verification.enable"),
+            load_buffer_bytes: size(values.long("transaction.state.log.load.buffer.size")),
+            topic_partitions: values.int("transaction.state.log.num.partitions"),
+            topic_replication_factor: short(values, "transaction.state.log.replication.factor"),
+            topic_segment_bytes: values.int("transaction.state.log.segment.bytes"),
+            topic_min_isr: values.int("transaction.state.log.min.isr"),
+        }
+    }
+}
+
+/// Over how long, and in how many pieces, rates are measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub samples: usize,
+    pub sample_ms: i64,
+}
+
+/// The windows of the quotas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    pub clients: Window,
+    pub mutations: Window,
+    pub replication: Window,
+}
+
+impl Quotas {
+    pub(super) fn read(values: &Values) -> Quotas {
+        let window = |prefix: &str| Window {
+            samples: size(values.long(&format!("{prefix}quota.window.num"))),
+            sample_ms: values
+                .long(&format!("{prefix}quota.window.size.seconds"))
+                .saturating_mul(1000),
+        };
+        Quotas {
+            clients: window(""),
+            mutations: window("controller."),
+            replication: window("replication."),
+        }
+    }
+}
+
+/// The port that serves measurements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    pub address: String,
+    /// `None`: not served.
+    pub port: Option<u16>,
+}
+
+impl Metrics {
+    pub(super) fn read(values: &Values) -> Metrics {
+        Metrics {
+            address: values.text("metrics.address").unwrap_or("127.0.0.1").to_owned(),
+            port: values.whole("metrics.port").and_then(|port| u16::try_from(port).ok()),
+        }
+    }
+
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.address.parse().ok()
+    }
+}
+
+/// A count or a size that bounds have kept from being negative.
+fn size(number: i64) -> usize {
+    usize::try_from(number).unwrap_or(0)
+}
+
+fn small(number: i64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+fn short(values: &Values, key: &str) -> i16 {
+    i16::try_from(values.long(key)).unwrap_or(i16::MAX)
+}
