@@ -11,14 +11,16 @@ pub mod listeners;
 pub mod load;
 pub mod live;
 pub mod parts;
+pub mod topics;
 
 use settings::keys;
 use settings::layers::{Layers, Texts, Values};
-use settings::topics;
+use settings::topics as defaults;
 use settings::value::Fault;
 
 pub use listeners::{Endpoint, Listeners, Protocol};
 pub use live::Live;
+pub use topics::TopicSettings;
 pub use load::LoadArgs;
 pub use settings::read::Warning;
 
@@ -88,7 +90,7 @@ impl Config {
             transactions: parts::Transactions::read(&values),
             quotas: parts::Quotas::read(&values),
             metrics: parts::Metrics::read(&values),
-            topic_defaults: topics::defaults(&values),
+            topic_defaults: defaults::defaults(&values),
             layers,
             values,
             host_name: host_name.to_owned(),

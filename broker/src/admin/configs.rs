@@ -1,0 +1,438 @@
+//! Settings of brokers and topics: told with their sources, checked, and written to `/config`.
+//!
+//! Kafka: `ConfigHelper` (describing), `ConfigAdminManager` and `ZkAdminManager` (altering), with
+//! their words. A broker alters only its own settings and the cluster's defaults.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use protocol::ids::BrokerId;
+use settings::keys;
+use settings::layers::{Source, Synonym, Texts};
+use settings::row::{Row, Scope};
+use settings::topics;
+use settings::value::{Fault, Kind};
+use znodes::bodies::config::Overrides;
+
+use crate::admin::entities::{self, Failure, SharedStore};
+use crate::config::{Config, Live};
+use crate::metadata::Metadata;
+
+/// Why an operator does not get what he asked for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{0}")]
+    InvalidRequest(String),
+    #[error("{0}")]
+    InvalidConfig(String),
+    #[error("The topic '{0}' does not exist.")]
+    UnknownTopic(String),
+    #[error("{0}")]
+    InvalidTopic(String),
+    /// Kafka fails on this without a word.
+    #[error("Unknown config name: {0}")]
+    NoSuchKey(String),
+    #[error(transparent)]
+    Failure(#[from] Failure),
+}
+
+/// What is to become of one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    Set(String),
+    Delete,
+    Append(String),
+    Subtract(String),
+}
+
+/// Whose settings: this broker's, or every broker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    Broker,
+    Cluster,
+}
+
+/// One line of an answer to `DescribeConfigs`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Described {
+    pub name: String,
+    /// `None` for null, and for everything sensitive.
+    pub value: Option<String>,
+    pub kind: Option<Kind>,
+    pub source: Source,
+    pub read_only: bool,
+    pub sensitive: bool,
+    pub synonyms: Vec<Synonym>,
+    pub doc: Option<&'static str>,
+}
+
+/// The room itself.
+#[derive(Clone, Debug)]
+pub struct Configs {
+    store: SharedStore,
+    live: Live,
+    metadata: Arc<Metadata>,
+    broker: BrokerId,
+}
+
+impl Configs {
+    pub fn new(store: SharedStore, live: Live, metadata: Arc<Metadata>, broker: BrokerId) -> Configs {
+        Configs { store, live, metadata, broker }
+    }
+
+    pub fn broker(&self) -> BrokerId {
+        self.broker
+    }
+
+    /// Every key of a topic.
+    pub async fn describe_topic(&self, topic: &str) -> Result<Vec<Described>, Refusal> {
+        protocol::names::check_topic_name(topic).map_err(Refusal::InvalidTopic)?;
+        if self.metadata.image().topic(topic).is_none() {
+            return Err(Refusal::UnknownTopic(topic.to_owned()));
+        }
+        let overrides = entities::read(&*self.store, &format!("topics/{topic}")).await?;
+        let config = self.live.now();
+        let lines = topics::describe(&entities::texts(&overrides), &config.layers, &config.values);
+        let line = |line: topics::Described| {
+            let row = keys::topic(&line.name);
+            Described {
+                value: line.value.text(),
+                kind: row.map(|row| row.kind),
+                source: line.source,
+                read_only: false,
+                sensitive: false,
+                synonyms: line.synonyms,
+                doc: row.map(|row| row.doc),
+                name: line.name,
+            }
+        };
+        Ok(lines.into_iter().map(line).collect())
+    }
+
+    /// Every key of this broker; or those that are set as the cluster's defaults.
+    pub fn describe_broker(&self, whose: Whose) -> Vec<Described> {
+        let config = self.live.now();
+        match whose {
+            Whose::Cluster => {
+                let names = config.layers.cluster.keys();
+                names.map(|name| describe_key(&config, name, whose)).collect()
+            }
+            Whose::Broker => {
+                let set = config.layers.effective();
+                let table = keys::broker_rows().filter(|row| !row.internal).map(|row| row.name);
+                let names: BTreeSet<&str> = set.keys().map(String::as_str).chain(table).collect();
+                names.into_iter().map(|name| describe_key(&config, name, whose)).collect()
+            }
+        }
+    }
+
+    /// Changes some keys of a topic.
+    pub async fn change_topic(
+        &self,
+        topic: &str,
+        changes: &[(String, Change)],
+        validate_only: bool,
+    ) -> Result<(), Refusal> {
+        if topic.is_empty() {
+            return Err(no_default_topic());
+        }
+        let mut overrides = entities::read(&*self.store, &format!("topics/{topic}")).await?;
+        apply(&mut overrides, changes, keys::topic)?;
+        self.replace_topic(topic, overrides, validate_only).await
+    }
+
+    /// Sets the whole of a topic's overrides.
+    pub async fn replace_topic(
+        &self,
+        topic: &str,
+        overrides: Overrides,
+        validate_only: bool,
+    ) -> Result<(), Refusal> {
+        if topic.is_empty() {
+            return Err(no_default_topic());
+        }
+        if self.metadata.image().topic(topic).is_none() {
+            return Err(Refusal::UnknownTopic(topic.to_owned()));
+        }
+        self.check_topic(topic, &entities::texts(&overrides))?;
+        if !validate_only {
+            entities::write(&*self.store, &format!("topics/{topic}"), &overrides).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a topic may have these overrides; with the words that creating and altering share.
+    pub fn check_topic(&self, topic: &str, overrides: &Texts) -> Result<(), Refusal> {
+        let config = self.live.now();
+        topics::check(overrides, &config.topic_defaults).map_err(|refusal| match refusal {
+            topics::Refusal::BadValue(fault) => Refusal::InvalidConfig(format!(
+                "Invalid config value for resource ConfigResource(type=TOPIC, name='{topic}'): {fault}"
+            )),
+            other => Refusal::InvalidConfig(other.to_string()),
+        })
+    }
+
+    /// Changes some keys of this broker, or of the cluster's defaults.
+    pub async fn change_broker(
+        &self,
+        whose: Whose,
+        changes: &[(String, Change)],
+        validate_only: bool,
+    ) -> Result<(), Refusal> {
+        let mut overrides = entities::read(&*self.store, &self.entity(whose)).await?;
+        // Kafka: what a broker would not obey is left out when it writes.
+        let valid: Overrides = overrides
+            .iter()
+            .filter(|(key, text)| obeyed(key, text, whose))
+            .map(|(key, text)| (key.to_owned(), text.to_owned()))
+            .collect();
+        overrides = valid;
+        apply(&mut overrides, changes, keys::broker)?;
+        self.replace_broker(whose, overrides, validate_only).await
+    }
+
+    /// Sets the whole of this broker's overrides, or of the cluster's defaults.
+    pub async fn replace_broker(
+        &self,
+        whose: Whose,
+        overrides: Overrides,
+        validate_only: bool,
+    ) -> Result<(), Refusal> {
+        check_broker(&self.live.now(), &entities::texts(&overrides), whose)?;
+        if !validate_only {
+            entities::write(&*self.store, &self.entity(whose), &overrides).await?;
+        }
+        Ok(())
+    }
+
+    fn entity(&self, whose: Whose) -> String {
+        match whose {
+            Whose::Broker => format!("brokers/{}", self.broker),
+            Whose::Cluster => format!("brokers/{}", entities::DEFAULT),
+        }
+    }
+}
+
+fn no_default_topic() -> Refusal {
+    Refusal::InvalidRequest("Default topic resources are not allowed.".to_owned())
+}
+
+/// The row of a key that may stand in a broker's overrides.
+fn dynamic_row(key: &str) -> Option<&'static Row> {
+    keys::broker_or_listener(key).or_else(|| keys::dynamic_only_rows().find(|row| row.name == key))
+}
+
+fn describe_key(config: &Config, name: &str, whose: Whose) -> Described {
+    let row = dynamic_row(name);
+    let base = keys::listener_base(name);
+    let sensitive = row.is_none_or(Row::sensitive);
+    let both = [name, base.unwrap_or(name)];
+    let same = keys::same_thing(name);
+    let names = match (same.is_empty(), base) {
+        (false, _) => same,
+        (true, Some(_)) => &both[..],
+        (true, None) => &both[..1],
+    };
+    let mut synonyms = config.layers.synonyms(name, names);
+    if whose == Whose::Cluster {
+        synonyms.retain(|synonym| synonym.source == Source::Cluster);
+    }
+    if sensitive {
+        for synonym in &mut synonyms {
+            synonym.value = None;
+        }
+    }
+    let text = || match (whose, keys::broker(name)) {
+        (Whose::Cluster, _) => config.layers.cluster.get(name).cloned(),
+        (Whose::Broker, Some(_)) => config.values.get(name).text(),
+        (Whose::Broker, None) => config.layers.effective().remove(name),
+    };
+    Described {
+        name: name.to_owned(),
+        value: if sensitive { None } else { text() },
+        kind: row.map(|row| row.kind),
+        source: synonyms.first().map_or(Source::Default, |first| first.source),
+        read_only: keys::broker(name).is_none_or(|row| row.scope == Scope::ReadOnly),
+        sensitive,
+        synonyms,
+        doc: keys::broker(name).map(|row| row.doc),
+    }
+}
+
+/// Kafka: `ConfigAdminManager.prepareIncrementalConfigs`.
+fn apply(
+    overrides: &mut Overrides,
+    changes: &[(String, Change)],
+    row_of: fn(&str) -> Option<&'static Row>,
+) -> Result<(), Refusal> {
+    for (key, change) in changes {
+        let (verb, items) = match change {
+            Change::Set(text) => {
+                overrides.set(key.as_str(), text.as_str());
+                continue;
+            }
+            Change::Delete => {
+                overrides.remove(key);
+                continue;
+            }
+            Change::Append(text) => ("append", text),
+            Change::Subtract(text) => ("subtract", text),
+        };
+        let row = row_of(key).ok_or_else(|| Refusal::NoSuchKey(key.clone()))?;
+        if row.kind != Kind::List {
+            let words = format!("Config value {verb} is not allowed for config key: {key}");
+            return Err(Refusal::InvalidConfig(words));
+        }
+        let old = overrides.get(key).or(row.default).unwrap_or_default().to_owned();
+        let mut list: Vec<&str> = old.split(',').filter(|item| !item.is_empty()).collect();
+        for item in items.split(',') {
+            let at = list.iter().position(|held| *held == item);
+            match (verb, at) {
+                ("append", None) => list.push(item),
+                ("subtract", Some(at)) => {
+                    list.remove(at);
+                }
+                _ => {}
+            }
+        }
+        overrides.set(key.as_str(), list.join(","));
+    }
+    Ok(())
+}
+
+/// Keys that say where certificates are; Kafka changes them only for one listener at a time.
+const PER_LISTENER_ONLY: [&str; 10] = [
+    "ssl.keystore.type",
+    "ssl.keystore.location",
+    "ssl.keystore.password",
+    "ssl.key.password",
+    "ssl.keystore.certificate.chain",
+    "ssl.keystore.key",
+    "ssl.truststore.type",
+    "ssl.truststore.location",
+    "ssl.truststore.password",
+    "ssl.truststore.certificates",
+];
+
+/// Of a listener's keys, those that may be set for all brokers at once.
+const CLUSTER_WIDE_OF_LISTENERS: [&str; 3] =
+    ["max.connections", "max.connection.creation.rate", "num.network.threads"];
+
+fn is_static(key: &str) -> bool {
+    keys::broker(key).is_some_and(|row| row.scope == Scope::ReadOnly)
+}
+
+fn is_one_brokers(key: &str) -> bool {
+    match keys::listener_base(key) {
+        Some(base) => !CLUSTER_WIDE_OF_LISTENERS.contains(&base),
+        None => keys::broker(key).is_some_and(|row| row.scope == Scope::PerBroker),
+    }
+}
+
+/// Whether a broker would obey what stands in a znode, alone.
+///
+/// Kafka: `DynamicBrokerConfig.fromPersistentProps`.
+pub fn obeyed(key: &str, text: &str, whose: Whose) -> bool {
+    let readable = dynamic_row(key).is_none_or(|row| row.sensitive() || row.read(text).is_ok());
+    readable
+        && !is_static(key)
+        && !PER_LISTENER_ONLY.contains(&key)
+        && (whose == Whose::Broker || !is_one_brokers(key))
+}
+
+/// Whether this broker, or all, may have these overrides.
+///
+/// Kafka: `DynamicBrokerConfig.validate`, in its order.
+fn check_broker(config: &Config, texts: &Texts, whose: Whose) -> Result<(), Refusal> {
+    let refuse_all = |words: &str, wrong: &dyn Fn(&str) -> bool| {
+        let keys: Vec<&str> = texts.keys().map(String::as_str).filter(|key| wrong(key)).collect();
+        if keys.is_empty() {
+            return Ok(());
+        }
+        // Kafka prints a Scala set, which changes its name with its size.
+        let set = if keys.len() > 4 { "HashSet" } else { "Set" };
+        Err(Refusal::InvalidRequest(format!("{words}: {set}({})", keys.join(", "))))
+    };
+    refuse_all("Cannot update these configs dynamically", &is_static)?;
+    let words = "These security configs can be dynamically updated only per-listener using the \
+                 listener prefix";
+    refuse_all(words, &|key| PER_LISTENER_ONLY.contains(&key))?;
+    for (key, text) in texts {
+        let Some(row) = dynamic_row(key) else { continue };
+        if row.sensitive() {
+            // Kafka encrypts these; a secret is never written in the clear.
+            return Err(Refusal::InvalidRequest("Password encoder secret not configured".to_owned()));
+        }
+        row.read(text).map_err(|fault| Refusal::InvalidRequest(fault.to_string()))?;
+    }
+    if whose == Whose::Cluster {
+        let words = "Cannot update these configs at default cluster level, broker id must be specified";
+        refuse_all(words, &is_one_brokers)?;
+    }
+    let mut layers = config.layers.clone();
+    match whose {
+        Whose::Broker => layers.broker = texts.clone(),
+        Whose::Cluster => layers.cluster = texts.clone(),
+    }
+    let new = config.with_layers(layers).map_err(|faults| refusal_of(&faults))?;
+    threads(config, &new)?;
+    listeners(config, &new)
+}
+
+/// Kafka: a `require` that does not hold tells so first.
+fn refusal_of(faults: &[Fault]) -> Refusal {
+    let words = match faults.first() {
+        Some(fault) if fault.value.is_none() => format!("requirement failed: {fault}"),
+        Some(fault) => fault.to_string(),
+        None => "Invalid configuration".to_owned(),
+    };
+    Refusal::InvalidRequest(words)
+}
+
+/// Kafka: `DynamicThreadPool.validateReconfiguration`: at most doubled or halved at a time.
+fn threads(old: &Config, new: &Config) -> Result<(), Refusal> {
+    const POOLS: [&str; 5] = [
+        "num.io.threads",
+        "num.network.threads",
+        "num.replica.fetchers",
+        "num.recovery.threads.per.data.dir",
+        "background.threads",
+    ];
+    for key in POOLS {
+        let (was, is) = (old.values.long(key), new.values.long(key));
+        let why = if is == was {
+            continue;
+        } else if is <= 0 {
+            "value should be at least 1".to_owned()
+        } else if is < was / 2 {
+            format!("value should be at least half the current value {was}")
+        } else if is > was.saturating_mul(2) {
+            format!("value should not be greater than double the current value {was}")
+        } else {
+            continue;
+        };
+        // Kafka wraps the exception as a "value" of its own message; tools show it like that.
+        return Err(Refusal::InvalidRequest(format!(
+            "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count \
+             update validation failed for {key}={is}, {why} for configuration Invalid dynamic \
+             configuration"
+        )));
+    }
+    Ok(())
+}
+
+/// Sockets are opened at the start only; saying so is better than a change that does nothing.
+fn listeners(old: &Config, new: &Config) -> Result<(), Refusal> {
+    if old.listeners == new.listeners {
+        return Ok(());
+    }
+    Err(Refusal::InvalidRequest(
+        "Listeners cannot be changed while this broker runs yet: change the file and restart it."
+            .to_owned(),
+    ))
+}
+
+/// Overrides from a request, the last of a name counting.
+pub fn overrides_of(entries: impl Iterator<Item = (String, String)>) -> Overrides {
+    entries.collect::<BTreeMap<_, _>>().into_iter().collect()
+}

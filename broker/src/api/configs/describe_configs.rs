@@ -1,0 +1,127 @@
+//! DescribeConfigs: every key of a topic or of this broker, its value and where that came from.
+
+use protocol::kafka::errors::ErrorCode;
+use protocol::messages::describe_configs_request::DescribeConfigsResource;
+use protocol::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use settings::layers::Source;
+
+use crate::admin::configs::{Configs, Described, Refusal, Whose};
+use crate::api::configs::{Resource, broker_id, code_of, text};
+use crate::api::request::Context;
+
+pub(crate) async fn answer(
+    context: &Context,
+    configs: &Configs,
+    request: &DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    let other = request.resources.iter().find_map(|resource| match Resource::of(resource.resource_type) {
+        Resource::Other(kind) => Some((kind, resource.resource_name.as_str())),
+        _ => None,
+    });
+    let mut results = Vec::with_capacity(request.resources.len());
+    for resource in &request.resources {
+        // Kafka: one resource of a kind that cannot be described spoils the whole request.
+        let lines = match other {
+            Some((kind, name)) => Err(Refusal::InvalidRequest(format!(
+                "Unexpected resource type {kind} for resource {name}"
+            ))),
+            None => describe(configs, resource).await,
+        };
+        results.push(result(context.version, request, resource, lines));
+    }
+    DescribeConfigsResponse::default().with_results(results)
+}
+
+async fn describe(
+    configs: &Configs,
+    resource: &DescribeConfigsResource,
+) -> Result<Vec<Described>, Refusal> {
+    let name = resource.resource_name.as_str();
+    let here = configs.broker().0;
+    let refuse = |words: String| Err(Refusal::InvalidRequest(words));
+    match Resource::of(resource.resource_type) {
+        Resource::Topic => configs.describe_topic(name).await,
+        Resource::Broker if name.is_empty() => Ok(configs.describe_broker(Whose::Cluster)),
+        Resource::Logger if name.is_empty() => refuse("Broker id must not be empty".to_owned()),
+        Resource::Broker | Resource::Logger => match (broker_id(name), resource.resource_type) {
+            (None, _) => refuse(format!("Broker id must be an integer, but it is: {name}")),
+            (Some(id), 4) if id != here => refuse(format!(
+                "Unexpected broker id, expected {here} or empty string, but received {name}"
+            )),
+            (Some(id), _) if id != here => {
+                refuse(format!("Unexpected broker id, expected {here} but received {name}"))
+            }
+            (Some(_), 4) => Ok(configs.describe_broker(Whose::Broker)),
+            // Levels are set for the whole process at its start: there are no loggers to name.
+            (Some(_), _) => Ok(Vec::new()),
+        },
+        Resource::ClientMetrics if name.is_empty() => {
+            refuse("Client metrics subscription name must not be empty".to_owned())
+        }
+        Resource::ClientMetrics => {
+            refuse("Config type client-metrics is only supported on KRaft clusters".to_owned())
+        }
+        Resource::Other(kind) => refuse(format!("Unexpected resource type {kind} for resource {name}")),
+    }
+}
+
+fn result(
+    version: i16,
+    request: &DescribeConfigsRequest,
+    resource: &DescribeConfigsResource,
+    lines: Result<Vec<Described>, Refusal>,
+) -> DescribeConfigsResult {
+    let answer = DescribeConfigsResult::default()
+        .with_resource_type(resource.resource_type)
+        .with_resource_name(resource.resource_name.clone());
+    match lines {
+        Ok(lines) => {
+            let wanted = resource.configuration_keys.as_deref().unwrap_or_default();
+            let asked = |line: &Described| {
+                wanted.is_empty() || wanted.iter().any(|name| name.as_str() == line.name)
+            };
+            let configs = lines.into_iter().filter(asked).map(|line| row(version, request, line));
+            answer.with_configs(configs.collect())
+        }
+        // Kafka: a topic that is not there has a code and no words of its own.
+        Err(Refusal::UnknownTopic(_)) => {
+            answer.with_error_code(ErrorCode::UnknownTopicOrPartition.code())
+        }
+        Err(refusal) => {
+            let (code, words) = code_of(&refusal);
+            answer.with_error_code(code.code()).with_error_message(words.map(text))
+        }
+    }
+}
+
+fn row(version: i16, request: &DescribeConfigsRequest, line: Described) -> DescribeConfigsResourceResult {
+    let synonym = |synonym: settings::layers::Synonym| {
+        DescribeConfigsSynonym::default()
+            .with_name(text(synonym.name))
+            .with_value(synonym.value.map(text))
+            .with_source(synonym.source.wire())
+    };
+    let mut row = DescribeConfigsResourceResult::default()
+        .with_name(text(line.name))
+        .with_value(line.value.map(text))
+        .with_read_only(line.read_only)
+        .with_is_sensitive(line.sensitive);
+    if version == 0 {
+        // Kafka: version 0 never calls anything a default.
+        let _unused: Source = line.source;
+    } else {
+        row.config_source = line.source.wire();
+        if request.include_synonyms {
+            row.synonyms = line.synonyms.into_iter().map(synonym).collect();
+        }
+    }
+    if version >= 3 {
+        row.config_type = line.kind.map_or(0, settings::value::Kind::wire);
+        row.documentation =
+            if request.include_documentation { line.doc.map(text) } else { None };
+    }
+    row
+}

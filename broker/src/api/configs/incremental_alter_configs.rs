@@ -1,0 +1,114 @@
+//! IncrementalAlterConfigs: sets, removes, appends to and takes from single keys.
+
+use std::collections::HashMap;
+
+use protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
+use protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+
+use crate::admin::configs::{Change, Configs, Refusal};
+use crate::api::configs::alter_configs::only_topics_and_brokers;
+use crate::api::configs::{Resource, broker_id, code_of, shape_fault, text, whose};
+
+const DELETE: i8 = 1;
+
+pub(crate) async fn answer(
+    configs: &Configs,
+    request: &IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let mut times: HashMap<(i8, &str), usize> = HashMap::new();
+    for resource in &request.resources {
+        *times.entry((resource.resource_type, resource.resource_name.as_str())).or_default() += 1;
+    }
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for resource in &request.resources {
+        let twice = times[&(resource.resource_type, resource.resource_name.as_str())] > 1;
+        let outcome = if twice {
+            Err(Refusal::InvalidRequest("Each resource must appear at most once.".to_owned()))
+        } else {
+            alter(configs, resource, request.validate_only).await
+        };
+        let answer = AlterConfigsResourceResponse::default()
+            .with_resource_type(resource.resource_type)
+            .with_resource_name(resource.resource_name.clone())
+            .with_error_message(None);
+        responses.push(match outcome {
+            Ok(()) => answer,
+            Err(refusal) => {
+                let (code, words) = code_of(&refusal);
+                answer.with_error_code(code.code()).with_error_message(words.map(text))
+            }
+        });
+    }
+    IncrementalAlterConfigsResponse::default().with_responses(responses)
+}
+
+async fn alter(
+    configs: &Configs,
+    resource: &AlterConfigsResource,
+    validate_only: bool,
+) -> Result<(), Refusal> {
+    let names = resource.configs.iter().map(|config| config.name.as_str());
+    let null = |config: &&AlterableConfig| config.config_operation != DELETE && config.value.is_none();
+    let nulls = resource.configs.iter().filter(null).map(|config| config.name.as_str());
+    if let Some(refusal) = shape_fault(names, nulls) {
+        return Err(refusal);
+    }
+    let name = resource.resource_name.as_str();
+    match Resource::of(resource.resource_type) {
+        Resource::Topic => configs.change_topic(name, &changes(resource)?, validate_only).await,
+        Resource::Broker => {
+            let whose = whose(name, configs.broker().0)?;
+            configs.change_broker(whose, &changes(resource)?, validate_only).await
+        }
+        Resource::Logger => logger(resource, configs.broker().0),
+        Resource::ClientMetrics => Err(only_topics_and_brokers()),
+        Resource::Other(_) => {
+            let words = format!("Unknown resource type {}", resource.resource_type);
+            Err(Refusal::InvalidRequest(words))
+        }
+    }
+}
+
+fn changes(resource: &AlterConfigsResource) -> Result<Vec<(String, Change)>, Refusal> {
+    let change = |config: &AlterableConfig| {
+        let value = config.value.as_ref().map(ToString::to_string).unwrap_or_default();
+        let change = match config.config_operation {
+            0 => Change::Set(value),
+            DELETE => Change::Delete,
+            2 => Change::Append(value),
+            3 => Change::Subtract(value),
+            other => {
+                let words = format!("Unknown operations type {other}");
+                return Err(Refusal::InvalidRequest(words));
+            }
+        };
+        Ok((config.name.to_string(), change))
+    };
+    resource.configs.iter().map(change).collect()
+}
+
+/// Levels are set for the whole process at its start, so no logger exists whose level could be
+/// changed. Kafka: `RuntimeLoggerManager`.
+fn logger(resource: &AlterConfigsResource, here: i32) -> Result<(), Refusal> {
+    let name = resource.resource_name.as_str();
+    let refuse = |words: String| Err(Refusal::InvalidRequest(words));
+    match broker_id(name) {
+        None => return refuse(format!("Node id must be an integer, but it is: {name}")),
+        // Kafka: names the expected id twice.
+        Some(id) if id != here => {
+            return refuse(format!("Unexpected node id. Expected {here}, but received {here}"));
+        }
+        Some(_) => {}
+    }
+    let Some(config) = resource.configs.first() else { return Ok(()) };
+    let verb = match config.config_operation {
+        2 => "APPEND",
+        3 => "SUBTRACT",
+        _ => {
+            let words = format!("Logger {} does not exist!", config.name.as_str());
+            return Err(Refusal::InvalidConfig(words));
+        }
+    };
+    refuse(format!("{verb} operation is not allowed for the BROKER_LOGGER resource"))
+}
