@@ -12,5 +12,7 @@ pub mod error;
 pub mod config;
 pub mod offsets;
 pub mod identity;
+pub mod inspect;
 pub mod log;
 pub mod store;
+pub mod compaction;

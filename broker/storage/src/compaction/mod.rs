@@ -1,0 +1,367 @@
+//! Compaction: of each key only the last record stays, and everything stays in order.
+//!
+//! ```text
+//! choose  which log is dirtiest                       pure
+//! map     key → last offset over its dirty part       bounded memory
+//! clean   rewrite all before that part's end, swap    safe to die at any line
+//! ```
+//!
+//! What it promises: who reads the whole log sees, for every key, its last value, unless that was
+//! a tombstone older than `delete.retention.ms`; offsets never change; no consumer sees a
+//! transaction without its end; no producer is forgotten that may still write.
+//!
+//! Blocks, and may take minutes: it runs on a thread of its own. What it asks of a log is the trait
+//! [`Subject`]; nothing here knows how a log keeps its segments.
+
+mod map;
+mod throttle;
+mod transactions;
+mod filter;
+mod choose;
+mod clean;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base::chance::Chance;
+use base::clock::Clock;
+use base::disk::Disk;
+use base::durable;
+use parking_lot::Mutex;
+use protocol::ids::{Offset, ProducerEpoch, ProducerId, TopicPartition};
+
+use crate::compaction::choose::{Assessment, assess};
+use crate::compaction::clean::{Ended, Pass};
+use crate::compaction::map::OffsetMap;
+pub use crate::compaction::throttle::Halt;
+use crate::compaction::throttle::Throttle;
+use crate::config::LogConfig;
+use crate::error::{Damage, Error, Result};
+use crate::files;
+use crate::offsets::Offsets;
+
+/// What compaction asks of a log.
+pub trait Subject: Send + Sync {
+    fn partition(&self) -> TopicPartition;
+    /// The log directory it lies in, where the checkpoint is.
+    fn directory(&self) -> PathBuf;
+    /// The partition's own directory.
+    fn path(&self) -> PathBuf;
+    fn config(&self) -> Arc<LogConfig>;
+    fn offsets(&self) -> Offsets;
+    /// All segments in order, the active one last.
+    fn segments(&self) -> Vec<SegmentFacts>;
+    /// Where the producers the log remembers stand.
+    fn last_of_producers(&self) -> Vec<(ProducerId, LastOfProducer)>;
+    /// Puts the files `<new_base>.*.cleaned`, which are synced, in the place of the segments
+    /// `old`. False, with nothing done, where those are no longer all there.
+    fn replace_segments(&self, new_base: Offset, old: &[Offset]) -> Result<bool>;
+}
+
+/// One segment as compaction sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentFacts {
+    pub base: i64,
+    pub size: u64,
+    pub index_bytes: u64,
+    pub time_index_bytes: u64,
+    /// The largest in its records; of the file where they have none.
+    pub largest_timestamp_ms: i64,
+    /// The largest of its first batch; −1 for none.
+    pub first_timestamp_ms: i64,
+    pub modified_ms: i64,
+}
+
+/// The last a log knows of a producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastOfProducer {
+    /// `None` where only markers of it were seen.
+    pub last_data_offset: Option<Offset>,
+    pub epoch: ProducerEpoch,
+}
+
+/// What the cleaner obeys (`log.cleaner.*`).
+#[derive(Clone, Copy, Debug)]
+pub struct CompactionConfig {
+    /// Memory for the map of one pass: `dedupe.buffer.size` over `threads`.
+    pub map_bytes: usize,
+    /// `io.buffer.load.factor`.
+    pub load_factor: f64,
+    /// `io.max.bytes.per.second`, reads and writes together.
+    pub bytes_per_second: f64,
+}
+
+impl Default for CompactionConfig {
+    fn default() -> Self {
+        CompactionConfig {
+            map_bytes: 128 << 20,
+            load_factor: 0.9,
+            bytes_per_second: f64::MAX,
+        }
+    }
+}
+
+/// What one pass did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub keys: u64,
+    pub bytes_mapped: u64,
+    pub bytes_read: u64,
+    pub bytes_written: u64,
+}
+
+/// A log that was compacted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    pub partition: TopicPartition,
+    /// Everything below is compacted now; unchanged where the pass was stopped.
+    pub clean_to: Offset,
+    pub finished: bool,
+    pub stats: Stats,
+}
+
+/// Compacts one log at a time for each thread that calls it. Shared by those threads.
+#[derive(Debug)]
+pub struct Compactor {
+    disk: Arc<dyn Disk>,
+    clock: Clock,
+    chance: Arc<Chance>,
+    config: Mutex<CompactionConfig>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    // Invariant: a directory's map is what its checkpoint file holds, once it was read.
+    checkpoints: HashMap<PathBuf, BTreeMap<(String, i32), i64>>,
+    busy: HashSet<TopicPartition>,
+    // With the reason; left alone until the broker starts anew.
+    uncleanable: HashMap<TopicPartition, String>,
+}
+
+impl Compactor {
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        clock: Clock,
+        chance: Arc<Chance>,
+        config: CompactionConfig,
+    ) -> Self {
+        let state = Mutex::new(State::default());
+        Compactor {
+            disk,
+            clock,
+            chance,
+            config: Mutex::new(config),
+            state,
+        }
+    }
+
+    pub fn set_config(&self, config: CompactionConfig) {
+        *self.config.lock() = config;
+    }
+
+    /// Partitions that failed, each with its reason.
+    pub fn uncleanable(&self) -> Vec<(TopicPartition, String)> {
+        let state = self.state.lock();
+        state
+            .uncleanable
+            .iter()
+            .map(|(tp, reason)| (tp.clone(), reason.clone()))
+            .collect()
+    }
+
+    /// Compacts the dirtiest of `logs` that is due. `None` where none is. A log whose bytes cannot
+    /// be read is left alone from then on; only a failure of a disk is an error here.
+    pub fn pass<S: Subject + ?Sized>(
+        &self,
+        logs: &[Arc<S>],
+        halt: &Halt,
+    ) -> Result<Option<Compacted>> {
+        let Some((log, found)) = self.choose(logs)? else {
+            return Ok(None);
+        };
+        let partition = log.partition();
+        let ran = self.compact(&*log, &found, halt);
+        let mut state = self.state.lock();
+        state.busy.remove(&partition);
+        match ran {
+            Ok(compacted) => Ok(Some(compacted)),
+            Err(error @ Error::Corrupt { .. }) => {
+                tracing::error!(%partition, %error, "compaction gives the partition up");
+                state.uncleanable.insert(partition, error.to_string());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Truncation reached below what was compacted: the checkpoint follows.
+    pub fn note_truncated(&self, dir: &Path, tp: &TopicPartition, to: Offset) -> Result<()> {
+        let key = (tp.topic.to_string(), tp.partition);
+        let mut state = self.state.lock();
+        match self.checkpoints(&mut state, dir)?.get_mut(&key) {
+            Some(known) if *known > to.0 => *known = to.0,
+            _ => return Ok(()),
+        }
+        self.write_checkpoint(&state, dir)
+    }
+
+    /// The partition has left the directory.
+    pub fn forget(&self, dir: &Path, tp: &TopicPartition) -> Result<()> {
+        let key = (tp.topic.to_string(), tp.partition);
+        let mut state = self.state.lock();
+        state.uncleanable.remove(tp);
+        if self.checkpoints(&mut state, dir)?.remove(&key).is_none() {
+            return Ok(());
+        }
+        self.write_checkpoint(&state, dir)
+    }
+
+    fn choose<S: Subject + ?Sized>(&self, logs: &[Arc<S>]) -> Result<Option<(Arc<S>, Assessment)>> {
+        let now_ms = self.clock.wall_ms();
+        let mut state = self.state.lock();
+        let mut best: Option<(Arc<S>, Assessment)> = None;
+        for log in logs {
+            let (config, partition) = (log.config(), log.partition());
+            if !config.compact
+                || state.busy.contains(&partition)
+                || state.uncleanable.contains_key(&partition)
+            {
+                continue;
+            }
+            let dir = log.directory();
+            let key = (partition.topic.to_string(), partition.partition);
+            let checkpoint = self.checkpoints(&mut state, &dir)?.get(&key).copied();
+            let segments = log.segments();
+            let Some(found) = assess(&segments, &log.offsets(), checkpoint, &config, now_ms) else {
+                continue;
+            };
+            if found.checkpoint_is_wrong {
+                self.checkpoints(&mut state, &dir)?
+                    .insert(key, found.first_dirty);
+                self.write_checkpoint(&state, &dir)?;
+            }
+            let dirtier = best
+                .as_ref()
+                .is_none_or(|(_, best)| found.ratio() > best.ratio());
+            if found.is_due(&config) && dirtier {
+                best = Some((log.clone(), found));
+            }
+        }
+        if let Some((log, _)) = &best {
+            state.busy.insert(log.partition());
+        }
+        Ok(best)
+    }
+
+    fn compact<S: Subject + ?Sized>(
+        &self,
+        log: &S,
+        found: &Assessment,
+        halt: &Halt,
+    ) -> Result<Compacted> {
+        let config = *self.config.lock();
+        let seed = [self.chance.next_u64(), self.chance.next_u64()];
+        let mut pass = Pass {
+            disk: &*self.disk,
+            clock: &self.clock,
+            log,
+            map: OffsetMap::new(config.map_bytes, config.load_factor, seed),
+            throttle: Throttle::new(&self.clock, halt, config.bytes_per_second),
+            stats: Stats::default(),
+        };
+        let partition = log.partition();
+        tracing::debug!(%partition, from = found.first_dirty, upto = found.upto, "compaction begins");
+        let ended = pass.run(found)?;
+        let stats = pass.stats;
+        let Ended::At(end) = ended else {
+            let clean_to = Offset(found.first_dirty);
+            return Ok(Compacted {
+                partition,
+                clean_to,
+                finished: false,
+                stats,
+            });
+        };
+        let dir = log.directory();
+        let mut state = self.state.lock();
+        let key = (partition.topic.to_string(), partition.partition);
+        self.checkpoints(&mut state, &dir)?.insert(key, end);
+        self.write_checkpoint(&state, &dir)?;
+        tracing::info!(
+            %partition, clean_to = end, stats.keys, stats.bytes_read, stats.bytes_written, "compacted"
+        );
+        Ok(Compacted {
+            partition,
+            clean_to: Offset(end),
+            finished: true,
+            stats,
+        })
+    }
+
+    fn checkpoints<'s>(
+        &self,
+        state: &'s mut State,
+        dir: &Path,
+    ) -> Result<&'s mut BTreeMap<(String, i32), i64>> {
+        if !state.checkpoints.contains_key(dir) {
+            let read = read_checkpoint(&*self.disk, dir)?;
+            state.checkpoints.insert(dir.to_path_buf(), read);
+        }
+        Ok(state.checkpoints.entry(dir.to_path_buf()).or_default())
+    }
+
+    fn write_checkpoint(&self, state: &State, dir: &Path) -> Result<()> {
+        let entries = state.checkpoints.get(dir);
+        let mut text = format!("0\n{}\n", entries.map_or(0, BTreeMap::len));
+        for ((topic, partition), offset) in entries.into_iter().flatten() {
+            text.push_str(&format!("{topic} {partition} {offset}\n"));
+        }
+        let path = dir.join(files::CLEANER_CHECKPOINT);
+        let written = durable::replace(&*self.disk, &path, text.as_bytes());
+        written.map_err(|e| Error::io("write", &path, e))
+    }
+}
+
+/// Reads `cleaner-offset-checkpoint`; a missing or empty one holds nothing.
+fn read_checkpoint(disk: &dyn Disk, dir: &Path) -> Result<BTreeMap<(String, i32), i64>> {
+    let path = dir.join(files::CLEANER_CHECKPOINT);
+    let bytes = match disk.read_small(&path, files::CHECKPOINT_BYTES_MAX) {
+        Ok(bytes) => bytes,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(e) => return Err(Error::io("read", &path, e)),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let wrong = |line: usize| Error::corrupt("read", &path, Damage::Line { line });
+    let mut lines = text.lines().enumerate();
+    let (Some((_, version)), Some((_, count))) = (lines.next(), lines.next()) else {
+        return if text.is_empty() {
+            Ok(BTreeMap::new())
+        } else {
+            Err(wrong(1))
+        };
+    };
+    if version.trim() != "0" {
+        return Err(wrong(1));
+    }
+    let mut entries = BTreeMap::new();
+    let mut found = 0usize;
+    for (index, line) in lines {
+        let mut words = line.split_whitespace();
+        let mut next = || words.next().ok_or_else(|| wrong(index + 1));
+        let (topic, partition, offset) = (next()?, next()?, next()?);
+        let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse()) else {
+            return Err(wrong(index + 1));
+        };
+        entries.insert((topic.to_owned(), partition), offset);
+        found += 1;
+    }
+    if count.trim().parse() != Ok(found) {
+        return Err(wrong(2));
+    }
+    Ok(entries)
+}
+
+#[cfg(test)]
+mod tests;
