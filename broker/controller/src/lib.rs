@@ -1,1 +1,32 @@
-//! broker/controller
+//! The cluster's one decider: which broker leads which partition, and who is told.
+//!
+//! Decides and writes to ZooKeeper; never opens a socket and never touches a log. What wakes it
+//! is listed in [`event`], what it tells brokers in [`sender`]. `assign`, `checks` and
+//! `choose_leader` are pure and serve the admin APIs and the tools as well. Modules are listed
+//! lowest first; a module names only those before it.
+
+pub mod assign;
+pub mod checks;
+pub mod choose_leader;
+pub mod sender;
+mod context;
+mod outbox;
+pub mod event;
+mod election;
+pub mod producer_ids;
+mod features;
+pub mod reign;
+mod partitions;
+mod replicas;
+mod topics;
+mod deletion;
+mod reassignment;
+mod balance;
+mod isr;
+mod shutdown;
+mod brokers;
+mod failover;
+pub mod run;
+
+pub use reign::Config;
+pub use run::{ControllerHandle, Parts, Status, start};

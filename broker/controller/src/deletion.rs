@@ -1,0 +1,290 @@
+//! Deleting topics: what may go now, what waits, and why.
+//!
+//! A topic waits (is *ineligible*) while one of its replicas is on a dead broker or it is being
+//! reassigned. Otherwise every replica is told to delete its log; when the last has said so, the
+//! nodes go. Kafka: `TopicDeletionManager`.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use protocol::ids::TopicPartition;
+use protocol::kafka::errors::ErrorCode;
+use tracing::{info, warn};
+use znodes::fence::Fenced;
+use znodes::paths;
+use znodes::store::{ANY, Error, Op};
+
+use crate::context::{PartitionPhase, ReplicaPhase};
+use crate::event::Wake;
+use crate::reign::Reign;
+
+impl Reign {
+    /// The markers below `/admin/delete_topics` changed.
+    pub(crate) async fn deletions_changed(&mut self) -> Result<(), Fenced> {
+        let listener = self.wakes.listener(Wake::DeleteTopics);
+        let names = self.store.list(paths::DELETE_TOPICS, Some(listener)).await?.unwrap_or_default();
+        let asked: BTreeSet<Arc<str>> = names.into_iter().map(Arc::from).collect();
+        let (known, unknown): (Vec<_>, Vec<_>) =
+            asked.into_iter().partition(|name| self.context.topics.contains_key(name));
+        if !unknown.is_empty() {
+            warn!(topics = ?unknown, "unknown topics marked for deletion; markers removed");
+            self.delete_nodes(unknown.iter().map(|name| paths::delete_topic(name)).collect()).await?;
+        }
+        if !self.config.delete_topics {
+            if !known.is_empty() {
+                warn!(topics = ?known, "topic deletion is disabled; markers removed");
+                self.delete_nodes(known.iter().map(|name| paths::delete_topic(name)).collect())
+                    .await?;
+            }
+            return Ok(());
+        }
+        let fresh: Vec<Arc<str>> =
+            known.into_iter().filter(|name| !self.context.is_deleting(name)).collect();
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        info!(topics = ?fresh, "topics marked for deletion");
+        for name in &fresh {
+            let reassigning = self.context.topics.get(name).is_some_and(|topic| {
+                topic.partitions.values().any(|held| held.assignment.is_reassigning())
+            });
+            if reassigning {
+                self.context.ineligible.insert(name.clone());
+            }
+            self.context.to_delete.insert(name.clone());
+        }
+        self.resume_deletions(&[]).await
+    }
+
+    /// At failover: which topics are marked, and which of them must wait.
+    pub(crate) async fn load_deletions(&mut self) -> Result<(), Fenced> {
+        let names = self.store.list(paths::DELETE_TOPICS, None).await?.unwrap_or_default();
+        if !self.config.delete_topics {
+            return self.delete_nodes(names.iter().map(|name| paths::delete_topic(name)).collect()).await;
+        }
+        for name in names.into_iter().map(Arc::<str>::from) {
+            let waits = self.context.partitions_of(&name).iter().any(|tp| {
+                self.context.partition(tp).is_some_and(|held| {
+                    held.assignment.is_reassigning()
+                        || held
+                            .assignment
+                            .replicas
+                            .iter()
+                            .any(|id| !self.context.is_replica_online(*id, tp))
+                })
+            });
+            if waits {
+                self.context.ineligible.insert(name.clone());
+            }
+            self.context.to_delete.insert(name);
+        }
+        Ok(())
+    }
+
+    /// `now_eligible` topics need not wait any more; then everything that can go goes.
+    pub(crate) async fn resume_deletions(&mut self, now_eligible: &[Arc<str>]) -> Result<(), Fenced> {
+        for name in now_eligible {
+            self.context.ineligible.remove(name);
+        }
+        let topics: Vec<Arc<str>> = self.context.to_delete.iter().cloned().collect();
+        let mut start = Vec::new();
+        for name in topics {
+            let phases = self.replica_phases(&name);
+            if phases.iter().all(|phase| *phase == Some(ReplicaPhase::DeletionSuccessful)) {
+                self.complete_deletion(&name).await?;
+                continue;
+            }
+            let under_way = phases.contains(&Some(ReplicaPhase::DeletionStarted));
+            if !under_way && phases.contains(&Some(ReplicaPhase::DeletionIneligible)) {
+                self.retry_deletion(&name).await?;
+            }
+            if !self.context.ineligible.contains(&name)
+                && !self.context.deletion_started.contains(&name)
+                && !under_way
+            {
+                start.push(name);
+            }
+        }
+        if !start.is_empty() {
+            self.start_deletions(start).await?;
+        }
+        Ok(())
+    }
+
+    fn replica_phases(&self, topic: &str) -> Vec<Option<ReplicaPhase>> {
+        let Some(topic) = self.context.topics.get(topic) else { return vec![] };
+        topic
+            .partitions
+            .values()
+            .flat_map(|held| held.assignment.replicas.iter().map(|id| held.replica(*id)))
+            .collect()
+    }
+
+    /// Replicas that failed to be deleted are offline again, so that they may be asked anew.
+    async fn retry_deletion(&mut self, topic: &Arc<str>) -> Result<(), Fenced> {
+        let partitions = self.context.partitions_of(topic);
+        let failed: Vec<(TopicPartition, i32)> = self
+            .context
+            .replicas_of(&partitions)
+            .into_iter()
+            .filter(|(tp, id)| {
+                self.context.partition(tp).and_then(|held| held.replica(*id))
+                    == Some(ReplicaPhase::DeletionIneligible)
+            })
+            .collect();
+        self.context.deletion_started.remove(topic);
+        self.move_replicas(&failed, Some(ReplicaPhase::Offline)).await
+    }
+
+    /// Kafka: `onTopicDeletion`, `onPartitionDeletion`.
+    async fn start_deletions(&mut self, topics: Vec<Arc<str>>) -> Result<(), Fenced> {
+        let mut partitions = Vec::new();
+        for name in &topics {
+            partitions.extend(self.context.partitions_of(name));
+            self.context.deletion_started.insert(name.clone());
+        }
+        let existing: Vec<TopicPartition> = partitions
+            .iter()
+            .filter(|tp| self.context.partition(tp).is_some_and(|held| held.phase.is_some()))
+            .cloned()
+            .collect();
+        self.note_partitions(&existing, Some(PartitionPhase::Offline));
+        self.note_partitions(&existing, None);
+        self.tell_all_brokers(&partitions);
+        let replicas = self.context.replicas_of(&partitions);
+        let (alive, dead): (Vec<_>, Vec<_>) =
+            replicas.into_iter().partition(|(tp, id)| self.context.is_replica_online(*id, tp));
+        let phase_is = |context: &crate::context::Context, (tp, id): &(TopicPartition, i32), phase| {
+            context.partition(tp).and_then(|held| held.replica(*id)) == Some(phase)
+        };
+        let alive: Vec<_> = alive
+            .into_iter()
+            .filter(|one| !phase_is(&self.context, one, ReplicaPhase::DeletionSuccessful))
+            .collect();
+        if !dead.is_empty() {
+            for (tp, _) in &dead {
+                self.context.ineligible.insert(tp.topic.clone());
+            }
+            // Through Offline, so that the move is legal wherever the replica stood.
+            self.move_replicas(&dead, Some(ReplicaPhase::Offline)).await?;
+            self.move_replicas(&dead, Some(ReplicaPhase::DeletionIneligible)).await?;
+        }
+        self.move_replicas(&alive, Some(ReplicaPhase::Offline)).await?;
+        self.move_replicas(&alive, Some(ReplicaPhase::DeletionStarted)).await
+    }
+
+    /// Replicas of topics being deleted went offline.
+    pub(crate) async fn fail_deletions(
+        &mut self,
+        replicas: &[(TopicPartition, i32)],
+    ) -> Result<(), Fenced> {
+        let failed: Vec<_> = replicas
+            .iter()
+            .filter(|(tp, _)| self.context.is_deleting(&tp.topic))
+            .cloned()
+            .collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        for (tp, _) in &failed {
+            self.context.ineligible.insert(tp.topic.clone());
+        }
+        let standing: Vec<_> = failed
+            .into_iter()
+            .filter(|(tp, id)| {
+                self.context.partition(tp).and_then(|held| held.replica(*id)).is_some()
+            })
+            .collect();
+        let (started, others): (Vec<_>, Vec<_>) = standing.into_iter().partition(|(tp, id)| {
+            matches!(
+                self.context.partition(tp).and_then(|held| held.replica(*id)),
+                Some(ReplicaPhase::DeletionStarted | ReplicaPhase::Offline)
+            )
+        });
+        self.move_replicas(&others, Some(ReplicaPhase::Offline)).await?;
+        let all: Vec<_> = started.into_iter().chain(others).collect();
+        self.move_replicas(&all, Some(ReplicaPhase::DeletionIneligible)).await?;
+        self.resume_deletions(&[]).await
+    }
+
+    /// A broker answered StopReplica for replicas of topics being deleted.
+    pub(crate) async fn replicas_deleted(
+        &mut self,
+        broker: i32,
+        error: ErrorCode,
+        partitions: Vec<(TopicPartition, ErrorCode)>,
+    ) -> Result<(), Fenced> {
+        let started = |tp: &TopicPartition| {
+            self.context.partition(tp).and_then(|held| held.replica(broker))
+                == Some(ReplicaPhase::DeletionStarted)
+        };
+        let (mut failed, mut done) = (Vec::new(), Vec::new());
+        for (tp, code) in partitions {
+            if started(&tp) {
+                let list = if error.is_none() && code.is_none() { &mut done } else { &mut failed };
+                list.push((tp, broker));
+            }
+        }
+        self.fail_deletions(&failed).await?;
+        if !done.is_empty() {
+            self.move_replicas(&done, Some(ReplicaPhase::DeletionSuccessful)).await?;
+            self.resume_deletions(&[]).await?;
+        }
+        Ok(())
+    }
+
+    /// Everything of a topic is gone from the brokers: its nodes go.
+    async fn complete_deletion(&mut self, topic: &Arc<str>) -> Result<(), Fenced> {
+        let partitions = self.context.partitions_of(topic);
+        let replicas: Vec<_> = self.context.replicas_of(&partitions);
+        self.move_replicas(&replicas, None).await?;
+        let mut nodes = Vec::new();
+        let parent = paths::partitions(topic);
+        for index in self.store.list(&parent, None).await?.unwrap_or_default() {
+            nodes.push(format!("{parent}/{index}/state"));
+            nodes.push(format!("{parent}/{index}"));
+        }
+        nodes.extend([
+            parent,
+            paths::topic(topic),
+            paths::topic_config(topic),
+            paths::delete_topic(topic),
+        ]);
+        self.delete_nodes(nodes).await?;
+        self.context.remove_topic(topic);
+        info!(%topic, "topic deleted");
+        Ok(())
+    }
+
+    /// Deletes nodes in order, fenced, passing over those that are gone; many to a transaction.
+    pub(crate) async fn delete_nodes(&mut self, nodes: Vec<String>) -> Result<(), Fenced> {
+        let groups = nodes.into_iter().map(|path| vec![Op::delete(path, ANY)]);
+        for batch in znodes::fence::pack(groups) {
+            match self.fence.write(&*self.store, batch.clone()).await {
+                Ok(_) => continue,
+                Err(Fenced::Moved) => return Err(Fenced::Moved),
+                Err(Fenced::Store(error @ Error::SessionEnded)) => return Err(error.into()),
+                Err(Fenced::Store(_)) => {}
+            }
+            for op in batch {
+                self.delete_node(op).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn delete_node(&mut self, op: Op) -> Result<(), Fenced> {
+        loop {
+            match self.fence.write(&*self.store, vec![op.clone()]).await {
+                Ok(_) => return Ok(()),
+                Err(Fenced::Store(Error::Unknown { .. })) => {}
+                Err(Fenced::Store(error)) if error.is_no_node() => return Ok(()),
+                Err(Fenced::Store(error @ Error::Step { .. })) => {
+                    warn!(path = op.path(), %error, "could not delete a node");
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

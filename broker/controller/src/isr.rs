@@ -1,0 +1,160 @@
+//! Leaders propose new ISRs; the controller decides by fixed checks and writes.
+//!
+//! Kafka: `tryProcessAlterPartition`; the order of the checks is the contract.
+
+use std::sync::Arc;
+
+use protocol::ids::TopicPartition;
+use protocol::kafka::errors::ErrorCode;
+use tracing::info;
+use znodes::fence::Fenced;
+
+use crate::context::Leadership;
+use crate::event::{IsrAnswer, IsrAnswers, IsrProposal, IsrProposals, IsrState, TopicKey};
+use crate::reign::Reign;
+
+impl Reign {
+    pub(crate) async fn alter_partitions(
+        &mut self,
+        asked: IsrProposals,
+    ) -> Result<Result<IsrAnswers, ErrorCode>, Fenced> {
+        let known = self.context.brokers.get(&asked.broker).map(|held| held.epoch);
+        if known != Some(asked.broker_epoch) {
+            return Ok(Err(ErrorCode::StaleBrokerEpoch));
+        }
+        let mut answers: IsrAnswers = Vec::with_capacity(asked.topics.len());
+        let mut wanted: Vec<(TopicPartition, Leadership)> = Vec::new();
+        let mut all = Vec::new();
+        for (key, proposals) in asked.topics {
+            let name = self.name_of(&key);
+            let mut list = Vec::with_capacity(proposals.len());
+            for proposal in proposals {
+                let partition = proposal.partition;
+                let outcome = match &name {
+                    Err(code) => Err(*code),
+                    Ok(name) => {
+                        let tp = TopicPartition { topic: name.clone(), partition };
+                        all.push(tp.clone());
+                        match self.check_proposal(&tp, asked.broker, asked.by_id, &proposal) {
+                            Verdict::Refused(code) => Err(code),
+                            Verdict::AsItIs(held) => Ok(held),
+                            Verdict::Write(next) => {
+                                wanted.push((tp, next.clone()));
+                                Ok(next)
+                            }
+                        }
+                    }
+                };
+                let outcome = outcome.map(|held| IsrState {
+                    leader: held.leader,
+                    leader_epoch: held.leader_epoch,
+                    isr: held.isr,
+                    recovering: held.recovering,
+                    partition_epoch: held.partition_epoch,
+                });
+                list.push(IsrAnswer { partition, outcome });
+            }
+            answers.push((key, list));
+        }
+        let (written, conflicts) = self.write_states(wanted).await?;
+        for (tp, leadership) in written {
+            info!(target: "state_change", partition = %tp, isr = ?leadership.isr, partition_epoch = leadership.partition_epoch, "ISR altered");
+            self.note_answer(&mut answers, &tp, Ok(leadership.partition_epoch));
+            if let Some(partition) = self.context.partition_mut(&tp) {
+                partition.leadership = Some(leadership);
+            }
+        }
+        for tp in &conflicts {
+            self.note_answer(&mut answers, tp, Err(ErrorCode::InvalidUpdateVersion));
+        }
+        self.read_states(&conflicts).await?;
+        self.tell_all_brokers(&all);
+        Ok(Ok(answers))
+    }
+
+    /// After the answer was given: proposals may have completed reassignments.
+    pub(crate) async fn after_isr_change(&mut self, partitions: &[TopicPartition]) -> Result<(), Fenced> {
+        for tp in partitions {
+            self.complete_reassignment_if_ready(tp).await?;
+        }
+        Ok(())
+    }
+
+    fn name_of(&self, key: &TopicKey) -> Result<Arc<str>, ErrorCode> {
+        match key {
+            TopicKey::Name(name) => Ok(name.clone()),
+            TopicKey::Id(id) => {
+                self.context.names.get(id).cloned().ok_or(ErrorCode::UnknownTopicId)
+            }
+        }
+    }
+
+    fn note_answer(&self, answers: &mut IsrAnswers, tp: &TopicPartition, outcome: Result<i32, ErrorCode>) {
+        for (key, list) in answers {
+            if self.name_of(key).ok().as_ref() != Some(&tp.topic) {
+                continue;
+            }
+            for answer in list.iter_mut().filter(|answer| answer.partition == tp.partition) {
+                match (&mut answer.outcome, outcome) {
+                    (Ok(state), Ok(epoch)) => state.partition_epoch = epoch,
+                    (slot, Err(code)) => *slot = Err(code),
+                    (Err(_), Ok(_)) => {}
+                }
+            }
+        }
+    }
+
+    fn check_proposal(
+        &self,
+        tp: &TopicPartition,
+        broker: i32,
+        by_id: bool,
+        asked: &IsrProposal,
+    ) -> Verdict {
+        let Some(held) = self.context.leadership(tp) else {
+            return Verdict::Refused(ErrorCode::UnknownTopicOrPartition);
+        };
+        if asked.partition_epoch > held.partition_epoch || asked.leader_epoch > held.leader_epoch {
+            // Ahead of what this controller knows: a newer one exists.
+            return Verdict::Refused(ErrorCode::NotController);
+        }
+        if asked.leader_epoch < held.leader_epoch {
+            return Verdict::Refused(ErrorCode::FencedLeaderEpoch);
+        }
+        let same = asked.isr == held.isr && asked.recovering == held.recovering && broker == held.leader;
+        if same {
+            return Verdict::AsItIs(held.clone());
+        }
+        if asked.partition_epoch < held.partition_epoch {
+            return Verdict::Refused(ErrorCode::InvalidUpdateVersion);
+        }
+        if asked.recovering && (asked.isr.len() > 1 || !held.recovering) {
+            return Verdict::Refused(ErrorCode::InvalidRequest);
+        }
+        if asked.isr.is_empty() {
+            return Verdict::Refused(ErrorCode::InvalidRequest);
+        }
+        if asked.isr.iter().any(|id| !self.context.is_live(*id)) {
+            let code = match by_id {
+                true => ErrorCode::IneligibleReplica,
+                false => ErrorCode::OperationNotAttempted,
+            };
+            return Verdict::Refused(code);
+        }
+        Verdict::Write(Leadership {
+            leader: broker,
+            leader_epoch: asked.leader_epoch,
+            isr: asked.isr.clone(),
+            recovering: asked.recovering,
+            controller_epoch: self.epoch,
+            partition_epoch: held.partition_epoch,
+        })
+    }
+}
+
+enum Verdict {
+    Refused(ErrorCode),
+    /// Asked before and done: the answer was lost.
+    AsItIs(Leadership),
+    Write(Leadership),
+}

@@ -1,0 +1,221 @@
+//! One controllership, from election to resignation: what it knows, and its hands.
+//!
+//! Dropped as a whole when it ends. Every verb that fails with [`Fenced`] ends it: a newer
+//! controller exists, or ZooKeeper's session is over.
+
+use std::sync::Arc;
+
+use base::clock::Clock;
+use protocol::ids::TopicPartition;
+use tracing::warn;
+use znodes::bodies::config::Overrides;
+use znodes::fence::{Fence, Fenced};
+use znodes::store::Store;
+
+use crate::context::{Context, Leadership};
+use crate::event::Wakes;
+use crate::outbox::Outbox;
+use crate::sender::{Answers, Peer, PeerSender};
+
+/// What a controller is told about its broker and how to behave.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub broker: i32,
+    /// The listener that brokers use among themselves (or for control, where there is one).
+    pub listener: String,
+    /// `delete.topic.enable`.
+    pub delete_topics: bool,
+    /// `unclean.leader.election.enable` of the broker; topics may override it.
+    pub unclean_election: bool,
+    /// `auto.leader.rebalance.enable`.
+    pub rebalance: bool,
+    /// `leader.imbalance.check.interval.seconds`, in milliseconds.
+    pub rebalance_interval_ms: i64,
+    /// `leader.imbalance.per.broker.percentage`.
+    pub imbalance_percent: i32,
+}
+
+impl Config {
+    /// Kafka's defaults.
+    pub fn new(broker: i32, listener: impl Into<String>) -> Self {
+        Config {
+            broker,
+            listener: listener.into(),
+            delete_topics: true,
+            unclean_election: false,
+            rebalance: true,
+            rebalance_interval_ms: 300_000,
+            imbalance_percent: 10,
+        }
+    }
+}
+
+/// The controllership itself.
+#[derive(Debug)]
+pub(crate) struct Reign {
+    pub(crate) config: Config,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) sender: Arc<dyn PeerSender>,
+    pub(crate) clock: Clock,
+    pub(crate) wakes: Wakes,
+    pub(crate) answers: Answers,
+    pub(crate) epoch: i32,
+    pub(crate) fence: Fence,
+    pub(crate) context: Context,
+    pub(crate) outbox: Outbox,
+}
+
+impl Reign {
+    /// Sends what was gathered.
+    pub(crate) fn flush(&mut self) {
+        self.outbox.flush(
+            &self.context,
+            &*self.sender,
+            self.config.broker,
+            self.epoch,
+            &self.config.listener,
+        );
+    }
+
+    pub(crate) fn open_peer(&self, broker: i32) {
+        let Some(registered) = self.context.brokers.get(&broker) else { return };
+        let Some(endpoint) = registered.body.endpoint(&self.config.listener) else {
+            warn!(
+                broker,
+                listener = self.config.listener,
+                "broker has no endpoint on the inter-broker listener; it gets no orders"
+            );
+            return;
+        };
+        let peer = Peer { id: broker, epoch: registered.epoch, endpoint: endpoint.clone() };
+        self.sender.open(peer, self.answers.clone());
+    }
+
+    /// Writes new leaderships, each over the version it was decided on (`partition_epoch`). Returns
+    /// those that are written, with their new version, and those somebody else had changed.
+    pub(crate) async fn write_states(
+        &self,
+        wanted: Vec<(TopicPartition, Leadership)>,
+    ) -> Result<(Vec<(TopicPartition, Leadership)>, Vec<TopicPartition>), Fenced> {
+        let mut written = Vec::with_capacity(wanted.len());
+        let mut conflicts = Vec::new();
+        let mut remaining = wanted;
+        while !remaining.is_empty() {
+            let groups = remaining.iter().map(|(tp, leadership)| {
+                let path = znodes::paths::partition_state(&tp.topic, tp.partition);
+                vec![znodes::store::Op::set(path, leadership.body(), leadership.partition_epoch)]
+            });
+            let batches = znodes::fence::pack(groups);
+            let lengths: Vec<usize> = batches.iter().map(Vec::len).collect();
+            let outcomes = self.fence.write_all(&*self.store, batches).await?;
+            let mut rest = remaining.into_iter();
+            let mut again = Vec::new();
+            for (length, outcome) in lengths.into_iter().zip(outcomes) {
+                let mut batch: Vec<(TopicPartition, Leadership)> = rest.by_ref().take(length).collect();
+                match outcome {
+                    Ok(_) => written.extend(batch.into_iter().map(|(tp, mut leadership)| {
+                        leadership.partition_epoch += 1;
+                        (tp, leadership)
+                    })),
+                    Err(error) if error.is_bad_version() || error.is_no_node() => {
+                        let index = error.step().unwrap_or(0).min(batch.len().saturating_sub(1));
+                        if !batch.is_empty() {
+                            conflicts.push(batch.remove(index).0);
+                        }
+                        again.extend(batch);
+                    }
+                    Err(znodes::store::Error::Unknown { .. }) => {
+                        let (done, undone, lost) = self.look_after(batch).await?;
+                        written.extend(done);
+                        again.extend(undone);
+                        conflicts.extend(lost);
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            remaining = again;
+        }
+        Ok((written, conflicts))
+    }
+
+    /// After a write whose outcome is unknown: which are done, which not, which are somebody else's.
+    async fn look_after(
+        &self,
+        batch: Vec<(TopicPartition, Leadership)>,
+    ) -> Result<
+        (Vec<(TopicPartition, Leadership)>, Vec<(TopicPartition, Leadership)>, Vec<TopicPartition>),
+        Fenced,
+    > {
+        let paths = batch
+            .iter()
+            .map(|(tp, _)| znodes::paths::partition_state(&tp.topic, tp.partition))
+            .collect();
+        let nodes = self.store.get_many(paths, None).await?;
+        let (mut done, mut undone, mut lost) = (vec![], vec![], vec![]);
+        for ((tp, mut leadership), node) in batch.into_iter().zip(nodes) {
+            match node {
+                Some(node) if node.stat.version == leadership.partition_epoch => {
+                    undone.push((tp, leadership));
+                }
+                Some(node)
+                    if node.stat.version == leadership.partition_epoch + 1
+                        && node.data == leadership.body() =>
+                {
+                    leadership.partition_epoch += 1;
+                    done.push((tp, leadership));
+                }
+                _ => lost.push(tp),
+            }
+        }
+        Ok((done, undone, lost))
+    }
+
+    /// Reads state nodes anew into the context. Returns those without one.
+    pub(crate) async fn read_states(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<TopicPartition>, Fenced> {
+        let paths = partitions
+            .iter()
+            .map(|tp| znodes::paths::partition_state(&tp.topic, tp.partition))
+            .collect();
+        let nodes = self.store.get_many(paths, None).await?;
+        let mut missing = Vec::new();
+        for (tp, node) in partitions.iter().zip(nodes) {
+            let read = node.and_then(|node| {
+                match znodes::bodies::partition::PartitionState::decode(&node.data) {
+                    Ok(state) => Some(Leadership::read(state, node.stat.version)),
+                    Err(error) => {
+                        warn!(partition = %tp, %error, "partition state node cannot be read");
+                        None
+                    }
+                }
+            });
+            let found = read.is_some();
+            if let Some(partition) = self.context.partition_mut(tp) {
+                partition.leadership = read;
+            }
+            if !found {
+                missing.push(tp.clone());
+            }
+        }
+        Ok(missing)
+    }
+
+    /// Whether topics allow unclean elections, read at the moment of the election.
+    pub(crate) async fn unclean_allowed(
+        &self,
+        topics: &[Arc<str>],
+    ) -> Result<std::collections::HashMap<Arc<str>, bool>, Fenced> {
+        let paths = topics.iter().map(|topic| znodes::paths::topic_config(topic)).collect();
+        let nodes = self.store.get_many(paths, None).await?;
+        let allowed = |node: Option<znodes::store::Node>| {
+            let overrides = node.and_then(|node| Overrides::decode(&node.data).ok());
+            match overrides.as_ref().and_then(|all| all.get("unclean.leader.election.enable")) {
+                Some(value) => value.eq_ignore_ascii_case("true"),
+                None => self.config.unclean_election,
+            }
+        };
+        Ok(topics.iter().cloned().zip(nodes.into_iter().map(allowed)).collect())
+    }
+}

@@ -1,0 +1,556 @@
+//! The one task: event → decision → outbox, from election to election.
+//!
+//! Each broker runs one. It keeps the broker registered through renewed sessions, tries to become
+//! controller whenever there is none, and while it is one, everything that happens passes through
+//! here one after the other.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base::clock::Clock;
+use base::stop::Stop;
+use protocol::ids::{BrokerEpoch, TopicPartition};
+use protocol::kafka::errors::ErrorCode;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
+use znodes::bodies::broker::Broker;
+use znodes::fence::{Fence, Fenced};
+use znodes::paths;
+use znodes::registration;
+use znodes::store::{ANY, Error, State, Store};
+
+use crate::context::Context;
+use crate::election::{self, Outcome};
+use crate::event::{
+    ElectionKind, ElectionOutcomes, IsrAnswers, IsrProposals, Ongoing, ReassignmentTargets,
+    Request, Verdict, Wake, Wakes,
+};
+use crate::outbox::Outbox;
+use crate::producer_ids;
+use crate::reign::{Config, Reign};
+use crate::sender::{Answer, PeerSender};
+
+/// Requests waiting for the controller; more of them wait at the door.
+const REQUESTS_MAX: usize = 256;
+/// Answers of peers waiting for the controller; the peers wait then.
+const ANSWERS_MAX: usize = 1024;
+/// The first look at the balance of leaders after an election.
+const FIRST_REBALANCE_MS: i64 = 5_000;
+/// Rest after an error that should not happen, so that it does not spin.
+const REST_MS: i64 = 500;
+
+/// What runs a controller.
+pub struct Parts {
+    pub config: Config,
+    pub store: Arc<dyn Store>,
+    pub sender: Arc<dyn PeerSender>,
+    pub clock: Clock,
+    pub stop: Stop,
+    /// The broker's own registration, written anew under every new session.
+    pub body: Broker,
+    /// The epoch of the registration that was made before the start.
+    pub broker_epoch: BrokerEpoch,
+    /// Sessions this process had before the current one.
+    pub past_sessions: Arc<dyn Fn() -> Vec<i64> + Send + Sync>,
+}
+
+/// What everybody may know of this broker's part in the control plane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Whether this broker is controller.
+    pub active: bool,
+    /// Its epoch while it is; 0 otherwise.
+    pub epoch: i32,
+    /// Who is controller, as `/controller` was last read.
+    pub controller: Option<i32>,
+    /// This broker's registration.
+    pub broker_epoch: BrokerEpoch,
+}
+
+/// Asks the controller of this broker. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ControllerHandle {
+    requests: mpsc::Sender<Request>,
+    status: watch::Receiver<Status>,
+}
+
+/// Starts the task on the current runtime.
+pub fn start(parts: Parts) -> ControllerHandle {
+    let (requests, incoming) = mpsc::channel(REQUESTS_MAX);
+    let (status, seen) = watch::channel(Status {
+        active: false,
+        epoch: 0,
+        controller: None,
+        broker_epoch: parts.broker_epoch,
+    });
+    let term = parts.store.state().borrow().term();
+    let desk = Desk { parts, wakes: Wakes::default(), status, reign: None, answers: None, term };
+    base::tasks::spawn("controller", desk.run(incoming));
+    ControllerHandle { requests, status: seen }
+}
+
+impl ControllerHandle {
+    pub fn status(&self) -> Status {
+        *self.status.borrow()
+    }
+
+    /// Tells of every change of [`Status`].
+    pub fn watch(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    pub fn is_active(&self) -> bool {
+        self.status.borrow().active
+    }
+
+    /// AlterPartition.
+    pub async fn alter_partition(&self, asked: IsrProposals) -> Result<IsrAnswers, ErrorCode> {
+        self.ask(ErrorCode::NotController, |reply| Request::AlterPartition(asked, reply)).await
+    }
+
+    /// ControlledShutdown: what the broker still leads and others could.
+    pub async fn controlled_shutdown(
+        &self,
+        broker: i32,
+        broker_epoch: i64,
+    ) -> Result<Vec<TopicPartition>, ErrorCode> {
+        let ask = |reply| Request::ControlledShutdown { broker, broker_epoch, reply };
+        self.ask(ErrorCode::StaleControllerEpoch, ask).await
+    }
+
+    /// ElectLeaders; every partition for `None`.
+    pub async fn elect_leaders(
+        &self,
+        kind: ElectionKind,
+        partitions: Option<Vec<TopicPartition>>,
+    ) -> Result<ElectionOutcomes, ErrorCode> {
+        let ask = |reply| Request::Elect { kind, partitions, reply };
+        self.ask(ErrorCode::NotController, ask).await
+    }
+
+    /// AlterPartitionReassignments.
+    pub async fn reassign(
+        &self,
+        targets: ReassignmentTargets,
+    ) -> Result<Vec<(TopicPartition, Verdict)>, ErrorCode> {
+        self.ask(ErrorCode::NotController, |reply| Request::Reassign(targets, reply)).await
+    }
+
+    /// ListPartitionReassignments; all of them for `None`.
+    pub async fn reassignments(
+        &self,
+        partitions: Option<Vec<TopicPartition>>,
+    ) -> Result<BTreeMap<TopicPartition, Ongoing>, ErrorCode> {
+        let ask = |reply| Request::ListReassignments(partitions, reply);
+        self.ask(ErrorCode::NotController, ask).await
+    }
+
+    /// AllocateProducerIds: the first of a block of 1000.
+    pub async fn allocate_producer_ids(
+        &self,
+        broker: i32,
+        broker_epoch: i64,
+    ) -> Result<i64, ErrorCode> {
+        let ask = |reply| Request::ProducerIds { broker, broker_epoch, reply };
+        self.ask(ErrorCode::NotController, ask).await
+    }
+
+    /// `unclean.leader.election.enable` was turned on for a topic, or for all of them.
+    pub async fn unclean_election_enabled(&self, topic: Option<Arc<str>>) {
+        // A controller that is gone has nothing to elect.
+        let _gone = self.requests.send(Request::UncleanEnabled(topic)).await;
+    }
+
+    async fn ask<T>(
+        &self,
+        otherwise: ErrorCode,
+        request: impl FnOnce(oneshot::Sender<Result<T, ErrorCode>>) -> Request,
+    ) -> Result<T, ErrorCode> {
+        if !self.is_active() {
+            return Err(otherwise);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_gone| otherwise)?;
+        match answer.await {
+            Ok(Err(ErrorCode::NotController)) | Err(_) => Err(otherwise),
+            Ok(outcome) => outcome,
+        }
+    }
+}
+
+/// The task's own state. Between elections there is no reign.
+struct Desk {
+    parts: Parts,
+    wakes: Wakes,
+    status: watch::Sender<Status>,
+    reign: Option<Reign>,
+    answers: Option<mpsc::Receiver<(i32, Answer)>>,
+    term: u64,
+}
+
+enum Next {
+    Wake(Wake),
+    Request(Request),
+    Answer(i32, Answer),
+    Rebalance,
+    Session,
+    Stop,
+}
+
+impl Desk {
+    async fn run(mut self, mut incoming: mpsc::Receiver<Request>) {
+        let mut state = self.parts.store.state();
+        let mut rebalance_at = i64::MAX;
+        self.wakes.add(Wake::Controller);
+        loop {
+            let was_active = self.reign.is_some();
+            let next = self.next(&mut incoming, &mut state, rebalance_at).await;
+            let outcome = match next {
+                Next::Stop => break,
+                Next::Session => {
+                    let now = *state.borrow_and_update();
+                    if now == State::Closed {
+                        break;
+                    }
+                    self.session_changed(now).await
+                }
+                Next::Wake(wake) => self.awake(wake).await,
+                Next::Request(request) => self.request(request).await,
+                Next::Answer(broker, answer) => self.answer(broker, answer).await,
+                Next::Rebalance => {
+                    rebalance_at = self.parts.clock.monotonic_ms()
+                        + self.parts.config.rebalance_interval_ms;
+                    match &mut self.reign {
+                        Some(reign) => reign.rebalance().await,
+                        None => Ok(()),
+                    }
+                }
+            };
+            if let Err(fenced) = outcome {
+                self.step_down(fenced).await;
+            }
+            if !was_active && self.reign.is_some() && self.parts.config.rebalance {
+                rebalance_at = self.parts.clock.monotonic_ms() + FIRST_REBALANCE_MS;
+            }
+            if self.reign.is_none() {
+                rebalance_at = i64::MAX;
+            }
+        }
+        self.forget_reign();
+    }
+
+    async fn next(
+        &mut self,
+        incoming: &mut mpsc::Receiver<Request>,
+        state: &mut watch::Receiver<State>,
+        rebalance_at: i64,
+    ) -> Next {
+        loop {
+            // The session comes first, then what changed in ZooKeeper, then what is asked.
+            if state.has_changed().unwrap_or(true) {
+                return Next::Session;
+            }
+            if self.parts.stop.is_stopped() {
+                return Next::Stop;
+            }
+            if let Some(wake) = self.wakes.take() {
+                return Next::Wake(wake);
+            }
+            let rest = rebalance_at.saturating_sub(self.parts.clock.monotonic_ms());
+            let answered = async {
+                match &mut self.answers {
+                    Some(answers) => answers.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                _changed = state.changed() => return Next::Session,
+                () = self.parts.stop.stopped() => return Next::Stop,
+                () = self.wakes.woken() => {}
+                Some((broker, answer)) = answered => return Next::Answer(broker, answer),
+                request = incoming.recv() => match request {
+                    Some(request) => return Next::Request(request),
+                    None => return Next::Stop,
+                },
+                () = self.parts.clock.sleep_ms(rest), if rebalance_at != i64::MAX => {
+                    return Next::Rebalance;
+                }
+            }
+        }
+    }
+
+    async fn session_changed(&mut self, now: State) -> Result<(), Fenced> {
+        match now {
+            State::Suspended { .. } | State::Closed => Ok(()),
+            State::Expired { .. } => {
+                // Kafka: resigns before the new session is opened.
+                self.forget_reign();
+                Ok(())
+            }
+            State::Alive { term, .. } if term == self.term => {
+                // The same session, joined again: what was missed is read.
+                self.wakes.add(Wake::Controller);
+                if self.reign.is_some() {
+                    for wake in [Wake::Brokers, Wake::Topics, Wake::DeleteTopics, Wake::LogDirs, Wake::IsrChanges] {
+                        self.wakes.add(wake);
+                    }
+                }
+                Ok(())
+            }
+            State::Alive { term, .. } => {
+                self.forget_reign();
+                let mine = (self.parts.past_sessions)();
+                let store = &*self.parts.store;
+                match registration::register(store, self.parts.config.broker, &self.parts.body, &mine)
+                    .await
+                {
+                    Ok(epoch) => {
+                        self.term = term;
+                        self.status.send_modify(|status| status.broker_epoch = epoch);
+                        self.wakes.add(Wake::Controller);
+                    }
+                    Err(error) => {
+                        warn!(%error, "could not register again");
+                        self.parts.clock.sleep_ms(REST_MS).await;
+                        self.wakes.add(Wake::Controller);
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn awake(&mut self, wake: Wake) -> Result<(), Fenced> {
+        if wake == Wake::Controller {
+            return self.controller_changed().await;
+        }
+        let Some(reign) = &mut self.reign else { return Ok(()) };
+        let outcome = match wake {
+            Wake::Controller => Ok(()),
+            Wake::Brokers => reign.brokers_changed().await,
+            Wake::Broker(id) => reign.broker_changed(id).await,
+            Wake::Topics => reign.topics_changed().await,
+            Wake::Topic(name) => reign.topic_changed(&name).await,
+            Wake::DeleteTopics => reign.deletions_changed().await,
+            Wake::LogDirs => reign.log_dirs_changed().await,
+            Wake::IsrChanges => reign.isr_changes().await,
+            Wake::Reassign => reign.reassign_node_changed().await,
+            Wake::PreferredElection => reign.preferred_node_changed().await,
+        };
+        if cfg!(debug_assertions)
+            && let Some(reign) = &self.reign
+        {
+            reign.context.check();
+        }
+        outcome
+    }
+
+    /// `/controller` changed, or has to be looked at.
+    async fn controller_changed(&mut self) -> Result<(), Fenced> {
+        let me = self.parts.config.broker;
+        let store = self.parts.store.clone();
+        let listener = self.wakes.listener(Wake::Controller);
+        let current = election::current(&*store, &listener).await?;
+        self.status.send_modify(|status| status.controller = current);
+        match current {
+            Some(id) if id == me && self.reign.is_some() => Ok(()),
+            Some(id) if id == me => self.drop_own_leftover().await,
+            Some(id) => {
+                if self.reign.is_some() {
+                    info!(controller = id, "another broker is controller now");
+                    self.forget_reign();
+                }
+                Ok(())
+            }
+            None => {
+                self.forget_reign();
+                match election::attempt(&*store, me, self.parts.clock.wall_ms()).await? {
+                    Outcome::Won { epoch, fence } => self.begin(epoch, fence).await,
+                    Outcome::Lost => {
+                        // The watch set above may be spent by our own attempt.
+                        self.wakes.add(Wake::Controller);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
+    /// `/controller` names us, but this task does not reign: left by a former session or failure.
+    async fn drop_own_leftover(&mut self) -> Result<(), Fenced> {
+        let store = &*self.parts.store;
+        let Some(node) = store.get(paths::CONTROLLER, None).await? else { return Ok(()) };
+        let owner = node.stat.ephemeral_owner;
+        let session = store.state().borrow().session();
+        if owner != session && !(self.parts.past_sessions)().contains(&owner) {
+            info!(session = format!("{owner:#x}"), "a former process of this broker is still controller; waiting for its session to end");
+            return Ok(());
+        }
+        match store.delete(paths::CONTROLLER, ANY).await {
+            Ok(()) | Err(Error::NoNode { .. } | Error::Unknown { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn begin(&mut self, epoch: i32, fence: Fence) -> Result<(), Fenced> {
+        let me = self.parts.config.broker;
+        let (sender, answers) = mpsc::channel(ANSWERS_MAX);
+        self.answers = Some(answers);
+        let mut reign = Reign {
+            config: self.parts.config.clone(),
+            store: self.parts.store.clone(),
+            sender: self.parts.sender.clone(),
+            clock: self.parts.clock.clone(),
+            wakes: self.wakes.clone(),
+            answers: sender,
+            epoch,
+            fence,
+            context: Context::default(),
+            outbox: Outbox::default(),
+        };
+        let outcome = reign.take_over().await;
+        self.reign = Some(reign);
+        outcome?;
+        self.status.send_modify(|status| {
+            *status = Status { active: true, epoch, controller: Some(me), ..*status };
+        });
+        Ok(())
+    }
+
+    fn forget_reign(&mut self) {
+        let Some(reign) = self.reign.take() else { return };
+        for id in reign.context.brokers.keys() {
+            self.parts.sender.close(*id);
+        }
+        self.answers = None;
+        self.wakes.clear();
+        self.status.send_modify(|status| *status = Status { active: false, epoch: 0, ..*status });
+        info!(epoch = reign.epoch, "resigned as controller");
+    }
+
+    async fn step_down(&mut self, why: Fenced) {
+        let fence = self.reign.as_ref().map(|reign| reign.fence);
+        self.forget_reign();
+        match (&why, fence) {
+            (Fenced::Moved, _) => info!("a newer controller exists"),
+            (Fenced::Store(Error::SessionEnded), _) => return,
+            (Fenced::Store(error), Some(fence)) => {
+                error!(%error, "controller failed; giving the controllership up");
+                election::resign(&*self.parts.store, fence).await;
+            }
+            (Fenced::Store(error), None) => warn!(%error, "could not take part in the election"),
+        }
+        if why != Fenced::Moved {
+            self.parts.clock.sleep_ms(REST_MS).await;
+        }
+        self.wakes.add(Wake::Controller);
+    }
+
+    async fn answer(&mut self, broker: i32, answer: Answer) -> Result<(), Fenced> {
+        let Some(reign) = &mut self.reign else { return Ok(()) };
+        match answer {
+            Answer::LeaderAndIsr { error, partitions } if error.is_none() => {
+                reign.led_answered(broker, partitions).await
+            }
+            Answer::StopReplica { error, partitions } => {
+                reign.replicas_deleted(broker, error, partitions).await
+            }
+            Answer::LeaderAndIsr { error, .. } | Answer::UpdateMetadata { error } => {
+                if !error.is_none() {
+                    warn!(broker, ?error, "a broker refused an order");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    async fn request(&mut self, request: Request) -> Result<(), Fenced> {
+        let Some(reign) = &mut self.reign else {
+            refuse(request);
+            return Ok(());
+        };
+        match request {
+            Request::AlterPartition(asked, reply) => {
+                let partitions = named(reign, &asked);
+                let outcome = reign.alter_partitions(asked).await;
+                answer_then(outcome, reply)?;
+                reign.after_isr_change(&partitions).await
+            }
+            Request::ControlledShutdown { broker, broker_epoch, reply } => {
+                let outcome = reign.controlled_shutdown(broker, broker_epoch).await;
+                answer_then(outcome, reply)
+            }
+            Request::Elect { kind, partitions, reply } => {
+                let outcome = reign.elect_leaders(kind, partitions).await.map(Ok);
+                answer_then(outcome, reply)
+            }
+            Request::Reassign(targets, reply) => {
+                let outcome = reign.reassign(targets).await.map(Ok);
+                answer_then(outcome, reply)
+            }
+            Request::ListReassignments(asked, reply) => {
+                answer_then(Ok(Ok(reign.reassignments(asked.as_deref()))), reply)
+            }
+            Request::ProducerIds { broker, broker_epoch, reply } => {
+                let held = reign.context.brokers.get(&broker).map(|held| held.epoch);
+                let outcome = match held {
+                    None => Ok(Err(ErrorCode::BrokerIdNotRegistered)),
+                    Some(epoch) if epoch != broker_epoch => Ok(Err(ErrorCode::StaleBrokerEpoch)),
+                    Some(_) => {
+                        producer_ids::allocate(&*reign.store, broker).await.map_err(Fenced::from)
+                    }
+                };
+                answer_then(outcome, reply)
+            }
+            Request::UncleanEnabled(topic) => reign.trigger_elections(topic.as_deref()).await,
+        }
+    }
+}
+
+/// The partitions that proposals are about, as far as they are known.
+fn named(reign: &Reign, asked: &IsrProposals) -> Vec<TopicPartition> {
+    use crate::event::TopicKey;
+    let mut found = Vec::new();
+    for (key, proposals) in &asked.topics {
+        let name = match key {
+            TopicKey::Name(name) => Some(name.clone()),
+            TopicKey::Id(id) => reign.context.names.get(id).cloned(),
+        };
+        let Some(name) = name else { continue };
+        for proposal in proposals {
+            found.push(TopicPartition { topic: name.clone(), partition: proposal.partition });
+        }
+    }
+    found
+}
+
+/// Answers, and passes on what ends the reign. Whoever asked may have gone.
+fn answer_then<T>(
+    outcome: Result<Result<T, ErrorCode>, Fenced>,
+    reply: oneshot::Sender<Result<T, ErrorCode>>,
+) -> Result<(), Fenced> {
+    match outcome {
+        Ok(answer) => {
+            let _gone = reply.send(answer);
+            Ok(())
+        }
+        Err(fenced) => {
+            let _gone = reply.send(Err(ErrorCode::NotController));
+            Err(fenced)
+        }
+    }
+}
+
+fn refuse(request: Request) {
+    const NO: ErrorCode = ErrorCode::NotController;
+    match request {
+        Request::AlterPartition(_, reply) => drop(reply.send(Err(NO))),
+        Request::ControlledShutdown { reply, .. } => drop(reply.send(Err(NO))),
+        Request::Elect { reply, .. } => drop(reply.send(Err(NO))),
+        Request::Reassign(_, reply) => drop(reply.send(Err(NO))),
+        Request::ListReassignments(_, reply) => drop(reply.send(Err(NO))),
+        Request::ProducerIds { reply, .. } => drop(reply.send(Err(NO))),
+        Request::UncleanEnabled(_) => {}
+    }
+}
