@@ -2,6 +2,8 @@
 //!
 //! Kafka: `GroupCoordinator.handleDeleteGroups`, `handleDeleteOffsets`, `handleDeletedPartitions`.
 
+use std::sync::Arc;
+
 use protocol::ids::TopicPartition;
 use protocol::internal::groups::write_key;
 use protocol::internal::offsets::OffsetKey;
@@ -13,22 +15,33 @@ use crate::refusal::Refusal;
 use crate::work::{Pending, UnderWay};
 
 impl Machine {
-    /// Deletes a group without members. The ticket is answered when its tombstones are written.
-    pub fn delete(&mut self, ticket: Ticket, group: &str, now: Now) -> Result<Outcome, Refusal> {
-        let mut out = Outcome::default();
-        let found = self.groups.get_mut(group).ok_or(Refusal::GroupIdNotFound)?;
-        if found.state != State::Empty {
-            return Err(Refusal::NonEmptyGroup);
-        }
+    /// Deletes a group without members. The ticket is answered when its tombstones are written,
+    /// at once where there are none.
+    pub fn delete(
+        &mut self,
+        ticket: Ticket,
+        group: &str,
+        now: Now,
+        out: &mut Outcome,
+    ) -> Result<(), Refusal> {
+        let refusal = match self.groups.get(group).map(|found| found.state) {
+            Some(State::Empty) => None,
+            Some(_) => Some(Refusal::NonEmptyGroup),
+            None => Some(Refusal::GroupIdNotFound),
+        };
+        let (None, Some(found)) = (refusal, self.groups.get_mut(group)) else {
+            out.answers.push((ticket, Answer::Deleted));
+            return Err(refusal.unwrap_or(Refusal::GroupIdNotFound));
+        };
         // Commits under way and offsets of open transactions go with the group.
         let removed = found.offsets.clear();
-        let id = std::sync::Arc::clone(&found.id);
-        self.bury(&id, &removed, Some(ticket), now, &mut out);
-        Ok(out)
+        let id = Arc::clone(&found.id);
+        self.bury(&id, &removed, Some(ticket), now, out);
+        Ok(())
     }
 
     /// Deletes offsets nobody reads. One verdict for each; the ticket is answered when the
-    /// tombstones are written.
+    /// tombstones are written, at once where there are none.
     pub fn delete_offsets(
         &mut self,
         ticket: Ticket,
@@ -37,25 +50,34 @@ impl Machine {
         now: Now,
         out: &mut Outcome,
     ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
-        if group.is_empty() {
-            return Err(Refusal::InvalidGroupId);
-        }
-        let found = self.groups.get_mut(group).ok_or(Refusal::GroupIdNotFound)?;
-        let verdicts: Vec<Result<(), Refusal>> = match found.state {
-            State::Empty => vec![Ok(()); partitions.len()],
-            _ if found.has_consumers() => partitions.iter().map(|tp| found.check_unread(tp)).collect(),
-            _ => return Err(Refusal::NonEmptyGroup),
+        let verdicts = match self.groups.get(group) {
+            None => Err(Refusal::GroupIdNotFound),
+            Some(found) => match found.state {
+                State::Empty => Ok(vec![Ok(()); partitions.len()]),
+                _ if found.has_consumers() => {
+                    Ok(partitions.iter().map(|tp| found.check_unread(tp)).collect())
+                }
+                _ => Err(Refusal::NonEmptyGroup),
+            },
+        };
+        let verdicts: Vec<Result<(), Refusal>> = match verdicts {
+            Ok(verdicts) => verdicts,
+            Err(refusal) => {
+                out.answers.push((ticket, Answer::Deleted));
+                return Err(refusal);
+            }
         };
         let free = |(tp, verdict): (&TopicPartition, &Result<(), Refusal>)| {
             verdict.is_ok().then(|| tp.clone())
         };
         let unread: Vec<TopicPartition> = partitions.iter().zip(&verdicts).filter_map(free).collect();
-        if unread.is_empty() {
-            out.answers.push((ticket, Answer::Deleted));
-        } else {
-            let removed = found.offsets.remove(&unread);
-            let id = std::sync::Arc::clone(&found.id);
-            self.bury(&id, &removed, Some(ticket), now, out);
+        match self.groups.get_mut(group).filter(|_| !unread.is_empty()) {
+            None => out.answers.push((ticket, Answer::Deleted)),
+            Some(found) => {
+                let removed = found.offsets.remove(&unread);
+                let id = Arc::clone(&found.id);
+                self.bury(&id, &removed, Some(ticket), now, out);
+            }
         }
         Ok(verdicts)
     }
@@ -90,13 +112,13 @@ impl Machine {
             .map(|tp| OffsetKey { group: id, topic: &tp.topic, partition: tp.partition }.write())
             .map(|key| Record { key, value: None })
             .collect();
-        let (name, incarnation) = (std::sync::Arc::clone(&group.id), group.incarnation);
+        let (name, incarnation) = (Arc::clone(&group.id), group.incarnation);
         if dead {
             let generation = group.generation;
             if generation > 0 {
                 records.push(Record { key: write_key(id), value: None });
             }
-            out.notes.push(Note::Removed { group: std::sync::Arc::clone(&name), generation });
+            out.notes.push(Note::Removed { group: Arc::clone(&name), generation });
             self.groups.remove(id);
         }
         if records.is_empty() {

@@ -191,15 +191,19 @@ impl Group {
         member_id: &str,
         protocols: Vec<Protocol>,
         timeouts: (i32, i32),
-        waiting: Option<Ticket>,
+        ticket: Ticket,
+        work: &mut Work<'_>,
     ) {
+        // Kafka forgets the earlier of two joins; its client would wait for ever. It is told to
+        // come again.
+        let again = JoinAnswer::refused(member_id, Refusal::RebalanceInProgress);
+        self.answer_join(member_id, again, work);
         let Some(member) = self.members.get_mut(member_id) else { return };
         let before = std::mem::replace(&mut member.protocols, protocols);
         let now = member.protocols.clone();
         (member.rebalance_timeout_ms, member.session_timeout_ms) = timeouts;
-        self.awaiting_join -= usize::from(member.awaiting_join.is_some());
-        self.awaiting_join += usize::from(waiting.is_some());
-        member.awaiting_join = waiting;
+        self.awaiting_join += 1;
+        member.awaiting_join = Some(ticket);
         self.discount_supporter(&before);
         self.count_supporter(&now);
     }

@@ -173,7 +173,7 @@ impl Group {
         if rebalances {
             let reason = format!("{member_id} joins again: {}", request.reason());
             let timeouts = request.timeouts();
-            self.update(&member_id, request.protocols, timeouts, Some(ticket));
+            self.update(&member_id, request.protocols, timeouts, ticket, work);
             self.rebalance_unless_gathering(&reason, work);
         } else {
             let mut answer = self.joined(&member_id);
@@ -235,7 +235,7 @@ impl Group {
         let timeouts = request.timeouts();
         let reason = format!("static member {new_id} joins: {}", request.reason());
         let may_skip_assignment = request.may_skip_assignment;
-        self.update(&new_id, request.protocols, timeouts, Some(ticket));
+        self.update(&new_id, request.protocols, timeouts, ticket, work);
         match self.state {
             State::Stable if self.choose_protocol() == self.protocol => {
                 let assignments: BTreeMap<Arc<str>, Bytes> = self

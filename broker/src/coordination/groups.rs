@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tracing::{debug, error, info, warn};
 
+use crate::config::parts;
 use crate::coordination::load::{self, Loaded};
 use crate::coordination::log::{HostLog, ReplicatedLog};
 use crate::coordination::route;
@@ -48,6 +49,28 @@ pub struct Settings {
     pub retention_check_interval_ms: i64,
     /// `offsets.load.buffer.size`
     pub load_buffer_bytes: usize,
+}
+
+impl Settings {
+    /// From the broker's settings. `partitions`: of the topic as it is, if it is there.
+    pub fn new(config: &parts::Groups, partitions: Option<i32>) -> Self {
+        Settings {
+            groups: Config {
+                session_timeout_min_ms: config.session_ms_min,
+                session_timeout_max_ms: config.session_ms_max,
+                size_max: config.size_max,
+                initial_rebalance_delay_ms: config.initial_delay_ms,
+                offset_metadata_max: config.metadata_bytes_max,
+                offsets_retention_ms: config.offsets_retention_ms,
+                ..Config::default()
+            },
+            partitions: partitions.unwrap_or(config.topic_partitions),
+            commit_timeout_ms: i64::from(config.commit_timeout_ms),
+            retention_check_interval_ms: config.offsets_check_ms,
+            load_buffer_bytes: config.load_buffer_bytes,
+            ..Settings::default()
+        }
+    }
 }
 
 impl Default for Settings {

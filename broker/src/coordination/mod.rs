@@ -15,5 +15,6 @@ pub mod batch;
 pub mod load;
 pub mod shard;
 pub mod groups;
+pub mod verbs;
 
 pub use crate::coordination::groups::{Groups, Settings};

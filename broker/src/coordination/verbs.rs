@@ -1,0 +1,202 @@
+//! What can be asked of groups, with the checks that come before any group is looked at.
+//!
+//! Kafka: `GroupCoordinator.validateGroupStatus`. An id that must not be empty comes first, then
+//! whether this broker is stopping, loading, or not the coordinator.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ::groups::commit::CommitRequest;
+use ::groups::describe::{Description, Listed};
+use ::groups::join::JoinRequest;
+use ::groups::leave::Leaver;
+use ::groups::offsets::Committed;
+use ::groups::outcome::{JoinAnswer, SyncAnswer};
+use ::groups::sync::SyncRequest;
+use ::groups::{Answer, Refusal};
+use protocol::ids::TopicPartition;
+
+use crate::coordination::groups::{Groups, Waiting};
+
+/// What is said of one partition: its committed offset, if there is one.
+pub type FetchedOffset = (TopicPartition, Result<Option<Committed>, Refusal>);
+
+/// Which offsets are asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    All,
+    Partitions(Vec<TopicPartition>),
+}
+
+fn check_named(group: &str) -> Result<(), Refusal> {
+    if group.is_empty() { Err(Refusal::InvalidGroupId) } else { Ok(()) }
+}
+
+impl Groups {
+    /// Joins a group; waits for its next generation.
+    pub async fn join(self: &Arc<Self>, request: JoinRequest) -> JoinAnswer {
+        let member_id = Arc::clone(&request.member_id);
+        let group = Arc::clone(&request.group);
+        let asked = check_named(&group).and_then(|()| {
+            self.ask(&group, |machine, ticket, now, out| *out = machine.join(ticket, request, now))
+        });
+        match answered(asked).await {
+            Ok(Answer::Join(answer)) => answer,
+            Ok(_) => JoinAnswer::refused(member_id, Refusal::UnknownServerError),
+            Err(refusal) => JoinAnswer::refused(member_id, refusal),
+        }
+    }
+
+    /// Fetches a member's assignment; waits for the leader's to be written.
+    // Kafka: while loading, members are sent back to join, since old clients do not expect to
+    // hear of loading here.
+    pub async fn sync(self: &Arc<Self>, request: SyncRequest) -> SyncAnswer {
+        let group = Arc::clone(&request.group);
+        let asked = check_named(&group).and_then(|()| {
+            self.ask(&group, |machine, ticket, now, out| *out = machine.sync(ticket, request, now))
+        });
+        match answered(asked).await {
+            Ok(Answer::Sync(answer)) => answer,
+            Ok(_) => SyncAnswer::refused(Refusal::UnknownServerError),
+            Err(Refusal::CoordinatorLoadInProgress) => {
+                SyncAnswer::refused(Refusal::RebalanceInProgress)
+            }
+            Err(refusal) => SyncAnswer::refused(refusal),
+        }
+    }
+
+    /// A sign of life. Never waits.
+    // Kafka: while loading, every heartbeat is good.
+    pub fn heartbeat(
+        self: &Arc<Self>,
+        group: &str,
+        member_id: &str,
+        instance: Option<&str>,
+        generation: i32,
+    ) -> Result<(), Refusal> {
+        check_named(group)?;
+        let heard = self.tell(group, |machine, now, _out| {
+            machine.heartbeat(group, member_id, instance, generation, now)
+        });
+        match heard {
+            Ok(verdict) => verdict,
+            Err(Refusal::CoordinatorLoadInProgress) => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Members leave. One verdict for each. Never waits.
+    pub fn leave(
+        self: &Arc<Self>,
+        group: &str,
+        leavers: &[Leaver],
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        check_named(group)?;
+        self.tell(group, |machine, now, out| machine.leave(group, leavers, now, out))?
+    }
+
+    /// Stores offsets, within a transaction or without; waits until they are written. The group's
+    /// id may be empty.
+    pub async fn commit(self: &Arc<Self>, request: CommitRequest) -> Vec<Result<(), Refusal>> {
+        let count = request.offsets.len();
+        let group = Arc::clone(&request.group);
+        let asked = self
+            .ask(&group, |machine, ticket, now, out| *out = machine.commit(ticket, request, now));
+        match answered(asked).await {
+            Ok(Answer::Commit(verdicts)) => verdicts,
+            Ok(_) => vec![Err(Refusal::UnknownServerError); count],
+            Err(refusal) => vec![Err(refusal); count],
+        }
+    }
+
+    /// Stores offsets within a transaction; the group must have an id.
+    pub async fn commit_in_transaction(self: &Arc<Self>, request: CommitRequest) -> Vec<Result<(), Refusal>> {
+        match check_named(&request.group) {
+            Ok(()) => self.commit(request).await,
+            Err(refusal) => vec![Err(refusal); request.offsets.len()],
+        }
+    }
+
+    /// Committed offsets. Never waits.
+    pub fn fetch(
+        &self,
+        group: &str,
+        asked: Asked,
+        require_stable: bool,
+    ) -> Result<Vec<FetchedOffset>, Refusal> {
+        self.look(group, |machine| match asked {
+            Asked::All => {
+                let all = machine.offsets(group, require_stable).into_iter();
+                all.map(|(tp, found)| (tp, found.map(|found| found.cloned()))).collect()
+            }
+            Asked::Partitions(partitions) => {
+                let each = partitions.into_iter().map(|tp| {
+                    let found = machine.offset(group, &tp, require_stable);
+                    let found = found.map(|found| found.cloned());
+                    (tp, found)
+                });
+                each.collect()
+            }
+        })
+    }
+
+    /// One group as an operator sees it.
+    pub fn describe(&self, group: &str) -> Result<Description, Refusal> {
+        self.look(group, |machine| machine.describe(group))
+    }
+
+    /// Every group coordinated here; and a refusal beside them while some are still loading.
+    pub fn list(&self) -> (Option<Refusal>, Vec<Listed>) {
+        let mut listed = Vec::new();
+        match self.look_at_all(|machine| listed.extend(machine.list())) {
+            Ok(true) => (None, listed),
+            Ok(false) => (Some(Refusal::CoordinatorLoadInProgress), listed),
+            Err(refusal) => (Some(refusal), Vec::new()),
+        }
+    }
+
+    /// Deletes a group without members; waits for its tombstones.
+    pub async fn delete(self: &Arc<Self>, group: &str) -> Result<(), Refusal> {
+        let asked = self.ask(group, |machine, ticket, now, out| {
+            machine.delete(ticket, group, now, out)
+        })?;
+        let (verdict, waiting) = asked;
+        verdict?;
+        waiting.answer().await.map(drop).ok_or(Refusal::NotCoordinator)
+    }
+
+    /// Deletes offsets nobody reads; waits for their tombstones. One verdict for each.
+    pub async fn delete_offsets(
+        self: &Arc<Self>,
+        group: &str,
+        partitions: &[TopicPartition],
+    ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
+        check_named(group)?;
+        let asked = self.ask(group, |machine, ticket, now, out| {
+            machine.delete_offsets(ticket, group, partitions, now, out)
+        })?;
+        let (verdicts, waiting) = asked;
+        let verdicts = verdicts?;
+        waiting.answer().await.map(|_deleted| verdicts).ok_or(Refusal::NotCoordinator)
+    }
+
+    /// Groups by state, for metrics: Empty, PreparingRebalance, CompletingRebalance, Stable.
+    pub fn states(&self) -> BTreeMap<&'static str, usize> {
+        let names = ["Empty", "PreparingRebalance", "CompletingRebalance", "Stable"];
+        let mut counts = BTreeMap::from(names.map(|name| (name, 0)));
+        let looked = self.look_at_all(|machine| {
+            for (name, count) in names.into_iter().zip(machine.states()) {
+                *counts.entry(name).or_default() += count;
+            }
+        });
+        if looked.is_err() {
+            counts.clear();
+        }
+        counts
+    }
+}
+
+async fn answered(asked: Result<((), Waiting), Refusal>) -> Result<Answer, Refusal> {
+    let ((), waiting) = asked?;
+    waiting.answer().await.ok_or(Refusal::NotCoordinator)
+}
