@@ -1,1 +1,9 @@
-//! The doors of the data APIs.
+//! Records: written, read, looked up, deleted.
+
+mod leader;
+pub mod produce;
+pub mod fetch;
+pub mod list_offsets;
+pub mod offset_for_leader_epoch;
+pub mod delete_records;
+pub mod describe_producers;

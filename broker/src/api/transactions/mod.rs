@@ -1,1 +1,13 @@
-//! The doors of the transactions APIs.
+//! Producers with ids. Transactions across partitions are held back: their coordinator's APIs
+//! answer that it lives elsewhere, as a broker does that leads no partition of its topic. Ids for
+//! idempotent producers and markers from other brokers' coordinators are real.
+
+pub mod producer_ids;
+pub mod init_producer_id;
+pub mod add_partitions_to_txn;
+pub mod add_offsets_to_txn;
+pub mod end_txn;
+pub mod txn_offset_commit;
+pub mod write_txn_markers;
+pub mod describe_transactions;
+pub mod list_transactions;

@@ -1,0 +1,115 @@
+//! DeleteRecords: records beneath an offset go; answered once they are gone on every living
+//! replica. Versions 0 to 2.
+//! Kafka: `ReplicaManager.deleteRecords`, `DelayedDeleteRecords`.
+
+use std::sync::Arc;
+
+use protocol::ids::Offset;
+use protocol::kafka::errors::ErrorCode;
+use protocol::messages::delete_records_response::{
+    DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
+};
+use protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
+use protocol::names;
+use replication::error::Refusal;
+use replication::partition::Partition;
+use replication::replicas::Replicas;
+use replication::waiting::{Stay, Until};
+
+use crate::api::data::leader::find;
+use crate::api::errors;
+use crate::metadata::Image;
+
+/// Stands for the watermark, wherever it is.
+const TO_WATERMARK: i64 = -1;
+
+/// A deletion that was done here.
+type Started = Result<(Arc<Partition>, Offset, Option<Offset>), ErrorCode>;
+
+pub(crate) async fn answer(
+    replicas: &Arc<Replicas>,
+    image: &Arc<Image>,
+    request: DeleteRecordsRequest,
+) -> DeleteRecordsResponse {
+    let mut started = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in &topic.partitions {
+            let index = asked.partition_index;
+            partitions.push((index, start(replicas, image, &topic.name, index, asked.offset).await));
+        }
+        started.push((topic.name.clone(), partitions));
+    }
+    let stay = replicas.shared().deadlines.park(i64::from(request.timeout_ms));
+    let mut topics = Vec::with_capacity(started.len());
+    for (name, partitions) in started {
+        let mut results = Vec::with_capacity(partitions.len());
+        for (index, started) in partitions {
+            let outcome = match started {
+                Ok((partition, wanted, low)) => finish(&partition, wanted, low, &stay).await,
+                Err(code) => Err((code, Offset::NONE)),
+            };
+            let (code, low) = match outcome {
+                Ok(low) => (ErrorCode::None, low),
+                Err(refused) => refused,
+            };
+            results.push(
+                DeleteRecordsPartitionResult::default()
+                    .with_partition_index(index)
+                    .with_low_watermark(low.0)
+                    .with_error_code(code.code()),
+            );
+        }
+        topics.push(DeleteRecordsTopicResult::default().with_name(name).with_partitions(results));
+    }
+    DeleteRecordsResponse::default().with_topics(topics)
+}
+
+async fn start(
+    replicas: &Replicas,
+    image: &Image,
+    topic: &str,
+    index: i32,
+    offset: i64,
+) -> Started {
+    let code = |refusal: Refusal| errors::replication_code(&refusal);
+    if image.partition(topic, index).is_none() {
+        return Err(ErrorCode::UnknownTopicOrPartition);
+    }
+    if names::is_internal(topic) {
+        return Err(ErrorCode::InvalidTopicException);
+    }
+    let partition = find(replicas, image, topic, index).map_err(code)?;
+    let before = (offset != TO_WATERMARK).then_some(Offset(offset));
+    let (lane, deleting) = (partition.lane(), Arc::clone(&partition));
+    // Moving the start may drop segments, which sleeps.
+    let deleted = lane.run_read(move || deleting.delete_records(before)).await;
+    let (wanted, low, wakes) = deleted.unwrap_or(Err(Refusal::Overloaded)).map_err(code)?;
+    wakes.fire();
+    Ok((partition, wanted, low))
+}
+
+/// Waits until the records are gone everywhere. Gives the low watermark, with or without an error.
+async fn finish(
+    partition: &Partition,
+    wanted: Offset,
+    mut low: Option<Offset>,
+    stay: &Stay,
+) -> Result<Offset, (ErrorCode, Offset)> {
+    let until = Until::LowWatermarkReaches(wanted);
+    let _seat = partition.queue().sit(until, stay.parked());
+    loop {
+        if let Some(reached) = low.filter(|low| *low >= wanted) {
+            return Ok(reached);
+        }
+        if stay.parked().is_expired() {
+            return Err((ErrorCode::RequestTimedOut, low.unwrap_or(Offset::NONE)));
+        }
+        low = partition
+            .low_watermark()
+            .map_err(|refusal| (errors::replication_code(&refusal), Offset::NONE))?;
+        if low.is_none_or(|low| low < wanted) {
+            stay.parked().wait().await;
+        }
+    }
+}

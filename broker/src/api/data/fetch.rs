@@ -1,0 +1,548 @@
+//! Fetch: records out, to consumers and followers; versions 0 to 17.
+//!
+//! A session says what to read, a round of `replication::read` plans it, and the answer carries
+//! ranges of files that leave by `sendfile`. A round that is not worth answering is parked. What
+//! would sleep is answered later from a thread of the directory: cold ranges, slow directories,
+//! conversion for clients of 0.9 and 0.10.
+//! Kafka: `KafkaApis.handleFetchRequest`, `ReplicaManager.fetchMessages`.
+//!
+//! Hot path: a few small vectors a request, none a record; one write for all that is ready.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::batch::legacy::{DownConvertError, down_convert};
+use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId};
+use protocol::kafka::codec::CodecError;
+use protocol::kafka::data::{
+    Aborted, DivergingEpoch, FetchAnswer, FetchPartitionAnswer, FetchRequest, FetchTopicAnswer,
+    NodeEndpoint, decode_fetch, encode_fetch_answer,
+};
+use protocol::kafka::errors::ErrorCode;
+use protocol::kafka::reply::{Part as ReplyPart, Reply};
+use replication::cold;
+use replication::error::Refusal;
+use replication::partition::{Found, Reader};
+use replication::read::{FetchRules, Round, Wanted, read_elsewhere, read_here, wait_round};
+use replication::replicas::Replicas;
+use replication::sessions::{
+    Context as SessionContext, PartitionAsk, SessionAsk, SessionRefusal, Sessions, Told, TopicKey,
+};
+use smallvec::SmallVec;
+use storage::config::Codec;
+use storage::log::{Range, ReadPlan};
+use tracing::debug;
+
+use crate::api::answer::{Answer, Outcome, Part};
+use crate::api::data::leader::{current_leader, find};
+use crate::api::errors;
+use crate::api::request::Context;
+use crate::metadata::{Image, Metadata};
+
+/// Since this version topics are asked for by id.
+const TOPIC_IDS_SINCE: i16 = 13;
+/// Since this version a consumer may read from a follower.
+const READS_FOLLOWERS_SINCE: i16 = 11;
+/// Since this version an answer names the leader that should have been asked.
+const TELLS_LEADER_SINCE: i16 = 16;
+/// Since this version the client knows zstd.
+const KNOWS_ZSTD_SINCE: i16 = 10;
+/// Since this version the first batch is given even where it is too large.
+const MIN_ONE_SINCE: i16 = 3;
+/// Up to this version clients do not know of failing disks.
+const NO_STORAGE_ERROR_UNTIL: i16 = 5;
+/// The most that one batch may unpack to while it is rewritten for an old client.
+const UNPACKED_BYTES_MAX: u64 = 100 << 20;
+/// What a batch's header takes at least; a padding message claims no less.
+const BATCH_HEADER_BYTES: usize = 61;
+
+/// What all fetches share.
+#[derive(Clone, Debug)]
+pub(crate) struct FetchServices {
+    pub(crate) replicas: Arc<Replicas>,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) metadata: Arc<Metadata>,
+    /// `fetch.max.bytes`.
+    pub(crate) bytes_max: usize,
+}
+
+/// What is known of one ask before any log is read.
+enum Look {
+    Wanted,
+    /// Read and refused: told like any other partition.
+    Failed(Refusal),
+    /// Not read at all: told after all others.
+    Erroneous(ErrorCode),
+}
+
+/// One fetch on its way to an answer.
+struct Fetching {
+    context: Context,
+    services: FetchServices,
+    session: SessionContext,
+    looks: Vec<Look>,
+    wanted: Vec<Wanted>,
+    rules: FetchRules,
+    is_follower: bool,
+}
+
+/// One partition's share of an answer.
+struct Share {
+    ask: usize,
+    answer: FetchPartitionAnswer,
+    plan: Option<ReadPlan>,
+    /// Rewritten for an old client, in place of the plan.
+    converted: Option<Bytes>,
+}
+
+/// Answers now, or later where the fetch must wait.
+pub(crate) fn answer(
+    context: &Context,
+    services: &FetchServices,
+    body: &Bytes,
+) -> Result<Outcome, CodecError> {
+    let mut request = decode_fetch(context.version, body)?;
+    let image = services.metadata.image();
+    let is_follower = request.replica.replica_id >= 0;
+    let asks = read_asks(context.version, &image, &mut request);
+    let forgotten = read_forgotten(context.version, &request);
+    let ask = SessionAsk {
+        id: request.session_id,
+        epoch: request.session_epoch,
+        uses_topic_ids: context.version >= TOPIC_IDS_SINCE,
+        is_follower,
+    };
+    let name_of = |id: TopicId| image.names_by_id.get(&id).cloned();
+    let session = match services.sessions.begin(ask, asks, &forgotten, name_of) {
+        Ok(session) => session,
+        Err(refusal) => return Ok(Outcome::Now(refuse(context, refusal, 0))),
+    };
+    let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(services.bytes_max);
+    let rules = FetchRules {
+        bytes_max,
+        bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
+        min_one: context.version >= MIN_ONE_SINCE,
+    };
+    let (looks, wanted) = look(context, services, &image, &session, &request);
+    let fetching = Fetching {
+        context: context.clone(),
+        services: services.clone(),
+        session,
+        looks,
+        wanted,
+        rules,
+        is_follower,
+    };
+    Ok(fetching.run(i64::from(request.max_wait_ms)))
+}
+
+fn read_asks(version: i16, image: &Image, request: &mut FetchRequest) -> Vec<PartitionAsk> {
+    let mut asks = Vec::with_capacity(request.topics.iter().map(|t| t.partitions.len()).sum());
+    for topic in std::mem::take(&mut request.topics) {
+        let (key, name) = if version >= TOPIC_IDS_SINCE {
+            let name = image.names_by_id.get(&topic.topic_id).cloned();
+            (TopicKey::Id(topic.topic_id), name)
+        } else {
+            let known = image.topics.get_key_value(&*topic.name).map(|(name, _)| Arc::clone(name));
+            let name = known.unwrap_or_else(|| Arc::from(&*topic.name));
+            (TopicKey::Name(Arc::clone(&name)), Some(name))
+        };
+        asks.extend(topic.partitions.iter().map(|partition| PartitionAsk {
+            topic: key.clone(),
+            name: name.clone(),
+            partition: partition.index,
+            fetch_offset: Offset(partition.fetch_offset),
+            bytes_max: partition.max_bytes,
+            current_leader_epoch: epoch(partition.current_leader_epoch),
+            last_fetched_epoch: epoch(partition.last_fetched_epoch),
+            log_start: Offset(partition.log_start_offset),
+        }));
+    }
+    asks
+}
+
+fn epoch(wire: i32) -> Option<LeaderEpoch> {
+    (wire >= 0).then_some(LeaderEpoch(wire))
+}
+
+fn read_forgotten(version: i16, request: &FetchRequest) -> Vec<(TopicKey, i32)> {
+    let mut forgotten = Vec::new();
+    for topic in &request.forgotten_topics {
+        let key = match version >= TOPIC_IDS_SINCE {
+            true => TopicKey::Id(topic.topic_id),
+            false => TopicKey::Name(Arc::from(&*topic.name)),
+        };
+        forgotten.extend(topic.partitions.iter().map(|index| (key.clone(), *index)));
+    }
+    forgotten
+}
+
+/// Finds the partitions of a fetch, in order.
+fn look(
+    context: &Context,
+    services: &FetchServices,
+    image: &Image,
+    session: &SessionContext,
+    request: &FetchRequest,
+) -> (Vec<Look>, Vec<Wanted>) {
+    let mut wanted = Vec::with_capacity(session.asks.len());
+    let mut looks = Vec::with_capacity(session.asks.len());
+    for (index, ask) in session.asks.iter().enumerate() {
+        let Some(name) = &ask.name else {
+            looks.push(Look::Erroneous(ErrorCode::UnknownTopicId));
+            continue;
+        };
+        let partition = match find(&services.replicas, image, name, ask.partition) {
+            Ok(partition) => partition,
+            Err(Refusal::UnknownPartition) => {
+                looks.push(Look::Erroneous(ErrorCode::UnknownTopicOrPartition));
+                continue;
+            }
+            Err(refusal) => {
+                looks.push(Look::Failed(refusal));
+                continue;
+            }
+        };
+        if let TopicKey::Id(id) = &ask.topic
+            && partition.log().topic_id().is_some_and(|ours| ours != *id)
+        {
+            looks.push(Look::Failed(Refusal::InconsistentTopicId));
+            continue;
+        }
+        let reader = match request.replica.replica_id {
+            id @ 0.. => Reader::Follower { id: BrokerId(id), log_start: ask.log_start },
+            _ => Reader::Consumer {
+                committed_only: request.isolation_level == 1,
+                leader_only: context.version < READS_FOLLOWERS_SINCE,
+            },
+        };
+        wanted.push(Wanted {
+            index,
+            partition,
+            from: ask.fetch_offset,
+            bytes_max: usize::try_from(ask.bytes_max).unwrap_or(0),
+            current_leader_epoch: ask.current_leader_epoch,
+            last_fetched_epoch: ask.last_fetched_epoch,
+            reader,
+        });
+        looks.push(Look::Wanted);
+    }
+    (looks, wanted)
+}
+
+fn refuse(context: &Context, refusal: SessionRefusal, session_id: i32) -> Answer {
+    let answer = FetchAnswer {
+        error_code: errors::session_code(refusal).code(),
+        session_id,
+        ..FetchAnswer::default()
+    };
+    encode(context, &answer, &[])
+}
+
+impl Fetching {
+    fn run(self, max_wait_ms: i64) -> Outcome {
+        let later = |answer| Outcome::Later { answer, overlaps: false };
+        let Some((round, wakes)) = read_here(&self.wanted, self.rules, true) else {
+            return later(Box::pin(async move {
+                let round = read_elsewhere(self.wanted.clone(), self.rules, true).await;
+                self.wait(round, max_wait_ms).await
+            }));
+        };
+        wakes.fire();
+        if !self.may_answer(&round, max_wait_ms) {
+            return later(Box::pin(self.wait(round, max_wait_ms)));
+        }
+        let shares = self.shares(round);
+        if self.sleeps(&shares) {
+            return later(Box::pin(self.tell_slowly(shares)));
+        }
+        Outcome::Now(self.tell(shares))
+    }
+
+    fn may_answer(&self, round: &Round, max_wait_ms: i64) -> bool {
+        let failed = self.looks.iter().any(|look| matches!(look, Look::Failed(_)));
+        max_wait_ms <= 0 || self.wanted.is_empty() || round.is_ready || failed
+    }
+
+    async fn wait(self, mut round: Round, max_wait_ms: i64) -> Answer {
+        if !self.may_answer(&round, max_wait_ms) {
+            let stay = self.services.replicas.shared().deadlines.park(max_wait_ms);
+            round = wait_round(&self.wanted, self.rules, round, &stay).await;
+        }
+        let shares = self.shares(round);
+        if self.sleeps(&shares) { self.tell_slowly(shares).await } else { self.tell(shares) }
+    }
+
+    /// What each partition says, those that could not be read at all last.
+    fn shares(&self, round: Round) -> Vec<Share> {
+        let mut found = round.found.into_iter();
+        let mut shares = Vec::with_capacity(self.looks.len());
+        for (ask, look) in self.looks.iter().enumerate() {
+            let Some(asked) = self.session.asks.get(ask) else { continue };
+            match look {
+                Look::Wanted => match found.next() {
+                    Some(Ok(found)) => shares.push(self.found(ask, asked, found)),
+                    Some(Err(refusal)) => shares.push(self.failed(ask, asked, &refusal)),
+                    None => {}
+                },
+                Look::Failed(refusal) => shares.push(self.failed(ask, asked, refusal)),
+                Look::Erroneous(_) => {}
+            }
+        }
+        for (ask, look) in self.looks.iter().enumerate() {
+            if let (Look::Erroneous(code), Some(asked)) = (look, self.session.asks.get(ask)) {
+                shares.push(erroneous(ask, asked.partition, *code));
+            }
+        }
+        shares
+    }
+
+    fn found(&self, ask: usize, asked: &PartitionAsk, found: Found) -> Share {
+        let Found { offsets, diverging, plan } = found;
+        let committed_only = self
+            .wanted
+            .iter()
+            .find(|one| one.index == ask)
+            .is_some_and(|one| matches!(one.reader, Reader::Consumer { committed_only: true, .. }));
+        let aborted = committed_only.then(|| {
+            let aborted = plan.iter().flat_map(|plan| &plan.aborted);
+            aborted
+                .map(|one| Aborted { producer_id: one.producer.0, first_offset: one.first_offset.0 })
+                .collect()
+        });
+        let diverging_epoch = diverging
+            .map(|(epoch, end)| DivergingEpoch { epoch: epoch.0, end_offset: end.0 });
+        let answer = FetchPartitionAnswer {
+            high_watermark: offsets.watermark.0,
+            last_stable_offset: offsets.stable.0,
+            log_start_offset: offsets.start.0,
+            diverging_epoch,
+            aborted,
+            ..FetchPartitionAnswer::refusal(asked.partition, 0)
+        };
+        let plan = plan.filter(|plan| !plan.is_empty());
+        Share { ask, answer, plan, converted: None }
+    }
+
+    fn failed(&self, ask: usize, asked: &PartitionAsk, refusal: &Refusal) -> Share {
+        let mut code = errors::replication_code(refusal);
+        // Kafka: old clients would take the newer code for an unknown, fatal one.
+        if code == ErrorCode::KafkaStorageError && self.context.version <= NO_STORAGE_ERROR_UNTIL {
+            code = ErrorCode::NotLeaderOrFollower;
+        }
+        let answer = FetchPartitionAnswer::refusal(asked.partition, code.code());
+        Share { ask, answer, plan: None, converted: None }
+    }
+
+    /// Whether the answer cannot be made or sent without sleeping on a disk or burning the
+    /// worker's time.
+    fn sleeps(&self, shares: &[Share]) -> bool {
+        let mut plans = shares.iter().filter_map(|share| share.plan.as_ref());
+        match target_magic(self.context.version) {
+            Some(_) => plans.next().is_some(),
+            None => plans.any(cold::is_cold),
+        }
+    }
+
+    /// Warms or rewrites on a thread of the directory, then answers.
+    async fn tell_slowly(self, mut shares: Vec<Share>) -> Answer {
+        let magic = target_magic(self.context.version);
+        for share in &mut shares {
+            let (Some(plan), Some(asked)) =
+                (share.plan.take(), self.session.asks.get(share.ask))
+            else {
+                continue;
+            };
+            let Some(one) = self.wanted.iter().find(|one| one.index == share.ask) else { continue };
+            let from = asked.fetch_offset;
+            let lane = one.partition.lane();
+            let done = lane.run_read(move || match magic {
+                Some(magic) => convert(&plan, magic, from).map(|bytes| (None, Some(bytes))),
+                None => {
+                    cold::warm(&plan);
+                    Ok((Some(plan), None))
+                }
+            });
+            match done.await {
+                Ok(Ok((plan, converted))) => {
+                    share.plan = plan;
+                    share.converted = converted;
+                }
+                Ok(Err(code)) => share.answer = erroneous(share.ask, asked.partition, code).answer,
+                // The queue is full: an empty share, and the client asks again.
+                Err(_full) => {}
+            }
+        }
+        self.tell(shares)
+    }
+
+    fn tell(self, mut shares: Vec<Share>) -> Answer {
+        self.refuse_by_version(&mut shares);
+        let said = shares.iter().map(|share| (share.ask, share.said()));
+        let mut told: Vec<(usize, Told)> = said.collect();
+        let session_id = match self.services.sessions.finish(&self.session, &mut told) {
+            Ok(id) => id,
+            Err((refusal, id)) => return refuse(&self.context, refusal, id),
+        };
+        if told.len() < shares.len() {
+            // Both are in the same order, so one pass keeps what is told.
+            let mut keep = told.iter().map(|(ask, _)| *ask).peekable();
+            shares.retain(|share| keep.next_if_eq(&share.ask).is_some());
+        }
+        let image = self.services.metadata.image();
+        let mut node_endpoints = Vec::new();
+        let mut ranges: Vec<Range> = Vec::new();
+        let mut topics: Vec<FetchTopicAnswer> = Vec::new();
+        let mut last: Option<&TopicKey> = None;
+        for mut share in shares {
+            let Some(asked) = self.session.asks.get(share.ask) else { continue };
+            self.name_leader(&image, asked, &mut share.answer, &mut node_endpoints);
+            share.place_records(&mut ranges);
+            if last != Some(&asked.topic) {
+                last = Some(&asked.topic);
+                topics.push(FetchTopicAnswer {
+                    name: asked.name.clone().unwrap_or_default(),
+                    topic_id: match &asked.topic {
+                        TopicKey::Id(id) => *id,
+                        TopicKey::Name(_) => TopicId::ZERO,
+                    },
+                    partitions: Vec::new(),
+                });
+            }
+            if let Some(topic) = topics.last_mut() {
+                topic.partitions.push(share.answer);
+            }
+        }
+        let answer =
+            FetchAnswer { throttle_time_ms: 0, error_code: 0, session_id, topics, node_endpoints };
+        encode(&self.context, &answer, &ranges)
+    }
+
+    /// Partitions whose records a client of this version cannot be given.
+    fn refuse_by_version(&self, shares: &mut [Share]) {
+        let version = self.context.version;
+        if version >= KNOWS_ZSTD_SINCE {
+            return;
+        }
+        let converts = target_magic(version).is_some();
+        for share in shares.iter_mut().filter(|share| share.answer.error_code == 0) {
+            let Some(one) = self.wanted.iter().find(|one| one.index == share.ask) else { continue };
+            let config = one.partition.log().config();
+            let code = if matches!(config.compression, Some(Codec::Zstd { .. })) {
+                ErrorCode::UnsupportedCompressionType
+            } else if converts && !self.is_follower && !one.partition.rules().down_conversion {
+                ErrorCode::UnsupportedVersion
+            } else {
+                continue;
+            };
+            *share = erroneous(share.ask, share.answer.index, code);
+        }
+    }
+
+    fn name_leader(
+        &self,
+        image: &Image,
+        asked: &PartitionAsk,
+        answer: &mut FetchPartitionAnswer,
+        endpoints: &mut Vec<NodeEndpoint>,
+    ) {
+        let tells = [ErrorCode::NotLeaderOrFollower, ErrorCode::FencedLeaderEpoch]
+            .map(ErrorCode::code)
+            .contains(&answer.error_code);
+        if self.context.version >= TELLS_LEADER_SINCE
+            && tells
+            && let Some(name) = &asked.name
+        {
+            let at = (&**name, asked.partition);
+            let (replicas, listener) = (&self.services.replicas, &self.context.listener);
+            answer.current_leader = Some(current_leader(replicas, image, listener, at, endpoints));
+        }
+    }
+}
+
+impl Share {
+    fn said(&self) -> Told {
+        Told {
+            watermark: Offset(self.answer.high_watermark),
+            log_start: Offset(self.answer.log_start_offset),
+            has_records: self.plan.is_some() || self.converted.is_some(),
+            has_error: self.answer.error_code != 0,
+            always: self.answer.diverging_epoch.is_some(),
+        }
+    }
+
+    /// Leaves holes in the answer for the plan's ranges.
+    fn place_records(&mut self, ranges: &mut Vec<Range>) {
+        if let Some(bytes) = self.converted.take() {
+            self.answer.records.push(ReplyPart::Bytes(bytes));
+        }
+        for range in self.plan.take().into_iter().flat_map(|plan| plan.ranges) {
+            self.answer.records.push(ReplyPart::Hole { id: ranges.len(), len: range.len });
+            ranges.push(range);
+        }
+    }
+}
+
+/// A partition that was not read. Kafka tells an empty list of aborted transactions here, and
+/// none at all where a read failed.
+fn erroneous(ask: usize, partition: i32, code: ErrorCode) -> Share {
+    let answer = FetchPartitionAnswer {
+        aborted: Some(Vec::new()),
+        ..FetchPartitionAnswer::refusal(partition, code.code())
+    };
+    Share { ask, answer, plan: None, converted: None }
+}
+
+/// The format that clients of an old version read; `None` for all others.
+fn target_magic(version: i16) -> Option<u8> {
+    match version {
+        ..=1 => Some(0),
+        2..=3 => Some(1),
+        _ => None,
+    }
+}
+
+/// Rewrites planned bytes for an old client. Kafka: the answer is as long as what was planned; what
+/// the conversion saved is filled with one message that claims to go on past the end
+/// (`LazyDownConversionRecordsSend`), which clients leave alone as cut off.
+fn convert(plan: &ReadPlan, magic: u8, from: Offset) -> Result<Bytes, ErrorCode> {
+    let bytes = plan.read().map_err(|failed| errors::replication_code(&failed.into()))?;
+    let converted = down_convert(&bytes, magic, from, UNPACKED_BYTES_MAX);
+    let converted = converted.map_err(|error| match error {
+        DownConvertError::Zstd => ErrorCode::UnsupportedCompressionType,
+        DownConvertError::Fault(_) => ErrorCode::CorruptMessage,
+    })?;
+    let missing = bytes.len().saturating_sub(converted.len());
+    if missing == 0 {
+        return Ok(converted);
+    }
+    let mut padded = Vec::with_capacity(bytes.len());
+    padded.extend_from_slice(&converted);
+    padded.extend_from_slice(&(-1_i64).to_be_bytes());
+    let claim = (missing + 1).max(BATCH_HEADER_BYTES);
+    padded.extend_from_slice(&i32::try_from(claim).unwrap_or(i32::MAX).to_be_bytes());
+    padded.resize(bytes.len(), 0);
+    Ok(padded.into())
+}
+
+fn encode(context: &Context, answer: &FetchAnswer, ranges: &[Range]) -> Answer {
+    match encode_fetch_answer(context.version, context.correlation_id, answer) {
+        Ok(reply) => Answer { parts: fill(reply, ranges), ..Answer::default() },
+        Err(error) => {
+            debug!(%error, "fetch answer cannot be written");
+            Answer::closing()
+        }
+    }
+}
+
+fn fill(reply: Reply, ranges: &[Range]) -> SmallVec<[Part; 2]> {
+    let parts = reply.parts.into_iter().filter_map(|part| match part {
+        ReplyPart::Bytes(bytes) => Some(Part::Bytes(bytes)),
+        ReplyPart::Hole { id, len } => ranges.get(id).map(|range| Part::File {
+            file: Arc::clone(&range.file),
+            position: range.position,
+            len: len as u64,
+        }),
+    });
+    parts.collect()
+}

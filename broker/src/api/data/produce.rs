@@ -1,0 +1,265 @@
+//! Produce: records in, acks out; versions 0 to 11.
+//!
+//! Runs to its end on the worker that read it. What must wait (acks of followers, a sync, a slow
+//! directory) is returned as a future; the records themselves are in the log by then, so the next
+//! produce of the connection may run.
+//! Kafka: `KafkaApis.handleProduceRequest`, `ReplicaManager.appendRecords`.
+//!
+//! Hot path: one allocation a topic, none a record.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::StrBytes;
+use protocol::batch::{Codec, split};
+use protocol::kafka::codec::CodecError;
+use protocol::kafka::data::{
+    ProduceAnswer, ProducePartition, ProducePartitionAnswer, ProduceTopicAnswer, RecordFault,
+    decode_produce, encode_produce_answer,
+};
+use protocol::kafka::errors::ErrorCode;
+use protocol::names;
+use replication::append::{Acks, Append, AppendAnswer, Wait, append};
+use replication::error::Refusal;
+use replication::replicas::Replicas;
+use replication::waiting::{Stay, Wakes};
+use storage::error::AppendRefusal;
+use storage::log::Origin;
+use tracing::debug;
+
+use crate::api::answer::{Answer, Outcome, Part};
+use crate::api::data::leader::{current_leader, find};
+use crate::api::errors;
+use crate::api::request::Context;
+use crate::metadata::{Image, Metadata};
+
+/// The one client that may write to internal topics by hand.
+const ADMIN_CLIENT: &str = "__admin_client";
+/// Since this version an answer names the leader that should have been asked.
+const TELLS_LEADER_SINCE: i16 = 10;
+
+/// One partition of the request, answered or not.
+enum Entry {
+    Told(ProducePartitionAnswer),
+    Waits { index: i32, wait: Wait },
+}
+
+/// A request whose appends are done or on their way.
+struct Written {
+    context: Context,
+    acks: i16,
+    topics: Vec<(StrBytes, Vec<Entry>)>,
+    replicas: Arc<Replicas>,
+    metadata: Arc<Metadata>,
+}
+
+/// Appends everything; answers now where nothing is left to wait for.
+pub(crate) fn answer(
+    context: &Context,
+    replicas: &Arc<Replicas>,
+    metadata: &Arc<Metadata>,
+    body: &Bytes,
+) -> Result<Outcome, CodecError> {
+    let request = decode_produce(context.version, body)?;
+    let image = metadata.image();
+    let acks = Acks::from_wire(request.acks);
+    let internal_allowed = &*context.client_id == ADMIN_CLIENT;
+    let mut wakes = Wakes::none();
+    let mut waits = false;
+    let topics = request.topics.into_iter().map(|topic| {
+        let is_closed = !internal_allowed && names::is_internal(&topic.name);
+        let write = |partition: ProducePartition| {
+            let index = partition.index;
+            match start(context.version, replicas, &image, &topic.name, partition) {
+                Err(code) => Entry::Told(ProducePartitionAnswer::refusal(index, code.code())),
+                Ok(records) => {
+                    let Some(acks) = acks else { return refused(index, ErrorCode::InvalidRequiredAcks) };
+                    if is_closed {
+                        return refused(index, ErrorCode::InvalidTopicException);
+                    }
+                    write(replicas, &image, &topic.name, (index, records), acks, &mut wakes)
+                }
+            }
+        };
+        let entries: Vec<_> = topic.partitions.into_iter().map(write).collect();
+        waits |= entries.iter().any(|entry| matches!(entry, Entry::Waits { .. }));
+        (topic.name, entries)
+    });
+    let topics: Vec<_> = topics.collect();
+    wakes.fire();
+    let written = Written {
+        context: context.clone(),
+        acks: request.acks,
+        topics,
+        replicas: Arc::clone(replicas),
+        metadata: Arc::clone(metadata),
+    };
+    if !waits || acks == Some(Acks::None) {
+        return Ok(Outcome::Now(written.tell()));
+    }
+    let timeout_ms = i64::from(request.timeout_ms);
+    Ok(Outcome::Later { answer: Box::pin(written.finish(timeout_ms)), overlaps: true })
+}
+
+/// What is looked at before the log is asked: that the partition exists, and that the records are
+/// what this version may send.
+fn start(
+    version: i16,
+    replicas: &Replicas,
+    image: &Image,
+    topic: &str,
+    partition: ProducePartition,
+) -> Result<Bytes, ErrorCode> {
+    if image.partition(topic, partition.index).is_none()
+        && replicas.partition(topic, partition.index).online().is_none()
+    {
+        return Err(ErrorCode::UnknownTopicOrPartition);
+    }
+    // Kafka: null records fail in the log, without a code of their own.
+    let records = partition.records.ok_or(ErrorCode::UnknownServerError)?;
+    if version < 3 {
+        return Ok(records);
+    }
+    let mut batches = split(&records);
+    match batches.next() {
+        None => return Err(ErrorCode::InvalidRecord),
+        Some(Err(_)) => return Err(ErrorCode::CorruptMessage),
+        Some(Ok(batch)) => {
+            if batch.header().magic != 2 {
+                return Err(ErrorCode::InvalidRecord);
+            }
+            if version < 7 && batch.header().codec() == Ok(Codec::Zstd) {
+                return Err(ErrorCode::UnsupportedCompressionType);
+            }
+        }
+    }
+    match batches.next() {
+        None => Ok(records),
+        Some(Ok(_)) => Err(ErrorCode::InvalidRecord),
+        Some(Err(_)) => Err(ErrorCode::CorruptMessage),
+    }
+}
+
+fn write(
+    replicas: &Replicas,
+    image: &Image,
+    topic: &str,
+    (index, records): (i32, Bytes),
+    acks: Acks,
+    wakes: &mut Wakes,
+) -> Entry {
+    let partition = match find(replicas, image, topic, index) {
+        Ok(partition) => partition,
+        Err(refusal) => return refused(index, errors::replication_code(&refusal)),
+    };
+    match append(&partition, records, Origin::Client, acks, wakes) {
+        Append::Answered(answer) => Entry::Told(told(index, answer)),
+        Append::Waits(wait) => Entry::Waits { index, wait },
+    }
+}
+
+fn refused(index: i32, code: ErrorCode) -> Entry {
+    Entry::Told(ProducePartitionAnswer::refusal(index, code.code()))
+}
+
+fn told(index: i32, answer: AppendAnswer) -> ProducePartitionAnswer {
+    let code = answer.refusal.as_ref().map_or(ErrorCode::None, errors::replication_code);
+    let mut record_errors = Vec::new();
+    let mut error_message = None;
+    if let Some(Refusal::Append(
+        AppendRefusal::InvalidRecord { message, records }
+        | AppendRefusal::InvalidTimestamp { message, records },
+    )) = answer.refusal
+        && !records.is_empty()
+    {
+        record_errors = records
+            .into_iter()
+            .map(|fault| RecordFault {
+                batch_index: fault.index,
+                message: fault.message.map(StrBytes::from_string),
+            })
+            .collect();
+        error_message = Some(StrBytes::from_string(message));
+    }
+    ProducePartitionAnswer {
+        index,
+        error_code: code.code(),
+        base_offset: answer.first_offset.0,
+        log_append_time_ms: answer.log_append_time_ms,
+        log_start_offset: answer.log_start.0,
+        record_errors,
+        error_message,
+        current_leader: None,
+    }
+}
+
+impl Written {
+    async fn finish(mut self, timeout_ms: i64) -> Answer {
+        let stay = self.replicas.shared().deadlines.park(timeout_ms);
+        for (_, entries) in &mut self.topics {
+            for entry in entries {
+                entry.finish(&stay).await;
+            }
+        }
+        self.tell()
+    }
+
+    fn tell(self) -> Answer {
+        let image = self.metadata.image();
+        let Context { version, listener, correlation_id, .. } = &self.context;
+        let mut node_endpoints = Vec::new();
+        let mut failed = false;
+        let mut topics = Vec::with_capacity(self.topics.len());
+        for (name, entries) in self.topics {
+            let mut partitions = Vec::with_capacity(entries.len());
+            for entry in entries {
+                // With no acks asked for, an append that still waits in its lane counts as done.
+                let Entry::Told(mut partition) = entry else { continue };
+                failed |= partition.error_code != 0;
+                if *version >= TELLS_LEADER_SINCE
+                    && partition.error_code == ErrorCode::NotLeaderOrFollower.code()
+                {
+                    let at = (&*name, partition.index);
+                    partition.current_leader = Some(current_leader(
+                        &self.replicas, &image, listener, at, &mut node_endpoints,
+                    ));
+                }
+                partitions.push(partition);
+            }
+            topics.push(ProduceTopicAnswer { name, partitions });
+        }
+        if self.acks == 0 {
+            // Kafka: nobody reads an answer, so an error is told by closing the connection.
+            return if failed { Answer::closing() } else { Answer::default() };
+        }
+        let answer = ProduceAnswer { topics, throttle_time_ms: 0, node_endpoints };
+        match encode_produce_answer(*version, *correlation_id, &answer) {
+            Ok(reply) => Answer {
+                parts: reply.parts.into_iter().filter_map(plain).collect(),
+                ..Answer::default()
+            },
+            Err(error) => {
+                debug!(%error, "produce answer cannot be written");
+                Answer::closing()
+            }
+        }
+    }
+}
+
+/// A produce answer has no holes.
+fn plain(part: protocol::kafka::reply::Part) -> Option<Part> {
+    match part {
+        protocol::kafka::reply::Part::Bytes(bytes) => Some(Part::Bytes(bytes)),
+        protocol::kafka::reply::Part::Hole { .. } => None,
+    }
+}
+
+impl Entry {
+    async fn finish(&mut self, stay: &Stay) {
+        let placeholder = Entry::Told(ProducePartitionAnswer::refusal(0, 0));
+        *self = match std::mem::replace(self, placeholder) {
+            Entry::Waits { index, wait } => Entry::Told(told(index, wait.finish(stay).await)),
+            entry => entry,
+        };
+    }
+}

@@ -1,0 +1,22 @@
+//! ListTransactions: none are coordinated here.
+
+use protocol::StrBytes;
+use protocol::messages::{ListTransactionsRequest, ListTransactionsResponse};
+
+/// The states a filter may name.
+const STATES: [&str; 8] = [
+    "Empty",
+    "Ongoing",
+    "PrepareCommit",
+    "PrepareAbort",
+    "CompleteCommit",
+    "CompleteAbort",
+    "Dead",
+    "PrepareEpochFence",
+];
+
+pub(crate) fn answer(request: &ListTransactionsRequest) -> ListTransactionsResponse {
+    let unknown = request.state_filters.iter().filter(|name| !STATES.contains(&name.as_str()));
+    let unknown: Vec<StrBytes> = unknown.cloned().collect();
+    ListTransactionsResponse::default().with_unknown_state_filters(unknown)
+}

@@ -1,0 +1,129 @@
+//! WriteTxnMarkers: a coordinator ends transactions in partitions led here; versions 0 and 1.
+//!
+//! The answer names every producer that was asked about: a coordinator that misses one gives up on
+//! its transaction. A marker counts once all in-sync replicas have it.
+//! Kafka: `KafkaApis.handleWriteTxnMarkersRequest`.
+
+use std::sync::Arc;
+
+use protocol::batch::{Marker, end_marker};
+use protocol::ids::{ProducerEpoch, ProducerId};
+use protocol::kafka::errors::ErrorCode;
+use protocol::messages::write_txn_markers_request::WritableTxnMarker;
+use protocol::messages::write_txn_markers_response::{
+    WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
+};
+use protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+use protocol::names;
+use replication::append::{Acks, Append, AppendAnswer, Wait, append};
+use replication::replicas::{Hosted, Replicas};
+use replication::waiting::{Stay, Wakes};
+use storage::log::Origin;
+
+use crate::api::errors;
+use crate::coordination::Groups;
+
+/// One partition's marker, written or refused, not yet waited for.
+enum Begun {
+    Refused(ErrorCode),
+    Answered(AppendAnswer),
+    Waits(Box<Wait>),
+}
+
+/// `timeout_ms` is `request.timeout.ms`: how long the markers' replication may take.
+pub(crate) async fn answer(
+    replicas: &Arc<Replicas>,
+    groups: &Groups,
+    timeout_ms: i64,
+    request: WriteTxnMarkersRequest,
+) -> WriteTxnMarkersResponse {
+    // All are appended before any is waited for.
+    let begun: Vec<_> = request.markers.iter().map(|marker| begin(replicas, marker)).collect();
+    let stay = replicas.shared().deadlines.park(timeout_ms);
+    let mut results: Vec<WritableTxnMarkerResult> = Vec::new();
+    for (marker, begun) in request.markers.iter().zip(begun) {
+        let topics = finish(groups, marker, begun, &stay).await;
+        match results.iter_mut().find(|result| result.producer_id == marker.producer_id) {
+            Some(result) => result.topics.extend(topics),
+            None => results.push(
+                WritableTxnMarkerResult::default()
+                    .with_producer_id(marker.producer_id)
+                    .with_topics(topics),
+            ),
+        }
+    }
+    WriteTxnMarkersResponse::default().with_markers(results)
+}
+
+fn begin(replicas: &Replicas, marker: &WritableTxnMarker) -> Vec<Begun> {
+    let kind = if marker.transaction_result { Marker::Commit } else { Marker::Abort };
+    let records = end_marker(
+        kind,
+        ProducerId(marker.producer_id.0),
+        ProducerEpoch(marker.producer_epoch),
+        marker.coordinator_epoch,
+        replicas.shared().clock.wall_ms(),
+    );
+    let mut wakes = Wakes::none();
+    let partitions = marker
+        .topics
+        .iter()
+        .flat_map(|topic| topic.partition_indexes.iter().map(move |index| (&topic.name, *index)));
+    let begun = partitions.map(|(topic, index)| match replicas.partition(topic, index) {
+        Hosted::Online(partition) => {
+            match append(&partition, records.clone(), Origin::Coordinator, Acks::All, &mut wakes) {
+                Append::Answered(answer) => Begun::Answered(answer),
+                Append::Waits(wait) => Begun::Waits(Box::new(wait)),
+            }
+        }
+        Hosted::Offline | Hosted::Absent => Begun::Refused(ErrorCode::UnknownTopicOrPartition),
+    });
+    let begun = begun.collect();
+    wakes.fire();
+    begun
+}
+
+async fn finish(
+    groups: &Groups,
+    marker: &WritableTxnMarker,
+    begun: Vec<Begun>,
+    stay: &Stay,
+) -> Vec<WritableTxnMarkerTopicResult> {
+    let mut begun = begun.into_iter();
+    let mut topics = Vec::with_capacity(marker.topics.len());
+    for topic in &marker.topics {
+        let mut results = Vec::with_capacity(topic.partition_indexes.len());
+        let mut written = Vec::new();
+        for (index, begun) in topic.partition_indexes.iter().zip(&mut begun) {
+            let answer = match begun {
+                Begun::Refused(code) => Err(code),
+                Begun::Answered(answer) => Ok(answer),
+                Begun::Waits(wait) => Ok(wait.finish(stay).await),
+            };
+            let refusal = answer.map(|answer| answer.refusal);
+            let code = match refusal {
+                Err(code) => code,
+                Ok(None) => ErrorCode::None,
+                Ok(Some(refusal)) => errors::replication_code(&refusal),
+            };
+            if code == ErrorCode::None {
+                written.push(*index);
+            }
+            results.push(
+                WritableTxnMarkerPartitionResult::default()
+                    .with_partition_index(*index)
+                    .with_error_code(code.code()),
+            );
+        }
+        if &*topic.name == names::CONSUMER_OFFSETS && !written.is_empty() {
+            // Offsets that were committed within the transaction count from now on, or never will.
+            groups.complete_transaction(&written, marker.producer_id.0, marker.transaction_result);
+        }
+        topics.push(
+            WritableTxnMarkerTopicResult::default()
+                .with_name(topic.name.clone())
+                .with_partitions(results),
+        );
+    }
+    topics
+}
