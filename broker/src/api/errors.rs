@@ -2,6 +2,9 @@
 
 use groups::Refusal as GroupRefusal;
 use protocol::kafka::errors::ErrorCode;
+use replication::error::Refusal as ReplicationRefusal;
+use replication::sessions::SessionRefusal;
+use storage::error::AppendRefusal;
 
 /// What a client of a group hears.
 pub(crate) fn of_group(refusal: GroupRefusal) -> ErrorCode {
@@ -28,5 +31,54 @@ pub(crate) fn of_group(refusal: GroupRefusal) -> ErrorCode {
         GroupRefusal::InvalidProducerEpoch => ErrorCode::InvalidProducerEpoch,
         GroupRefusal::InvalidTxnState => ErrorCode::InvalidTxnState,
         GroupRefusal::UnknownServerError => ErrorCode::UnknownServerError,
+    }
+}
+
+/// What a client hears of a partition's refusal.
+pub(crate) fn replication_code(refusal: &ReplicationRefusal) -> ErrorCode {
+    match refusal {
+        ReplicationRefusal::UnknownPartition => ErrorCode::UnknownTopicOrPartition,
+        ReplicationRefusal::NotLeader => ErrorCode::NotLeaderOrFollower,
+        ReplicationRefusal::FencedLeaderEpoch => ErrorCode::FencedLeaderEpoch,
+        ReplicationRefusal::UnknownLeaderEpoch => ErrorCode::UnknownLeaderEpoch,
+        ReplicationRefusal::OffsetOutOfRange => ErrorCode::OffsetOutOfRange,
+        ReplicationRefusal::OffsetNotAvailable => ErrorCode::OffsetNotAvailable,
+        ReplicationRefusal::NotEnoughReplicas => ErrorCode::NotEnoughReplicas,
+        ReplicationRefusal::NotEnoughReplicasAfterAppend => ErrorCode::NotEnoughReplicasAfterAppend,
+        ReplicationRefusal::InconsistentTopicId => ErrorCode::InconsistentTopicId,
+        ReplicationRefusal::DeletionNotAllowed => ErrorCode::PolicyViolation,
+        ReplicationRefusal::TimedOut | ReplicationRefusal::Overloaded => ErrorCode::RequestTimedOut,
+        ReplicationRefusal::StaleControllerEpoch => ErrorCode::StaleControllerEpoch,
+        ReplicationRefusal::StaleBrokerEpoch => ErrorCode::StaleBrokerEpoch,
+        ReplicationRefusal::DirectoryOffline => ErrorCode::KafkaStorageError,
+        ReplicationRefusal::DirectoryNotFound => ErrorCode::LogDirNotFound,
+        ReplicationRefusal::Damaged => ErrorCode::CorruptMessage,
+        ReplicationRefusal::Append(refusal) => append_code(refusal),
+    }
+}
+
+fn append_code(refusal: &AppendRefusal) -> ErrorCode {
+    match refusal {
+        AppendRefusal::Corrupt(_) => ErrorCode::CorruptMessage,
+        AppendRefusal::TooLarge { .. } => ErrorCode::MessageTooLarge,
+        AppendRefusal::SetTooLarge { .. } => ErrorCode::RecordListTooLarge,
+        AppendRefusal::InvalidRecord { .. } => ErrorCode::InvalidRecord,
+        AppendRefusal::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
+        AppendRefusal::UnsupportedCompression(_) => ErrorCode::UnsupportedCompressionType,
+        AppendRefusal::UnsupportedFormat(_) => ErrorCode::UnsupportedForMessageFormat,
+        AppendRefusal::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
+        AppendRefusal::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
+        AppendRefusal::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,
+        AppendRefusal::InvalidTxnState { .. } => ErrorCode::InvalidTxnState,
+        AppendRefusal::UnexpectedOffset { .. } => ErrorCode::UnknownServerError,
+    }
+}
+
+/// Why a fetch session cannot go on.
+pub(crate) fn session_code(refusal: SessionRefusal) -> ErrorCode {
+    match refusal {
+        SessionRefusal::NotFound => ErrorCode::FetchSessionIdNotFound,
+        SessionRefusal::WrongEpoch => ErrorCode::InvalidFetchSessionEpoch,
+        SessionRefusal::TopicIdsMixed => ErrorCode::FetchSessionTopicIdError,
     }
 }
