@@ -1,1 +1,188 @@
-//! coordinator
+//! A server that ZooKeeper's own clients cannot tell from a standalone ZooKeeper 3.9.
+//!
+//! Words: a *znode* is a node of the tree; a *zxid* numbers every transaction; a *session* is a
+//! client's standing, which outlives its connections; a *watch* asks for one event, or for all.
+//!
+//! What holds: every write is on the disk before its reply; transactions are applied in the order
+//! of their zxids; a client's requests are answered in their order; a watch is heard before the
+//! change it tells of can be seen. The files are ZooKeeper's own, and either server opens the
+//! other's. Absences: no ensembles, and no word of Kafka.
+
+mod error;
+mod auth;
+mod config;
+mod tree;
+mod watches;
+mod sessions;
+mod pending;
+mod prepare;
+mod reads;
+pub mod store;
+mod outbox;
+mod stats;
+mod pipeline;
+mod server;
+pub mod zoo_cfg;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use base::disk::DiskLock;
+use base::stop::{self, Stopper};
+use base::tasks;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+pub use crate::config::{Config, DigestAlgorithm};
+pub use crate::error::{Damage, Error};
+
+use crate::pipeline::Pipeline;
+use crate::server::{Door, Guests};
+use crate::store::recover::{Places, Recovered};
+use crate::store::snapshot::Taking;
+
+/// Messages that may wait for the pipeline.
+const MESSAGES_MAX: usize = 1_024;
+
+/// A running server. Dropping it stops it without waiting; [`Handle::stop`] waits.
+#[derive(Debug)]
+pub struct Handle {
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    stopper: Stopper,
+    pipeline: Option<JoinHandle<()>>,
+    failed: mpsc::Receiver<()>,
+    _locks: Vec<Box<dyn DiskLock>>,
+}
+
+impl Handle {
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where Prometheus asks.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// Returns once the disk has failed and the server has stopped serving.
+    pub async fn failed(&mut self) {
+        if self.failed.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Stops: what was accepted is on the disk when this returns.
+    pub async fn stop(mut self) {
+        self.stopper.stop();
+        if let Some(pipeline) = self.pipeline.take()
+            && let Err(cause) = pipeline.await
+        {
+            warn!(%cause, "the pipeline did not end well");
+        }
+    }
+}
+
+/// Opens the directory, recovers what is in it, and serves on the current tokio runtime.
+pub async fn start(config: Config) -> Result<Handle, Error> {
+    let listener = server::listen(SocketAddr::new(config.address, config.port), config.listen_backlog)?;
+    let address = listener.local_addr().map_err(|cause| Error::Listen {
+        address: SocketAddr::new(config.address, config.port),
+        cause,
+    })?;
+    let locks = lock_directories(&config)?;
+    let recovered = recover(&config)?;
+    info!(zxid = format_args!("0x{:x}", recovered.tree.last_zxid), nodes = recovered.tree.count(),
+        sessions = recovered.sessions.len(), replayed = recovered.replayed, %address, "serving");
+    let progress = Arc::new(Notify::new());
+    let pipeline = Pipeline::new(config.clone(), recovered, Arc::clone(&progress), address)?;
+    let (stopper, stop) = stop::pair();
+    let (messages, incoming) = mpsc::channel(MESSAGES_MAX);
+    let (failed_sender, failed) = mpsc::channel(1);
+    let door = Door {
+        messages,
+        stop: stop.clone(),
+        clock: config.clock.clone(),
+        frame_max: config.frame_max,
+        per_address_max: config.max_client_connections,
+        total_max: config.max_connections,
+        guests: Arc::new(Mutex::new(Guests::default())),
+        next_id: Arc::new(AtomicU64::new(1)),
+    };
+    let metrics_address = serve_metrics(&config, &door)?;
+    let running = pipeline::run::run(pipeline, incoming, progress, stop.clone(), failed_sender);
+    let pipeline = tasks::spawn("zk-pipeline", running);
+    tasks::spawn("zk-accept", server::accept(listener, door));
+    if config.purge_interval_hours > 0 {
+        tasks::spawn("zk-purge", purge_now_and_then(config, stop));
+    }
+    Ok(Handle { address, metrics_address, stopper, pipeline: Some(pipeline), failed, _locks: locks })
+}
+
+fn serve_metrics(config: &Config, door: &Door) -> Result<Option<SocketAddr>, Error> {
+    let Some(address) = config.metrics_address else { return Ok(None) };
+    let listener = server::listen(address, 16)?;
+    let address = listener.local_addr().map_err(|cause| Error::Listen { address, cause })?;
+    tasks::spawn("zk-metrics-accept", server::metrics::accept(listener, door.clone()));
+    Ok(Some(address))
+}
+
+fn lock_directories(config: &Config) -> Result<Vec<Box<dyn DiskLock>>, Error> {
+    let mut dirs = vec![config.snapshots_dir(), config.logs_dir()];
+    dirs.dedup();
+    let mut locks = Vec::new();
+    for dir in dirs {
+        let written = config.disk.create_dir_all(&dir);
+        written.map_err(|cause| Error::Write { path: dir.clone(), cause })?;
+        let path = dir.join(".lock");
+        let lock = config.disk.lock(&path).map_err(|cause| match cause.kind() {
+            std::io::ErrorKind::WouldBlock => Error::InUse { path: dir.clone(), cause },
+            _ => Error::Write { path, cause },
+        })?;
+        locks.push(lock);
+    }
+    Ok(locks)
+}
+
+fn recover(config: &Config) -> Result<Recovered, Error> {
+    let (snapshots, logs) = (config.snapshots_dir(), config.logs_dir());
+    let places = Places {
+        snapshots: &snapshots,
+        logs: &logs,
+        extended: config.extended_types,
+        trust_empty_snapshot: config.trust_empty_snapshot,
+    };
+    let recovered = store::recover::recover(&*config.disk, places)?;
+    if recovered.fresh {
+        // ZooKeeper refuses logs without a snapshot, so there is one from the beginning.
+        let bytes = Taking::begin(&recovered.tree).next_piece(
+            &recovered.tree,
+            std::iter::empty(),
+            usize::MAX,
+        );
+        let path = snapshots.join("snapshot.0");
+        base::durable::replace(&*config.disk, &path, &bytes)
+            .map_err(|cause| Error::Write { path, cause })?;
+    }
+    Ok(recovered)
+}
+
+async fn purge_now_and_then(config: Config, stop: stop::Stop) {
+    let hours = i64::try_from(config.purge_interval_hours).unwrap_or(i64::MAX);
+    loop {
+        let (disk, retain) = (Arc::clone(&config.disk), config.purge_retain.max(3));
+        let (snapshots, logs) = (config.snapshots_dir(), config.logs_dir());
+        let work = move || store::purge::purge(&*disk, &snapshots, &logs, retain);
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
+            warn!(%error, "purge");
+        }
+        tokio::select! {
+            () = config.clock.sleep_ms(hours.saturating_mul(3_600_000)) => {}
+            () = stop.stopped() => return,
+        }
+    }
+}

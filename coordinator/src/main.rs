@@ -1,2 +1,87 @@
-//! The separate program.
-fn main() {}
+//! The separate program: `coordinator zoo.cfg`, and arguments that overrule the file.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use base::logging::{self, Format};
+use clap::Parser;
+use coordinator::{Config, Handle, zoo_cfg};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A server that speaks ZooKeeper 3.9's client protocol and keeps its files.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Arguments {
+    /// ZooKeeper's configuration file.
+    #[arg(value_name = "ZOO_CFG")]
+    file: Option<PathBuf>,
+    /// The same, by name.
+    #[arg(long, value_name = "ZOO_CFG", conflicts_with = "file")]
+    config: Option<PathBuf>,
+    /// Where the data lies; overrules `dataDir`.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Where to listen; overrules `clientPort`. 0 takes any free port.
+    #[arg(long)]
+    port: Option<u16>,
+    /// A system property of ZooKeeper's, as in -Dzookeeper.snapCount=1000. May be repeated.
+    #[arg(short = 'D', value_name = "zookeeper.KEY=VALUE")]
+    define: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start("info", Format::Text);
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            error!("{why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = configure(arguments)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(serve(config))
+}
+
+fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
+    let mut properties = zoo_cfg::Properties::default();
+    if let Some(file) = arguments.config.as_ref().or(arguments.file.as_ref()) {
+        properties.read_file(file)?;
+    }
+    if let Ok(flags) = std::env::var("SERVER_JVMFLAGS") {
+        properties.define_all(flags.split_whitespace().filter_map(|flag| flag.strip_prefix("-D")));
+    }
+    properties.define_all(arguments.define.iter().map(String::as_str));
+    if let Some(dir) = &arguments.data_dir {
+        properties.set("dataDir", &dir.to_string_lossy());
+    }
+    if let Some(port) = arguments.port {
+        properties.set("clientPort", &port.to_string());
+    }
+    let (config, meaningless) = properties.config()?;
+    if !meaningless.is_empty() {
+        warn!(keys = meaningless.join(", "), "these settings have no meaning here");
+    }
+    Ok(config)
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut handle: Handle = coordinator::start(config).await?;
+    tokio::select! {
+        _ = terminate.recv() => info!("stopping"),
+        _ = interrupt.recv() => info!("stopping"),
+        () = handle.failed() => anyhow::bail!("the transaction log cannot be written; see above"),
+    }
+    handle.stop().await;
+    Ok(())
+}

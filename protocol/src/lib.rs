@@ -12,3 +12,4 @@ pub mod internal;
 
 pub use kafka_protocol::messages;
 pub use kafka_protocol::protocol::StrBytes;
+pub mod zookeeper;

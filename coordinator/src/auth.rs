@@ -1,0 +1,240 @@
+//! Who a client is and what it may do: the schemes `world`, `ip`, `digest`, `auth`, `super`, and
+//! `sasl` and `x509` where they are switched on.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use protocol::zookeeper::errors::Code;
+use protocol::zookeeper::requests::AclList;
+use protocol::zookeeper::types::{Acl, Id};
+
+/// How passwords of the scheme `digest` become digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigestAlgorithm {
+    Sha1,
+    Sha256,
+    Sha384,
+    Sha512,
+}
+
+/// Which schemes there are, and who is above them all.
+#[derive(Clone, Debug)]
+pub(crate) struct Schemes {
+    /// `user:base64` of the one whose password opens everything.
+    pub(crate) super_digest: Option<String>,
+    pub(crate) digest: bool,
+    pub(crate) algorithm: DigestAlgorithm,
+    /// Whether `sasl` may stand in access lists.
+    pub(crate) sasl: bool,
+    pub(crate) x509: bool,
+    /// Nothing is checked at all.
+    pub(crate) skip: bool,
+}
+
+impl Schemes {
+    fn knows(&self, scheme: &str) -> bool {
+        match scheme {
+            "ip" => true,
+            "digest" => self.digest,
+            "sasl" => self.sasl,
+            "x509" => self.x509,
+            _ => false,
+        }
+    }
+
+    /// The names an `auth` request brings; `None`: the scheme or the secret is wrong.
+    pub(crate) fn authenticate(&self, scheme: &str, secret: &[u8], peer: IpAddr) -> Option<Vec<Id>> {
+        match scheme {
+            "ip" => Some(vec![Id::new("ip", &peer.to_string())]),
+            "digest" if self.digest => {
+                let text = String::from_utf8_lossy(secret);
+                let name = self.digest_name(&text);
+                let mut ids = Vec::new();
+                if self.super_digest.as_ref() == Some(&name) {
+                    ids.push(Id::new("super", ""));
+                }
+                ids.push(Id { scheme: "digest".to_owned(), id: name });
+                Some(ids)
+            }
+            _ => None,
+        }
+    }
+
+    /// `user:base64(digest(user:password))`.
+    fn digest_name(&self, text: &str) -> String {
+        let algorithm = match self.algorithm {
+            DigestAlgorithm::Sha1 => &digest::SHA1_FOR_LEGACY_USE_ONLY,
+            DigestAlgorithm::Sha256 => &digest::SHA256,
+            DigestAlgorithm::Sha384 => &digest::SHA384,
+            DigestAlgorithm::Sha512 => &digest::SHA512,
+        };
+        let user = text.split(':').next().unwrap_or_default();
+        format!("{user}:{}", STANDARD.encode(digest::digest(algorithm, text.as_bytes())))
+    }
+
+    /// Whether somebody known by `ids` has one of the permissions `perms` under `acl`.
+    pub(crate) fn allows(&self, acl: &[Acl], perms: i32, ids: &[Id]) -> bool {
+        if self.skip || acl.is_empty() {
+            return true;
+        }
+        let mut able = acl.iter().filter(|entry| entry.perms & perms != 0);
+        if able.clone().any(|entry| entry.id.is_anyone()) {
+            return true;
+        }
+        ids.iter().any(|id| id.scheme == "super")
+            || able.any(|entry| {
+                self.knows(&entry.id.scheme)
+                    && ids.iter().any(|id| id.scheme == entry.id.scheme && matches(id, &entry.id))
+            })
+    }
+
+    /// The list that a request asks for, with `auth` replaced by who the client is.
+    pub(crate) fn settle(&self, wanted: &AclList, ids: &[Id]) -> Result<Arc<[Acl]>, Code> {
+        let wanted = wanted.as_deref().unwrap_or_default();
+        let mut settled: Vec<Acl> = Vec::with_capacity(wanted.len());
+        for (at, entry) in wanted.iter().enumerate() {
+            if wanted[..at].contains(entry) {
+                continue;
+            }
+            let Some(entry) = entry else { return Err(Code::INVALID_ACL) };
+            if entry.id.is_anyone() {
+                settled.push(entry.clone());
+            } else if entry.id.scheme == "auth" {
+                let own = ids.iter().filter(|id| id.scheme != "ip" && self.knows(&id.scheme));
+                let before = settled.len();
+                settled.extend(own.map(|id| Acl { perms: entry.perms, id: id.clone() }));
+                if settled.len() == before {
+                    return Err(Code::INVALID_ACL);
+                }
+            } else if self.knows(&entry.id.scheme) && is_valid(&entry.id) {
+                settled.push(entry.clone());
+            } else {
+                return Err(Code::INVALID_ACL);
+            }
+        }
+        if settled.is_empty() { Err(Code::INVALID_ACL) } else { Ok(settled.into()) }
+    }
+}
+
+/// What others than administrators see of a list: digests without their secret.
+pub(crate) fn masked(acl: &[Acl]) -> Vec<Acl> {
+    acl.iter()
+        .map(|entry| match entry.id.id.split_once(':') {
+            Some((user, _)) if entry.id.scheme == "digest" => {
+                Acl { perms: entry.perms, id: Id::new("digest", &format!("{user}:x")) }
+            }
+            _ => entry.clone(),
+        })
+        .collect()
+}
+
+/// The name `whoAmI` shows.
+pub(crate) fn shown_user(id: &Id) -> &str {
+    match id.scheme.as_str() {
+        "digest" => id.id.split(':').next().unwrap_or_default(),
+        "super" | "world" => "",
+        _ => &id.id,
+    }
+}
+
+fn is_valid(id: &Id) -> bool {
+    match id.scheme.as_str() {
+        "digest" => {
+            // Java's split drops empty parts at the end.
+            let mut parts: Vec<&str> = id.id.split(':').collect();
+            while parts.last().is_some_and(|part| part.is_empty()) {
+                parts.pop();
+            }
+            parts.len() == 2
+        }
+        "ip" => network(&id.id).is_some(),
+        _ => !id.id.is_empty(),
+    }
+}
+
+fn matches(client: &Id, listed: &Id) -> bool {
+    if client.scheme != "ip" {
+        return client.id == listed.id;
+    }
+    let (Some((net, bits)), Ok(peer)) = (network(&listed.id), client.id.parse::<IpAddr>()) else {
+        return false;
+    };
+    match (net, peer) {
+        (IpAddr::V4(net), IpAddr::V4(peer)) => {
+            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+            u32::from(net) & mask == u32::from(peer) & mask
+        }
+        (IpAddr::V6(net), IpAddr::V6(peer)) => {
+            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+            u128::from(net) & mask == u128::from(peer) & mask
+        }
+        _ => false,
+    }
+}
+
+/// `address` or `address/bits`.
+fn network(text: &str) -> Option<(IpAddr, u32)> {
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = match bits {
+        Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
+        None => most,
+    };
+    Some((address, bits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::zookeeper::types::perms;
+
+    fn schemes() -> Schemes {
+        Schemes {
+            super_digest: None,
+            digest: true,
+            algorithm: DigestAlgorithm::Sha1,
+            sasl: false,
+            x509: false,
+            skip: false,
+        }
+    }
+
+    fn entry(perms: i32, scheme: &str, id: &str) -> Acl {
+        Acl { perms, id: Id::new(scheme, id) }
+    }
+
+    #[test]
+    fn a_digest_is_that_of_zookeeper() {
+        let peer = "127.0.0.1".parse().unwrap();
+        let ids = schemes().authenticate("digest", b"alice:secret", peer).unwrap();
+        assert_eq!(ids, [Id::new("digest", "alice:aYXlLOpEooaV1cRAvUL1fp9Qt7E=")]);
+    }
+
+    #[test]
+    fn addresses_match_by_their_first_bits() {
+        let acl = [entry(perms::READ, "ip", "10.1.0.0/16")];
+        assert!(schemes().allows(&acl, perms::READ, &[Id::new("ip", "10.1.2.3")]));
+        assert!(!schemes().allows(&acl, perms::READ, &[Id::new("ip", "10.2.2.3")]));
+        assert!(!schemes().allows(&acl, perms::WRITE, &[Id::new("ip", "10.1.2.3")]));
+        let everywhere = [entry(perms::READ, "ip", "10.1.0.0/0")];
+        assert!(schemes().allows(&everywhere, perms::READ, &[Id::new("ip", "1.2.3.4")]));
+    }
+
+    #[test]
+    fn invalid_lists_are_refused() {
+        for bad in [entry(1, "nope", "x"), entry(1, "digest", "x"), entry(1, "ip", "1.2.3"), entry(1, "auth", "")]
+        {
+            let wanted = Some(vec![Some(bad)]);
+            assert_eq!(schemes().settle(&wanted, &[]), Err(Code::INVALID_ACL));
+        }
+        assert_eq!(schemes().settle(&Some(Vec::new()), &[]), Err(Code::INVALID_ACL));
+        assert_eq!(schemes().settle(&None, &[]), Err(Code::INVALID_ACL));
+    }
+}

@@ -1,0 +1,76 @@
+//! One client as the pipeline sees it.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use protocol::zookeeper::types::Id;
+
+use crate::outbox::Outbox;
+use crate::stats::ConnectionStats;
+
+/// Why a request is not answered yet. The front of the queue is what all behind it wait for.
+#[derive(Debug)]
+pub(crate) enum Waiting {
+    /// A transaction of this connection that is on its way to the disk.
+    Write,
+    /// Everything up to this zxid, whoever wrote it.
+    Barrier(i64),
+    Read { frame: Bytes, since_us: i64 },
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) outbox: Arc<Outbox>,
+    pub(crate) peer: SocketAddr,
+    /// 0 before the handshake.
+    pub(crate) session: i64,
+    pub(crate) timeout_ms: i32,
+    pub(crate) with_read_only: bool,
+    /// Who the client is known to be.
+    pub(crate) ids: Vec<Id>,
+    pub(crate) waiting: VecDeque<Waiting>,
+    /// Replies and events not yet left in the outbox.
+    pub(crate) out: Vec<u8>,
+    pub(crate) answered: u64,
+    pub(crate) stats: ConnectionStats,
+}
+
+impl Connection {
+    pub(crate) fn new(outbox: Arc<Outbox>, peer: SocketAddr, established_ms: i64) -> Self {
+        Connection {
+            outbox,
+            peer,
+            session: 0,
+            timeout_ms: 0,
+            with_read_only: false,
+            ids: vec![Id::new("ip", &peer.ip().to_canonical().to_string())],
+            waiting: VecDeque::new(),
+            out: Vec::new(),
+            answered: 0,
+            stats: ConnectionStats { established_ms, ..ConnectionStats::default() },
+        }
+    }
+
+    /// Leaves what was written for the client; false where it must be dropped.
+    pub(crate) fn leave(&mut self) -> bool {
+        let answered = std::mem::take(&mut self.answered);
+        if self.out.is_empty() && answered == 0 {
+            return true;
+        }
+        self.outbox.leave(&mut self.out, answered)
+    }
+
+    pub(crate) fn note_answer(&mut self, op: i32, xid: i32, zxid: i64, now_us: i64, ms: i64) {
+        self.answered += 1;
+        let stats = &mut self.stats;
+        stats.whole.sent += 1;
+        stats.whole.latency.add(ms);
+        stats.last_op = op;
+        stats.last_xid = xid;
+        stats.last_zxid = zxid;
+        stats.last_response_ms = now_us / 1_000;
+        stats.last_latency_ms = ms;
+    }
+}

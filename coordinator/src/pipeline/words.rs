@@ -1,0 +1,248 @@
+//! Four-letter words: what an operator asks with `nc`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use crate::pipeline::Pipeline;
+use crate::pipeline::connection::Connection;
+use crate::stats::Stats;
+use protocol::zookeeper::ops;
+
+/// What is said of the version; clients read the number only.
+pub(crate) const VERSION: &str = "3.9.5-rotpeter, built on 2026-01-01 00:00 UTC";
+
+/// THE list of words.
+pub(crate) const WORDS: [&[u8; 4]; 18] = [
+    b"conf", b"cons", b"crst", b"dirs", b"dump", b"envi", b"gtmk", b"ruok", b"stmk", b"srst",
+    b"srvr", b"stat", b"wchc", b"wchp", b"wchs", b"mntr", b"isro", b"hash",
+];
+
+/// Java's `println` for a number with a fraction, at most four digits of it.
+fn fraction(value: f64) -> String {
+    let text = format!("{value:.4}");
+    let text = text.trim_end_matches('0');
+    if text.ends_with('.') { format!("{text}0") } else { text.to_owned() }
+}
+
+impl Pipeline {
+    /// The answer to one word.
+    pub(crate) fn word(&mut self, word: [u8; 4]) -> String {
+        let name = String::from_utf8_lossy(&word).into_owned();
+        if !self.config.words.iter().any(|allowed| *allowed == name || allowed == "*") {
+            return format!("{name} is not executed because it is not in the whitelist.\n");
+        }
+        if self.failed && !matches!(&word, b"ruok" | b"gtmk" | b"stmk") {
+            return "This ZooKeeper instance is not currently serving requests\n".to_owned();
+        }
+        let mut out = String::new();
+        let _infallible = match &word {
+            b"ruok" => write!(out, "imok"),
+            b"isro" => write!(out, "rw"),
+            b"gtmk" | b"stmk" => write!(out, "306"),
+            b"srvr" => self.write_server(&mut out, false),
+            b"stat" => self.write_server(&mut out, true),
+            b"mntr" => self.write_monitor(&mut out),
+            b"conf" => self.write_conf(&mut out),
+            b"cons" => self.write_connections(&mut out),
+            b"envi" => self.write_environment(&mut out),
+            b"dirs" => self.write_dirs(&mut out),
+            b"dump" => self.write_dump(&mut out),
+            b"wchs" => self.write_watch_summary(&mut out),
+            b"wchc" => self.write_watches(&mut out, false),
+            b"wchp" => self.write_watches(&mut out, true),
+            b"hash" => self.tree.digest_log().try_for_each(|entry| {
+                writeln!(out, "{:x}: {}", entry.zxid, entry.digest)
+            }),
+            b"crst" => {
+                for connection in self.connections.values_mut() {
+                    connection.stats.whole = Stats::default();
+                }
+                writeln!(out, "Connection stats reset.")
+            }
+            b"srst" => {
+                self.stats = Stats::default();
+                writeln!(out, "Server stats reset.")
+            }
+            _ => Ok(()),
+        };
+        out
+    }
+
+    fn write_server(&self, out: &mut String, clients: bool) -> std::fmt::Result {
+        writeln!(out, "Zookeeper version: {VERSION}")?;
+        if clients {
+            writeln!(out, "Clients:")?;
+            for connection in self.connections.values() {
+                write_connection(out, connection, true)?;
+            }
+            writeln!(out)?;
+        }
+        let latency = &self.stats.latency;
+        let mean = fraction(latency.mean_ms());
+        writeln!(out, "Latency min/avg/max: {}/{mean}/{}", latency.min_ms, latency.max_ms)?;
+        writeln!(out, "Received: {}", self.stats.received)?;
+        writeln!(out, "Sent: {}", self.stats.sent)?;
+        writeln!(out, "Connections: {}", self.connections.len())?;
+        writeln!(out, "Outstanding: {}", self.in_flight.len())?;
+        writeln!(out, "Zxid: 0x{:x}", self.tree.last_zxid)?;
+        writeln!(out, "Mode: standalone")?;
+        writeln!(out, "Node count: {}", self.tree.count())
+    }
+
+    /// Names and values that both `mntr` and the metrics show.
+    fn gauges(&self) -> Vec<(&'static str, String)> {
+        let latency = &self.stats.latency;
+        let uptime_ms = (self.config.clock.monotonic_us() - self.started_us) / 1_000;
+        vec![
+            ("avg_latency", fraction(latency.mean_ms())),
+            ("max_latency", latency.max_ms.to_string()),
+            ("min_latency", latency.min_ms.to_string()),
+            ("packets_received", self.stats.received.to_string()),
+            ("packets_sent", self.stats.sent.to_string()),
+            ("num_alive_connections", self.connections.len().to_string()),
+            ("outstanding_requests", self.in_flight.len().to_string()),
+            ("uptime", uptime_ms.to_string()),
+            ("znode_count", self.tree.count().to_string()),
+            ("watch_count", self.watches.count().to_string()),
+            ("ephemerals_count", self.tree.ephemeral_count().to_string()),
+            ("approximate_data_size", self.tree.data_size().to_string()),
+            ("global_sessions", self.sessions.len().to_string()),
+            ("local_sessions", "0".to_owned()),
+            ("fsync_count", self.log.syncs().to_string()),
+            ("log_backlog_bytes", self.log.backlog().to_string()),
+        ]
+    }
+
+    fn write_monitor(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "zk_version\t{VERSION}")?;
+        writeln!(out, "zk_server_state\tstandalone")?;
+        self.gauges().into_iter().try_for_each(|(name, value)| writeln!(out, "zk_{name}\t{value}"))
+    }
+
+    /// The metrics in Prometheus's text form.
+    pub(crate) fn metrics(&self) -> String {
+        let mut out = String::new();
+        for (name, value) in self.gauges() {
+            let _infallible = write!(out, "# TYPE {name} gauge\n{name} {value}\n");
+        }
+        out
+    }
+
+    fn write_conf(&self, out: &mut String) -> std::fmt::Result {
+        let config = &self.config;
+        let absolute = |dir: &std::path::Path| {
+            std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf()).display().to_string()
+        };
+        let (snapshots, logs) = (config.snapshots_dir(), config.logs_dir());
+        writeln!(out, "clientPort={}", self.address.port())?;
+        writeln!(out, "secureClientPort=-1")?;
+        writeln!(out, "dataDir={}", absolute(&snapshots))?;
+        writeln!(out, "dataDirSize={}", self.dir_size(&snapshots))?;
+        writeln!(out, "dataLogDir={}", absolute(&logs))?;
+        writeln!(out, "dataLogSize={}", self.dir_size(&logs))?;
+        writeln!(out, "tickTime={}", config.tick_ms)?;
+        writeln!(out, "maxClientCnxns={}", config.max_client_connections)?;
+        writeln!(out, "minSessionTimeout={}", config.min_timeout_ms())?;
+        writeln!(out, "maxSessionTimeout={}", config.max_timeout_ms())?;
+        writeln!(out, "clientPortListenBacklog={}", config.listen_backlog)?;
+        writeln!(out, "serverId=0")
+    }
+
+    fn dir_size(&self, dir: &std::path::Path) -> u64 {
+        let disk = &self.config.disk;
+        let entries = disk.list(dir).unwrap_or_default();
+        let files = entries.iter().filter(|entry| !entry.is_dir);
+        files.filter_map(|entry| disk.facts(&dir.join(&entry.name)).ok()).map(|facts| facts.len).sum()
+    }
+
+    fn write_dirs(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "datadir_size: {}", self.dir_size(&self.config.snapshots_dir()))?;
+        writeln!(out, "logdir_size: {}", self.dir_size(&self.config.logs_dir()))
+    }
+
+    fn write_connections(&self, out: &mut String) -> std::fmt::Result {
+        for connection in self.connections.values() {
+            write_connection(out, connection, false)?;
+        }
+        writeln!(out)
+    }
+
+    fn write_environment(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "Environment:")?;
+        writeln!(out, "zookeeper.version={VERSION}")?;
+        let host = rustix::system::uname();
+        writeln!(out, "host.name={}", host.nodename().to_string_lossy())?;
+        writeln!(out, "os.name={}", host.sysname().to_string_lossy())?;
+        writeln!(out, "os.arch={}", host.machine().to_string_lossy())?;
+        writeln!(out, "os.version={}", host.release().to_string_lossy())
+    }
+
+    fn write_dump(&self, out: &mut String) -> std::fmt::Result {
+        let mut by_deadline: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+        for (id, session) in self.sessions.iter() {
+            by_deadline.entry(session.deadline_ms).or_default().push(id);
+        }
+        writeln!(out, "SessionTracker dump:")?;
+        writeln!(out, "Session Sets ({})/({}):", by_deadline.len(), self.sessions.len())?;
+        let now_ms = self.config.clock.monotonic_ms();
+        for (deadline_ms, ids) in by_deadline {
+            writeln!(out, "{} expire in {} ms:", ids.len(), deadline_ms - now_ms)?;
+            ids.iter().try_for_each(|id| writeln!(out, "\t0x{id:x}"))?;
+        }
+        writeln!(out, "ephemeral nodes dump:")?;
+        let owners: Vec<(i64, Vec<String>)> = self.tree.ephemerals().collect();
+        writeln!(out, "Sessions with Ephemerals ({}):", owners.len())?;
+        for (session, paths) in owners {
+            writeln!(out, "0x{session:x}:")?;
+            paths.iter().try_for_each(|path| writeln!(out, "\t{path}"))?;
+        }
+        writeln!(out, "Connections dump:")?;
+        writeln!(out, "Connections ({}):", self.connections.len())?;
+        self.connections.values().try_for_each(|connection| {
+            writeln!(out, "\tip: /{} sessionId: 0x{:x}", connection.peer, connection.session)
+        })
+    }
+
+    fn write_watch_summary(&self, out: &mut String) -> std::fmt::Result {
+        let table = &self.watches.data;
+        let watchers = table.by_watcher().count();
+        let pairs: usize = table.by_watcher().map(|(_, paths)| paths.len()).sum();
+        let paths = table.by_path().count();
+        writeln!(out, "{watchers} connections watching {paths} paths")?;
+        writeln!(out, "Total watches:{pairs}")
+    }
+
+    fn write_watches(&self, out: &mut String, by_path: bool) -> std::fmt::Result {
+        let session = |id| self.connections.get(&id).map_or(0, |connection| connection.session);
+        if by_path {
+            for (path, watchers) in self.watches.data.by_path() {
+                writeln!(out, "{path}")?;
+                watchers.iter().try_for_each(|(id, _)| writeln!(out, "\t0x{:x}", session(*id)))?;
+            }
+        } else {
+            for (id, paths) in self.watches.data.by_watcher() {
+                writeln!(out, "0x{:x}", session(id))?;
+                paths.iter().try_for_each(|path| writeln!(out, "\t{path}"))?;
+            }
+        }
+        writeln!(out)
+    }
+}
+
+fn write_connection(out: &mut String, connection: &Connection, brief: bool) -> std::fmt::Result {
+    let stats = &connection.stats;
+    write!(out, " /{}[1](queued={}", connection.peer, connection.waiting.len())?;
+    write!(out, ",recved={},sent={}", stats.whole.received, stats.whole.sent)?;
+    if !brief && connection.session != 0 {
+        let latency = &stats.whole.latency;
+        write!(out, ",sid=0x{:x},lop={}", connection.session, ops::short_name(stats.last_op))?;
+        write!(out, ",est={},to={}", stats.established_ms, connection.timeout_ms)?;
+        if stats.last_xid >= 0 {
+            write!(out, ",lcxid=0x{:x}", stats.last_xid)?;
+        }
+        write!(out, ",lzxid=0x{:x},lresp={}", stats.last_zxid, stats.last_response_ms)?;
+        write!(out, ",llat={},minlat={}", stats.last_latency_ms, latency.min_ms)?;
+        write!(out, ",avglat={},maxlat={}", latency.mean_ms() as i64, latency.max_ms)?;
+    }
+    writeln!(out, ")")
+}

@@ -1,0 +1,200 @@
+//! One connection: bytes to whole frames for the pipeline, its replies back to the socket.
+//!
+//! Nothing is reserved by a length a client only claims. A client with many unanswered requests is
+//! not read from; one that does not take its replies is dropped.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use protocol::zookeeper::requests::ConnectRequest;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tracing::{debug, info};
+
+use crate::outbox::Outbox;
+use crate::pipeline::Message;
+use crate::pipeline::words::WORDS;
+use crate::server::Door;
+use crate::watches::ConnectionId;
+
+const READ_BYTES: usize = 64 * 1024;
+/// More unanswered requests than this, and nothing more is read until some are answered.
+const UNANSWERED_MAX: u64 = 10_000;
+/// A client that takes none of its replies for so long is gone.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// A connection that has not said what it wants within this time is closed. ZooKeeper's default.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a connection ends; none of it is a fault of ours.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error("the client closed it")]
+    Eof,
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("a frame of {0} bytes is none that may be sent")]
+    Length(i64),
+    #[error("the first request cannot be read")]
+    Handshake,
+    #[error("no first request came in time")]
+    Silent,
+    #[error("it does not take its replies")]
+    Slow,
+    #[error("the server ended it")]
+    Closed,
+}
+
+/// Speaks with one client to its end.
+pub(crate) async fn serve<S>(door: &Door, id: ConnectionId, socket: S, peer: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let outbox = Arc::new(Outbox::default());
+    let mut talk = Talk { door, id, socket, outbox, incoming: BytesMut::new(), unanswered: 0 };
+    let ended = talk.run(peer).await;
+    if let Err(why) = &ended {
+        debug!(%peer, %why, "connection ended");
+    }
+    // A pipeline that is gone has forgotten the connection already.
+    let _gone = door.messages.send(Message::Closed { id }).await;
+}
+
+struct Talk<'a, S> {
+    door: &'a Door,
+    id: ConnectionId,
+    socket: S,
+    outbox: Arc<Outbox>,
+    incoming: BytesMut,
+    unanswered: u64,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
+    async fn run(&mut self, peer: SocketAddr) -> Result<(), Ended> {
+        let first = self.first_frame();
+        let first = tokio::time::timeout(HANDSHAKE_PATIENCE, first).await;
+        let Some(first) = first.map_err(|_| Ended::Silent)?? else { return Ok(()) };
+        let request = ConnectRequest::read(&first).map_err(|_| Ended::Handshake)?;
+        let outbox = Arc::clone(&self.outbox);
+        self.send(Message::Opened { id: self.id, outbox, peer }).await?;
+        self.send(Message::Connect { id: self.id, request }).await?;
+        self.unanswered = 1;
+        self.pass_frames().await?;
+        let mut spare = Vec::new();
+        loop {
+            let may_read = self.unanswered < UNANSWERED_MAX;
+            self.incoming.reserve(READ_BYTES);
+            tokio::select! {
+                () = self.outbox.filled() => spare = self.write_out(spare).await?,
+                read = self.socket.read_buf(&mut self.incoming), if may_read => {
+                    if read? == 0 {
+                        return Err(Ended::Eof);
+                    }
+                    self.pass_frames().await?;
+                }
+                () = self.door.stop.stopped() => return Err(Ended::Closed),
+            }
+        }
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Ended> {
+        self.door.messages.send(message).await.map_err(|_| Ended::Closed)
+    }
+
+    async fn read_to(&mut self, len: usize) -> Result<(), Ended> {
+        while self.incoming.len() < len {
+            self.incoming.reserve(READ_BYTES.min(len));
+            let read = tokio::select! {
+                read = self.socket.read_buf(&mut self.incoming) => read?,
+                () = self.door.stop.stopped() => return Err(Ended::Closed),
+            };
+            if read == 0 {
+                return Err(Ended::Eof);
+            }
+        }
+        Ok(())
+    }
+
+    /// The connect request; `None` where a four-letter word came instead and was answered.
+    async fn first_frame(&mut self) -> Result<Option<Bytes>, Ended> {
+        self.read_to(4).await?;
+        let Some(&head) = self.incoming.first_chunk::<4>() else { return Err(Ended::Eof) };
+        if WORDS.contains(&&head) {
+            self.answer_word(head).await?;
+            return Ok(None);
+        }
+        let len = self.frame_len(head)?;
+        self.read_to(4 + len).await?;
+        self.incoming.advance(4);
+        Ok(Some(self.incoming.split_to(len).freeze()))
+    }
+
+    async fn answer_word(&mut self, word: [u8; 4]) -> Result<(), Ended> {
+        info!(word = %String::from_utf8_lossy(&word), "four-letter word");
+        if &word == b"stmk" {
+            self.read_to(12).await?;
+        }
+        let (answer, answered) = oneshot::channel();
+        self.send(Message::Word { word, answer }).await?;
+        let mut text = answered.await.map_err(|_| Ended::Closed)?.into_bytes();
+        if &word == b"stmk" && text == b"306" {
+            let mask = self.incoming[4..12].try_into().map_or(0, i64::from_be_bytes);
+            text = mask.to_string().into_bytes();
+        }
+        self.socket.write_all(&text).await?;
+        Ok(self.socket.shutdown().await?)
+    }
+
+    fn frame_len(&self, head: [u8; 4]) -> Result<usize, Ended> {
+        let len = i32::from_be_bytes(head);
+        usize::try_from(len)
+            .ok()
+            .filter(|len| *len <= self.door.frame_max)
+            .ok_or(Ended::Length(i64::from(len)))
+    }
+
+    /// Hands all whole frames to the pipeline in one message. Hot path.
+    async fn pass_frames(&mut self) -> Result<(), Ended> {
+        let (mut end, mut count) = (0, 0);
+        while let Some(head) = self.incoming[end..].first_chunk::<4>() {
+            let next = end + 4 + self.frame_len(*head)?;
+            if next > self.incoming.len() {
+                break;
+            }
+            end = next;
+            count += 1;
+        }
+        if count > 0 {
+            self.unanswered += count;
+            let bytes = self.incoming.split_to(end).freeze();
+            self.send(Message::Frames { id: self.id, bytes }).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what the pipeline left; gives the emptied buffer back.
+    async fn write_out(&mut self, spare: Vec<u8>) -> Result<Vec<u8>, Ended> {
+        let mut outgoing = self.outbox.take(spare);
+        self.unanswered = self.unanswered.saturating_sub(outgoing.answered);
+        let mut rest = outgoing.bytes.as_slice();
+        while !rest.is_empty() {
+            let wrote = tokio::time::timeout(WRITE_PATIENCE, self.socket.write(rest)).await;
+            let wrote = wrote.map_err(|_| Ended::Slow)??;
+            if wrote == 0 {
+                return Err(Ended::Eof);
+            }
+            rest = &rest[wrote..];
+        }
+        if outgoing.closing {
+            self.socket.shutdown().await?;
+            return Err(Ended::Closed);
+        }
+        outgoing.bytes.clear();
+        // A burst's buffer is not kept for ever.
+        if outgoing.bytes.capacity() > 1 << 20 {
+            outgoing.bytes = Vec::new();
+        }
+        Ok(outgoing.bytes)
+    }
+}

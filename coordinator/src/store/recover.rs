@@ -1,0 +1,217 @@
+//! From the files back to the tree and the sessions: the newest snapshot that is whole, then every
+//! transaction after it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use base::disk::{Disk, Open};
+use protocol::zookeeper::txns::Txn;
+use tracing::{info, warn};
+
+use crate::error::Error;
+use crate::store::snapshot::{self, Loaded, Unusable};
+use crate::store::txn_log::{LogEntry, LogFile};
+use crate::store::{LOG_PREFIX, SNAPSHOT_PREFIX, files};
+use crate::tree::{Tree, ZxidDigest, digest};
+
+/// ZooKeeper tries no more snapshots than this.
+const SNAPSHOTS_TRIED: usize = 100;
+
+/// What the files held.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) tree: Tree,
+    pub(crate) sessions: HashMap<i64, i32>,
+    pub(crate) replayed: usize,
+    /// Nothing was there at all.
+    pub(crate) fresh: bool,
+}
+
+/// Where to look, and what to put up with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places<'a> {
+    pub(crate) snapshots: &'a Path,
+    pub(crate) logs: &'a Path,
+    pub(crate) extended: bool,
+    /// Logs without any snapshot are replayed from an empty tree.
+    pub(crate) trust_empty_snapshot: bool,
+}
+
+pub(crate) fn recover(disk: &dyn Disk, places: Places<'_>) -> Result<Recovered, Error> {
+    let logs = files(disk, places.logs, LOG_PREFIX)?;
+    let found = newest_snapshot(disk, places)?;
+    let fresh = found.is_none() && logs.is_empty();
+    if found.is_none() && !logs.is_empty() && !places.trust_empty_snapshot {
+        return Err(Error::NoSnapshot { dir: places.snapshots.to_path_buf() });
+    }
+    let (zxid, loaded) = found.unwrap_or_else(|| {
+        let tree = Tree::new(places.extended);
+        (0, Loaded { tree, sessions: HashMap::new(), digest: None })
+    });
+    let mut replay = Replay {
+        tree: loaded.tree,
+        sessions: loaded.sessions,
+        awaited: loaded.digest,
+        last: zxid,
+        replayed: 0,
+        mismatch: false,
+    };
+    replay.tree.last_zxid = zxid;
+    replay.compare_snapshot(zxid);
+    let wanted = wanted_logs(logs, zxid);
+    let count = wanted.len();
+    for (at, path) in wanted.into_iter().enumerate() {
+        replay.file(disk, &path, at + 1 == count)?;
+    }
+    replay.end_dead_sessions();
+    Ok(Recovered {
+        tree: replay.tree,
+        sessions: replay.sessions,
+        replayed: replay.replayed,
+        fresh,
+    })
+}
+
+fn newest_snapshot(disk: &dyn Disk, places: Places<'_>) -> Result<Option<(i64, Loaded)>, Error> {
+    let snapshots = files(disk, places.snapshots, SNAPSHOT_PREFIX)?;
+    let mut unreadable = None;
+    for (zxid, path) in snapshots.into_iter().rev().take(SNAPSHOTS_TRIED) {
+        match snapshot::load(disk, &path, places.extended) {
+            Ok(loaded) => {
+                info!(path = %path.display(), "snapshot read");
+                return Ok(Some((zxid, loaded)));
+            }
+            Err(Unusable::File(error)) => return Err(error),
+            Err(why) => {
+                warn!(path = %path.display(), %why, "this snapshot is not used");
+                unreadable = Some(path);
+            }
+        }
+    }
+    match unreadable {
+        Some(_) => Err(Error::NoSnapshot { dir: places.snapshots.to_path_buf() }),
+        None => Ok(None),
+    }
+}
+
+/// The file in which `zxid + 1` would be, and all after it.
+fn wanted_logs(logs: Vec<(i64, PathBuf)>, zxid: i64) -> Vec<PathBuf> {
+    let first = logs.iter().rposition(|(begin, _)| *begin <= zxid + 1).unwrap_or(0);
+    logs.into_iter().skip(first).map(|(_, path)| path).collect()
+}
+
+struct Replay {
+    tree: Tree,
+    sessions: HashMap<i64, i32>,
+    /// The snapshot's digest, until the replay has come so far.
+    awaited: Option<ZxidDigest>,
+    last: i64,
+    replayed: usize,
+    mismatch: bool,
+}
+
+impl Replay {
+    fn file(&mut self, disk: &dyn Disk, path: &Path, is_last: bool) -> Result<(), Error> {
+        let mut log = LogFile::open(disk, path)?;
+        if is_last && log.is_unfinished() {
+            warn!(path = %path.display(), "an empty log is removed: its server died making it");
+            return disk
+                .remove_file(path)
+                .map_err(|cause| Error::Write { path: path.to_path_buf(), cause });
+        }
+        let mut first = true;
+        while let Some(entry) = log.next_entry()? {
+            if std::mem::take(&mut first) {
+                self.check_gap(path, entry.header.zxid)?;
+            }
+            self.entry(entry);
+        }
+        match log.torn() {
+            Some(what) if is_last => cut(disk, &log, &what.to_string()),
+            Some(what) => {
+                // What follows in the next file tells whether anything was lost here.
+                warn!(path = %path.display(), offset = log.end(), %what, "a torn end is passed over");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Within an epoch every zxid is in the log; a file that begins later follows a lost one.
+    fn check_gap(&self, path: &Path, found: i64) -> Result<(), Error> {
+        let expected = self.last + 1;
+        if found > expected && found >> 32 == expected >> 32 {
+            return Err(Error::Gap { path: path.to_path_buf(), expected, found });
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: LogEntry) {
+        let header = entry.header;
+        if header.zxid <= self.last {
+            return;
+        }
+        self.last = header.zxid;
+        self.replayed += 1;
+        match &entry.txn {
+            Txn::CreateSession { timeout_ms } => {
+                self.sessions.insert(header.session_id, *timeout_ms);
+            }
+            Txn::CloseSession { .. } => {
+                self.sessions.remove(&header.session_id);
+            }
+            _ => {}
+        }
+        self.tree.apply(&header, entry.txn, &mut Vec::new());
+        self.compare_snapshot(header.zxid);
+        if self.awaited.is_none()
+            && let Some(logged) = entry.digest
+            && logged.version == digest::VERSION
+        {
+            self.compare(header.zxid, logged.tree);
+        }
+    }
+
+    fn compare_snapshot(&mut self, zxid: i64) {
+        if let Some(awaited) = self.awaited
+            && zxid >= awaited.zxid
+        {
+            self.awaited = None;
+            if zxid == awaited.zxid {
+                self.compare(zxid, awaited.digest);
+            }
+        }
+    }
+
+    fn compare(&mut self, zxid: i64, expected: i64) {
+        if self.tree.digest().cast_signed() != expected && !self.mismatch {
+            self.mismatch = true;
+            warn!(zxid = format_args!("0x{zxid:x}"), "the tree's digest is not the one in the files");
+        }
+    }
+
+    /// Nodes whose session is nowhere: a server died between the two.
+    fn end_dead_sessions(&mut self) {
+        let dead: Vec<i64> = self
+            .tree
+            .ephemerals()
+            .map(|(session, _)| session)
+            .filter(|session| !self.sessions.contains_key(session))
+            .collect();
+        for session in dead {
+            warn!(session = format_args!("0x{session:x}"), "nodes of a dead session are removed");
+            self.tree.close_session(session, self.last, None, &mut Vec::new());
+        }
+    }
+}
+
+fn cut(disk: &dyn Disk, log: &LogFile, what: &str) -> Result<(), Error> {
+    let path = log.path();
+    warn!(path = %path.display(), offset = log.end(), what, "the torn end of the log is cut off");
+    let act = || {
+        let file = disk.open(path, Open::Write)?;
+        file.truncate(log.end())?;
+        file.sync()
+    };
+    act().map_err(|cause| Error::Write { path: path.to_path_buf(), cause })
+}
