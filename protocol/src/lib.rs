@@ -9,7 +9,7 @@ pub mod limits;
 pub mod batch;
 pub mod kafka;
 pub mod internal;
+pub mod zookeeper;
 
 pub use kafka_protocol::messages;
 pub use kafka_protocol::protocol::StrBytes;
-pub mod zookeeper;
