@@ -4,3 +4,9 @@
 pub mod entities;
 /// Settings of brokers and topics.
 pub mod configs;
+/// Limits of users, clients and addresses.
+pub mod quotas;
+/// Credentials of users.
+pub mod scram;
+/// What others wrote below `/config`.
+pub mod changes;

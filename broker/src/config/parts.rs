@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use protocol::ids::BrokerId;
 use settings::layers::{Texts, Values};
 use settings::topics;
+use settings::versions;
 use storage::config::{Codec, LogConfig, StoreConfig};
 
 /// Who the broker is.
@@ -417,10 +418,22 @@ pub struct Groups {
     pub topic_partitions: i32,
     pub topic_replication_factor: i16,
     pub topic_segment_bytes: i32,
+    /// How the broker's own records are compressed: 0 to 4, as batches number codecs.
+    pub codec: i32,
+    /// −1 waits for all replicas in sync.
+    pub required_acks: i16,
+    /// The forms of records that brokers of the agreed version can read.
+    pub offset_value_version: i16,
+    pub group_value_version: i16,
 }
 
 impl Groups {
     pub(super) fn read(values: &Values) -> Groups {
+        let agreed = values.text("inter.broker.protocol.version").unwrap_or_default();
+        let since = |steps: &[&str]| {
+            let reached = steps.iter().filter(|step| versions::at_least(agreed, step)).count();
+            i16::try_from(reached).unwrap_or_default()
+        };
         Groups {
             session_ms_min: values.int("group.min.session.timeout.ms"),
             session_ms_max: values.int("group.max.session.timeout.ms"),
@@ -434,6 +447,10 @@ impl Groups {
             topic_partitions: values.int("offsets.topic.num.partitions"),
             topic_replication_factor: short(values, "offsets.topic.replication.factor"),
             topic_segment_bytes: values.int("offsets.topic.segment.bytes"),
+            codec: values.int("offsets.topic.compression.codec"),
+            required_acks: short(values, "offsets.commit.required.acks"),
+            offset_value_version: since(&["2.1-IV0", "2.1-IV1"]) + 1,
+            group_value_version: since(&["0.10.1-IV0", "2.1-IV0", "2.3-IV0"]),
         }
     }
 }

@@ -3,12 +3,17 @@
 pub mod alter_configs;
 pub mod describe_configs;
 pub mod incremental_alter_configs;
+pub mod describe_client_quotas;
+pub mod alter_client_quotas;
+pub mod describe_user_scram_credentials;
+pub mod alter_user_scram_credentials;
 
 use protocol::StrBytes;
 use protocol::kafka::errors::ErrorCode;
 
 use crate::admin::configs::Refusal;
 use crate::admin::entities::Failure;
+use crate::admin::scram;
 
 /// What a resource's number names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +67,24 @@ pub(crate) fn failure_code(failure: &Failure) -> (ErrorCode, Option<String>) {
             (ErrorCode::UnknownServerError, None)
         }
     }
+}
+
+/// What is wrong with a user's credentials. A name that is empty is a bad credential where one is
+/// made, and nothing to be found where one is asked for.
+pub(crate) fn scram_code(refusal: &scram::Refusal, describing: bool) -> (ErrorCode, Option<String>) {
+    let code = match refusal {
+        scram::Refusal::EmptyName if describing => ErrorCode::ResourceNotFound,
+        scram::Refusal::EmptyName | scram::Refusal::TooFew | scram::Refusal::TooMany => {
+            ErrorCode::UnacceptableCredential
+        }
+        scram::Refusal::UnknownMechanism => ErrorCode::UnsupportedSaslMechanism,
+        scram::Refusal::Twice | scram::Refusal::DescribedTwice(_) => ErrorCode::DuplicateResource,
+        scram::Refusal::NothingToDelete | scram::Refusal::NothingToDescribe(_) => {
+            ErrorCode::ResourceNotFound
+        }
+        scram::Refusal::Failure(failure) => return failure_code(failure),
+    };
+    (code, Some(refusal.to_string()))
 }
 
 pub(crate) fn text(words: impl Into<String>) -> StrBytes {

@@ -1,0 +1,260 @@
+//! Limits of users, clients and addresses: told, checked, and written to `/config`.
+//!
+//! Kafka: `ZkAdminManager.describeClientQuotas` and `alterClientQuotas`, with their words.
+
+use std::collections::BTreeMap;
+use std::net::ToSocketAddrs;
+
+use settings::value::java_double;
+use znodes::bodies::config::Overrides;
+use znodes::paths::{desanitize, sanitize};
+
+use crate::admin::configs::Refusal;
+use crate::admin::entities::{self, DEFAULT, SharedStore};
+use crate::quota::Kind;
+use crate::quota::entities::{Entity, Name};
+
+/// One part of an entity as a request names it: its type, and a name or none for the default.
+pub type Part = (String, Option<String>);
+
+/// What a filter wants of one type of entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Match {
+    Exactly(String),
+    Default,
+    Any,
+}
+
+/// The limits of an entity, by the names of their keys.
+pub type Told = (Entity, Vec<(String, f64)>);
+
+/// Why a filter cannot be answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilterRefusal {
+    #[error("{0}")]
+    Invalid(String),
+    #[error("Custom entity type '{0}' not supported")]
+    Custom(String),
+    #[error(transparent)]
+    Failure(#[from] entities::Failure),
+}
+
+/// The room itself.
+#[derive(Clone, Debug)]
+pub struct ClientQuotas {
+    store: SharedStore,
+}
+
+impl ClientQuotas {
+    pub fn new(store: SharedStore) -> ClientQuotas {
+        ClientQuotas { store }
+    }
+
+    /// Every entity with limits that a filter lets through.
+    pub async fn describe(
+        &self,
+        filter: &[(String, Match)],
+        strict: bool,
+    ) -> Result<Vec<Told>, FilterRefusal> {
+        let wanted = Filter::read(filter)?;
+        let found = all(&self.store).await?;
+        let passes = |(entity, overrides): (Entity, Overrides)| {
+            let limits: Vec<(String, f64)> = overrides
+                .iter()
+                .filter(|(key, _)| (*key == CONNECTIONS) == entity.address.is_some())
+                .filter_map(|(key, text)| Some((key.to_owned(), limit(key, text)?)))
+                .collect();
+            (!limits.is_empty() && wanted.lets_through(&entity, strict)).then_some((entity, limits))
+        };
+        Ok(found.into_iter().filter_map(passes).collect())
+    }
+
+    /// Sets or removes limits of one entity.
+    pub async fn alter(
+        &self,
+        entity: &[Part],
+        changes: &[(String, Option<f64>)],
+        validate_only: bool,
+    ) -> Result<(), Refusal> {
+        let path = path(entity)?;
+        let mut overrides = entities::read(&*self.store, &path).await?;
+        let of_address = path.starts_with("ips/");
+        for (key, value) in changes {
+            match value {
+                None => {
+                    overrides.remove(key);
+                }
+                Some(value) => overrides.set(key.as_str(), written(key, *value, of_address)?),
+            }
+        }
+        if !validate_only {
+            entities::write(&*self.store, &path, &overrides).await?;
+        }
+        Ok(())
+    }
+}
+
+const CONNECTIONS: &str = "connection_creation_rate";
+
+fn limit(key: &str, text: &str) -> Option<f64> {
+    Kind::of(key)?;
+    text.trim().parse().ok()
+}
+
+/// The limits in an entity's overrides, as the quota room takes them.
+pub fn limits(overrides: &Overrides) -> Vec<(Kind, f64)> {
+    overrides.iter().filter_map(|(key, text)| Some((Kind::of(key)?, limit(key, text)?))).collect()
+}
+
+/// The text a limit is stored as: whole numbers without a point, others as Java prints them.
+fn written(key: &str, value: f64, of_address: bool) -> Result<String, Refusal> {
+    let known = if of_address { key == CONNECTIONS } else { Kind::of(key).is_some() && key != CONNECTIONS };
+    if !known {
+        return Err(Refusal::InvalidRequest(format!("Invalid configuration key {key}")));
+    }
+    let (kind, max) = match key {
+        "producer_byte_rate" | "consumer_byte_rate" => ("LONG", i64::MAX),
+        CONNECTIONS => ("INT", i64::from(i32::MAX)),
+        _ => return Ok(java_double(value)),
+    };
+    const EPSILON: f64 = 1e-6;
+    let whole = ((value + EPSILON) as i64).min(max);
+    if (whole as f64 - value).abs() > EPSILON {
+        let words = format!("Configuration {key} must be a {kind} value");
+        return Err(Refusal::InvalidRequest(words));
+    }
+    Ok(whole.to_string())
+}
+
+/// The entity's place below `/config`.
+fn path(parts: &[Part]) -> Result<String, Refusal> {
+    let refuse = |words: String| Err(Refusal::InvalidRequest(words));
+    if parts.is_empty() {
+        return refuse("Invalid empty client quota entity".to_owned());
+    }
+    let (mut user, mut client, mut address) = (None, None, None);
+    for (kind, name) in parts {
+        let escaped = name.as_deref().map_or_else(|| DEFAULT.to_owned(), sanitize);
+        match kind.as_str() {
+            "user" => user = Some(escaped),
+            "client-id" => client = Some(escaped),
+            "ip" => address = Some(escaped),
+            other => return refuse(format!("Unhandled client quota entity type: {other}")),
+        }
+        if name.as_deref() == Some("") {
+            return refuse(format!("Empty {kind} not supported"));
+        }
+    }
+    match (user, client, address) {
+        (Some(user), Some(client), None) => Ok(format!("users/{user}/clients/{client}")),
+        (Some(user), None, None) => Ok(format!("users/{user}")),
+        (None, Some(client), None) => Ok(format!("clients/{client}")),
+        (None, None, Some(address)) => {
+            let known = address == DEFAULT || (address.as_str(), 0).to_socket_addrs().is_ok();
+            if !known {
+                return refuse(format!("{address} is not a valid IP or resolvable host."));
+            }
+            Ok(format!("ips/{address}"))
+        }
+        (_, _, Some(_)) => refuse(
+            "Invalid quota entity combination, IP entity should not be used with user/client ID \
+             entity."
+                .to_owned(),
+        ),
+        (None, None, None) => refuse("Invalid client quota entity".to_owned()),
+    }
+}
+
+/// The entity of a path below `/config`: `users/alice/clients/<default>`, `ips/10.0.0.1`.
+pub fn entity(path: &str) -> Option<Entity> {
+    let name = |text: &str| match text {
+        DEFAULT => Some(Name::Default),
+        text => Some(Name::Of(desanitize(text)?.into())),
+    };
+    let steps: Vec<&str> = path.split('/').collect();
+    Some(match steps[..] {
+        ["users", user] => Entity { user: Some(name(user)?), ..Entity::default() },
+        ["clients", client] => Entity { client: Some(name(client)?), ..Entity::default() },
+        ["ips", address] => Entity { address: Some(name(address)?), ..Entity::default() },
+        ["users", user, "clients", client] => {
+            Entity { user: Some(name(user)?), client: Some(name(client)?), address: None }
+        }
+        _ => return None,
+    })
+}
+
+/// Every user, client, user's client and address with a node.
+pub async fn all(store: &SharedStore) -> Result<Vec<(Entity, Overrides)>, entities::Failure> {
+    let mut found = BTreeMap::new();
+    let users = entities::read_all(&**store, "users").await?;
+    let mut folders = vec!["clients".to_owned(), "ips".to_owned()];
+    folders.extend(users.iter().map(|(user, _)| format!("users/{user}/clients")));
+    for (user, overrides) in users {
+        found.extend(entity(&format!("users/{user}")).map(|entity| (entity, overrides)));
+    }
+    for folder in folders {
+        for (name, overrides) in entities::read_all(&**store, &folder).await? {
+            found.extend(entity(&format!("{folder}/{name}")).map(|entity| (entity, overrides)));
+        }
+    }
+    Ok(found.into_iter().collect())
+}
+
+#[derive(Debug, Default)]
+struct Filter {
+    user: Option<Match>,
+    client: Option<Match>,
+    address: Option<Match>,
+}
+
+impl Filter {
+    fn read(parts: &[(String, Match)]) -> Result<Filter, FilterRefusal> {
+        let mut filter = Filter::default();
+        for (kind, wanted) in parts {
+            let (place, word) = match kind.as_str() {
+                "user" => (&mut filter.user, "user"),
+                "client-id" => (&mut filter.client, "client"),
+                "ip" => (&mut filter.address, "ip"),
+                "" => {
+                    let words = "Unexpected empty filter component entity type".to_owned();
+                    return Err(FilterRefusal::Invalid(words));
+                }
+                other => return Err(FilterRefusal::Custom(other.to_owned())),
+            };
+            if place.replace(wanted.clone()).is_some() {
+                let words = format!("Duplicate {word} filter component entity type");
+                return Err(FilterRefusal::Invalid(words));
+            }
+        }
+        if (filter.user.is_some() || filter.client.is_some()) && filter.address.is_some() {
+            return Err(FilterRefusal::Invalid(
+                "Invalid entity filter component combination, IP filter component should not be \
+                 used with user or clientId filter component."
+                    .to_owned(),
+            ));
+        }
+        Ok(filter)
+    }
+
+    fn lets_through(&self, entity: &Entity, strict: bool) -> bool {
+        // Kafka: asking for users or clients leaves addresses out, and the other way round.
+        if entity.address.is_some() && (self.user.is_some() || self.client.is_some()) {
+            return false;
+        }
+        if entity.address.is_none() && self.address.is_some() {
+            return false;
+        }
+        let one = |wanted: &Option<Match>, name: &Option<Name>| match (wanted, name) {
+            (None, None) => true,
+            (None, Some(_)) => !strict,
+            (Some(_), None) => false,
+            (Some(Match::Any), Some(_)) => true,
+            (Some(Match::Default), Some(name)) => *name == Name::Default,
+            (Some(Match::Exactly(wanted)), Some(Name::Of(name))) => **name == **wanted,
+            (Some(Match::Exactly(_)), Some(Name::Default)) => false,
+        };
+        one(&self.user, &entity.user)
+            && one(&self.client, &entity.client)
+            && one(&self.address, &entity.address)
+    }
+}
