@@ -106,7 +106,13 @@ impl Group {
     }
 
     fn store(&mut self, ticket: Ticket, request: CommitRequest, work: &mut Work<'_>) {
-        if self.plain_commits && self.transactional_commits {
+        let mixed = self.plain_commits && self.transactional_commits;
+        match request.transaction {
+            None => self.plain_commits = true,
+            Some(_) => self.transactional_commits = true,
+        }
+        // Kafka says so at every commit; once a generation is enough.
+        if !mixed && self.plain_commits && self.transactional_commits {
             work.note(Note::MixedCommits { group: Arc::clone(&self.id) });
         }
         let too_large = Refusal::OffsetMetadataTooLarge;
@@ -139,7 +145,6 @@ impl Group {
         records: Vec<Record>,
         work: &mut Work<'_>,
     ) {
-        self.plain_commits = true;
         let id = work.writes.next_id();
         for (tp, _) in &offsets {
             self.offsets.note_writing(tp.clone(), id);
@@ -157,7 +162,6 @@ impl Group {
         records: Vec<Record>,
         work: &mut Work<'_>,
     ) {
-        self.transactional_commits = true;
         let write = Some(work.writes.next_id());
         let partitions = offsets.iter().map(|(tp, _)| tp.clone()).collect();
         for (tp, committed) in offsets {

@@ -68,13 +68,13 @@ fn failed(path: &str, error: &Error) -> ErrorCode {
 #[cfg(test)]
 mod tests {
     use base::clock::Clock;
-    use znodes::memory::Memory;
+    use znodes::memory::World;
 
     use super::*;
 
     #[tokio::test]
     async fn an_offset_reads_back_and_may_be_overwritten() {
-        let store = Memory::new(Clock::by_hand(0));
+        let store = World::new(Clock::by_hand(0)).connect();
         assert_eq!(load_offset(&store, "g", "t", 0).await, Ok(None));
         for offset in [5, 6] {
             assert_eq!(store_offset(&store, "g", "t", 0, offset).await, Ok(()));
