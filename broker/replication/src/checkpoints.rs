@@ -20,16 +20,16 @@ impl Replicas {
     /// the caller joins them before it closes the store.
     pub fn start(self: &Arc<Self>, pool: &IoPool, stop: &Stop) -> Vec<JoinHandle<()>> {
         self.watch_directories();
-        let every = |name, ms: i64, work: fn(&Replicas), on: Option<IoPool>| {
+        let every = |name, ms: i64, work: fn(&Replicas), on: IoPool| {
             let (replicas, stop) = (Arc::clone(self), stop.clone());
             tasks::spawn(name, async move { replicas.repeat(ms, work, on, stop).await })
         };
         let lag_ms = (self.shared().config.lag_ms_max / 2).max(1);
         vec![
             tasks::spawn("deadlines", self.shared().deadlines.clone().run(stop.clone())),
-            every("isr", lag_ms, Replicas::check_isrs, None),
-            every("watermarks", WATERMARKS_MS, Replicas::write_watermarks, Some(pool.clone())),
-            every("upkeep", UPKEEP_MS, |replicas| replicas.store().housekeep(), Some(pool.clone())),
+            every("isr", lag_ms, Replicas::check_isrs, pool.clone()),
+            every("watermarks", WATERMARKS_MS, Replicas::write_watermarks, pool.clone()),
+            every("upkeep", UPKEEP_MS, |replicas| replicas.store().housekeep(), pool.clone()),
         ]
     }
 
@@ -37,7 +37,7 @@ impl Replicas {
         self: Arc<Self>,
         ms: i64,
         work: fn(&Replicas),
-        on: Option<IoPool>,
+        on: IoPool,
         stop: Stop,
     ) {
         loop {
@@ -45,14 +45,9 @@ impl Replicas {
                 () = stop.stopped() => return,
                 () = self.shared().clock.sleep_ms(ms) => {}
             }
-            match &on {
-                None => work(&self),
-                Some(pool) => {
-                    let replicas = Arc::clone(&self);
-                    // A full queue means that the disks are busy: the next turn comes soon.
-                    let _skipped = pool.run(move || work(&replicas)).await;
-                }
-            }
+            let replicas = Arc::clone(&self);
+            // A full queue means that the disks are busy: the next turn comes soon.
+            let _skipped = on.run(move || work(&replicas)).await;
         }
     }
 

@@ -132,7 +132,7 @@ fn sit(wanted: &[Wanted], round: &Round, stay: &Stay) -> Vec<Seat> {
 
 fn has_moved(wanted: &[Wanted], round: &Round) -> bool {
     wanted.iter().zip(&round.found).any(|(one, found)| {
-        found.as_ref().is_ok_and(|found| one.partition.has_moved(&found.offsets))
+        found.as_ref().is_ok_and(|found| one.partition.has_moved(found.moves))
     })
 }
 

@@ -109,7 +109,7 @@ impl Replicas {
                 None => (self.make_replica(known, order)?, true),
             };
             if log_id.is_none() && !order.topic_id.is_zero() {
-                partition.log().assign_topic_id(order.topic_id)?;
+                partition.assign_topic_id(order.topic_id)?;
             }
             return self.take_role(partition, is_fresh, order);
         }
@@ -118,7 +118,10 @@ impl Replicas {
                 if log_id.is_some() {
                     return Err(Refusal::StaleControllerEpoch);
                 }
-                log.assign_topic_id(order.topic_id)?;
+                match &hosted {
+                    Some(partition) => partition.assign_topic_id(order.topic_id)?,
+                    None => log.assign_topic_id(order.topic_id)?,
+                }
                 Ok(None)
             }
             // Kafka: a follower forgets the id its fetcher used; without a fetcher there is

@@ -2,8 +2,9 @@
 //!
 //! Owner of all that changes is the `state` lock. Appending and reading hold it shared, so that a
 //! leadership cannot end under an append; orders of the controller hold it alone. Within it the
-//! followers' progress has a small lock of its own, never held over a disk call that writes.
-//! Nobody is woken under either: verbs that move an offset return [`Wakes`].
+//! followers' progress has a small lock of its own, under which the log is never called. Nobody is
+//! woken under either: verbs that move an offset return [`Wakes`]. What whoever waits must know is
+//! kept beside them in atomics, so that no waiting request ever waits for a disk as well.
 //!
 //! Hot path (append, read): one shared lock, the log's own, one uncontended lock for the
 //! watermark; no allocation of ours.
@@ -12,7 +13,7 @@ pub mod leader;
 pub mod isr;
 
 use std::sync::{Arc, OnceLock};
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
 use base::clock::Clock;
 use bytes::Bytes;
@@ -53,6 +54,8 @@ pub struct Partition {
     /// The threads of the directory the log lies in. A lock of its own, never held over a disk
     /// call: whoever wants to know where to run must not wait for the disk.
     lane: RwLock<Arc<Lane>>,
+    topic_id: Mutex<TopicId>,
+    marks: Marks,
     /// Set once: the replica was deleted, or its directory failed, perhaps under a call that holds
     /// `state` and never comes back.
     gone: OnceLock<Refusal>,
@@ -60,6 +63,16 @@ pub struct Partition {
     pub(crate) queued: AtomicUsize,
     /// A flush is queued that will see everything appended so far.
     pub(crate) flush_queued: AtomicBool,
+}
+
+/// Where the partition stood after its last move. As leader none of them falls.
+#[derive(Debug, Default)]
+struct Marks {
+    /// How often anything moved; whoever saw the same number twice has missed nothing between.
+    moves: AtomicU64,
+    end: AtomicI64,
+    flushed: AtomicI64,
+    watermark: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -93,6 +106,10 @@ struct Leadership {
 struct Progress {
     followers: Followers,
     isr: Isr,
+    /// The highest watermark that was allowed. The log's own follows it at once, but not under this
+    /// lock; who may join the ISR is judged by this one, so that nobody joins beneath a watermark
+    /// that is about to rise.
+    watermark: Offset,
 }
 
 /// Who should have a replica.
@@ -163,6 +180,8 @@ pub struct PartitionRead {
 pub struct Found {
     /// As they were before the read.
     pub offsets: Offsets,
+    /// The count of moves before the read; see [`Partition::has_moved`].
+    pub moves: u64,
     /// Where two logs part: the follower should truncate there, nothing was read.
     pub diverging: Option<(LeaderEpoch, Offset)>,
     pub plan: Option<ReadPlan>,
@@ -212,6 +231,8 @@ impl Partition {
             shared,
             queue: Arc::new(Queue::default()),
             lane: RwLock::new(lane),
+            topic_id: Mutex::new(log.topic_id().unwrap_or(TopicId::ZERO)),
+            marks: Marks::default(),
             gone: OnceLock::new(),
             state: RwLock::new(State {
                 log,
@@ -242,7 +263,19 @@ impl Partition {
     }
 
     pub fn log(&self) -> Arc<Log> {
-        Arc::clone(&self.state.read().log)
+        Arc::clone(&self.state.read_recursive().log)
+    }
+
+    /// Zero where the topic has none.
+    pub fn topic_id(&self) -> TopicId {
+        *self.topic_id.lock()
+    }
+
+    /// The topic's id became known.
+    pub(crate) fn assign_topic_id(&self, id: TopicId) -> Result<(), Refusal> {
+        self.log().assign_topic_id(id)?;
+        *self.topic_id.lock() = id;
+        Ok(())
     }
 
     /// The threads of the directory its log lies in.
@@ -251,7 +284,7 @@ impl Partition {
     }
 
     pub fn rules(&self) -> TopicRules {
-        self.state.read().rules
+        self.state.read_recursive().rules
     }
 
     /// The topic's settings changed.
@@ -261,13 +294,20 @@ impl Partition {
     }
 
     pub fn leader_epoch(&self) -> LeaderEpoch {
-        self.state.read().leader_epoch
+        self.state.read_recursive().leader_epoch
+    }
+
+    /// Who leads, as the controller's last order said, and in which epoch.
+    pub fn leader(&self) -> (Option<BrokerId>, LeaderEpoch) {
+        let state = self.state.read_recursive();
+        (state.leader, state.leader_epoch)
     }
 
     pub fn is_leader(&self) -> bool {
-        self.leadership(&self.state.read()).is_ok()
+        self.leadership(&self.state.read_recursive()).is_ok()
     }
 
+    /// Asks the log too, and so may wait for its disk.
     pub fn view(&self) -> PartitionView {
         let state = self.state.read();
         let isr = match &state.role {
@@ -301,7 +341,7 @@ impl Partition {
         }
         let was_leader = matches!(state.role, Role::Leader(_));
         let is_new_epoch = order.leader_epoch > state.leader_epoch;
-        let end = state.log.offsets().end;
+        let Offsets { end, watermark, .. } = state.log.offsets();
         let (mut followers, epoch_start) = match std::mem::replace(&mut state.role, Role::Idle) {
             Role::Leader(led) => (led.progress.into_inner().followers, led.epoch_start),
             Role::Idle | Role::Follower => (Followers::default(), end),
@@ -318,13 +358,18 @@ impl Partition {
         state.leader = Some(me);
         state.role = Role::Leader(Leadership {
             epoch_start,
-            progress: Mutex::new(Progress { followers, isr: Isr::new(order.isr.clone()) }),
+            progress: Mutex::new(Progress {
+                followers,
+                isr: Isr::new(order.isr.clone()),
+                watermark,
+            }),
         });
         info!(
             target: "state_change", topic = %self.id.topic, partition = self.id.partition,
             leader_epoch = order.leader_epoch.0, partition_epoch = order.partition_epoch,
             isr = ?order.isr, end = end.0, "became leader"
         );
+        self.marks.reset(&state.log.offsets());
         drop(guard);
         let change = if was_leader { RoleChange::StaysLeader } else { RoleChange::BecameLeader };
         Ok((change, self.advance()))
@@ -344,6 +389,7 @@ impl Partition {
             target: "state_change", topic = %self.id.topic, partition = self.id.partition,
             leader_epoch = order.leader_epoch.0, leader = order.leader.0, "became follower"
         );
+        self.marks.moves.fetch_add(1, Ordering::AcqRel);
         let mut wakes = Wakes::none();
         self.queue.all(&mut wakes);
         (RoleChange::BecameFollower, wakes)
@@ -352,15 +398,15 @@ impl Partition {
     /// The replica serves no more: deleted, or its directory failed.
     pub(crate) fn leave(&self, why: Refusal) -> Wakes {
         let _before = self.gone.set(why);
+        self.marks.moves.fetch_add(1, Ordering::AcqRel);
         let mut wakes = Wakes::none();
         self.queue.all(&mut wakes);
         wakes
     }
 
-    /// Whether a reader who saw `seen` would see more, or something else, now.
-    pub(crate) fn has_moved(&self, seen: &Offsets) -> bool {
-        let state = self.state.read();
-        self.gone.get().is_some() || state.log.offsets() != *seen
+    /// Whether a reader who saw this count of moves might see something else now.
+    pub(crate) fn has_moved(&self, seen: u64) -> bool {
+        self.marks.moves.load(Ordering::Acquire) != seen
     }
 
     /// The log moved to another directory.
@@ -410,12 +456,12 @@ impl Partition {
     /// Whether a produce with acks from all whose last record lies just beneath `required` may be
     /// answered, and how.
     pub fn check_acks(&self, required: Offset) -> Option<Result<(), Refusal>> {
-        let state = self.state.read();
+        let state = self.state.read_recursive();
         let led = match self.leadership(&state) {
             Ok(led) => led,
             Err(refusal) => return Some(Err(refusal)),
         };
-        if state.log.offsets().watermark < required {
+        if self.marks.watermark.load(Ordering::Acquire) < required.0 {
             return None;
         }
         let in_sync = led.progress.lock().isr.maximal().len();
@@ -427,11 +473,10 @@ impl Partition {
 
     /// Whether everything beneath `to` is on the disk.
     pub fn check_flushed(&self, to: Offset) -> Option<Result<(), Refusal>> {
-        let state = self.state.read();
         if let Some(why) = self.gone.get() {
             return Some(Err(why.clone()));
         }
-        (state.log.offsets().recovery >= to).then_some(Ok(()))
+        (self.marks.flushed.load(Ordering::Acquire) >= to.0).then_some(Ok(()))
     }
 
     /// Moves the watermark as far as it may go; after a flush, a fetch or a change of rules.
@@ -448,32 +493,35 @@ impl Partition {
     }
 
     fn advance_led(&self, state: &State, led: &Leadership) -> Wakes {
-        let progress = led.progress.lock();
         let offsets = state.log.offsets();
         // In the durable mode the leader's own copy counts once it is on the disk.
         let own_end = match state.log.config().is_durable() {
             true => offsets.recovery.min(offsets.end),
             false => offsets.end,
         };
-        let mut watermark = offsets.watermark;
-        if progress.isr.committed().len() >= state.min_isr() {
-            let now_ms = self.shared.clock.monotonic_ms();
-            let allowed = progress.followers.watermark(
-                own_end,
-                progress.isr.maximal(),
-                now_ms,
-                self.shared.config.lag_ms_max,
-                |id| self.shared.keeper.is_alive(id),
-            );
-            if let Some(risen) = allowed.and_then(|to| state.log.raise_high_watermark(to)) {
-                watermark = risen;
+        let allowed = {
+            let mut progress = led.progress.lock();
+            if progress.isr.committed().len() >= state.min_isr() {
+                let now_ms = self.shared.clock.monotonic_ms();
+                let allowed = progress.followers.watermark(
+                    own_end,
+                    progress.isr.maximal(),
+                    now_ms,
+                    self.shared.config.lag_ms_max,
+                    |id| self.shared.keeper.is_alive(id),
+                );
+                progress.watermark = progress.watermark.max(allowed.unwrap_or(Offset::ZERO));
             }
+            progress.watermark
+        };
+        if allowed > offsets.watermark {
+            state.log.raise_high_watermark(allowed);
         }
+        let watermark = allowed.max(offsets.watermark);
+        self.marks.note(&offsets, watermark);
         let mut wakes = Wakes::none();
         if !self.queue.is_empty_after_fence() {
-            let low_watermark = progress
-                .followers
-                .low_watermark(offsets.start, |id| self.shared.keeper.is_alive(id));
+            let low_watermark = self.low_watermark_led(offsets.start, led);
             let moved = Moved {
                 end: offsets.end,
                 flushed: offsets.recovery,
@@ -503,6 +551,7 @@ impl Partition {
                 });
             }
         }
+        let moves = self.marks.moves.load(Ordering::Acquire);
         // The end before the read: what is appended meanwhile must not keep a follower out of sync.
         let offsets = state.log.offsets();
         let diverging = match read.last_fetched_epoch {
@@ -510,7 +559,7 @@ impl Partition {
             None => None,
         };
         if diverging.is_some() {
-            return Ok((Found { offsets, diverging, plan: None }, Wakes::none()));
+            return Ok((Found { offsets, moves, diverging, plan: None }, Wakes::none()));
         }
         let upto = match read.reader {
             Reader::Consumer { committed_only: true, .. } => Upto::Stable,
@@ -530,7 +579,7 @@ impl Partition {
             }
             _ => Wakes::none(),
         };
-        Ok((Found { offsets, diverging: None, plan: Some(plan) }, wakes))
+        Ok((Found { offsets, moves, diverging: None, plan: Some(plan) }, wakes))
     }
 
     /// A follower asked for records from `from`: it has everything before.
@@ -546,13 +595,12 @@ impl Partition {
         let now_ms = self.shared.clock.monotonic_ms();
         let wanted = {
             let mut progress = led.progress.lock();
-            let Progress { followers, isr } = &mut *progress;
+            let Progress { followers, isr, watermark } = &mut *progress;
             if !followers.note_fetch(id, from, log_start, leader_end, now_ms) {
                 return Wakes::none();
             }
-            let watermark = state.log.offsets().watermark;
             let keeper = &self.shared.keeper;
-            let wanted = isr.choose_expand(followers, id, watermark, led.epoch_start, |id| {
+            let wanted = isr.choose_expand(followers, id, *watermark, led.epoch_start, |id| {
                 keeper.is_alive(id)
             });
             if let Some(wanted) = &wanted {
@@ -567,15 +615,19 @@ impl Partition {
     }
 
     /// Drops from the ISR who has lagged for too long. Called every half of that time. A
-    /// partition whose disk is stuck is passed over: nothing may wait for it here.
+    /// partition on a slow disk is passed over: nothing may wait for it here, and its followers
+    /// cannot get ahead either.
     pub fn check_isr(&self) -> Wakes {
+        if self.shared.lanes.is_slow(&self.lane()) {
+            return Wakes::none();
+        }
         let Some(state) = self.state.try_read() else { return Wakes::none() };
         let Ok(led) = self.leadership(&state) else { return Wakes::none() };
         let now_ms = self.shared.clock.monotonic_ms();
-        let end = state.log.offsets().end;
+        let end = Offset(self.marks.end.load(Ordering::Acquire));
         let wanted = {
             let mut progress = led.progress.lock();
-            let Progress { followers, isr } = &mut *progress;
+            let Progress { followers, isr, .. } = &mut *progress;
             let lag_ms_max = self.shared.config.lag_ms_max;
             let wanted = isr.choose_shrink(followers, end, now_ms, lag_ms_max);
             if let Some(wanted) = &wanted {
@@ -593,7 +645,7 @@ impl Partition {
         self.advance_led(&state, led)
     }
 
-    /// The controller's answer to the proposal in flight.
+    /// The controller's answer to the proposal in flight. May wait for an append under way.
     pub fn note_isr_answer(&self, answer: &IsrAnswer) -> Wakes {
         let mut guard = self.state.write();
         let state = &mut *guard;
@@ -696,7 +748,7 @@ impl Partition {
             return Err(Refusal::OffsetOutOfRange);
         }
         state.log.delete_records_before(before)?;
-        let low = self.low_watermark_led(&state, led);
+        let low = self.low_watermark_led(state.log.offsets().start, led);
         Ok((before, low, self.advance_led(&state, led)))
     }
 
@@ -704,7 +756,7 @@ impl Partition {
     pub fn low_watermark(&self) -> Result<Option<Offset>, Refusal> {
         let state = self.state.read();
         let led = self.leadership(&state)?;
-        Ok(self.low_watermark_led(&state, led))
+        Ok(self.low_watermark_led(state.log.offsets().start, led))
     }
 
     fn leadership<'a>(&self, state: &'a State) -> Result<&'a Leadership, Refusal> {
@@ -733,10 +785,26 @@ impl Partition {
         }
     }
 
-    fn low_watermark_led(&self, state: &State, led: &Leadership) -> Option<Offset> {
-        let start = state.log.offsets().start;
+    fn low_watermark_led(&self, start: Offset, led: &Leadership) -> Option<Offset> {
         let progress = led.progress.lock();
         progress.followers.low_watermark(start, |id| self.shared.keeper.is_alive(id))
+    }
+}
+
+impl Marks {
+    fn note(&self, offsets: &Offsets, watermark: Offset) {
+        // Two appends may end in one order and come here in the other.
+        self.end.fetch_max(offsets.end.0, Ordering::AcqRel);
+        self.flushed.fetch_max(offsets.recovery.0, Ordering::AcqRel);
+        self.watermark.fetch_max(watermark.0, Ordering::AcqRel);
+        self.moves.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn reset(&self, offsets: &Offsets) {
+        self.end.store(offsets.end.0, Ordering::Release);
+        self.flushed.store(offsets.recovery.0, Ordering::Release);
+        self.watermark.store(offsets.watermark.0, Ordering::Release);
+        self.moves.fetch_add(1, Ordering::AcqRel);
     }
 }
 

@@ -1,6 +1,8 @@
 //! DescribeProducers: who writes to a partition with a producer id, and since when in one
 //! transaction.
 
+use std::sync::Arc;
+
 use protocol::StrBytes;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::describe_producers_response::{
@@ -8,31 +10,41 @@ use protocol::messages::describe_producers_response::{
 };
 use protocol::messages::{DescribeProducersRequest, DescribeProducersResponse};
 use protocol::names;
+use replication::error::Refusal;
 use replication::replicas::Replicas;
 
-use crate::api::data::leader::find;
+use crate::api::data::leader::{ask, find};
 use crate::api::errors;
 use crate::metadata::Image;
 
-pub(crate) fn answer(
-    replicas: &Replicas,
-    image: &Image,
-    request: &DescribeProducersRequest,
+pub(crate) async fn answer(
+    replicas: &Arc<Replicas>,
+    image: &Arc<Image>,
+    request: DescribeProducersRequest,
 ) -> DescribeProducersResponse {
-    let topics = request.topics.iter().map(|topic| {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
         let refused = refuse_topic(image, &topic.name);
-        let partitions = topic.partition_indexes.iter().map(|index| {
+        let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
+        for index in &topic.partition_indexes {
             let blank = PartitionResponse::default().with_partition_index(*index);
-            match &refused {
+            partitions.push(match &refused {
                 Some((code, text)) => blank
                     .with_error_code(code.code())
                     .with_error_message(Some(StrBytes::from_string(text.clone()))),
-                None => describe(replicas, image, &topic.name, *index, blank),
-            }
-        });
-        TopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions.collect())
-    });
-    DescribeProducersResponse::default().with_topics(topics.collect())
+                None => match producers(replicas, image, &topic.name, *index).await {
+                    Ok(producers) => blank.with_active_producers(producers),
+                    Err(refusal) => {
+                        blank.with_error_code(errors::replication_code(&refusal).code())
+                    }
+                },
+            });
+        }
+        topics.push(
+            TopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions),
+        );
+    }
+    DescribeProducersResponse::default().with_topics(topics)
 }
 
 /// What is wrong with a topic as a whole, in Kafka's words.
@@ -44,18 +56,15 @@ fn refuse_topic(image: &Image, topic: &str) -> Option<(ErrorCode, String)> {
     image.topic(topic).is_none().then(|| (code, code.message().unwrap_or_default().to_owned()))
 }
 
-fn describe(
+async fn producers(
     replicas: &Replicas,
     image: &Image,
     topic: &str,
     index: i32,
-    blank: PartitionResponse,
-) -> PartitionResponse {
-    let partition = match find(replicas, image, topic, index) {
-        Ok(partition) => partition,
-        Err(refusal) => return blank.with_error_code(errors::replication_code(&refusal).code()),
-    };
-    let producers = partition.log().active_producers().into_iter().map(|producer| {
+) -> Result<Vec<ProducerState>, Refusal> {
+    let partition = find(replicas, image, topic, index)?;
+    let active = ask(&partition, |it| Ok(it.log().active_producers())).await?;
+    let states = active.into_iter().map(|producer| {
         ProducerState::default()
             .with_producer_id(protocol::messages::ProducerId(producer.producer.0))
             .with_producer_epoch(i32::from(producer.epoch.0))
@@ -64,5 +73,5 @@ fn describe(
             .with_coordinator_epoch(producer.coordinator_epoch)
             .with_current_txn_start_offset(producer.transaction_start.0)
     });
-    blank.with_active_producers(producers.collect())
+    Ok(states.collect())
 }

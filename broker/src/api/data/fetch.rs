@@ -204,7 +204,8 @@ fn look(
             }
         };
         if let TopicKey::Id(id) = &ask.topic
-            && partition.log().topic_id().is_some_and(|ours| ours != *id)
+            && !partition.topic_id().is_zero()
+            && partition.topic_id() != *id
         {
             looks.push(Look::Failed(Refusal::InconsistentTopicId));
             continue;
@@ -298,7 +299,7 @@ impl Fetching {
     }
 
     fn found(&self, ask: usize, asked: &PartitionAsk, found: Found) -> Share {
-        let Found { offsets, diverging, plan } = found;
+        let Found { offsets, diverging, plan, .. } = found;
         let committed_only = self
             .wanted
             .iter()

@@ -1,4 +1,4 @@
-//! Finding a partition, and telling a client that asked the wrong broker who leads it.
+//! Finding a partition, asking it off the worker where its disk is slow, and telling a client that asked the wrong broker who leads it.
 
 use std::sync::Arc;
 
@@ -37,8 +37,8 @@ pub(crate) fn current_leader(
 ) -> CurrentLeader {
     let (leader, epoch) = match replicas.partition(topic, partition) {
         Hosted::Online(found) => {
-            let view = found.view();
-            (view.leader.unwrap_or(BrokerId::NONE), view.leader_epoch.0)
+            let (leader, epoch) = found.leader();
+            (leader.unwrap_or(BrokerId::NONE), epoch.0)
         }
         Hosted::Offline | Hosted::Absent => match image.partition(topic, partition) {
             Some(known) => (known.leader, known.leader_epoch.0),
@@ -57,4 +57,28 @@ pub(crate) fn current_leader(
         });
     }
     CurrentLeader { leader_id: leader.0, leader_epoch: epoch }
+}
+
+/// Asks a partition something that needs its log for a moment: here where the directory is
+/// healthy, on one of its threads where it is not.
+pub(crate) async fn ask<T: Send + 'static>(
+    partition: &Arc<Partition>,
+    question: impl FnOnce(&Partition) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let lane = partition.lane();
+    if let Some(_permit) = partition.shared().lanes.try_permit(&lane) {
+        return question(partition);
+    }
+    let asked = Arc::clone(partition);
+    lane.run_read(move || question(&asked)).await.unwrap_or(Err(Refusal::Overloaded))
+}
+
+/// Asks a partition something that may sleep on its disk.
+pub(crate) async fn ask_disk<T: Send + 'static>(
+    partition: &Arc<Partition>,
+    question: impl FnOnce(&Partition) -> Result<T, Refusal> + Send + 'static,
+) -> Result<T, Refusal> {
+    let asked = Arc::clone(partition);
+    let answer = partition.lane().run_read(move || question(&asked)).await;
+    answer.unwrap_or(Err(Refusal::Overloaded))
 }

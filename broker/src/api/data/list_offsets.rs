@@ -17,7 +17,7 @@ use replication::partition::{Partition, Reader};
 use replication::replicas::Replicas;
 use storage::log::{FoundOffset, Moment};
 
-use crate::api::data::leader::find;
+use crate::api::data::leader::{ask, ask_disk, find};
 use crate::api::errors;
 use crate::api::request::Context;
 use crate::metadata::Image;
@@ -112,12 +112,11 @@ async fn find_one(
     let found = match moment {
         // These three are known without looking at the disk.
         Moment::Latest | Moment::Earliest | Moment::EarliestLocal => {
-            partition.find_offset(moment, reader, epoch).map_err(code)?
+            ask(&partition, move |it| it.find_offset(moment, reader, epoch)).await.map_err(code)?
         }
         Moment::MaxTimestamp | Moment::LatestTiered | Moment::At(_) => {
-            let lane = partition.lane();
-            let found = lane.run_read(move || partition.find_offset(moment, reader, epoch)).await;
-            found.unwrap_or(Err(Refusal::Overloaded)).map_err(code)?
+            let found = ask_disk(&partition, move |it| it.find_offset(moment, reader, epoch)).await;
+            found.map_err(code)?
         }
     };
     Ok(match found {
@@ -156,12 +155,14 @@ async fn old_style(
     offsets_max: usize,
     reader: Reader,
 ) -> Result<Vec<i64>, Refusal> {
-    // The look at the end checks the leadership as well.
-    let end = partition.find_offset(Moment::Latest, reader, None)?;
-    let end = end.map_or(0, |found| found.offset.0);
-    let offsets = partition.log().offsets();
-    let now_ms = partition.shared().clock.wall_ms();
-    let starts = [(offsets.start.0, now_ms), (offsets.end.0, now_ms)];
+    let (starts, end) = ask_disk(&partition, move |it| {
+        // The look at the end checks the leadership as well.
+        let end = it.find_offset(Moment::Latest, reader, None)?.map_or(0, |found| found.offset.0);
+        let offsets = it.log().offsets();
+        let now_ms = it.shared().clock.wall_ms();
+        Ok(([(offsets.start.0, now_ms), (offsets.end.0, now_ms)], end))
+    })
+    .await?;
     Ok(choose_old_style(&starts, end, timestamp, offsets_max))
 }
 

@@ -1,5 +1,7 @@
 //! OffsetForLeaderEpoch: where an epoch ends in the leader's log; versions 0 to 4.
 
+use std::sync::Arc;
+
 use protocol::ids::LeaderEpoch;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::offset_for_leader_epoch_request::OffsetForLeaderPartition;
@@ -10,36 +12,39 @@ use protocol::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochRespon
 use replication::error::Refusal;
 use replication::replicas::Replicas;
 
-use crate::api::data::leader::find;
+use crate::api::data::leader::{ask, find};
 use crate::api::errors;
 use crate::metadata::Image;
 
-/// Epochs are kept in memory: nothing here waits.
-pub(crate) fn answer(
-    replicas: &Replicas,
-    image: &Image,
-    request: &OffsetForLeaderEpochRequest,
+pub(crate) async fn answer(
+    replicas: &Arc<Replicas>,
+    image: &Arc<Image>,
+    request: OffsetForLeaderEpochRequest,
 ) -> OffsetForLeaderEpochResponse {
-    let topics = request.topics.iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|asked| {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in &request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in &topic.partitions {
             let blank = EpochEndOffset::default()
                 .with_partition(asked.partition)
                 .with_leader_epoch(-1)
                 .with_end_offset(-1);
-            match find_one(replicas, image, &topic.topic, asked) {
+            partitions.push(match find_one(replicas, image, &topic.topic, asked).await {
                 Ok(Some((epoch, end))) => blank.with_leader_epoch(epoch).with_end_offset(end),
                 Ok(None) => blank,
                 Err(code) => blank.with_error_code(code.code()),
-            }
-        });
-        OffsetForLeaderTopicResult::default()
-            .with_topic(topic.topic.clone())
-            .with_partitions(partitions.collect())
-    });
-    OffsetForLeaderEpochResponse::default().with_topics(topics.collect())
+            });
+        }
+        topics.push(
+            OffsetForLeaderTopicResult::default()
+                .with_topic(topic.topic.clone())
+                .with_partitions(partitions),
+        );
+    }
+    OffsetForLeaderEpochResponse::default().with_topics(topics)
 }
 
-fn find_one(
+async fn find_one(
     replicas: &Replicas,
     image: &Image,
     topic: &str,
@@ -48,6 +53,7 @@ fn find_one(
     let code = |refusal: Refusal| errors::replication_code(&refusal);
     let partition = find(replicas, image, topic, asked.partition).map_err(code)?;
     let current = Some(asked.current_leader_epoch).filter(|epoch| *epoch != -1).map(LeaderEpoch);
-    let found = partition.end_offset_for_epoch(LeaderEpoch(asked.leader_epoch), current, true);
+    let epoch = LeaderEpoch(asked.leader_epoch);
+    let found = ask(&partition, move |it| it.end_offset_for_epoch(epoch, current, true)).await;
     Ok(found.map_err(code)?.map(|(epoch, end)| (epoch.0, end.0)))
 }
