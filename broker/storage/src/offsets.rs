@@ -1,6 +1,8 @@
 //! The offsets every log keeps, and their order.
 //!
-//!     start ≤ stable ≤ watermark ≤ end        start ≤ recovery ≤ end
+//! ```text
+//! start ≤ stable ≤ watermark ≤ end        start ≤ recovery ≤ end
+//! ```
 //!
 //! The watermark is told to the log by replication, never decided here.
 

@@ -1,0 +1,187 @@
+//! One log directory: it works or it is offline, as a whole.
+//!
+//! The first failure of the disk ends it until the next start; after a failed sync nothing that lies
+//! there is acknowledged again. Too many open files are not the disk's fault and end nothing.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use base::disk::{Disk, DiskFile, DiskLock};
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::group_commit::GroupCommit;
+use crate::handles::Handles;
+
+/// Called once for a directory that has failed.
+pub type OnFailure = Box<dyn Fn(&Path) + Send + Sync>;
+
+pub(crate) struct Directory {
+    pub(crate) path: PathBuf,
+    pub(crate) handles: Arc<Handles>,
+    commit: GroupCommit,
+    failure: OnceLock<String>,
+    announced: AtomicBool,
+    on_failure: Arc<OnceLock<OnFailure>>,
+    pub(crate) was_clean: bool,
+    pub(crate) same_boot: bool,
+    lock: Mutex<Option<Box<dyn DiskLock>>>,
+    /// Held while the directory's checkpoints are written: one writer at a time.
+    pub(crate) checkpoints: Mutex<()>,
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Directory")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Directory {
+    /// Locks the directory (made if missing), takes the clean marker away and notes the boot.
+    pub(crate) fn open(
+        path: &Path,
+        handles: Arc<Handles>,
+        boot_id: &str,
+        on_failure: Arc<OnceLock<OnFailure>>,
+    ) -> Result<Directory> {
+        let disk = Arc::clone(&handles.disk);
+        disk.create_dir_all(path)
+            .map_err(|e| Error::io("create directory", path, e))?;
+        let lock_path = path.join(files::LOCK);
+        let lock = disk.lock(&lock_path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::ResourceBusy => Error::Locked {
+                dir: path.to_path_buf(),
+            },
+            _ => Error::io("lock", &lock_path, e),
+        })?;
+        let boot_path = path.join(files::BOOT_ID);
+        let last_boot = match disk.read_small(&boot_path, 4096) {
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).trim().to_owned()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) => return Err(Error::io("read", &boot_path, e)),
+        };
+        // Kafka: the marker goes before anything is loaded, so that dying on the way is unclean.
+        let marker = path.join(files::CLEAN_SHUTDOWN);
+        let was_clean = disk
+            .exists(&marker)
+            .map_err(|e| Error::io("look for", &marker, e))?;
+        if was_clean {
+            disk.remove_file(&marker)
+                .and_then(|()| disk.sync_dir(path))
+                .map_err(|e| Error::io("remove", &marker, e))?;
+        }
+        if last_boot.as_deref() != Some(boot_id) {
+            base::durable::replace(&*disk, &boot_path, boot_id.as_bytes())
+                .map_err(|e| Error::io("write", &boot_path, e))?;
+        }
+        Ok(Directory {
+            path: path.to_path_buf(),
+            handles,
+            commit: GroupCommit::default(),
+            failure: OnceLock::new(),
+            announced: AtomicBool::new(false),
+            on_failure,
+            was_clean,
+            same_boot: last_boot.as_deref() == Some(boot_id),
+            lock: Mutex::new(Some(lock)),
+            checkpoints: Mutex::new(()),
+        })
+    }
+
+    /// One that could not even be opened; it is listed, and offline.
+    pub(crate) fn failed(
+        path: &Path,
+        handles: Arc<Handles>,
+        error: &Error,
+        on_failure: Arc<OnceLock<OnFailure>>,
+    ) -> Directory {
+        let directory = Directory {
+            path: path.to_path_buf(),
+            handles,
+            commit: GroupCommit::default(),
+            failure: OnceLock::new(),
+            announced: AtomicBool::new(true),
+            on_failure,
+            was_clean: false,
+            same_boot: false,
+            lock: Mutex::new(None),
+            checkpoints: Mutex::new(()),
+        };
+        directory.take_offline(error);
+        directory
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.handles.disk
+    }
+
+    pub(crate) fn is_online(&self) -> bool {
+        self.failure.get().is_none()
+    }
+
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.is_online() {
+            Ok(())
+        } else {
+            Err(Error::Offline {
+                dir: self.path.clone(),
+            })
+        }
+    }
+
+    /// Passes a result on; a failure of the disk takes the directory offline on the way.
+    pub(crate) fn judge<T>(&self, result: Result<T>) -> Result<T> {
+        if let Err(e) = &result
+            && e.is_disk()
+        {
+            self.take_offline(e);
+        }
+        result
+    }
+
+    pub(crate) fn take_offline(&self, error: &Error) {
+        let cause = std::error::Error::source(error).map_or(String::new(), |e| format!(": {e}"));
+        let reason = format!("{error}{cause}");
+        if self.failure.set(reason.clone()).is_ok() {
+            tracing::error!(dir = %self.path.display(), reason, "the log directory is offline");
+        }
+    }
+
+    /// Tells whoever asked to be told. Called where no lock is held.
+    pub(crate) fn announce(&self) {
+        if !self.is_online()
+            && let Some(on_failure) = self.on_failure.get()
+            && !self.announced.swap(true, Ordering::AcqRel)
+        {
+            on_failure(&self.path);
+        }
+    }
+
+    /// Puts what was written to these files on the disk, together with whoever else asks.
+    pub(crate) fn sync(&self, files: Vec<Arc<dyn DiskFile>>, act_on: &Path) -> Result<()> {
+        self.check()?;
+        let synced = self.commit.sync(self.disk(), &self.path, files);
+        let result = self.judge(synced.map_err(|e| Error::io("sync", act_on, e)));
+        // Another round may have failed between: what it lost might be ours.
+        result.and_then(|()| self.check())
+    }
+
+    pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.check()?;
+        let replaced = base::durable::replace(self.disk(), path, bytes);
+        self.judge(replaced.map_err(|e| Error::io("write", path, e)))
+    }
+
+    /// Lets another process have the directory.
+    pub(crate) fn unlock(&self) {
+        drop(self.lock.lock().take());
+    }
+}

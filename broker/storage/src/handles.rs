@@ -1,0 +1,219 @@
+//! Open files, bounded: opened when first needed, closed when others need the room.
+//!
+//! A broker may hold 50,000 partitions and a kernel grants perhaps 1,024 descriptors. Each file has a
+//! [`Slot`]; the slots that are open stand in a ring, and a hand goes round: a slot used since its
+//! last visit gets another turn, an idle one is closed. Whoever still holds the `Arc` of a closed file
+//! can finish with it.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use base::disk::{Disk, DiskFile, Open};
+use parking_lot::Mutex;
+
+use crate::error::is_out_of_files;
+
+/// How many bytes of an index are read and kept at once.
+pub(crate) const BLOCK_BYTES: usize = 4096;
+/// 4 MiB of index blocks over all logs.
+const BLOCKS_MAX: usize = 1024;
+
+/// All open files of a store.
+#[derive(Debug)]
+pub(crate) struct Handles {
+    pub(crate) disk: Arc<dyn Disk>,
+    open_max: usize,
+    ring: Mutex<VecDeque<Weak<Slot>>>,
+    blocks: Mutex<Blocks>,
+    next_id: AtomicU64,
+}
+
+/// One file that may be open or not.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    id: AtomicU64,
+    file: Mutex<Option<Arc<dyn DiskFile>>>,
+    used: AtomicBool,
+}
+
+/// Blocks of indexes read before, the oldest forgotten first.
+#[derive(Debug, Default)]
+struct Blocks {
+    bytes: HashMap<(u64, u32), Arc<[u8]>>,
+    order: VecDeque<(u64, u32)>,
+}
+
+impl Handles {
+    pub(crate) fn new(disk: Arc<dyn Disk>, open_max: usize) -> Arc<Self> {
+        Arc::new(Handles {
+            disk,
+            open_max: open_max.max(8),
+            ring: Mutex::default(),
+            blocks: Mutex::default(),
+            next_id: AtomicU64::new(1),
+        })
+    }
+
+    pub(crate) fn slot(&self) -> Arc<Slot> {
+        Arc::new(Slot {
+            id: AtomicU64::new(self.next_id.fetch_add(1, Ordering::Relaxed)),
+            file: Mutex::new(None),
+            used: AtomicBool::new(false),
+        })
+    }
+
+    /// The open file of `slot`, opened at `path` where it is not.
+    ///
+    /// Hot path: one uncontended lock and no call of the kernel where it is open.
+    pub(crate) fn get(
+        &self,
+        slot: &Arc<Slot>,
+        how: Open,
+        path: impl Fn() -> PathBuf,
+    ) -> io::Result<Arc<dyn DiskFile>> {
+        let mut file = slot.file.lock();
+        slot.used.store(true, Ordering::Relaxed);
+        if let Some(file) = &*file {
+            return Ok(Arc::clone(file));
+        }
+        let opened = match self.disk.open(&path(), how) {
+            Err(e) if is_out_of_files(&e) => {
+                // The process has run out: make room among ours and try once more.
+                self.close_idle(self.open_max / 4 + 1);
+                self.disk.open(&path(), how)?
+            }
+            other => other?,
+        };
+        *file = Some(Arc::clone(&opened));
+        drop(file);
+        let over = {
+            let mut ring = self.ring.lock();
+            ring.push_back(Arc::downgrade(slot));
+            ring.len().saturating_sub(self.open_max)
+        };
+        if over > 0 {
+            self.close_idle(over);
+        }
+        Ok(opened)
+    }
+
+    /// Lets the hand go round until `count` files are closed, twice around at most.
+    fn close_idle(&self, count: usize) {
+        let mut closed = Vec::with_capacity(count);
+        let mut ring = self.ring.lock();
+        let mut steps = ring.len() * 2;
+        while closed.len() < count && steps > 0 {
+            steps -= 1;
+            let Some(weak) = ring.pop_front() else { break };
+            let Some(slot) = weak.upgrade() else {
+                closed.push(None);
+                continue;
+            };
+            if slot.used.swap(false, Ordering::Relaxed) {
+                ring.push_back(weak);
+                continue;
+            }
+            let taken = match slot.file.try_lock() {
+                Some(mut file) => file.take(),
+                None => {
+                    ring.push_back(weak);
+                    continue;
+                }
+            };
+            closed.push(taken);
+        }
+        drop(ring);
+        // Closing may sleep; it happens here, with no lock held.
+        drop(closed);
+    }
+
+    /// The block of an index file that holds the byte `at`; kept where it is whole.
+    pub(crate) fn block(
+        &self,
+        slot: &Slot,
+        file: &dyn DiskFile,
+        block: u32,
+        whole: bool,
+    ) -> io::Result<Arc<[u8]>> {
+        let key = (slot.id.load(Ordering::Relaxed), block);
+        if whole && let Some(bytes) = self.blocks.lock().bytes.get(&key) {
+            return Ok(Arc::clone(bytes));
+        }
+        let mut bytes = vec![0; BLOCK_BYTES];
+        let got = file.read_at(&mut bytes, u64::from(block) * BLOCK_BYTES as u64)?;
+        bytes.truncate(got);
+        let bytes: Arc<[u8]> = bytes.into();
+        if whole && got == BLOCK_BYTES {
+            let mut blocks = self.blocks.lock();
+            if blocks.order.len() >= BLOCKS_MAX
+                && let Some(oldest) = blocks.order.pop_front()
+            {
+                blocks.bytes.remove(&oldest);
+            }
+            if blocks.bytes.insert(key, Arc::clone(&bytes)).is_none() {
+                blocks.order.push_back(key);
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The file was cut or rewritten: blocks read before say nothing any more.
+    pub(crate) fn forget_blocks(&self, slot: &Slot) {
+        slot.id.store(
+            self.next_id.fetch_add(1, Ordering::Relaxed),
+            Ordering::Relaxed,
+        );
+    }
+}
+
+impl Slot {
+    pub(crate) fn close(&self) {
+        let file = self.file.lock().take();
+        drop(file);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use base::faulty_disk::{Fault, FaultyDisk, Operation};
+
+    #[test]
+    fn no_more_files_are_open_than_allowed_and_all_can_be_read() {
+        let disk = FaultyDisk::new(1);
+        let handles = Handles::new(disk.shared(), 8);
+        let slots: Vec<_> = (0..50).map(|_| handles.slot()).collect();
+        for round in 0..3u8 {
+            for (number, slot) in slots.iter().enumerate() {
+                let path = || PathBuf::from(format!("/f{number}"));
+                let file = handles.get(slot, Open::Create, path).unwrap();
+                file.write_at(&[round], 0).unwrap();
+            }
+        }
+        let open = slots
+            .iter()
+            .filter(|slot| slot.file.lock().is_some())
+            .count();
+        assert!(open <= 8, "{open} are open");
+    }
+
+    #[test]
+    fn running_out_of_descriptors_is_met_by_closing_idle_files() {
+        let disk = FaultyDisk::new(1);
+        let handles = Handles::new(disk.shared(), 100);
+        let slots: Vec<_> = (0..10).map(|_| handles.slot()).collect();
+        for (number, slot) in slots.iter().enumerate().take(9) {
+            handles
+                .get(slot, Open::Create, || format!("/f{number}").into())
+                .unwrap();
+        }
+        disk.plan(Operation::Create, "f9", Fault::TooManyFiles, 0, true);
+        handles
+            .get(&slots[9], Open::Create, || "/f9".into())
+            .unwrap();
+        assert!(slots.iter().any(|slot| slot.file.lock().is_none()));
+    }
+}

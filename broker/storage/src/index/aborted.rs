@@ -1,0 +1,127 @@
+//! `.txnindex`: the aborted transactions of a segment, by the offset of their marker. The file exists
+//! only where there is one.
+
+use crate::error::Result;
+use crate::index::{At, IndexFile};
+
+pub(crate) const ENTRY: usize = 34;
+const VERSION: i16 = 0;
+
+/// One aborted transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortedEntry {
+    pub producer: i64,
+    pub first_offset: i64,
+    /// Of the marker.
+    pub last_offset: i64,
+    /// The last stable offset once this transaction was over.
+    pub last_stable_offset: i64,
+}
+
+impl AbortedEntry {
+    pub(crate) fn encode(&self) -> [u8; ENTRY] {
+        let mut entry = [0; ENTRY];
+        entry[..2].copy_from_slice(&VERSION.to_be_bytes());
+        let fields = [
+            self.producer,
+            self.first_offset,
+            self.last_offset,
+            self.last_stable_offset,
+        ];
+        for (place, field) in entry[2..].chunks_exact_mut(8).zip(fields) {
+            place.copy_from_slice(&field.to_be_bytes());
+        }
+        entry
+    }
+
+    /// `None` for a version we do not know and for offsets that cannot be.
+    pub(crate) fn decode(entry: &[u8; ENTRY]) -> Option<AbortedEntry> {
+        let (version, fields) = entry.split_at(2);
+        if version != VERSION.to_be_bytes() {
+            return None;
+        }
+        let mut numbers = fields
+            .chunks_exact(8)
+            .map(|field| field.try_into().map(i64::from_be_bytes).unwrap_or(-1));
+        let entry = AbortedEntry {
+            producer: numbers.next()?,
+            first_offset: numbers.next()?,
+            last_offset: numbers.next()?,
+            last_stable_offset: numbers.next()?,
+        };
+        (0 <= entry.first_offset && entry.first_offset <= entry.last_offset).then_some(entry)
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct AbortedIndex {
+    pub(crate) file: IndexFile<ENTRY>,
+}
+
+impl AbortedIndex {
+    pub(crate) fn new(file: IndexFile<ENTRY>) -> Self {
+        AbortedIndex { file }
+    }
+
+    /// Written through: they are few, and a reader of committed records depends on each.
+    pub(crate) fn push(&mut self, at: At<'_>, entry: &AbortedEntry) -> Result<()> {
+        self.file.push(at, entry.encode())?;
+        self.file.write_out(at)
+    }
+
+    /// All entries, as far as they can be read and rise.
+    pub(crate) fn all(&mut self, at: At<'_>) -> Result<Vec<AbortedEntry>> {
+        let mut entries: Vec<AbortedEntry> = Vec::new();
+        for number in 0..self.file.len(at)? {
+            let Some(entry) = self.file.get(at, number)? else {
+                break;
+            };
+            match AbortedEntry::decode(&entry) {
+                Some(entry)
+                    if entries
+                        .last()
+                        .is_none_or(|last| last.last_offset < entry.last_offset) =>
+                {
+                    entries.push(entry);
+                }
+                _ => break,
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Whether every entry can be read: where not, the segment is scanned again.
+    pub(crate) fn is_sound(&mut self, at: At<'_>) -> Result<bool> {
+        Ok(self.all(at)?.len() == self.file.len(at)? as usize)
+    }
+
+    /// Drops transactions that ended at or above `offset`.
+    pub(crate) fn truncate_to(&mut self, at: At<'_>, offset: i64) -> Result<()> {
+        let keep = self
+            .all(at)?
+            .iter()
+            .take_while(|entry| entry.last_offset < offset)
+            .count();
+        self.file
+            .truncate(at, u32::try_from(keep).unwrap_or(u32::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_read_what_they_write_and_refuse_other_versions() {
+        let entry = AbortedEntry {
+            producer: 7,
+            first_offset: 10,
+            last_offset: 20,
+            last_stable_offset: 21,
+        };
+        let mut bytes = entry.encode();
+        assert_eq!(AbortedEntry::decode(&bytes), Some(entry));
+        bytes[1] = 1;
+        assert_eq!(AbortedEntry::decode(&bytes), None);
+    }
+}
