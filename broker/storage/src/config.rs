@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use protocol::batch::Compression;
+
 /// Everything a topic may set about its logs, with Apache's defaults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogConfig {
@@ -29,21 +31,11 @@ pub struct LogConfig {
     pub delete_retention_ms: i64,
     pub file_delete_delay_ms: i64,
     /// `compression.type`; `None` is `producer`: what the producer chose is kept.
-    pub compression: Option<Codec>,
+    pub compression: Option<Compression>,
     /// `message.timestamp.type` is `LogAppendTime`.
     pub log_append_time: bool,
     pub timestamp_before_max_ms: i64,
     pub timestamp_after_max_ms: i64,
-}
-
-/// A codec with its level, as `compression.type` and `compression.*.level` name them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Codec {
-    Uncompressed,
-    Gzip { level: i32 },
-    Snappy,
-    Lz4 { level: i32 },
-    Zstd { level: i32 },
 }
 
 impl Default for LogConfig {
@@ -101,6 +93,14 @@ pub struct StoreConfig {
     /// `log.segment.delete.delay.ms`: how long a deleted partition's directory stays.
     pub delete_delay_ms: i64,
     pub producer_id_expiration_ms: i64,
+    /// `log.flush.offset.checkpoint.interval.ms`.
+    pub recovery_checkpoint_ms: i64,
+    /// `log.flush.start.offset.checkpoint.interval.ms`.
+    pub start_checkpoint_ms: i64,
+    /// `log.retention.check.interval.ms`.
+    pub retention_check_ms: i64,
+    /// `producer.id.expiration.check.interval.ms`.
+    pub producer_check_ms: i64,
 }
 
 impl Default for StoreConfig {
@@ -111,6 +111,10 @@ impl Default for StoreConfig {
             open_files_max: 4096,
             delete_delay_ms: 60_000,
             producer_id_expiration_ms: 24 * 3_600_000,
+            recovery_checkpoint_ms: 60_000,
+            start_checkpoint_ms: 60_000,
+            retention_check_ms: 300_000,
+            producer_check_ms: 600_000,
         }
     }
 }

@@ -9,7 +9,9 @@ use std::sync::{Arc, OnceLock};
 
 use base::disk::{Disk, DiskFile, DiskLock};
 use parking_lot::Mutex;
+use protocol::ids::{Offset, TopicPartition};
 
+use crate::checkpoint::{self, PartitionOffsets};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::group_commit::GroupCommit;
@@ -28,8 +30,15 @@ pub(crate) struct Directory {
     pub(crate) was_clean: bool,
     pub(crate) same_boot: bool,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
-    /// Held while the directory's checkpoints are written: one writer at a time.
-    pub(crate) checkpoints: Mutex<()>,
+    /// The recovery points as they stand in the file. Held while it is written.
+    recovery_points: Mutex<RecoveryPoints>,
+}
+
+#[derive(Debug, Default)]
+struct RecoveryPoints {
+    points: PartitionOffsets,
+    /// How often one was lowered.
+    lowered: u64,
 }
 
 impl std::fmt::Debug for Directory {
@@ -88,7 +97,7 @@ impl Directory {
             was_clean,
             same_boot: last_boot.as_deref() == Some(boot_id),
             lock: Mutex::new(Some(lock)),
-            checkpoints: Mutex::new(()),
+            recovery_points: Mutex::default(),
         })
     }
 
@@ -109,7 +118,7 @@ impl Directory {
             was_clean: false,
             same_boot: false,
             lock: Mutex::new(None),
-            checkpoints: Mutex::new(()),
+            recovery_points: Mutex::default(),
         };
         directory.take_offline(error);
         directory
@@ -178,6 +187,56 @@ impl Directory {
         self.check()?;
         let replaced = base::durable::replace(self.disk(), path, bytes);
         self.judge(replaced.map_err(|e| Error::io("write", path, e)))
+    }
+
+    /// Reads the recovery points once, at the start.
+    pub(crate) fn load_recovery_points(&self) -> Result<PartitionOffsets> {
+        let path = self.path.join(files::RECOVERY_POINT_CHECKPOINT);
+        let points = checkpoint::read_partition_offsets(self.disk(), &path)?;
+        self.recovery_points.lock().points.clone_from(&points);
+        Ok(points)
+    }
+
+    /// Replaces the recovery points in the file. `collect` takes the logs' locks, so it runs with
+    /// none of ours held; what it found is thrown away if a point was lowered meanwhile.
+    pub(crate) fn write_recovery_points(
+        &self,
+        collect: impl Fn() -> PartitionOffsets,
+    ) -> Result<()> {
+        loop {
+            let lowered = self.recovery_points.lock().lowered;
+            let points = collect();
+            let mut known = self.recovery_points.lock();
+            if known.lowered != lowered {
+                continue;
+            }
+            if known.points != points {
+                self.write_offsets(files::RECOVERY_POINT_CHECKPOINT, &points)?;
+                known.points = points;
+            }
+            return Ok(());
+        }
+    }
+
+    /// A log is about to be cut below what the file may call safe: the file says so first.
+    pub(crate) fn lower_recovery(&self, tp: &TopicPartition, to: i64) -> Result<()> {
+        let mut known = self.recovery_points.lock();
+        known.lowered += 1;
+        match known.points.get_mut(tp) {
+            Some(point) if point.0 > to => *point = Offset(to),
+            _ => return Ok(()),
+        }
+        self.write_offsets(files::RECOVERY_POINT_CHECKPOINT, &known.points)
+    }
+
+    pub(crate) fn write_offsets(&self, name: &str, offsets: &PartitionOffsets) -> Result<()> {
+        self.check()?;
+        let path = self.path.join(name);
+        self.judge(checkpoint::write_partition_offsets(
+            self.disk(),
+            &path,
+            offsets,
+        ))
     }
 
     /// Lets another process have the directory.

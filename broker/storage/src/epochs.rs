@@ -89,12 +89,6 @@ impl Epochs {
         let floor = above.checked_sub(1).and_then(|at| self.0.get(at));
         Some((floor.map_or(epoch, |(e, _)| *e), end))
     }
-
-    /// The epoch in force at `offset`.
-    pub(crate) fn at(&self, offset: i64) -> Option<i32> {
-        let after = self.0.partition_point(|(_, start)| *start <= offset);
-        self.0.get(after.checked_sub(1)?).map(|(epoch, _)| *epoch)
-    }
 }
 
 #[cfg(test)]
@@ -131,10 +125,6 @@ mod tests {
         assert_eq!(epochs.end_offset_for(0, 33), Some((0, 0)));
         assert_eq!(epochs.end_offset_for(7, 33), None);
         assert_eq!(epochs.end_offset_for(-1, 33), None);
-        assert_eq!(
-            (epochs.at(0), epochs.at(19), epochs.at(99)),
-            (Some(1), Some(3), Some(6))
-        );
     }
 
     #[test]

@@ -139,10 +139,10 @@ pub enum AppendError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendRefusal {
     /// The bytes are no well-formed batches.
-    #[error("corrupt message: {0}")]
+    #[error("{0}")]
     Corrupt(String),
-    #[error("a batch of {size} bytes exceeds max.message.bytes of {max}")]
-    TooLarge { size: usize, max: usize },
+    #[error("{message}")]
+    TooLarge { message: String },
     #[error("a set of {size} bytes exceeds segment.bytes of {max}")]
     SetTooLarge { size: usize, max: usize },
     /// The batch is well-formed, but what it says is not allowed here.
@@ -158,8 +158,9 @@ pub enum AppendRefusal {
     },
     #[error("{0}")]
     UnsupportedCompression(String),
+    /// Its records cannot be decompressed. Kafka has no code of its own for it.
     #[error("{0}")]
-    UnsupportedFormat(String),
+    Unreadable(String),
     #[error("producer {producer} wrote sequence {found} after {last}")]
     OutOfOrderSequence {
         producer: ProducerId,

@@ -150,10 +150,6 @@ impl Producers {
         self.known.iter().map(|(id, producer)| (*id, producer))
     }
 
-    pub(crate) fn get(&self, id: i64) -> Option<&Producer> {
-        self.known.get(&id)
-    }
-
     /// Where the first transaction begins that is open or whose marker is not yet replicated.
     pub(crate) fn first_unstable(&self) -> Option<i64> {
         let open = self.open.first_key_value().map(|(first, _)| *first);

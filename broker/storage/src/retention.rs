@@ -24,7 +24,9 @@ pub(crate) struct Limits {
 
 /// How many of the oldest segments go. All of them is possible where the last holds data.
 pub(crate) fn count_expired(segments: &[Aged], limits: &Limits) -> usize {
-    let by_start = run(segments, 0, limits, |aged, is_last| !is_last && aged.end <= limits.start);
+    let by_start = run(segments, 0, limits, |aged, is_last| {
+        !is_last && aged.end <= limits.start
+    });
     let mut left: u64 = segments.iter().skip(by_start).map(|aged| aged.size).sum();
     let by_size = match limits.retention_bytes {
         None => by_start,
@@ -62,11 +64,20 @@ fn run(
 mod tests {
     use super::*;
 
-    const NO_LIMITS: Limits =
-        Limits { start: 0, watermark: 100, now_ms: 1_000, retention_ms: None, retention_bytes: None };
+    const NO_LIMITS: Limits = Limits {
+        start: 0,
+        watermark: 100,
+        now_ms: 1_000,
+        retention_ms: None,
+        retention_bytes: None,
+    };
 
     fn three() -> [Aged; 3] {
-        [10, 20, 30].map(|end| Aged { end, size: 100, largest_timestamp: end * 10 })
+        [10, 20, 30].map(|end| Aged {
+            end,
+            size: 100,
+            largest_timestamp: end * 10,
+        })
     }
 
     #[test]
@@ -76,13 +87,34 @@ mod tests {
 
     #[test]
     fn what_lies_below_the_start_goes_but_never_the_last() {
-        assert_eq!(count_expired(&three(), &Limits { start: 20, ..NO_LIMITS }), 2);
-        assert_eq!(count_expired(&three(), &Limits { start: 30, ..NO_LIMITS }), 2);
+        assert_eq!(
+            count_expired(
+                &three(),
+                &Limits {
+                    start: 20,
+                    ..NO_LIMITS
+                }
+            ),
+            2
+        );
+        assert_eq!(
+            count_expired(
+                &three(),
+                &Limits {
+                    start: 30,
+                    ..NO_LIMITS
+                }
+            ),
+            2
+        );
     }
 
     #[test]
     fn size_deletes_only_whole_segments_too_many() {
-        let by = |bytes| Limits { retention_bytes: Some(bytes), ..NO_LIMITS };
+        let by = |bytes| Limits {
+            retention_bytes: Some(bytes),
+            ..NO_LIMITS
+        };
         assert_eq!(count_expired(&three(), &by(200)), 1);
         assert_eq!(count_expired(&three(), &by(201)), 0);
         assert_eq!(count_expired(&three(), &by(0)), 3);
@@ -90,11 +122,32 @@ mod tests {
 
     #[test]
     fn age_counts_from_the_youngest_record_and_stops_at_the_watermark() {
-        let aged = Limits { retention_ms: Some(750), ..NO_LIMITS };
+        let aged = Limits {
+            retention_ms: Some(750),
+            ..NO_LIMITS
+        };
         assert_eq!(count_expired(&three(), &aged), 2);
-        assert_eq!(count_expired(&three(), &Limits { watermark: 10, ..aged }), 1);
+        assert_eq!(
+            count_expired(
+                &three(),
+                &Limits {
+                    watermark: 10,
+                    ..aged
+                }
+            ),
+            1
+        );
         let mut segments = three();
         segments[2].size = 0;
-        assert_eq!(count_expired(&segments, &Limits { retention_ms: Some(0), ..NO_LIMITS }), 2);
+        assert_eq!(
+            count_expired(
+                &segments,
+                &Limits {
+                    retention_ms: Some(0),
+                    ..NO_LIMITS
+                }
+            ),
+            2
+        );
     }
 }

@@ -6,16 +6,13 @@
 use std::io;
 
 use base::disk::DiskFile;
+use protocol::batch::Header;
 
 /// `i64 offset`, `i32 size`: what stands before every batch of any magic.
 pub(crate) const OVERHEAD: usize = 12;
 /// The head of a batch v2, up to its records.
 pub(crate) const HEAD_V2: usize = 61;
-/// The head of a message v1, up to its key.
-const HEAD_V1: usize = 26;
 const MAGIC_AT: usize = 16;
-/// Kafka: the smallest size a batch may state, that of an empty message v0 (`RECORD_OVERHEAD_V0`).
-const SIZE_MIN: i32 = 14;
 const CRC_FROM: usize = 21;
 const WINDOW: usize = 4096;
 /// How much a whole walk reads at once.
@@ -27,7 +24,7 @@ pub struct Head {
     pub position: u64,
     /// With the overhead.
     pub size: usize,
-    pub magic: i8,
+    pub magic: u8,
     /// For v0 and v1: the offset field, which is that of the last message.
     pub base_offset: i64,
     pub last_offset: i64,
@@ -42,10 +39,6 @@ pub struct Head {
     pub base_sequence: i32,
     pub count: i32,
     pub crc: u32,
-}
-
-fn be<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
-    bytes.get(at..at.checked_add(N)?)?.try_into().ok()
 }
 
 impl Head {
@@ -72,62 +65,33 @@ impl Head {
 
     /// Reads a head; `None` where these bytes can be none (or are too few to say).
     pub fn parse(bytes: &[u8], position: u64) -> Option<Head> {
-        let base_offset = i64::from_be_bytes(be(bytes, 0)?);
-        let size = i32::from_be_bytes(be(bytes, 8)?);
-        let magic = i8::from_be_bytes(be(bytes, MAGIC_AT)?);
-        if size < SIZE_MIN || base_offset < 0 || base_offset == i64::MAX {
+        Head::of(&Header::read(bytes).ok()??, position)
+    }
+
+    /// What a decoded header means at a place; `None` for offsets that cannot be.
+    pub fn of(header: &Header, position: u64) -> Option<Head> {
+        let base_offset = header.base_offset.0;
+        if base_offset < 0 || header.last_offset_delta < 0 {
             return None;
         }
-        let size = usize::try_from(size).ok()? + OVERHEAD;
-        let legacy = Head {
+        Some(Head {
             position,
-            size,
-            magic,
+            size: header.size,
+            magic: header.magic,
             base_offset,
-            last_offset: base_offset,
-            leader_epoch: -1,
-            attributes: i16::from(*bytes.get(17)?),
-            max_timestamp: -1,
-            base_timestamp: -1,
-            producer: -1,
-            producer_epoch: -1,
-            base_sequence: -1,
-            count: -1,
-            crc: u32::from_be_bytes(be(bytes, 12)?),
-        };
-        match magic {
-            0 => Some(legacy),
-            1 if size < HEAD_V1 + 8 => None,
-            1 => {
-                let at = i64::from_be_bytes(be(bytes, 18)?);
-                Some(Head {
-                    max_timestamp: at,
-                    base_timestamp: at,
-                    ..legacy
-                })
-            }
-            2 if size < HEAD_V2 => None,
-            2 => {
-                let delta = i32::from_be_bytes(be(bytes, 23)?);
-                if delta < 0 {
-                    return None;
-                }
-                Some(Head {
-                    last_offset: base_offset.checked_add(i64::from(delta))?,
-                    leader_epoch: i32::from_be_bytes(be(bytes, 12)?),
-                    crc: u32::from_be_bytes(be(bytes, 17)?),
-                    attributes: i16::from_be_bytes(be(bytes, CRC_FROM)?),
-                    base_timestamp: i64::from_be_bytes(be(bytes, 27)?),
-                    max_timestamp: i64::from_be_bytes(be(bytes, 35)?),
-                    producer: i64::from_be_bytes(be(bytes, 43)?),
-                    producer_epoch: i16::from_be_bytes(be(bytes, 51)?),
-                    base_sequence: i32::from_be_bytes(be(bytes, 53)?),
-                    count: i32::from_be_bytes(be(bytes, 57)?),
-                    ..legacy
-                })
-            }
-            _ => None,
-        }
+            last_offset: base_offset
+                .checked_add(i64::from(header.last_offset_delta))
+                .filter(|last| *last < i64::MAX)?,
+            leader_epoch: header.leader_epoch.0,
+            attributes: header.attributes,
+            max_timestamp: header.max_timestamp_ms,
+            base_timestamp: header.base_timestamp_ms,
+            producer: header.producer_id.0,
+            producer_epoch: header.producer_epoch.0,
+            base_sequence: header.base_sequence,
+            count: header.count,
+            crc: header.crc,
+        })
     }
 
     /// Whether the checksum of a whole batch holds. `batch` begins at its offset.

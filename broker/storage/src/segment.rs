@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use base::disk::{DiskFile, Open};
 use parking_lot::{Mutex, RwLock};
 
-use crate::error::{Error, Result};
+use crate::error::{Damage, Error, Result};
 use crate::files;
 use crate::handles::{Handles, Slot};
 use crate::index::aborted::{AbortedEntry, AbortedIndex};
@@ -267,7 +267,11 @@ impl Segment {
             }
             other => other,
         };
-        opened.map_err(|e| Error::io("open segment", &path(), e))
+        opened.map_err(|e| match self.ending() {
+            // Its time to be removed has come: for a late reader it is simply gone.
+            Ending::Deleted if e.kind() == std::io::ErrorKind::NotFound => Error::Closed,
+            _ => Error::io("open segment", &path(), e),
+        })
     }
 
     /// Appends batches that are already numbered: one write, then the indexes as Kafka keeps them.
@@ -288,12 +292,11 @@ impl Segment {
         }
         self.size.store(position + len, Ordering::Release);
         let mut inner = self.inner.lock();
-        inner.note_timestamp(self, appending)?;
-        if inner.bytes_since_entry > u64::from(index_interval_bytes) {
-            inner.push_entries(self, appending.last_offset, position)?;
-            inner.bytes_since_entry = 0;
+        match inner.note_appended(self, appending, position, len, index_interval_bytes) {
+            // The batch is written: an index that cannot be opened just now only lacks an entry.
+            Ok(()) | Err(Error::TooManyFiles { .. }) => {}
+            Err(e) => return Err(e),
         }
-        inner.bytes_since_entry += len;
         if inner.first_timestamp.is_none() && position == 0 {
             inner.first_timestamp = heads.first().map(|head| head.max_timestamp);
         }
@@ -321,12 +324,17 @@ impl Segment {
             Found::At(place) => Ok(Some(place)),
             Found::End => Ok(None),
             // The index does not fit the log: what it says is worth nothing, the log is.
-            Found::Unsound if start > 0 => match self.find_from(offset, 0, bound)? {
+            Found::Unsound(_) if start > 0 => match self.find_from(offset, 0, bound)? {
                 Found::At(place) => Ok(Some(place)),
-                Found::End | Found::Unsound => Ok(None),
+                Found::End => Ok(None),
+                Found::Unsound(position) => Err(self.broken_at(position)),
             },
-            Found::Unsound => Ok(None),
+            Found::Unsound(position) => Err(self.broken_at(position)),
         }
+    }
+
+    fn broken_at(&self, position: u64) -> Error {
+        Error::corrupt("read", &self.path(files::LOG), Damage::Batch { position })
     }
 
     fn find_recent(&self, offset: i64, bound: u64) -> Option<Located> {
@@ -364,14 +372,15 @@ impl Segment {
                 .next()
                 .map_err(|e| Error::io("read", &self.path(files::LOG), e))?;
             let Some(head) = head else {
-                return Ok(if heads.position() >= bound {
+                let position = heads.position();
+                return Ok(if position >= bound {
                     Found::End
                 } else {
-                    Found::Unsound
+                    Found::Unsound(position)
                 });
             };
             if first && start > 0 && head.magic >= 2 && head.base_offset > offset {
-                return Ok(Found::Unsound);
+                return Ok(Found::Unsound(head.position));
             }
             first = false;
             if head.last_offset >= offset {
@@ -471,6 +480,23 @@ impl Segment {
                 .is_full(self.at(&|| self.path(files::TIME_INDEX)), index_bytes_max)?)
     }
 
+    /// Bytes of the offset index and of the time index.
+    pub(crate) fn index_bytes(&self) -> Result<(u64, u64)> {
+        let mut inner = self.inner.lock();
+        let offsets = inner
+            .offsets
+            .file
+            .len(self.at(&|| self.path(files::OFFSET_INDEX)))?;
+        let times = inner
+            .times
+            .file
+            .len(self.at(&|| self.path(files::TIME_INDEX)))?;
+        Ok((
+            u64::from(offsets) * crate::index::offset::ENTRY as u64,
+            u64::from(times) * crate::index::time::ENTRY as u64,
+        ))
+    }
+
     /// Nothing will be appended: notes the last timestamp and writes the indexes out.
     pub fn seal(&self) -> Result<()> {
         let mut inner = self.inner.lock();
@@ -552,6 +578,18 @@ impl Segment {
         Ok(entry)
     }
 
+    /// The last entry of the offset index; the beginning where there is none.
+    pub(crate) fn last_entry(&self) -> Result<OffsetEntry> {
+        let mut inner = self.inner.lock();
+        let last = inner
+            .offsets
+            .last(self.at(&|| self.path(files::OFFSET_INDEX)))?;
+        Ok(last.unwrap_or(OffsetEntry {
+            offset: self.base,
+            position: 0,
+        }))
+    }
+
     /// Forgets the indexes from a batch on (all of them for the segment's base).
     pub(crate) fn cut_indexes(&self, offset: i64) -> Result<()> {
         self.inner.lock().truncate_indexes(self, offset)
@@ -559,21 +597,14 @@ impl Segment {
 
     /// Notes one batch found by a scan. Kafka: `LogSegment.recover` indexes by batch.
     pub(crate) fn note_scanned(&self, head: &Head, index_interval_bytes: u32) -> Result<()> {
+        let appending = Appending {
+            last_offset: head.last_offset,
+            max_timestamp: head.max_timestamp,
+            offset_of_max: head.last_offset,
+        };
+        let len = head.size as u64;
         let mut inner = self.inner.lock();
-        inner.note_timestamp(
-            self,
-            Appending {
-                last_offset: head.last_offset,
-                max_timestamp: head.max_timestamp,
-                offset_of_max: head.last_offset,
-            },
-        )?;
-        if inner.bytes_since_entry > u64::from(index_interval_bytes) {
-            inner.push_entries(self, head.last_offset, head.position)?;
-            inner.bytes_since_entry = 0;
-        }
-        inner.bytes_since_entry += head.size as u64;
-        Ok(())
+        inner.note_appended(self, appending, head.position, len, index_interval_bytes)
     }
 
     /// Cuts the file where a scan could not go on.
@@ -635,7 +666,8 @@ pub(crate) struct Located {
 enum Found {
     At(Located),
     End,
-    Unsound,
+    /// No batch can be at this position.
+    Unsound(u64),
 }
 
 impl Inner {
@@ -661,6 +693,24 @@ impl Inner {
                 offset: appending.offset_of_max,
             });
         }
+        Ok(())
+    }
+
+    /// Kafka: `LogSegment.append`. The first set of a segment is never indexed.
+    fn note_appended(
+        &mut self,
+        segment: &Segment,
+        appending: Appending,
+        position: u64,
+        len: u64,
+        index_interval_bytes: u32,
+    ) -> Result<()> {
+        self.note_timestamp(segment, appending)?;
+        if self.bytes_since_entry > u64::from(index_interval_bytes) {
+            self.push_entries(segment, appending.last_offset, position)?;
+            self.bytes_since_entry = 0;
+        }
+        self.bytes_since_entry += len;
         Ok(())
     }
 

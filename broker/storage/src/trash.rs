@@ -13,10 +13,10 @@ use crate::segment::{Place, Segment};
 #[derive(Debug)]
 pub(crate) enum Doomed {
     Segment(Arc<Segment>),
-    /// A plain file of a replica's folder.
-    File { place: Arc<Place>, name: String },
     /// A whole folder.
-    Folder { place: Arc<Place> },
+    Folder {
+        place: Arc<Place>,
+    },
 }
 
 /// What is to be removed, and when (wall milliseconds).
@@ -31,9 +31,13 @@ impl Trash {
     /// What is due at `now_ms`.
     pub(crate) fn take_due(&self, now_ms: i64) -> Vec<Doomed> {
         let mut all = self.0.lock();
-        let (due, later) = std::mem::take(&mut *all).into_iter().partition(|(at, _)| *at <= now_ms);
+        let (due, later) = std::mem::take(&mut *all)
+            .into_iter()
+            .partition(|(at, _)| *at <= now_ms);
         *all = later;
-        due.into_iter().map(|(_, doomed): (i64, Doomed)| doomed).collect()
+        due.into_iter()
+            .map(|(_, doomed): (i64, Doomed)| doomed)
+            .collect()
     }
 }
 
@@ -41,7 +45,6 @@ impl Doomed {
     pub(crate) fn path(&self) -> PathBuf {
         match self {
             Doomed::Segment(segment) => segment.path(crate::files::LOG),
-            Doomed::File { place, name } => place.join(name),
             Doomed::Folder { place } => place.path(),
         }
     }
@@ -50,7 +53,6 @@ impl Doomed {
     pub(crate) fn remove(&self) -> Result<()> {
         let removed = match self {
             Doomed::Segment(segment) => return segment.remove_files(),
-            Doomed::File { place, name } => place.handles.disk.remove_file(&place.join(name)),
             Doomed::Folder { place } => place.handles.disk.remove_dir_all(&place.path()),
         };
         match removed {

@@ -7,9 +7,9 @@ pub(crate) const ENTRY: usize = 8;
 
 /// One entry: the batch at `position` ends at `offset` or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OffsetEntry {
-    pub offset: i64,
-    pub position: u64,
+pub(crate) struct OffsetEntry {
+    pub(crate) offset: i64,
+    pub(crate) position: u64,
 }
 
 #[derive(Debug)]

@@ -1,130 +1,47 @@
-//! One partition's log (signatures; bodies follow).
-#![allow(
-    unused_variables,
-    dead_code,
-    clippy::unimplemented,
-    reason = "published early for the neighbours"
-)]
+//! One partition's log: its segments, its lock, its public verbs.
+//!
+//! ```text
+//! verbs     append  read  lookup  truncate  flush …       one file each
+//! state     segments, offsets, producers, epochs          behind one lock, held briefly
+//! segments  own their files and indexes; readable without the lock
+//! ```
+//!
+//! Invariant: the order in [`crate::offsets`] holds whenever the lock is free.
 
-use std::path::PathBuf;
+mod append;
+mod cleaning;
+mod flush;
+mod lookup;
+mod read;
+mod recover;
+mod retain;
+mod roll;
+mod truncate;
+
+pub use append::{Appended, Origin, VerificationGuard};
+pub use cleaning::{LastOfProducer, SegmentFacts};
+pub use lookup::{FoundOffset, Moment};
+pub use read::{AbortedTransaction, Range, ReadPlan, ReadRequest, Upto};
+pub(crate) use recover::Opening;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
+use base::clock::Clock;
+use base::disk::Disk;
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition};
 
-use base::disk::DiskFile;
-
 use crate::config::LogConfig;
-use crate::error::{AppendError, ReadError, Result};
+use crate::directory::Directory;
+use crate::epochs::Epochs;
+use crate::error::{Damage, Error, Result};
+use crate::files;
 use crate::offsets::Offsets;
-
-/// Who appends as leader: decides which checks apply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// A producer: sequences are checked, control batches refused.
-    Client,
-    /// The group or transaction coordinator of this broker, or a transaction marker.
-    Coordinator,
-}
-
-/// What an append did.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Of the appended records; of the earlier ones where `duplicate`.
-    pub first_offset: Offset,
-    pub last_offset: Offset,
-    /// −1 unless the topic stamps records on arrival.
-    pub log_append_time_ms: i64,
-    pub log_start: Offset,
-    /// The end of the log after it.
-    pub end: Offset,
-    /// The producer had sent this batch before: nothing was written.
-    pub duplicate: bool,
-    /// The log is due to be flushed (`flush.messages`). In the durable mode nothing may be
-    /// acknowledged before [`Log::flush`] has returned at least `end`.
-    pub flush_due: bool,
-}
-
-/// How far a reader may see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Upto {
-    End,
-    HighWatermark,
-    /// The last stable offset: the plan names the aborted transactions on its way.
-    Stable,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub struct ReadRequest {
-    pub from: Offset,
-    pub bytes_max: usize,
-    /// Give the first batch even where it alone exceeds `bytes_max`.
-    pub min_one: bool,
-    pub upto: Upto,
-}
-
-/// Bytes of one file, one after the other. The file stays readable while this is held, deleted or not.
-#[derive(Clone, Debug)]
-pub struct Range {
-    pub file: Arc<dyn DiskFile>,
-    pub position: u64,
-    pub len: usize,
-}
-
-/// Which bytes answer a read; nothing has been copied.
-#[derive(Clone, Debug)]
-pub struct ReadPlan {
-    /// The base offset of the first batch (at most `from`).
-    pub first_offset: Offset,
-    pub ranges: smallvec::SmallVec<[Range; 1]>,
-    /// As they were when the plan was made.
-    pub offsets: Offsets,
-    /// With [`Upto::Stable`]: transactions to leave out.
-    pub aborted: Vec<AbortedTransaction>,
-}
-
-impl ReadPlan {
-    pub fn len(&self) -> usize {
-        unimplemented!()
-    }
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// Reads the planned bytes.
-    pub fn read(&self) -> Result<Bytes> {
-        unimplemented!()
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AbortedTransaction {
-    pub producer: ProducerId,
-    pub first_offset: Offset,
-}
-
-/// Which moment a reader looks for (ListOffsets).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// −2: the start of the log.
-    Earliest,
-    /// −4: the start of what lies on this disk.
-    EarliestLocal,
-    /// −1: bounded by the caller's `upto`.
-    Latest,
-    /// −3: the record with the highest timestamp.
-    MaxTimestamp,
-    /// −5: the end of what lies in tiered storage; we have none.
-    LatestTiered,
-    At(i64),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FoundOffset {
-    /// −1 for the special moments.
-    pub timestamp_ms: i64,
-    pub offset: Offset,
-    pub leader_epoch: Option<LeaderEpoch>,
-}
+use crate::producers::Producers;
+use crate::segment::{Place, Segment};
+use crate::trash::Trash;
 
 /// A producer as DescribeProducers shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,138 +55,239 @@ pub struct ActiveProducer {
     pub transaction_start: Offset,
 }
 
-/// Allows one producer's first transactional write here: see [`Log::start_verification`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct VerificationGuard(pub(crate) u64);
-
 /// One partition's log. All verbs block on the disk at most; none is async.
 #[derive(Debug)]
-pub struct Log {}
+pub struct Log {
+    partition: TopicPartition,
+    directory: Arc<Directory>,
+    place: Arc<Place>,
+    trash: Arc<Trash>,
+    clock: Clock,
+    is_future: AtomicBool,
+    may_have_lost_bytes: bool,
+    producer_expiration_ms: i64,
+    config: RwLock<Arc<LogConfig>>,
+    state: Mutex<State>,
+}
+
+/// What changes. Raw numbers: they do not leave this folder.
+#[derive(Debug)]
+struct State {
+    /// In order; never empty; the last one is appended to.
+    segments: Vec<Arc<Segment>>,
+    start: i64,
+    recovery: i64,
+    watermark: i64,
+    end: i64,
+    topic_id: Option<TopicId>,
+    /// The id is known but `partition.metadata` is not yet on the disk.
+    topic_id_unwritten: bool,
+    producers: Producers,
+    /// Offsets of the snapshot files, in order.
+    snapshots: Vec<i64>,
+    epochs: Epochs,
+    last_flush_ms: i64,
+    /// Files were made or renamed in the folder since it was synced.
+    folder_unsynced: bool,
+    /// Raised by every truncation: a flush that began before says nothing about what came after.
+    cuts: u64,
+    /// After a clean start the tail has not been looked at yet.
+    tail_unchecked: bool,
+    condition: Condition,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    Open,
+    Closed,
+    /// Bytes were found that are not what was written.
+    Damaged,
+}
+
+impl State {
+    fn active(&self) -> &Arc<Segment> {
+        self.segments
+            .last()
+            .expect("a log has at least one segment")
+    }
+
+    fn stable(&self) -> i64 {
+        let unstable = self
+            .producers
+            .first_unstable()
+            .unwrap_or(i64::MAX)
+            .max(self.start);
+        unstable.min(self.watermark)
+    }
+
+    fn offsets(&self) -> Offsets {
+        Offsets {
+            start: Offset(self.start),
+            recovery: Offset(self.recovery),
+            stable: Offset(self.stable()),
+            watermark: Offset(self.watermark),
+            end: Offset(self.end),
+        }
+    }
+
+    /// Which segment holds `offset`: the last one that begins at or below it.
+    fn segment_index(&self, offset: i64) -> usize {
+        self.segments
+            .partition_point(|s| s.base_offset() <= offset)
+            .saturating_sub(1)
+    }
+
+    fn set_watermark(&mut self, to: i64) {
+        self.watermark = to.clamp(self.start, self.end);
+        self.producers.note_watermark(self.watermark);
+    }
+}
 
 impl Log {
     pub fn partition(&self) -> &TopicPartition {
-        unimplemented!()
+        &self.partition
     }
+
     /// The log directory (an entry of `log.dirs`) it lies in.
     pub fn directory(&self) -> PathBuf {
-        unimplemented!()
+        self.directory.path.clone()
     }
+
+    /// Its own folder.
+    pub fn path(&self) -> PathBuf {
+        self.place.path()
+    }
+
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.place.handles.disk)
+    }
+
     pub fn is_future(&self) -> bool {
-        unimplemented!()
+        self.is_future.load(Ordering::Acquire)
     }
+
     pub fn topic_id(&self) -> Option<TopicId> {
-        unimplemented!()
+        self.state.lock().topic_id
     }
-    /// Writes `partition.metadata`. The caller has compared the ids.
+
+    /// Notes the topic's id; `partition.metadata` is written before the next append or flush.
+    /// The caller has compared the ids.
     pub fn assign_topic_id(&self, id: TopicId) -> Result<()> {
-        unimplemented!()
+        self.directory.check()?;
+        let mut state = self.state.lock();
+        if !id.is_zero() && state.topic_id != Some(id) {
+            state.topic_id = Some(id);
+            state.topic_id_unwritten = true;
+        }
+        Ok(())
     }
+
     pub fn config(&self) -> Arc<LogConfig> {
-        unimplemented!()
+        Arc::clone(&self.config.read())
     }
+
     pub fn set_config(&self, config: Arc<LogConfig>) {
-        unimplemented!()
+        *self.config.write() = config;
     }
+
     pub fn offsets(&self) -> Offsets {
-        unimplemented!()
+        self.state.lock().offsets()
     }
+
     /// Bytes in all segments.
     pub fn size(&self) -> u64 {
-        unimplemented!()
+        self.state
+            .lock()
+            .segments
+            .iter()
+            .map(|segment| segment.size())
+            .sum()
     }
+
     /// Whether bytes not flushed before the last stop may be gone: an unclean stop and another
     /// boot of the machine. A lone replica should not lead on such a log without looking around.
     pub fn may_have_lost_bytes(&self) -> bool {
-        unimplemented!()
-    }
-
-    /// Appends what a producer or coordinator sent. `records` are not changed: the patched head
-    /// of a batch is written beside them.
-    pub fn append_as_leader(
-        &self,
-        records: &Bytes,
-        leader_epoch: LeaderEpoch,
-        origin: Origin,
-        guard: Option<&VerificationGuard>,
-    ) -> Result<Appended, AppendError> {
-        unimplemented!()
-    }
-    /// Appends what the leader sent, offsets and epochs as they are. A partial last batch is ignored.
-    pub fn append_as_follower(&self, records: &Bytes) -> Result<Appended, AppendError> {
-        unimplemented!()
-    }
-
-    pub fn read(&self, request: ReadRequest) -> Result<ReadPlan, ReadError> {
-        unimplemented!()
-    }
-    pub fn aborted_transactions(
-        &self,
-        from: Offset,
-        to: Offset,
-    ) -> Result<Vec<AbortedTransaction>> {
-        unimplemented!()
-    }
-    /// `None` where no record is that young.
-    pub fn offset_for(&self, moment: Moment, upto: Upto) -> Result<Option<FoundOffset>> {
-        unimplemented!()
+        self.may_have_lost_bytes
     }
 
     /// The watermark moves to `to`, kept within [start, end]; gives what it is now.
     pub fn set_high_watermark(&self, to: Offset) -> Offset {
-        unimplemented!()
+        let mut state = self.state.lock();
+        state.set_watermark(to.0);
+        Offset(state.watermark)
     }
+
     /// The watermark moves up to `to`, never down; gives the new one if it moved.
     pub fn raise_high_watermark(&self, to: Offset) -> Option<Offset> {
-        unimplemented!()
+        let mut state = self.state.lock();
+        let to = to.0.min(state.end);
+        if to <= state.watermark {
+            return None;
+        }
+        state.set_watermark(to);
+        Some(Offset(state.watermark))
     }
 
     pub fn latest_epoch(&self) -> Option<LeaderEpoch> {
-        unimplemented!()
+        self.state
+            .lock()
+            .epochs
+            .latest()
+            .map(|(epoch, _)| LeaderEpoch(epoch))
     }
+
     /// A new leader notes its epoch at the log's end.
     pub fn assign_epoch(&self, epoch: LeaderEpoch, start: Offset) -> Result<()> {
-        unimplemented!()
+        let result = {
+            let mut state = self.lock_open()?;
+            if state.epochs.assign(epoch.0, start.0) {
+                self.write_epochs(&state)
+            } else {
+                Ok(())
+            }
+        };
+        self.conclude(result)
     }
+
     /// The largest epoch ≤ `epoch` and the offset at which it ends. Kafka: `endOffsetForEpoch`.
     pub fn end_offset_for_epoch(&self, epoch: LeaderEpoch) -> Option<(LeaderEpoch, Offset)> {
-        unimplemented!()
+        let state = self.state.lock();
+        let (epoch, end) = state.epochs.end_offset_for(epoch.0, state.end)?;
+        Some((LeaderEpoch(epoch), Offset(end)))
     }
+
     /// All epochs with their first offsets.
     pub fn epochs(&self) -> Vec<(LeaderEpoch, Offset)> {
-        unimplemented!()
-    }
-
-    /// Cuts everything at and above `to`. Gives whether anything was cut.
-    pub fn truncate_to(&self, to: Offset) -> Result<bool> {
-        unimplemented!()
-    }
-    /// Drops everything; the log goes on, empty, at `at`.
-    pub fn truncate_fully_and_start_at(&self, at: Offset, log_start: Option<Offset>) -> Result<()> {
-        unimplemented!()
-    }
-    /// Records below `to` may not be read any more. The caller has checked `to` ≤ watermark;
-    /// gives the new start (unchanged where `to` is below it).
-    pub fn delete_records_before(&self, to: Offset) -> Result<Offset> {
-        unimplemented!()
-    }
-
-    /// Puts everything on the disk that was written before the call, together with whoever else
-    /// asks on the same file system. Gives the offset below which all is safe.
-    pub fn flush(&self) -> Result<Offset> {
-        unimplemented!()
-    }
-    /// Starts a new segment (empty ones stay). Gives the active base offset.
-    pub fn roll(&self) -> Result<Offset> {
-        unimplemented!()
+        let state = self.state.lock();
+        state
+            .epochs
+            .entries()
+            .iter()
+            .map(|(e, o)| (LeaderEpoch(*e), Offset(*o)))
+            .collect()
     }
 
     pub fn active_producers(&self) -> Vec<ActiveProducer> {
-        unimplemented!()
+        let state = self.state.lock();
+        let producers = state.producers.iter().map(|(id, producer)| ActiveProducer {
+            producer: ProducerId(id),
+            epoch: ProducerEpoch(producer.epoch),
+            last_sequence: producer.last_sequence(),
+            last_timestamp_ms: producer.last_timestamp,
+            coordinator_epoch: producer.coordinator_epoch,
+            transaction_start: Offset(producer.transaction_first.unwrap_or(-1)),
+        });
+        producers.collect()
     }
+
     /// Whether this producer has an open transaction here, at this very epoch.
     pub fn has_open_transaction(&self, producer: ProducerId, epoch: ProducerEpoch) -> bool {
-        unimplemented!()
+        self.state
+            .lock()
+            .producers
+            .has_open_transaction(producer.0, epoch.0)
     }
+
     /// Kafka: KIP-890. Before the first write of a transaction the coordinator is asked; `None`: no
     /// need, the transaction is open here already.
     pub fn start_verification(
@@ -278,6 +296,108 @@ impl Log {
         epoch: ProducerEpoch,
         sequence: i32,
     ) -> Option<VerificationGuard> {
-        unimplemented!()
+        let now_ms = self.clock.wall_ms();
+        let mut state = self.state.lock();
+        let guard = state
+            .producers
+            .start_verification(producer.0, epoch.0, sequence, now_ms);
+        guard.map(VerificationGuard)
+    }
+
+    /// Forgets producers that have been silent for long.
+    pub(crate) fn expire_producers(&self) {
+        let now_ms = self.clock.wall_ms();
+        self.state
+            .lock()
+            .producers
+            .expire(now_ms, self.producer_expiration_ms);
+    }
+
+    /// The lock, for a log that is open on a directory that works.
+    fn lock_open(&self) -> Result<MutexGuard<'_, State>> {
+        self.directory.check()?;
+        let state = self.state.lock();
+        match state.condition {
+            Condition::Open => Ok(state),
+            Condition::Closed => Err(Error::Closed),
+            Condition::Damaged => Err(self.damaged()),
+        }
+    }
+
+    fn damaged(&self) -> Error {
+        Error::corrupt("use", &self.place.path(), Damage::Checksum)
+    }
+
+    /// The lock's holder has met damage: nobody reads or writes here until a restart looks at it.
+    fn note_damage(&self, state: &mut State, error: &Error) {
+        if matches!(error, Error::Corrupt { .. }) && state.condition == Condition::Open {
+            state.condition = Condition::Damaged;
+            tracing::error!(
+                topic = %self.partition.topic,
+                partition = self.partition.partition,
+                reason = %error,
+                "the replica is damaged and not served any more"
+            );
+        }
+    }
+
+    /// Sorts out a result with the lock free: a failure of the disk takes the directory offline,
+    /// unless the log was closed meanwhile and its files are rightly gone.
+    fn conclude<T>(&self, result: Result<T>) -> Result<T> {
+        let Err(error) = result else { return result };
+        if error.is_disk() {
+            if self.state.lock().condition == Condition::Closed {
+                return Err(Error::Closed);
+            }
+            self.directory.take_offline(&error);
+            self.directory.announce();
+        }
+        Err(error)
+    }
+
+    fn write_epochs(&self, state: &State) -> Result<()> {
+        let path = self.place.join(files::LEADER_EPOCH_CHECKPOINT);
+        self.directory.replace(&path, &state.epochs.encode())
+    }
+
+    /// Writes `partition.metadata` where it is due.
+    fn write_topic_id(&self, state: &mut State) -> Result<()> {
+        let Some(id) = state.topic_id.filter(|_| state.topic_id_unwritten) else {
+            return Ok(());
+        };
+        let path = self.place.join(files::PARTITION_METADATA);
+        self.directory
+            .replace(&path, format!("version: 0\ntopic_id: {id}").as_bytes())?;
+        state.topic_id_unwritten = false;
+        Ok(())
+    }
+
+    /// The start, where the name of the first segment does not tell it.
+    pub(crate) fn start_to_note(&self) -> Option<Offset> {
+        let state = self.state.lock();
+        let first = state
+            .segments
+            .first()
+            .map_or(0, |segment| segment.base_offset());
+        (state.start > first).then_some(Offset(state.start))
+    }
+
+    /// The folder has a new name; open files stay open.
+    pub(crate) fn moved_to(&self, path: &Path, is_future: bool) {
+        self.place.move_to(path.to_path_buf());
+        self.is_future.store(is_future, Ordering::Release);
+    }
+
+    pub(crate) fn home(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    /// Nothing is done here any more.
+    pub(crate) fn shut(&self) {
+        let mut state = self.state.lock();
+        state.condition = Condition::Closed;
+        for segment in &state.segments {
+            segment.close();
+        }
     }
 }

@@ -1,0 +1,184 @@
+//! Upkeep: one pass flushes, deletes, checkpoints and forgets what is due; and the clean stop.
+//!
+//! Called by the broker's clock, about once a second, on a thread that may sleep.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use crate::config::StoreConfig;
+use crate::directory::Directory;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::log::Log;
+use crate::store::{NextDue, Store};
+
+/// Kafka: the first look at retention comes 30 s after the start.
+const FIRST_RETENTION_MS: i64 = 30_000;
+
+impl NextDue {
+    pub(crate) fn starting(config: &StoreConfig, now_ms: i64) -> NextDue {
+        NextDue {
+            recovery: AtomicI64::new(now_ms.saturating_add(config.recovery_checkpoint_ms)),
+            start: AtomicI64::new(now_ms.saturating_add(config.start_checkpoint_ms)),
+            retention: AtomicI64::new(now_ms + FIRST_RETENTION_MS.min(config.retention_check_ms)),
+            producers: AtomicI64::new(now_ms.saturating_add(config.producer_check_ms)),
+        }
+    }
+}
+
+/// Whether `due` has come; if so the next time is noted.
+fn is_due(due: &AtomicI64, now_ms: i64, every_ms: i64) -> bool {
+    if now_ms < due.load(Ordering::Acquire) {
+        return false;
+    }
+    due.store(now_ms.saturating_add(every_ms), Ordering::Release);
+    true
+}
+
+impl Store {
+    /// One pass of upkeep: deletes what is due, flushes by `flush.ms`, writes checkpoints, applies
+    /// retention, forgets old producers.
+    pub fn housekeep(&self) {
+        let now_ms = self.clock.monotonic_ms();
+        self.empty_trash();
+        let checkpoint = is_due(
+            &self.next_due.recovery,
+            now_ms,
+            self.config.recovery_checkpoint_ms,
+        );
+        let retention = is_due(
+            &self.next_due.retention,
+            now_ms,
+            self.config.retention_check_ms,
+        );
+        let producers = is_due(
+            &self.next_due.producers,
+            now_ms,
+            self.config.producer_check_ms,
+        );
+        for log in self.everything() {
+            if producers {
+                log.expire_producers();
+                self.tell(&log, "rest", log.rest());
+            }
+            if log.is_flush_due() {
+                self.tell(&log, "flush", log.flush_whole().map(drop));
+            }
+            // Topics that are compacted are the cleaner's.
+            if retention && !log.config().compact {
+                self.tell(&log, "apply retention to", log.apply_retention().map(drop));
+            }
+        }
+        if checkpoint && let Err(e) = self.write_recovery_points() {
+            tracing::warn!(error = %e, "recovery points were not written");
+        }
+        if is_due(
+            &self.next_due.start,
+            now_ms,
+            self.config.start_checkpoint_ms,
+        ) && let Err(e) = self.write_starts()
+        {
+            tracing::warn!(error = %e, "log starts were not written");
+        }
+        for directory in &self.directories {
+            directory.announce();
+        }
+    }
+
+    fn everything(&self) -> Vec<Arc<Log>> {
+        let mut logs = self.all();
+        logs.extend(self.all_futures());
+        logs.retain(|log| log.home().is_online());
+        logs
+    }
+
+    fn tell(&self, log: &Log, act: &str, result: Result<()>) {
+        match result {
+            Ok(()) | Err(Error::Closed | Error::Offline { .. }) => {}
+            Err(e) => {
+                tracing::warn!(partition = %log.partition(), error = %e, "could not {act} a log");
+            }
+        }
+    }
+
+    fn empty_trash(&self) {
+        for doomed in self.trash.take_due(self.clock.wall_ms()) {
+            if let Err(e) = doomed.remove() {
+                tracing::warn!(path = %doomed.path().display(), error = %e, "could not be removed");
+            }
+        }
+    }
+
+    /// Applies retention to one log now; for the cleaner's threads.
+    pub fn apply_retention(&self, log: &Log) -> Result<usize> {
+        log.apply_retention()
+    }
+
+    /// Writes how far each log is on the disk.
+    pub fn write_recovery_points(&self) -> Result<()> {
+        let mut result = Ok(());
+        for directory in self
+            .directories
+            .iter()
+            .filter(|directory| directory.is_online())
+        {
+            let written = directory.write_recovery_points(|| {
+                self.collect(directory, |log| Some(log.offsets().recovery))
+            });
+            result = result.and(written);
+        }
+        result
+    }
+
+    /// Writes `log-start-offset-checkpoint`: only starts that no file name tells.
+    pub fn write_starts(&self) -> Result<()> {
+        self.write_checkpoints(files::LOG_START_CHECKPOINT, Log::start_to_note)
+    }
+
+    /// Stops cleanly: flushes, writes snapshots, checkpoints and the marker.
+    pub fn close(&self) -> Result<()> {
+        let results: Vec<Result<()>> = std::thread::scope(|scope| {
+            let running: Vec<_> = self
+                .directories
+                .iter()
+                .filter(|directory| directory.is_online())
+                .map(|directory| scope.spawn(|| self.close_directory(directory)))
+                .collect();
+            let joined = running.into_iter().map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            joined.collect()
+        });
+        results.into_iter().collect()
+    }
+
+    fn close_directory(&self, directory: &Arc<Directory>) -> Result<()> {
+        let logs = self.in_directory(directory);
+        let starts = self.collect(directory, Log::start_to_note);
+        let mut ends = crate::checkpoint::PartitionOffsets::new();
+        let mut whole = true;
+        for log in logs {
+            match log.close() {
+                Ok(flushed) => {
+                    ends.insert(log.partition().clone(), flushed);
+                }
+                Err(e) => {
+                    // No marker then: the next start looks at everything again.
+                    tracing::error!(partition = %log.partition(), error = %e, "a log did not close cleanly");
+                    ends.insert(log.partition().clone(), log.offsets().recovery);
+                    whole = false;
+                }
+            }
+        }
+        directory.write_recovery_points(|| ends.clone())?;
+        directory.write_offsets(files::LOG_START_CHECKPOINT, &starts)?;
+        if whole {
+            let marker = directory.path.join(files::CLEAN_SHUTDOWN);
+            directory.replace(&marker, files::CLEAN_SHUTDOWN_TEXT)?;
+        }
+        directory.unlock();
+        Ok(())
+    }
+}

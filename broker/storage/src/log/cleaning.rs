@@ -1,0 +1,165 @@
+//! What compaction asks of a log: its segments' facts, and one exchange of segments.
+//!
+//! The exchange survives a crash at any line: `.cleaned` files are complete before they are called
+//! `.swap`, and a log that finds `.swap` files when it opens carries the exchange through.
+
+use std::sync::Arc;
+
+use protocol::ids::{Offset, ProducerEpoch, ProducerId};
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::log::{Log, State};
+use crate::segment::{KINDS, Segment};
+
+/// A segment as the cleaner sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentFacts {
+    pub base_offset: Offset,
+    pub size: u64,
+    pub offset_index_bytes: u64,
+    pub time_index_bytes: u64,
+    /// The file's time where no record has one.
+    pub largest_timestamp_ms: i64,
+    /// Of the first batch; −1 where unknown.
+    pub first_timestamp_ms: i64,
+    pub modified_ms: i64,
+}
+
+/// What must be kept of a producer so that its next batch is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastOfProducer {
+    pub last_data_offset: Option<Offset>,
+    pub epoch: ProducerEpoch,
+}
+
+impl Log {
+    /// All segments in order, the active one last.
+    pub fn segments(&self) -> Result<Vec<SegmentFacts>> {
+        let segments = self.lock_open()?.segments.clone();
+        let facts = segments.iter().map(|segment| {
+            let (offset_index_bytes, time_index_bytes) = segment.index_bytes()?;
+            Ok(SegmentFacts {
+                base_offset: Offset(segment.base_offset()),
+                size: segment.size(),
+                offset_index_bytes,
+                time_index_bytes,
+                largest_timestamp_ms: segment.largest_timestamp_or_modified()?,
+                first_timestamp_ms: segment.first_timestamp()?.unwrap_or(-1),
+                modified_ms: segment.modified_ms()?,
+            })
+        });
+        let result = facts.collect();
+        self.conclude(result)
+    }
+
+    /// The last data offset and epoch of every producer known.
+    pub fn last_of_producers(&self) -> Vec<(ProducerId, LastOfProducer)> {
+        let state = self.state.lock();
+        let producers = state.producers.iter().map(|(id, producer)| {
+            let last = producer.batches.last().map(|seen| Offset(seen.last_offset));
+            let epoch = ProducerEpoch(producer.epoch);
+            (
+                ProducerId(id),
+                LastOfProducer {
+                    last_data_offset: last,
+                    epoch,
+                },
+            )
+        });
+        producers.collect()
+    }
+
+    /// Puts the segment written as `<new_base>.*.cleaned` in the place of the segments `old`.
+    /// False, and nothing done, where those are no longer all there.
+    pub fn replace_segments(&self, new_base: Offset, old: &[Offset]) -> Result<bool> {
+        let result = {
+            let mut state = self.lock_open()?;
+            self.exchange(&mut state, new_base.0, old)
+        };
+        self.conclude(result)
+    }
+
+    fn exchange(&self, state: &mut State, new_base: i64, old: &[Offset]) -> Result<bool> {
+        let index = |base: &Offset| {
+            state
+                .segments
+                .iter()
+                .position(|segment| segment.base_offset() == base.0)
+        };
+        let found: Option<Vec<usize>> = old.iter().map(index).collect();
+        let Some(found) = found else { return Ok(false) };
+        let (Some(first), Some(last)) = (found.first().copied(), found.last().copied()) else {
+            return Ok(false);
+        };
+        let is_run = found
+            .iter()
+            .enumerate()
+            .all(|(number, at)| *at == first + number);
+        if !is_run || last + 1 >= state.segments.len() {
+            return Ok(false);
+        }
+        self.rename_new(new_base, files::CLEANED, files::SWAP)?;
+        self.sync_folder()?;
+        let path = self
+            .place
+            .join(&(files::segment_file(new_base, files::LOG) + files::SWAP));
+        let facts = self.place.handles.disk.facts(&path);
+        let size = facts.map_err(|e| Error::io("look at", &path, e))?.len;
+        let new = Segment::existing(&self.place, new_base, size, self.clock.wall_ms());
+        let gone: Vec<_> = state
+            .segments
+            .splice(first..=last, [Arc::new(new)])
+            .collect();
+        let dropped: Vec<i64> = gone
+            .iter()
+            .map(|segment| segment.base_offset())
+            .filter(|base| *base != new_base)
+            .collect();
+        self.doom(state, gone)?;
+        self.remove_snapshots(state, |at| dropped.contains(&at))?;
+        self.rename_new(new_base, files::SWAP, "")?;
+        self.sync_folder()?;
+        Ok(true)
+    }
+
+    fn rename_new(&self, base: i64, from: &str, to: &str) -> Result<()> {
+        for kind in KINDS {
+            let name = files::segment_file(base, kind);
+            let old = self.place.join(&format!("{name}{from}"));
+            let new = self.place.join(&format!("{name}{to}"));
+            match self.place.handles.disk.rename(&old, &new) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("rename", &old, e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn sync_folder(&self) -> Result<()> {
+        let path = self.place.path();
+        self.place
+            .handles
+            .disk
+            .sync_dir(&path)
+            .map_err(|e| Error::io("sync", &path, e))
+    }
+
+    /// Removes what a cleaner wrote in vain.
+    pub fn remove_cleaned(&self, base: Offset) -> Result<()> {
+        for kind in KINDS {
+            let path = self
+                .place
+                .join(&(files::segment_file(base.0, kind) + files::CLEANED));
+            match self.place.handles.disk.remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return self.conclude(Err(Error::io("remove", &path, e)));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

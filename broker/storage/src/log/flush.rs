@@ -1,0 +1,125 @@
+//! Flush: what was written is on the disk when it returns; many callers share one sync.
+//!
+//! An append in the durable mode needs one sync of one file: the indexes of the active segment are
+//! rebuilt by recovery, so only sealed segments and checkpoints wait for theirs.
+
+use std::sync::Arc;
+
+use base::disk::DiskFile;
+use protocol::ids::Offset;
+
+use crate::error::{Error, Result};
+use crate::log::{Condition, Log, State};
+
+/// What a flush must bring to the disk, and how far that reaches.
+struct Due {
+    files: Vec<Arc<dyn DiskFile>>,
+    end: i64,
+    cuts: u64,
+    folder: bool,
+    at_ms: i64,
+}
+
+impl Log {
+    /// Puts everything on the disk that was written before the call, together with whoever else
+    /// asks on the same directory. Gives the offset below which all is safe.
+    pub fn flush(&self) -> Result<Offset> {
+        self.flush_and(false)
+    }
+
+    /// As [`Log::flush`], with the indexes of the active segment too: before a recovery point is
+    /// written down, so that a later recovery may trust them.
+    pub(crate) fn flush_whole(&self) -> Result<Offset> {
+        self.flush_and(true)
+    }
+
+    fn flush_and(&self, whole: bool) -> Result<Offset> {
+        let due = {
+            let mut state = self.lock_open()?;
+            if state.recovery >= state.end && !state.topic_id_unwritten && !whole {
+                return Ok(Offset(state.recovery));
+            }
+            let due = self.due(&mut state, whole);
+            drop(state);
+            self.conclude(due)?
+        };
+        let synced = self.sync_due(&due);
+        self.conclude(synced)?;
+        let mut state = self.state.lock();
+        if state.cuts == due.cuts {
+            state.recovery = state.recovery.max(due.end.min(state.end));
+            state.last_flush_ms = due.at_ms;
+        }
+        Ok(Offset(state.recovery))
+    }
+
+    fn due(&self, state: &mut State, whole: bool) -> Result<Due> {
+        self.write_topic_id(state)?;
+        let active = state.segments.len().saturating_sub(1);
+        let from = state.segment_index(state.recovery);
+        let mut files = Vec::new();
+        for (number, segment) in state.segments.iter().enumerate().skip(from) {
+            files.extend(segment.files_to_sync(whole || number < active)?);
+        }
+        let folder = std::mem::take(&mut state.folder_unsynced);
+        let at_ms = self.clock.wall_ms();
+        Ok(Due {
+            files,
+            end: state.end,
+            cuts: state.cuts,
+            folder,
+            at_ms,
+        })
+    }
+
+    fn sync_due(&self, due: &Due) -> Result<()> {
+        let path = self.place.path();
+        if due.folder {
+            let disk = &self.place.handles.disk;
+            disk.sync_dir(&path)
+                .and_then(|()| disk.sync_dir(&self.directory.path))
+                .map_err(|e| Error::io("sync", &path, e))?;
+        }
+        self.directory.sync(due.files.clone(), &path)
+    }
+
+    /// Whether `flush.ms`, `flush.messages` or a sealed segment ask for a flush.
+    pub(crate) fn is_flush_due(&self) -> bool {
+        let config = self.config();
+        let state = self.state.lock();
+        if state.condition != Condition::Open || state.recovery >= state.end {
+            return false;
+        }
+        let age_ms = self.clock.wall_ms().saturating_sub(state.last_flush_ms);
+        state.recovery < state.active().base_offset()
+            || state.end - state.recovery >= config.flush_messages
+            || age_ms >= config.flush_ms
+    }
+
+    /// Frees what only a busy log needs, and writes out what waits in memory.
+    pub(crate) fn rest(&self) -> Result<()> {
+        let result = {
+            let state = self.lock_open()?;
+            state.active().rest()
+        };
+        self.conclude(result)
+    }
+
+    /// Stops cleanly: all on the disk, producers written down, indexes complete, files closed.
+    pub(crate) fn close(&self) -> Result<Offset> {
+        let sealed = {
+            let mut state = self.lock_open()?;
+            let state = &mut *state;
+            self.write_topic_id(state)
+                .and_then(|()| state.active().seal())
+                .and_then(|()| {
+                    state.producers.end = state.end;
+                    self.write_snapshot(state)
+                })
+        };
+        self.conclude(sealed)?;
+        let flushed = self.flush_whole()?;
+        self.shut();
+        Ok(flushed)
+    }
+}

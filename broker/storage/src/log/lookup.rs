@@ -1,0 +1,182 @@
+//! Which offset belongs to a moment.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use protocol::batch::{BatchView, DECOMPRESSED_BYTES_MAX};
+use protocol::ids::{LeaderEpoch, Offset};
+
+use crate::error::{Damage, Error, Result};
+use crate::files;
+use crate::log::{Log, Upto};
+use crate::scan::{Head, Heads};
+use crate::segment::Segment;
+
+/// Which moment a reader looks for (ListOffsets).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// −2: the start of the log.
+    Earliest,
+    /// −4: the start of what lies on this disk.
+    EarliestLocal,
+    /// −1: bounded by the caller's `upto`.
+    Latest,
+    /// −3: the record with the highest timestamp.
+    MaxTimestamp,
+    /// −5: the end of what lies in tiered storage; we have none.
+    LatestTiered,
+    At(i64),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundOffset {
+    /// −1 for the special moments.
+    pub timestamp_ms: i64,
+    pub offset: Offset,
+    pub leader_epoch: Option<LeaderEpoch>,
+}
+
+impl Log {
+    /// The offset of a moment; `None` where no record a reader may see is that young.
+    pub fn offset_for(&self, moment: Moment, upto: Upto) -> Result<Option<FoundOffset>> {
+        let result = self.find_moment(moment, upto);
+        self.conclude(result)
+    }
+
+    fn find_moment(&self, moment: Moment, upto: Upto) -> Result<Option<FoundOffset>> {
+        let (segments, offsets, start_epoch, latest_epoch) = {
+            let mut state = self.lock_open()?;
+            self.check_tail(&mut state)?;
+            let first = state.epochs.entries().first().copied();
+            let start_epoch = first
+                .filter(|(_, s)| *s <= state.start)
+                .map(|(epoch, _)| epoch);
+            let latest = state.epochs.latest().map(|(epoch, _)| epoch);
+            (state.segments.clone(), state.offsets(), start_epoch, latest)
+        };
+        let limit = match upto {
+            Upto::End => offsets.end,
+            Upto::HighWatermark => offsets.watermark,
+            Upto::Stable => offsets.stable,
+        };
+        let special = |offset, epoch: Option<i32>| FoundOffset {
+            timestamp_ms: -1,
+            offset,
+            leader_epoch: epoch.map(LeaderEpoch),
+        };
+        let found = match moment {
+            Moment::Earliest | Moment::EarliestLocal => Some(special(offsets.start, start_epoch)),
+            Moment::Latest => Some(special(limit, latest_epoch)),
+            Moment::LatestTiered => Some(special(Offset::NONE, Some(-1))),
+            Moment::MaxTimestamp => find_youngest(&segments, offsets.start.0)?,
+            Moment::At(timestamp) => find_at(&segments, timestamp, offsets.start.0)?,
+        };
+        let is_special = !matches!(moment, Moment::MaxTimestamp | Moment::At(_));
+        Ok(found.filter(|found| is_special || found.offset < limit))
+    }
+}
+
+/// The first record at or after `start` that is at least as young as `timestamp`.
+fn find_at(segments: &[Arc<Segment>], timestamp: i64, start: i64) -> Result<Option<FoundOffset>> {
+    for segment in segments {
+        if segment.largest_timestamp()?.timestamp < timestamp {
+            continue;
+        }
+        let from = segment.position_for_time(timestamp, start)?;
+        let found = search(
+            segment,
+            from,
+            |head| head.max_timestamp >= timestamp,
+            &mut |record| record.timestamp_ms >= timestamp && record.offset.0 >= start,
+        )?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+/// The first record that has the highest timestamp of all.
+fn find_youngest(segments: &[Arc<Segment>], start: i64) -> Result<Option<FoundOffset>> {
+    let mut youngest: Option<(i64, i64, &Arc<Segment>)> = None;
+    for segment in segments {
+        let largest = segment.largest_timestamp()?;
+        if largest.timestamp >= 0 && youngest.is_none_or(|(most, ..)| largest.timestamp > most) {
+            youngest = Some((largest.timestamp, largest.offset, segment));
+        }
+    }
+    let Some((timestamp, offset, segment)) = youngest else {
+        return Ok(None);
+    };
+    let from = segment
+        .find(offset, segment.size())?
+        .map_or(0, |found| found.position);
+    let mut suits = |record: &protocol::batch::Record| {
+        record.timestamp_ms >= timestamp && record.offset.0 >= start
+    };
+    match search(
+        segment,
+        from,
+        |head| head.max_timestamp >= timestamp,
+        &mut suits,
+    )? {
+        // An index that points too far only costs a longer way.
+        None if from > 0 => search(
+            segment,
+            0,
+            |head| head.max_timestamp >= timestamp,
+            &mut suits,
+        ),
+        found => Ok(found),
+    }
+}
+
+fn search(
+    segment: &Segment,
+    from: u64,
+    may_hold: impl Fn(&Head) -> bool,
+    suits: &mut dyn FnMut(&protocol::batch::Record) -> bool,
+) -> Result<Option<FoundOffset>> {
+    let path = segment.path(files::LOG);
+    let file = segment.log_file()?;
+    let mut heads = Heads::new(&*file, from, segment.size());
+    while let Some(head) = heads.next().map_err(|e| Error::io("read", &path, e))? {
+        if !may_hold(&head) {
+            continue;
+        }
+        let damage = || {
+            Error::corrupt(
+                "read records of",
+                &path,
+                Damage::Batch {
+                    position: head.position,
+                },
+            )
+        };
+        let mut bytes = BytesMut::zeroed(head.size);
+        let got = file
+            .read_at(&mut bytes, head.position)
+            .map_err(|e| Error::io("read", &path, e))?;
+        if got < head.size || !head.crc_holds(&bytes) {
+            return Err(damage());
+        }
+        let batch = BatchView::open(&bytes.freeze())
+            .ok()
+            .flatten()
+            .ok_or_else(damage)?;
+        for record in batch
+            .records(DECOMPRESSED_BYTES_MAX)
+            .map_err(|_| damage())?
+        {
+            let record = record.map_err(|_| damage())?;
+            if suits(&record) {
+                return Ok(Some(FoundOffset {
+                    timestamp_ms: record.timestamp_ms,
+                    offset: record.offset,
+                    leader_epoch: Some(head.leader_epoch).filter(|e| *e >= 0).map(LeaderEpoch),
+                }));
+            }
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,313 @@
+//! Read: offset → segment → byte ranges, never a copy.
+//!
+//! Hot path: under the lock a few words are copied; at the end of a log the places of batches are known
+//! from memory, so that no call of the kernel is made. Older offsets cost an index lookup and one
+//! read of heads.
+
+use std::sync::Arc;
+
+use base::disk::DiskFile;
+use bytes::{Bytes, BytesMut};
+use protocol::ids::{Offset, ProducerId};
+use smallvec::SmallVec;
+
+use crate::error::{Damage, Error, ReadError, ReadRefusal, Result};
+use crate::files;
+use crate::log::{Log, State};
+use crate::offsets::Offsets;
+use crate::segment::Segment;
+
+/// How many segments one plan reaches over.
+const SEGMENTS_MAX: usize = 4;
+
+/// How far a reader may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upto {
+    End,
+    HighWatermark,
+    /// The last stable offset: the plan names the aborted transactions on its way.
+    Stable,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct ReadRequest {
+    pub from: Offset,
+    pub bytes_max: usize,
+    /// Give the first batch even where it alone exceeds `bytes_max`.
+    pub min_one: bool,
+    pub upto: Upto,
+}
+
+/// Bytes of one file, one after the other. The file stays readable while this is held, deleted or not.
+#[derive(Clone, Debug)]
+pub struct Range {
+    pub file: Arc<dyn DiskFile>,
+    pub position: u64,
+    pub len: usize,
+}
+
+/// Which bytes answer a read; nothing has been copied.
+#[derive(Clone, Debug)]
+pub struct ReadPlan {
+    /// The base offset of the first batch (at most `from`).
+    pub first_offset: Offset,
+    pub ranges: SmallVec<[Range; 1]>,
+    /// As they were when the plan was made.
+    pub offsets: Offsets,
+    /// With [`Upto::Stable`]: transactions to leave out.
+    pub aborted: Vec<AbortedTransaction>,
+}
+
+/// A transaction whose records a reader of committed ones leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbortedTransaction {
+    pub producer: ProducerId,
+    pub first_offset: Offset,
+}
+
+impl ReadPlan {
+    pub fn len(&self) -> usize {
+        self.ranges.iter().map(|range| range.len).sum()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// Reads the planned bytes.
+    pub fn read(&self) -> Result<Bytes> {
+        let mut bytes = BytesMut::zeroed(self.len());
+        let mut filled = 0;
+        for range in &self.ranges {
+            let Some(room) = bytes.get_mut(filled..filled + range.len) else {
+                break;
+            };
+            let got = range
+                .file
+                .read_at(room, range.position)
+                .map_err(|e| Error::io("read", std::path::Path::new("a segment"), e))?;
+            filled += got;
+            if got < range.len {
+                break;
+            }
+        }
+        bytes.truncate(filled);
+        Ok(bytes.freeze())
+    }
+}
+
+/// What a plan is made from, taken under the lock.
+struct Glance {
+    offsets: Offsets,
+    limit: i64,
+    segments: SmallVec<[Piece; 2]>,
+}
+
+struct Piece {
+    segment: Arc<Segment>,
+    size: u64,
+    /// Where the next segment begins; the log's end for the last.
+    end: i64,
+}
+
+impl Log {
+    /// Plans which bytes answer a read.
+    pub fn read(&self, request: ReadRequest) -> Result<ReadPlan, ReadError> {
+        let glance = {
+            let mut state = self.lock_open()?;
+            let glance = self.glance(&mut state, &request);
+            drop(state);
+            match glance {
+                Err(ReadError::Failed(e)) => return Err(self.conclude_read(e)),
+                other => other?,
+            }
+        };
+        let planned = self.plan(&glance, &request);
+        planned.map_err(|e| self.conclude_read(e))
+    }
+
+    fn conclude_read(&self, error: Error) -> ReadError {
+        if matches!(error, Error::Corrupt { .. }) {
+            self.note_damage(&mut self.state.lock(), &error);
+        }
+        match self.conclude::<()>(Err(error)) {
+            Err(e) => ReadError::Failed(e),
+            Ok(()) => ReadError::Failed(Error::Closed),
+        }
+    }
+
+    fn glance(&self, state: &mut State, request: &ReadRequest) -> Result<Glance, ReadError> {
+        self.check_tail(state)?;
+        let offsets = state.offsets();
+        if request.from < offsets.start || request.from > offsets.end {
+            let Offsets { start, end, .. } = offsets;
+            return Err(ReadRefusal::OutOfRange {
+                from: request.from,
+                start,
+                end,
+            }
+            .into());
+        }
+        let limit = match request.upto {
+            Upto::End => offsets.end,
+            Upto::HighWatermark => offsets.watermark,
+            Upto::Stable => offsets.stable,
+        };
+        let mut segments = SmallVec::new();
+        if request.from < limit {
+            let first = state.segment_index(request.from.0);
+            let ends = state
+                .segments
+                .iter()
+                .skip(first + 1)
+                .map(|next| next.base_offset());
+            let ends = ends.chain([state.end]);
+            let pieces = state
+                .segments
+                .iter()
+                .skip(first)
+                .zip(ends)
+                .take(SEGMENTS_MAX);
+            segments.extend(pieces.map(|(segment, end)| Piece {
+                segment: Arc::clone(segment),
+                size: segment.size(),
+                end,
+            }));
+        }
+        Ok(Glance {
+            offsets,
+            limit: limit.0,
+            segments,
+        })
+    }
+
+    fn plan(&self, glance: &Glance, request: &ReadRequest) -> Result<ReadPlan> {
+        let mut plan = ReadPlan {
+            first_offset: request.from,
+            ranges: SmallVec::new(),
+            offsets: glance.offsets,
+            aborted: Vec::new(),
+        };
+        let mut room = request.bytes_max;
+        let mut from = request.from.0;
+        let mut reaches = from;
+        for piece in &glance.segments {
+            let full = self.plan_piece(piece, glance.limit, request, from, &mut room, &mut plan)?;
+            reaches = piece.end.min(glance.limit);
+            if full || piece.end >= glance.limit {
+                break;
+            }
+            from = piece.end;
+        }
+        if request.upto == Upto::Stable && !plan.is_empty() {
+            plan.aborted = self.aborted_in(request.from.0, reaches)?;
+        }
+        Ok(plan)
+    }
+
+    /// Adds what one segment has to give. True: nothing of the next one may follow.
+    fn plan_piece(
+        &self,
+        piece: &Piece,
+        limit: i64,
+        request: &ReadRequest,
+        from: i64,
+        room: &mut usize,
+        plan: &mut ReadPlan,
+    ) -> Result<bool> {
+        let segment = &piece.segment;
+        let end = if limit >= piece.end {
+            piece.size
+        } else {
+            segment
+                .find(limit, piece.size)?
+                .map_or(piece.size, |found| found.position)
+        };
+        let Some(first) = segment.find(from, end)? else {
+            return Ok(false);
+        };
+        let available = usize::try_from(end - first.position).unwrap_or(usize::MAX);
+        let is_first = plan.ranges.is_empty();
+        let mut len = available.min(*room);
+        if is_first {
+            plan.first_offset = Offset(first.base_offset);
+            if request.min_one && len < first.size {
+                len = first.size.min(available);
+            }
+        }
+        if len == 0 {
+            return Ok(true);
+        }
+        plan.ranges.push(Range {
+            file: segment.log_file()?,
+            position: first.position,
+            len,
+        });
+        *room = room.saturating_sub(len);
+        Ok(len < available || *room == 0)
+    }
+
+    /// Transactions aborted at or after `from` that began below `to`.
+    pub fn aborted_transactions(
+        &self,
+        from: Offset,
+        to: Offset,
+    ) -> Result<Vec<AbortedTransaction>> {
+        let found = self.aborted_in(from.0, to.0);
+        self.conclude(found)
+    }
+
+    fn aborted_in(&self, from: i64, to: i64) -> Result<Vec<AbortedTransaction>> {
+        let segments: SmallVec<[Arc<Segment>; 2]> = {
+            let state = self.lock_open()?;
+            let first = state.segment_index(from);
+            state.segments.iter().skip(first).map(Arc::clone).collect()
+        };
+        let mut found = Vec::new();
+        for segment in segments {
+            for entry in segment.aborted()? {
+                if entry.last_offset >= from && entry.first_offset < to {
+                    found.push(AbortedTransaction {
+                        producer: ProducerId(entry.producer),
+                        first_offset: Offset(entry.first_offset),
+                    });
+                }
+                // Kafka: whatever is aborted later began above.
+                if entry.last_stable_offset >= to {
+                    return Ok(found);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// After a clean start: that the newest batches end where the checkpoint says, looked at once,
+    /// before anything is read or written.
+    pub(in crate::log) fn check_tail(&self, state: &mut State) -> Result<()> {
+        if !state.tail_unchecked {
+            return Ok(());
+        }
+        let end = super::recover::end_by_walk(state.active())?;
+        match end {
+            Some(end) if end == state.end => {
+                state.tail_unchecked = false;
+                Ok(())
+            }
+            found => {
+                let path = state.active().path(files::LOG);
+                let damage = match found {
+                    Some(end) => Damage::Shorter {
+                        end,
+                        known: state.end,
+                    },
+                    None => Damage::Batch {
+                        position: state.active().size(),
+                    },
+                };
+                let error = Error::corrupt("check the end of", &path, damage);
+                self.note_damage(state, &error);
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Retention carried out: which segments go is decided in [`crate::retention`].
+
+use std::sync::Arc;
+
+use protocol::ids::Offset;
+
+use crate::error::Result;
+use crate::log::{Log, State};
+use crate::retention::{self, Aged, Limits};
+use crate::segment::Segment;
+
+impl Log {
+    /// Records below `to` may not be read any more. The caller has checked `to` ≤ watermark;
+    /// gives the new start (unchanged where `to` is below it).
+    pub fn delete_records_before(&self, to: Offset) -> Result<Offset> {
+        let result = {
+            let mut state = self.lock_open()?;
+            self.raise_start(&mut state, to.0)
+                .map(|()| Offset(state.start))
+        };
+        self.conclude(result)
+    }
+
+    fn raise_start(&self, state: &mut State, to: i64) -> Result<()> {
+        let to = to.min(state.end);
+        if to <= state.start {
+            return Ok(());
+        }
+        state.start = to;
+        let watermark = state.watermark.max(to);
+        state.set_watermark(watermark);
+        state.producers.note_watermark(to);
+        if state.epochs.truncate_from_start(to) {
+            self.write_epochs(state)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Deletes the segments that retention names. Gives how many.
+    pub(crate) fn apply_retention(&self) -> Result<usize> {
+        let result = self.retain();
+        self.conclude(result)
+    }
+
+    fn retain(&self) -> Result<usize> {
+        let config = self.config();
+        let (segments, mut limits, end) = {
+            let state = self.lock_open()?;
+            let limits = Limits {
+                start: state.start,
+                watermark: state.watermark,
+                now_ms: self.clock.wall_ms(),
+                retention_ms: Some(config.retention_ms).filter(|ms| *ms >= 0),
+                retention_bytes: u64::try_from(config.retention_bytes).ok(),
+            };
+            (state.segments.clone(), limits, state.end)
+        };
+        // Kafka: a topic that is only compacted loses what lies below its start, no more.
+        if !config.delete {
+            limits.retention_ms = None;
+            limits.retention_bytes = None;
+        }
+        let aged = self.ages(&segments, end, limits.retention_ms.is_some())?;
+        let count = retention::count_expired(&aged, &limits);
+        if count == 0 {
+            return Ok(0);
+        }
+        let mut state = self.lock_open()?;
+        let same = state.segments.iter().zip(&segments).take(count);
+        if same.clone().count() < count || !same.clone().all(|(a, b)| Arc::ptr_eq(a, b)) {
+            // It was cut or cleaned meanwhile; the next round looks again.
+            return Ok(0);
+        }
+        self.drop_oldest(&mut state, count)?;
+        Ok(count)
+    }
+
+    fn ages(&self, segments: &[Arc<Segment>], end: i64, by_time: bool) -> Result<Vec<Aged>> {
+        let ends = segments
+            .iter()
+            .skip(1)
+            .map(|next| next.base_offset())
+            .chain([end]);
+        let ages = segments.iter().zip(ends).map(|(segment, end)| {
+            Ok(Aged {
+                end,
+                size: segment.size(),
+                largest_timestamp: if by_time && segment.size() > 0 {
+                    segment.largest_timestamp_or_modified()?
+                } else {
+                    i64::MAX
+                },
+            })
+        });
+        ages.collect()
+    }
+
+    fn drop_oldest(&self, state: &mut State, count: usize) -> Result<()> {
+        if count == state.segments.len() {
+            let end = state.end;
+            self.start_segment(state, end)?;
+        }
+        let kept = state
+            .segments
+            .split_off(count.min(state.segments.len() - 1));
+        let gone = std::mem::replace(&mut state.segments, kept);
+        let bytes: u64 = gone.iter().map(|segment| segment.size()).sum();
+        let bases: Vec<i64> = gone.iter().map(|segment| segment.base_offset()).collect();
+        let first = state
+            .segments
+            .first()
+            .map_or(state.end, |segment| segment.base_offset());
+        self.doom(state, gone)?;
+        self.remove_snapshots(state, |at| bases.contains(&at))?;
+        self.raise_start(state, first)?;
+        tracing::info!(
+            topic = %self.partition.topic,
+            partition = self.partition.partition,
+            segments = count,
+            bytes,
+            start = state.start,
+            "deleted old segments"
+        );
+        Ok(())
+    }
+}

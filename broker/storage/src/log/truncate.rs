@@ -1,0 +1,127 @@
+//! Truncation: to an offset, or whole and on from another; with all that belongs to it.
+
+use std::sync::Arc;
+
+use protocol::ids::Offset;
+
+use crate::error::Result;
+use crate::log::{Log, State};
+use crate::producers::Producers;
+use crate::segment::{Ending, Segment};
+use crate::trash::Doomed;
+
+impl Log {
+    /// Cuts everything at and above `to`. Gives whether anything was cut.
+    pub fn truncate_to(&self, to: Offset) -> Result<bool> {
+        let result = {
+            let mut state = self.lock_open()?;
+            self.truncate_locked(&mut state, to.0.max(0))
+        };
+        self.conclude(result)
+    }
+
+    fn truncate_locked(&self, state: &mut State, to: i64) -> Result<bool> {
+        if to >= state.end {
+            // Kafka: an epoch noted at the end without data may contradict the leader's.
+            if state.epochs.truncate_from_end(state.end) {
+                self.write_epochs(state)?;
+            }
+            return Ok(false);
+        }
+        if state
+            .segments
+            .first()
+            .is_some_and(|first| first.base_offset() > to)
+        {
+            self.start_over(state, to, to)?;
+            return Ok(true);
+        }
+        self.lower_recovery(state, to)?;
+        let kept = state
+            .segments
+            .partition_point(|segment| segment.base_offset() <= to)
+            .max(1);
+        let gone = state.segments.split_off(kept);
+        self.doom(state, gone)?;
+        let cut = state.active().truncate_to(to)?;
+        state.end = to;
+        state.start = state.start.min(to);
+        if state.epochs.truncate_from_end(to) {
+            self.write_epochs(state)?;
+        }
+        self.rebuild_producers(state, to)?;
+        state.set_watermark(state.watermark.min(to));
+        tracing::info!(
+            topic = %self.partition.topic,
+            partition = self.partition.partition,
+            offset = to,
+            bytes = cut,
+            "truncated"
+        );
+        Ok(true)
+    }
+
+    /// Drops everything; the log goes on, empty, at `at`.
+    pub fn truncate_fully_and_start_at(&self, at: Offset, log_start: Option<Offset>) -> Result<()> {
+        let result = {
+            let mut state = self.lock_open()?;
+            self.start_over(&mut state, at.0, log_start.unwrap_or(at).0)
+        };
+        self.conclude(result)
+    }
+
+    pub(in crate::log) fn start_over(&self, state: &mut State, at: i64, start: i64) -> Result<()> {
+        self.lower_recovery(state, at.min(state.recovery))?;
+        let gone = std::mem::take(&mut state.segments);
+        self.doom(state, gone)?;
+        let segment = Segment::create(&self.place, at, Ending::Plain, self.clock.wall_ms());
+        // The log must never be without a segment, whatever fails.
+        let segment = match segment {
+            Ok(segment) => segment,
+            Err(e) => {
+                state
+                    .segments
+                    .push(Arc::new(Segment::existing(&self.place, at, 0, 0)));
+                return Err(e);
+            }
+        };
+        state.segments.push(Arc::new(segment));
+        state.folder_unsynced = true;
+        if state.epochs.clear() {
+            self.write_epochs(state)?;
+        }
+        self.remove_snapshots(state, |_| true)?;
+        state.producers = Producers::starting_at(at);
+        state.end = at;
+        state.start = start.min(at);
+        state.recovery = at;
+        state.tail_unchecked = false;
+        state.set_watermark(at);
+        Ok(())
+    }
+
+    /// The recovery point goes down before the bytes do, on the disk too: what is written there
+    /// later must not pass for safe. A flush under way says nothing about it.
+    fn lower_recovery(&self, state: &mut State, to: i64) -> Result<()> {
+        state.cuts += 1;
+        if state.recovery > to {
+            self.directory.lower_recovery(&self.partition, to)?;
+            state.recovery = to;
+        }
+        Ok(())
+    }
+
+    /// Takes segments out of the log's sight; their files are removed later.
+    pub(in crate::log) fn doom(&self, state: &mut State, gone: Vec<Arc<Segment>>) -> Result<()> {
+        let due_ms = self
+            .clock
+            .wall_ms()
+            .saturating_add(self.config().file_delete_delay_ms);
+        for segment in gone {
+            segment.rename_files(Ending::Deleted)?;
+            state.folder_unsynced = true;
+            self.trash.add(due_ms, Doomed::Segment(segment));
+        }
+        Ok(())
+    }
+}
