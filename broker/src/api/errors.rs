@@ -65,7 +65,7 @@ fn append_code(refusal: &AppendRefusal) -> ErrorCode {
         AppendRefusal::InvalidRecord { .. } => ErrorCode::InvalidRecord,
         AppendRefusal::InvalidTimestamp { .. } => ErrorCode::InvalidTimestamp,
         AppendRefusal::UnsupportedCompression(_) => ErrorCode::UnsupportedCompressionType,
-        AppendRefusal::UnsupportedFormat(_) => ErrorCode::UnsupportedForMessageFormat,
+        AppendRefusal::Unreadable(_) => ErrorCode::UnknownServerError,
         AppendRefusal::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
         AppendRefusal::InvalidProducerEpoch { .. } => ErrorCode::InvalidProducerEpoch,
         AppendRefusal::CoordinatorFenced { .. } => ErrorCode::TransactionCoordinatorFenced,

@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use protocol::batch::{Codec, Compression};
 use protocol::ids::BrokerId;
 use settings::layers::{Texts, Values};
 use settings::topics;
 use settings::versions;
-use storage::config::{Codec, LogConfig, StoreConfig};
+use storage::config::{LogConfig, StoreConfig};
 
 /// Who the broker is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -313,13 +314,14 @@ fn timestamp_bound(values: &Values, key: &str) -> i64 {
     }
 }
 
-fn codec(values: &Values) -> Option<Codec> {
+fn codec(values: &Values) -> Option<Compression> {
+    let leveled = |codec, key| Compression { codec, level: Some(values.int(key)) };
     match values.text("compression.type") {
-        Some("uncompressed") => Some(Codec::Uncompressed),
-        Some("gzip") => Some(Codec::Gzip { level: values.int("compression.gzip.level") }),
-        Some("snappy") => Some(Codec::Snappy),
-        Some("lz4") => Some(Codec::Lz4 { level: values.int("compression.lz4.level") }),
-        Some("zstd") => Some(Codec::Zstd { level: values.int("compression.zstd.level") }),
+        Some("uncompressed") => Some(Compression::NONE),
+        Some("gzip") => Some(leveled(Codec::Gzip, "compression.gzip.level")),
+        Some("snappy") => Some(Codec::Snappy.into()),
+        Some("lz4") => Some(leveled(Codec::Lz4, "compression.lz4.level")),
+        Some("zstd") => Some(leveled(Codec::Zstd, "compression.zstd.level")),
         _ => None,
     }
 }

@@ -2,14 +2,19 @@
 //!
 //! Called by the broker's clock, about once a second, on a thread that may sleep.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use crate::config::StoreConfig;
+use protocol::ids::{Offset, ProducerId, TopicPartition};
+
+use crate::compaction::{Compactor, Halt, LastOfProducer, SegmentFacts, Subject};
+use crate::config::{LogConfig, StoreConfig};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::log::Log;
+use crate::offsets::Offsets;
 use crate::store::{NextDue, Store};
 
 /// Kafka: the first look at retention comes 30 s after the start.
@@ -109,9 +114,22 @@ impl Store {
         }
     }
 
-    /// Applies retention to one log now; for the cleaner's threads.
-    pub fn apply_retention(&self, log: &Log) -> Result<usize> {
-        log.apply_retention()
+    /// One round of a cleaner's thread: compacts the dirtiest log that is due, then applies
+    /// retention to compacted topics. False: nothing was due.
+    pub fn compact(&self, compactor: &Compactor, halt: &Halt) -> bool {
+        let mut logs = self.everything();
+        logs.retain(|log| log.config().compact && !log.is_future());
+        let cleaned = match compactor.pass(&logs, halt) {
+            Ok(cleaned) => cleaned.is_some(),
+            Err(e) => {
+                tracing::warn!(error = %e, "compaction stopped");
+                false
+            }
+        };
+        for log in &logs {
+            self.tell(log, "apply retention to", log.apply_retention().map(drop));
+        }
+        cleaned
     }
 
     /// Writes how far each log is on the disk.
@@ -180,5 +198,60 @@ impl Store {
         }
         directory.unlock();
         Ok(())
+    }
+}
+
+impl Subject for Log {
+    fn partition(&self) -> TopicPartition {
+        Log::partition(self).clone()
+    }
+
+    fn directory(&self) -> PathBuf {
+        Log::directory(self)
+    }
+
+    fn path(&self) -> PathBuf {
+        Log::path(self)
+    }
+
+    fn config(&self) -> Arc<LogConfig> {
+        Log::config(self)
+    }
+
+    fn offsets(&self) -> Offsets {
+        Log::offsets(self)
+    }
+
+    fn segments(&self) -> Vec<SegmentFacts> {
+        // A log that cannot be looked at has nothing to clean; whoever writes there meets the cause.
+        let segments = Log::segments(self).unwrap_or_default();
+        let facts = segments.iter().map(|segment| SegmentFacts {
+            base: segment.base_offset.0,
+            size: segment.size,
+            index_bytes: segment.offset_index_bytes,
+            time_index_bytes: segment.time_index_bytes,
+            largest_timestamp_ms: segment.largest_timestamp_ms,
+            first_timestamp_ms: segment.first_timestamp_ms,
+            modified_ms: segment.modified_ms,
+        });
+        facts.collect()
+    }
+
+    fn last_of_producers(&self) -> Vec<(ProducerId, LastOfProducer)> {
+        let producers = self.active_producers().into_iter().map(|active| {
+            let last = Some(active.last_data_offset).filter(|offset| offset.0 >= 0);
+            (
+                active.producer,
+                LastOfProducer {
+                    last_data_offset: last,
+                    epoch: active.epoch,
+                },
+            )
+        });
+        producers.collect()
+    }
+
+    fn replace_segments(&self, new_base: Offset, old: &[Offset]) -> Result<bool> {
+        Log::replace_segments(self, new_base, old)
     }
 }

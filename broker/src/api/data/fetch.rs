@@ -11,6 +11,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use protocol::batch::Codec;
 use protocol::batch::legacy::{DownConvertError, down_convert};
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId};
 use protocol::kafka::codec::CodecError;
@@ -29,7 +30,6 @@ use replication::sessions::{
     Context as SessionContext, PartitionAsk, SessionAsk, SessionRefusal, Sessions, Told, TopicKey,
 };
 use smallvec::SmallVec;
-use storage::config::Codec;
 use storage::log::{Range, ReadPlan};
 use tracing::debug;
 
@@ -429,7 +429,7 @@ impl Fetching {
         for share in shares.iter_mut().filter(|share| share.answer.error_code == 0) {
             let Some(one) = self.wanted.iter().find(|one| one.index == share.ask) else { continue };
             let config = one.partition.log().config();
-            let code = if matches!(config.compression, Some(Codec::Zstd { .. })) {
+            let code = if config.compression.is_some_and(|chosen| chosen.codec == Codec::Zstd) {
                 ErrorCode::UnsupportedCompressionType
             } else if converts && !self.is_follower && !one.partition.rules().down_conversion {
                 ErrorCode::UnsupportedVersion

@@ -184,11 +184,8 @@ impl Log {
                 return Ok(Appended {
                     first_offset: Offset(seen.first_offset()),
                     last_offset: Offset(seen.last_offset),
-                    log_append_time_ms: if config.log_append_time {
-                        seen.timestamp
-                    } else {
-                        -1
-                    },
+                    // Kafka: the earlier batch's, whatever kind of time it is.
+                    log_append_time_ms: seen.timestamp,
                     duplicate: true,
                     flush_due: config.is_durable() && seen.last_offset >= state.recovery,
                     ..nothing_appended(state)

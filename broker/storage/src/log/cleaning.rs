@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use protocol::ids::{Offset, ProducerEpoch, ProducerId};
+use protocol::ids::Offset;
 
 use crate::error::{Error, Result};
 use crate::files;
@@ -26,13 +26,6 @@ pub struct SegmentFacts {
     pub modified_ms: i64,
 }
 
-/// What must be kept of a producer so that its next batch is recognised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LastOfProducer {
-    pub last_data_offset: Option<Offset>,
-    pub epoch: ProducerEpoch,
-}
-
 impl Log {
     /// All segments in order, the active one last.
     pub fn segments(&self) -> Result<Vec<SegmentFacts>> {
@@ -51,23 +44,6 @@ impl Log {
         });
         let result = facts.collect();
         self.conclude(result)
-    }
-
-    /// The last data offset and epoch of every producer known.
-    pub fn last_of_producers(&self) -> Vec<(ProducerId, LastOfProducer)> {
-        let state = self.state.lock();
-        let producers = state.producers.iter().map(|(id, producer)| {
-            let last = producer.batches.last().map(|seen| Offset(seen.last_offset));
-            let epoch = ProducerEpoch(producer.epoch);
-            (
-                ProducerId(id),
-                LastOfProducer {
-                    last_data_offset: last,
-                    epoch,
-                },
-            )
-        });
-        producers.collect()
     }
 
     /// Puts the segment written as `<new_base>.*.cleaned` in the place of the segments `old`.
@@ -145,21 +121,5 @@ impl Log {
             .disk
             .sync_dir(&path)
             .map_err(|e| Error::io("sync", &path, e))
-    }
-
-    /// Removes what a cleaner wrote in vain.
-    pub fn remove_cleaned(&self, base: Offset) -> Result<()> {
-        for kind in KINDS {
-            let path = self
-                .place
-                .join(&(files::segment_file(base.0, kind) + files::CLEANED));
-            match self.place.handles.disk.remove_file(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return self.conclude(Err(Error::io("remove", &path, e)));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 }

@@ -43,6 +43,26 @@ impl Log {
         self.conclude(result)
     }
 
+    /// Kafka: `legacyFetchOffsetsBefore` (ListOffsets v0). Where each segment begins and when its
+    /// file was changed, the oldest first; at last the end and now, where the last one holds bytes.
+    pub fn segment_starts(&self) -> Result<Vec<(Offset, i64)>> {
+        let (segments, start, end) = {
+            let state = self.lock_open()?;
+            (state.segments.clone(), state.start, state.end)
+        };
+        let pairs = segments.iter().map(|segment| {
+            Ok((
+                Offset(segment.base_offset().max(start)),
+                segment.modified_ms()?,
+            ))
+        });
+        let mut starts = self.conclude(pairs.collect::<Result<Vec<_>>>())?;
+        if segments.last().is_some_and(|last| last.size() > 0) {
+            starts.push((Offset(end), self.clock.wall_ms()));
+        }
+        Ok(starts)
+    }
+
     fn find_moment(&self, moment: Moment, upto: Upto) -> Result<Option<FoundOffset>> {
         let (segments, offsets, start_epoch, latest_epoch) = {
             let mut state = self.lock_open()?;

@@ -19,7 +19,7 @@ mod roll;
 mod truncate;
 
 pub use append::{Appended, Origin, VerificationGuard};
-pub use cleaning::{LastOfProducer, SegmentFacts};
+pub use cleaning::SegmentFacts;
 pub use lookup::{FoundOffset, Moment};
 pub use read::{AbortedTransaction, Range, ReadPlan, ReadRequest, Upto};
 pub(crate) use recover::Opening;
@@ -53,6 +53,8 @@ pub struct ActiveProducer {
     pub coordinator_epoch: i32,
     /// −1 without an open transaction.
     pub transaction_start: Offset,
+    /// −1 where only markers of it were seen.
+    pub last_data_offset: Offset,
 }
 
 /// One partition's log. All verbs block on the disk at most; none is async.
@@ -276,6 +278,7 @@ impl Log {
             last_timestamp_ms: producer.last_timestamp,
             coordinator_epoch: producer.coordinator_epoch,
             transaction_start: Offset(producer.transaction_first.unwrap_or(-1)),
+            last_data_offset: Offset(producer.batches.last().map_or(-1, |seen| seen.last_offset)),
         });
         producers.collect()
     }
