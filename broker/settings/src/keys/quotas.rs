@@ -3,45 +3,45 @@
 use crate::row::Bounds::{AtLeast, Free};
 use crate::row::Importance::{Low, Medium};
 use crate::row::Scope::{ClusterWide, ReadOnly};
-use crate::row::State::Later;
+use crate::row::State::{Later, NoMeaning, Works};
 use crate::row::{Row, row};
 use crate::value::Kind::{Class, Int, Long};
 
 #[rustfmt::skip]
 pub(super) const KEYS: &[Row] = &[
     row("alter.config.policy.class.name", Class, None, Free, Low, ReadOnly,
-        Later,
-        ""),
+        NoMeaning("there is no Java machine here that could load a class"),
+        "The class that may refuse changes of settings."),
     row("alter.log.dirs.replication.quota.window.num", Int, Some("11"), AtLeast(1), Low, ReadOnly,
         Later,
-        ""),
+        "How many samples the rate of moving replicas between directories is averaged over."),
     row("alter.log.dirs.replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1), Low, ReadOnly,
         Later,
-        ""),
+        "How long each of those samples is."),
     row("client.quota.callback.class", Class, None, Free, Low, ReadOnly,
-        Later,
-        ""),
+        NoMeaning("there is no Java machine here that could load a class"),
+        "The class that decides which limit a client has."),
     row("controller.quota.window.num", Int, Some("11"), AtLeast(1), Low, ReadOnly,
-        Later,
-        ""),
+        Works("quotas.mutations"),
+        "How many samples the rate of created and deleted partitions is measured over."),
     row("controller.quota.window.size.seconds", Int, Some("1"), AtLeast(1), Low, ReadOnly,
-        Later,
-        ""),
+        Works("quotas.mutations"),
+        "How long each of those samples is."),
     row("create.topic.policy.class.name", Class, None, Free, Low, ReadOnly,
-        Later,
-        ""),
+        NoMeaning("there is no Java machine here that could load a class"),
+        "The class that may refuse new topics."),
     row("quota.window.num", Int, Some("11"), AtLeast(1), Low, ReadOnly,
-        Later,
-        ""),
+        Works("quotas.clients"),
+        "How many samples clients' rates are averaged over."),
     row("quota.window.size.seconds", Int, Some("1"), AtLeast(1), Low, ReadOnly,
-        Later,
-        ""),
+        Works("quotas.clients"),
+        "How long each of those samples is."),
     row("replication.quota.window.num", Int, Some("11"), AtLeast(1), Low, ReadOnly,
-        Later,
-        ""),
+        Works("quotas.replication"),
+        "How many samples the rate of throttled replication is averaged over."),
     row("replication.quota.window.size.seconds", Int, Some("1"), AtLeast(1), Low, ReadOnly,
-        Later,
-        ""),
+        Works("quotas.replication"),
+        "How long each sample of throttled replication is."),
 ];
 
 /// Rates an operator sets while replicas move; Kafka knows them only as dynamic keys.
