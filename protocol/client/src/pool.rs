@@ -4,6 +4,8 @@
 //! waits that long first.
 
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
+use std::task::Poll;
 use std::time::Duration;
 
 use base::backoff::Backoff;
@@ -12,7 +14,7 @@ use base::clock::Clock;
 use protocol::kafka::apis::Api;
 use protocol::messages::{RequestKind, ResponseKind};
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Ticket};
 use crate::error::ClientError;
 
 /// Where one broker listens.
@@ -180,5 +182,25 @@ impl Pool {
             },
             None => ClientError::Address(addresses),
         })
+    }
+
+    /// Waits for the next answer of any connection that owes one; for ever, when none does.
+    /// May be dropped while waiting: nothing is lost.
+    pub async fn receive_any(&mut self) -> (String, Result<(Ticket, ResponseKind), ClientError>) {
+        let busy = self.places.iter_mut().filter_map(|(address, place)| {
+            let connection = place.connection.as_mut()?;
+            let owes = !connection.is_broken() && connection.in_flight() > 0;
+            owes.then(|| (address, Box::pin(connection.receive())))
+        });
+        let mut waiting: Vec<_> = busy.collect();
+        poll_fn(|context| {
+            for (address, answer) in &mut waiting {
+                if let Poll::Ready(answer) = answer.as_mut().poll(context) {
+                    return Poll::Ready((address.clone(), answer));
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 }

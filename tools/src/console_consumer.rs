@@ -1,0 +1,318 @@
+//! `kafka-console-consumer`: records become lines of standard output.
+//!
+//! Without a group it reads the partitions directly. Apache's joins a group with a random name and
+//! waits out that group's first rebalance; the records are the same.
+
+use protocol::batch::TimestampType;
+
+use crate::args::{Args, Usage, switch, valued};
+use crate::failure::Failure;
+use crate::filter::Filter;
+use crate::kafka::consumer::{Consumer, Taken, Wanted};
+use crate::kafka::offsets::{EARLIEST, LATEST};
+use crate::print::Out;
+use crate::properties::Properties;
+
+pub const USAGE: Usage = Usage {
+    about: "This tool helps to read data from Kafka topics and outputs it to standard output.",
+    flags: &[
+        valued("bootstrap-server", "server to connect to", "REQUIRED: The server(s) to connect to."),
+        valued("topic", "topic", "The topic to consume on."),
+        valued("include", "Java regex (String)", "Regular expression of topics to consume."),
+        valued("whitelist", "Java regex (String)", "DEPRECATED, use --include instead."),
+        valued("partition", "partition", "The partition to consume from."),
+        valued("offset", "consume offset", "The offset to consume from: a number, 'earliest' or 'latest' (default)."),
+        valued("consumer-property", "consumer_prop", "Properties of the consumer, key=value."),
+        valued("consumer.config", "config file", "Properties of the consumer from a file."),
+        valued("formatter", "class", "DefaultMessageFormatter, LoggingMessageFormatter or NoOpMessageFormatter."),
+        valued("property", "prop", "print.timestamp, print.key, print.offset, print.partition, print.headers, print.value, key.separator, line.separator, headers.separator, null.literal, key.deserializer, value.deserializer."),
+        valued("formatter-config", "config file", "The same properties from a file."),
+        switch("from-beginning", "Start with the earliest message if there is no committed offset."),
+        valued("max-messages", "num_messages", "The number of messages to consume before exiting."),
+        valued("timeout-ms", "timeout_ms", "Exit if no message is available for so long."),
+        switch("skip-message-on-error", "Skip a message that cannot be shown."),
+        valued("key-deserializer", "deserializer for key", "Class of the key's deserializer."),
+        valued("value-deserializer", "deserializer for values", "Class of the value's deserializer."),
+        switch("enable-systest-events", "Log lifecycle events of the consumer."),
+        valued("isolation-level", "String", "read_uncommitted (default) or read_committed."),
+        valued("group", "consumer group id", "The consumer group id of the consumer."),
+    ],
+};
+
+pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
+    let args = Args::read(USAGE, line)?;
+    let wanted = wanted(&args)?;
+    let properties = properties(&args)?;
+    let format = Format::read(&args)?;
+    let messages_max = args.parsed::<i64>("max-messages")?.unwrap_or(-1);
+    let timeout_ms = args.parsed::<i64>("timeout-ms")?.filter(|ms| *ms >= 0).unwrap_or(i64::MAX);
+    let servers = args.required("bootstrap-server")?;
+    let mut consumer = Consumer::connect(servers, &properties, wanted).await?;
+    let mut count = 0i64;
+    let mut failed = None;
+    while messages_max < 0 || count < messages_max {
+        // What lies ready is printed as one; the flush comes before waiting.
+        let next = match consumer.next(0).await {
+            Ok(None) => {
+                out.flush();
+                tokio::select! {
+                    next = consumer.next(timeout_ms) => next,
+                    _ = tokio::signal::ctrl_c() => break,
+                }
+            }
+            next => next,
+        };
+        match next {
+            Ok(Some(taken)) => {
+                count += 1;
+                format.write(&taken, out);
+            }
+            Ok(None) => {
+                out.flush();
+                eprintln!("[ERROR] Error processing message, terminating consumer process:  org.apache.kafka.common.errors.TimeoutException");
+                break;
+            }
+            Err(failure) => {
+                failed = Some(failure);
+                break;
+            }
+        }
+    }
+    out.flush();
+    if failed.is_none() {
+        consumer.close().await?;
+    }
+    eprintln!("Processed a total of {count} messages");
+    if let Some(failure) = failed {
+        eprintln!("[ERROR] Error processing message, terminating consumer process:  {}", failure.as_exception());
+    }
+    Ok(())
+}
+
+fn wanted(args: &Args) -> Result<Wanted, Failure> {
+    let include = args.get("include").or(args.get("whitelist"));
+    let partition = args.parsed::<i32>("partition")?;
+    if args.has("topic") == include.is_some() {
+        return Err(args.misuse("Exactly one of --include/--topic is required. "));
+    }
+    if partition.is_some() {
+        if !args.has("topic") {
+            return Err(args.misuse("The topic is required when partition is specified."));
+        }
+        if args.has("from-beginning") && args.has("offset") {
+            return Err(args.misuse("Options from-beginning and offset cannot be specified together."));
+        }
+    } else if args.has("offset") {
+        return Err(args.misuse("The partition is required when offset is specified."));
+    }
+    args.required("bootstrap-server")?;
+    let offset = match args.get("offset").map(str::to_lowercase).as_deref() {
+        Some("earliest") => EARLIEST,
+        Some("latest") => LATEST,
+        Some(number) => match number.parse::<i64>() {
+            Ok(offset) if offset >= 0 => offset,
+            _ => {
+                let given = args.get("offset").unwrap_or_default();
+                return Err(args.misuse(format!("The provided offset value '{given}' is incorrect. Valid values are 'earliest', 'latest', or a non-negative long.")));
+            }
+        },
+        None if args.has("from-beginning") => EARLIEST,
+        None => LATEST,
+    };
+    Ok(match (args.get("topic"), include, partition) {
+        (Some(topic), _, Some(partition)) => Wanted::Partition((topic.to_string(), partition), offset),
+        (Some(topic), _, None) => Wanted::Topics(vec![topic.to_string()]),
+        (None, include, _) => Wanted::Pattern(Filter::new(include.unwrap_or_default())?),
+    })
+}
+
+fn properties(args: &Args) -> Result<Properties, Failure> {
+    let file = Properties::load(args.get("consumer.config"))?;
+    let mut extra = Properties::default();
+    extra.add_pairs(args.all("consumer-property"))?;
+    let mut groups: Vec<&str> =
+        [args.get("group"), file.get("group.id"), extra.get("group.id")].into_iter().flatten().collect();
+    groups.sort_unstable();
+    groups.dedup();
+    if groups.len() > 1 {
+        let quoted: Vec<String> = groups.iter().map(|group| format!("'{group}'")).collect();
+        return Err(args.misuse(format!("The group ids provided in different places (directly using '--group', via '--consumer-property', or via '--consumer.config') do not match. Detected group ids: {}", quoted.join(", "))));
+    }
+    if !groups.is_empty() && args.has("partition") {
+        return Err(args.misuse("Options group and partition cannot be specified together."));
+    }
+    let group = groups.first().map(|group| group.to_string());
+    let mut made = file;
+    made.0.extend(extra.0);
+    if let Some(group) = group {
+        made.0.insert("group.id".to_string(), group);
+    }
+    match made.get("auto.offset.reset").map(str::to_string) {
+        Some(reset) if args.has("from-beginning") && reset != "earliest" => {
+            return Err(Failure::said(format!("Can't simultaneously specify --from-beginning and 'auto.offset.reset={reset}', please remove one option")));
+        }
+        Some(_) => {}
+        None => {
+            let reset = if args.has("from-beginning") { "earliest" } else { "latest" };
+            made.0.insert("auto.offset.reset".to_string(), reset.to_string());
+        }
+    }
+    if let Some(level) = args.get("isolation-level") {
+        made.0.insert("isolation.level".to_string(), level.to_string());
+    }
+    made.0.entry("client.id".to_string()).or_insert_with(|| "console-consumer".to_string());
+    Ok(made)
+}
+
+/// How bytes become text: the deserializers people name on the command line.
+#[derive(Clone, Copy)]
+enum Shown {
+    Bytes,
+    Integer,
+    Long,
+    Short,
+    Double,
+    Float,
+}
+
+impl Shown {
+    fn read(class: Option<&str>) -> Result<Shown, Failure> {
+        let Some(class) = class else { return Ok(Shown::Bytes) };
+        Ok(match class.rsplit('.').next().unwrap_or_default() {
+            "StringDeserializer" | "ByteArrayDeserializer" | "BytesDeserializer" => Shown::Bytes,
+            "IntegerDeserializer" => Shown::Integer,
+            "LongDeserializer" => Shown::Long,
+            "ShortDeserializer" => Shown::Short,
+            "DoubleDeserializer" => Shown::Double,
+            "FloatDeserializer" => Shown::Float,
+            _ => return Err(Failure::Absent(format!("the deserializer {class}"))),
+        })
+    }
+
+    fn write(self, bytes: &[u8], out: &mut Out) {
+        let text = match self {
+            Shown::Bytes => None,
+            Shown::Integer => bytes.try_into().ok().map(|b| i32::from_be_bytes(b).to_string()),
+            Shown::Long => bytes.try_into().ok().map(|b| i64::from_be_bytes(b).to_string()),
+            Shown::Short => bytes.try_into().ok().map(|b| i16::from_be_bytes(b).to_string()),
+            Shown::Double => bytes.try_into().ok().map(|b| crate::configs::java_double(f64::from_be_bytes(b))),
+            Shown::Float => bytes.try_into().ok().map(|b| format!("{:?}", f32::from_be_bytes(b))),
+        };
+        match text {
+            Some(text) => out.text(format_args!("{text}")),
+            None => out.bytes(bytes),
+        }
+    }
+}
+
+#[derive(PartialEq)]
+enum Kind {
+    Default,
+    Logging,
+    Nothing,
+}
+
+struct Format {
+    kind: Kind,
+    timestamp: bool,
+    key: bool,
+    value: bool,
+    partition: bool,
+    offset: bool,
+    headers: bool,
+    key_separator: Vec<u8>,
+    line_separator: Vec<u8>,
+    headers_separator: Vec<u8>,
+    null_literal: Vec<u8>,
+    key_shown: Shown,
+    value_shown: Shown,
+    headers_shown: Shown,
+}
+
+impl Format {
+    fn read(args: &Args) -> Result<Format, Failure> {
+        let mut properties = Properties::load(args.get("formatter-config"))?;
+        properties.add_pairs(args.all("property"))?;
+        let class = args.get("formatter").unwrap_or("DefaultMessageFormatter");
+        let kind = match class.rsplit('.').next().unwrap_or_default() {
+            "DefaultMessageFormatter" => Kind::Default,
+            "LoggingMessageFormatter" => Kind::Logging,
+            "NoOpMessageFormatter" => Kind::Nothing,
+            _ => return Err(Failure::Absent(format!("the formatter {class}"))),
+        };
+        let word = |key: &str, default: &str| {
+            properties.get(key).unwrap_or(default).as_bytes().to_vec()
+        };
+        let is = |key: &str, default| properties.is_true(key, default);
+        let class = |flag, key: &str| Shown::read(args.get(flag).or(properties.get(key)));
+        Ok(Format {
+            kind,
+            timestamp: is("print.timestamp", false),
+            key: is("print.key", false),
+            value: is("print.value", true),
+            partition: is("print.partition", false),
+            offset: is("print.offset", false),
+            headers: is("print.headers", false),
+            key_separator: word("key.separator", "\t"),
+            line_separator: word("line.separator", "\n"),
+            headers_separator: word("headers.separator", ","),
+            null_literal: word("null.literal", "null"),
+            key_shown: class("key-deserializer", "key.deserializer")?,
+            value_shown: class("value-deserializer", "value.deserializer")?,
+            headers_shown: class("", "headers.deserializer")?,
+        })
+    }
+
+    fn write(&self, taken: &Taken, out: &mut Out) {
+        if self.kind == Kind::Nothing {
+            return;
+        }
+        let stamp = |out: &mut Out| match (taken.timestamp_ms, taken.timestamp_type) {
+            (..0, TimestampType::Create) => out.text(format_args!("NO_TIMESTAMP")),
+            (ms, kind) => out.text(format_args!("{}:{ms}", kind.name())),
+        };
+        let gap = |out: &mut Out, more: bool| {
+            out.bytes(if more { &self.key_separator } else { &self.line_separator });
+        };
+        let rest = [self.partition, self.offset, self.headers, self.key, self.value];
+        let after = |at: usize| rest[at..].contains(&true);
+        if self.timestamp {
+            stamp(out);
+            gap(out, after(0));
+        }
+        if self.partition {
+            out.text(format_args!("Partition:{}", taken.partition));
+            gap(out, after(1));
+        }
+        if self.offset {
+            out.text(format_args!("Offset:{}", taken.offset));
+            gap(out, after(2));
+        }
+        if self.headers {
+            self.write_headers(taken, out);
+            gap(out, after(3));
+        }
+        if self.key {
+            self.key_shown.write(taken.key.as_deref().unwrap_or(&self.null_literal), out);
+            gap(out, after(4));
+        }
+        if self.value {
+            self.value_shown.write(taken.value.as_deref().unwrap_or(&self.null_literal), out);
+            out.bytes(&self.line_separator);
+        }
+    }
+
+    fn write_headers(&self, taken: &Taken, out: &mut Out) {
+        if taken.headers.is_empty() {
+            out.text(format_args!("NO_HEADERS"));
+        }
+        for (at, (key, value)) in taken.headers.iter().enumerate() {
+            if at > 0 {
+                out.bytes(&self.headers_separator);
+            }
+            out.bytes(&key);
+            out.bytes(b":");
+            self.headers_shown.write(value.as_deref().unwrap_or(&self.null_literal), out);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Why a tool ends otherwise than well, and what is said then.
+
+use client::ClientError;
+use protocol::kafka::apis::Api;
+use protocol::kafka::errors::ErrorCode;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Help or version was asked for: said on stdout, exit code 0.
+    #[error("{0}")]
+    Help(String),
+    /// The command line makes no sense: sentence and usage on stderr, exit code 1.
+    #[error("{message}")]
+    Misuse { message: String, usage: String },
+    /// A sentence of the tool's own, exit code 1.
+    #[error("{0}")]
+    Said(String),
+    /// Everything was said already.
+    #[error("exit {0}")]
+    Exit(i32),
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A node's advertised address does not work.
+    #[error("{cause}; {bootstrap} advertises {address} for broker {node}")]
+    Advertised { cause: ClientError, bootstrap: String, address: String, node: i32 },
+    /// The broker refused.
+    #[error("{}", words(*.code, .message.as_deref()))]
+    Refused { code: ErrorCode, message: Option<String> },
+    #[error("answer to {0:?} is of another kind")]
+    Kind(Api),
+    #[error("{act} {path}: {cause}")]
+    File { act: &'static str, path: String, cause: std::io::Error },
+    #[error("{0} is not there yet")]
+    Absent(String),
+    #[error(transparent)]
+    Znodes(#[from] znodes::store::Error),
+}
+
+fn words(code: ErrorCode, message: Option<&str>) -> String {
+    match message {
+        Some(message) => message.to_string(),
+        None => code.message().unwrap_or("no error").to_string(),
+    }
+}
+
+impl Failure {
+    pub fn said(text: impl Into<String>) -> Failure {
+        Failure::Said(text.into())
+    }
+
+    /// The refusal of an answer's code and message, if it is one.
+    pub fn check(code: i16, message: Option<&str>) -> Result<(), Failure> {
+        match ErrorCode::of(code) {
+            ErrorCode::None => Ok(()),
+            code => Err(Failure::Refused { code, message: message.map(str::to_string) }),
+        }
+    }
+
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Failure::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    /// As Java prints an exception: its class, then its words.
+    pub fn as_exception(&self) -> String {
+        match self {
+            Failure::Refused { code, .. } => format!("{}: {self}", code.exception_class()),
+            other => other.to_string(),
+        }
+    }
+}

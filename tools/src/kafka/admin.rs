@@ -1,0 +1,269 @@
+//! Asking the cluster: any broker, the controller, one broker, a group's coordinator.
+//!
+//! What fails for a passing reason (a moved controller or coordinator, one that is loading) is
+//! asked again for a bounded while; a broker that cannot be reached is not: the tool says so at
+//! once, with the address it was told to use.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use base::chance::Chance;
+use base::clock::Clock;
+use client::pool::Patience;
+use client::{Node, Pool};
+use protocol::StrBytes;
+use protocol::kafka::apis::Api;
+use protocol::kafka::errors::ErrorCode;
+use protocol::messages::metadata_request::MetadataRequestTopic;
+use protocol::messages::{
+    FindCoordinatorRequest, MetadataRequest, MetadataResponse, RequestKind, ResponseKind, TopicName,
+};
+
+use crate::body;
+use crate::failure::Failure;
+use crate::properties::Properties;
+
+/// How long passing refusals are borne. Kafka: `default.api.timeout.ms`.
+const RETRY_FOR_MS: i64 = 60_000;
+const RETRY_EVERY_MS: u64 = 100;
+
+pub fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_string())
+}
+
+pub fn topic_name(name: &str) -> TopicName {
+    TopicName(text(name))
+}
+
+pub struct Admin {
+    pub pool: Pool,
+    pub clock: Clock,
+    pub chance: Chance,
+    bootstrap: Vec<String>,
+    pub nodes: BTreeMap<i32, Node>,
+    pub controller: i32,
+    pub cluster_id: Option<String>,
+}
+
+impl Admin {
+    /// Reaches one of the servers and asks it who is in the cluster.
+    pub async fn connect(servers: &str, properties: &Properties) -> Result<Admin, Failure> {
+        let mut admin = Admin::new(servers, properties)?;
+        admin.metadata(Some(&[])).await?;
+        Ok(admin)
+    }
+
+    fn new(servers: &str, properties: &Properties) -> Result<Admin, Failure> {
+        let protocol = properties.get("security.protocol").unwrap_or("PLAINTEXT");
+        if protocol != "PLAINTEXT" {
+            return Err(Failure::Absent(format!("security.protocol={protocol} of the tools")));
+        }
+        let client_id = properties.get("client.id").unwrap_or("kafka-tool").to_string();
+        let bootstrap: Vec<String> =
+            servers.split(',').map(|one| one.trim().to_string()).filter(|one| !one.is_empty()).collect();
+        for server in &bootstrap {
+            client::dial::split_address(server)?;
+        }
+        if bootstrap.is_empty() {
+            return Err(Failure::said("No resolvable bootstrap urls given in bootstrap.servers"));
+        }
+        let clock = Clock::system();
+        let chance = Chance::from_kernel();
+        let answer = properties.number("request.timeout.ms", 30_000)?.max(1).unsigned_abs();
+        let patience =
+            Patience { dial: Duration::from_secs(10), answer: Duration::from_millis(answer) };
+        let pool = Pool::new(&client_id, patience, clock.clone(), Chance::from_kernel());
+        Ok(Admin {
+            pool,
+            clock,
+            chance,
+            bootstrap,
+            nodes: BTreeMap::new(),
+            controller: -1,
+            cluster_id: None,
+        })
+    }
+
+    /// Asks the first broker that can be reached.
+    pub async fn any(&mut self, api: Api, request: RequestKind) -> Result<ResponseKind, Failure> {
+        Ok(self.pool.ask_any(&self.bootstrap.clone(), api, request).await?)
+    }
+
+    /// Asks one broker.
+    pub async fn node(
+        &mut self,
+        id: i32,
+        api: Api,
+        request: RequestKind,
+    ) -> Result<ResponseKind, Failure> {
+        let address = self.address(id)?;
+        self.pool.ask(&address, api, request).await.map_err(|cause| self.explain(id, address, cause))
+    }
+
+    pub fn address(&self, id: i32) -> Result<String, Failure> {
+        let unknown = || Failure::said(format!("broker {id} is not available"));
+        self.nodes.get(&id).map(Node::address).ok_or_else(unknown)
+    }
+
+    fn explain(&self, node: i32, address: String, cause: client::ClientError) -> Failure {
+        let bootstrap = self.bootstrap.join(",");
+        if cause.is_retriable() && !self.bootstrap.contains(&address) {
+            Failure::Advertised { cause, bootstrap, address, node }
+        } else {
+            cause.into()
+        }
+    }
+
+    /// Asks the controller; while `codes` shows NOT_CONTROLLER, finds it again.
+    pub async fn controller(
+        &mut self,
+        api: Api,
+        request: RequestKind,
+        codes: impl Fn(&ResponseKind) -> Vec<i16>,
+    ) -> Result<ResponseKind, Failure> {
+        let until = self.clock.monotonic_ms() + RETRY_FOR_MS;
+        loop {
+            let answer = match self.nodes.contains_key(&self.controller) {
+                true => self.node(self.controller, api, request.clone()).await?,
+                false => self.any(api, request.clone()).await?,
+            };
+            let moved = codes(&answer).contains(&ErrorCode::NotController.code());
+            if !moved || self.clock.monotonic_ms() > until {
+                return Ok(answer);
+            }
+            self.pause().await;
+            self.metadata(Some(&[])).await?;
+        }
+    }
+
+    pub async fn pause(&self) {
+        tokio::time::sleep(Duration::from_millis(RETRY_EVERY_MS)).await;
+    }
+
+    /// Asks for topics by name (`None`: all of them), and learns the nodes on the way.
+    pub async fn metadata(&mut self, topics: Option<&[String]>) -> Result<MetadataResponse, Failure> {
+        self.metadata_creating(topics, false).await
+    }
+
+    pub async fn metadata_creating(
+        &mut self,
+        topics: Option<&[String]>,
+        create: bool,
+    ) -> Result<MetadataResponse, Failure> {
+        let named = topics.map(|names| {
+            let named = names.iter();
+            named.map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name)))).collect()
+        });
+        let request =
+            MetadataRequest::default().with_topics(named).with_allow_auto_topic_creation(create);
+        let answer = body!(self.any(Api::Metadata, request.into()).await?, Metadata);
+        self.nodes = answer
+            .brokers
+            .iter()
+            .map(|broker| {
+                let rack = broker.rack.as_ref().map(|rack| rack.to_string());
+                let host = broker.host.to_string();
+                (broker.node_id.0, Node { id: broker.node_id.0, host, port: broker.port, rack })
+            })
+            .collect();
+        self.controller = answer.controller_id.0;
+        self.cluster_id = answer.cluster_id.as_ref().map(|id| id.to_string());
+        Ok(answer)
+    }
+
+    /// All topics' names in order, Kafka's own among them if wanted.
+    pub async fn topic_names(&mut self, internal: bool) -> Result<Vec<String>, Failure> {
+        let all = self.metadata(None).await?;
+        let mut names: Vec<String> = all
+            .topics
+            .iter()
+            .filter(|topic| internal || !topic.is_internal)
+            .filter_map(|topic| topic.name.as_ref().map(|name| name.0.to_string()))
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// The broker that coordinates a group.
+    pub async fn coordinator(&mut self, group: &str) -> Result<i32, Failure> {
+        let until = self.clock.monotonic_ms() + RETRY_FOR_MS;
+        loop {
+            let request = FindCoordinatorRequest::default()
+                .with_key(text(group))
+                .with_coordinator_keys(vec![text(group)]);
+            let address = self.bootstrap.clone();
+            let (code, message, node) = self.find_coordinator(&address, request).await?;
+            match ErrorCode::of(code) {
+                ErrorCode::None => {
+                    let id = node.id;
+                    self.nodes.insert(id, node);
+                    return Ok(id);
+                }
+                error if error.is_retriable() && self.clock.monotonic_ms() < until => {
+                    self.pause().await;
+                }
+                _ => Failure::check(code, message.as_deref())?,
+            }
+        }
+    }
+
+    async fn find_coordinator(
+        &mut self,
+        addresses: &[String],
+        request: FindCoordinatorRequest,
+    ) -> Result<(i16, Option<String>, Node), Failure> {
+        // Up to version 3 one key is asked for, from 4 on a list: the field of the other form must
+        // be empty, so the version is looked up before the request is made.
+        let mut last = None;
+        for address in addresses {
+            let version = match self.pool.connection(address).await {
+                Ok(connection) => connection.versions().pick(Api::FindCoordinator).unwrap_or(0),
+                Err(error) => {
+                    last = Some(error);
+                    continue;
+                }
+            };
+            let mut request = request.clone();
+            match version {
+                4.. => request.key = StrBytes::default(),
+                _ => request.coordinator_keys.clear(),
+            }
+            let answer = self.pool.ask(address, Api::FindCoordinator, request.into()).await?;
+            let answer = body!(answer, FindCoordinator);
+            let first = answer.coordinators.first();
+            let (code, message) = first.map_or((answer.error_code, answer.error_message.clone()), |one| {
+                (one.error_code, one.error_message.clone())
+            });
+            let (id, host, port) = first
+                .map_or((answer.node_id, answer.host.clone(), answer.port), |one| {
+                    (one.node_id, one.host.clone(), one.port)
+                });
+            let node = Node { id: id.0, host: host.to_string(), port, rack: None };
+            return Ok((code, message.map(|text| text.to_string()), node));
+        }
+        Err(match last {
+            Some(error) => error.into(),
+            None => Failure::said("no bootstrap server"),
+        })
+    }
+
+    /// Asks a group's coordinator; while `codes` shows that it moved or is loading, again.
+    pub async fn ask_coordinator(
+        &mut self,
+        group: &str,
+        api: Api,
+        request: RequestKind,
+        codes: impl Fn(&ResponseKind) -> Vec<i16>,
+    ) -> Result<ResponseKind, Failure> {
+        let until = self.clock.monotonic_ms() + RETRY_FOR_MS;
+        loop {
+            let id = self.coordinator(group).await?;
+            let answer = self.node(id, api, request.clone()).await?;
+            let passing = codes(&answer).into_iter().any(|code| (14..=16).contains(&code));
+            if !passing || self.clock.monotonic_ms() > until {
+                return Ok(answer);
+            }
+            self.pause().await;
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Where logs begin and end (ListOffsets, sent to each partition's leader), and where groups are
+//! (OffsetFetch).
+
+use std::collections::{BTreeMap, HashMap};
+
+use protocol::kafka::apis::Api;
+use protocol::kafka::errors::ErrorCode;
+use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use protocol::messages::{
+    BrokerId, GroupId, ListOffsetsRequest, OffsetFetchRequest, ResponseKind,
+};
+
+use crate::body;
+use crate::failure::Failure;
+use crate::kafka::admin::{Admin, text, topic_name};
+
+pub const LATEST: i64 = -1;
+pub const EARLIEST: i64 = -2;
+
+/// A partition by topic and number.
+pub type Place = (String, i32);
+
+/// What a leader said of one partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub offset: i64,
+    pub timestamp: i64,
+    pub leader_epoch: i32,
+}
+
+/// Tries for partitions whose leader moved meanwhile.
+const TRIES: usize = 20;
+
+/// Asks for the offset at a timestamp (or a special one) of each partition.
+pub async fn list(
+    admin: &mut Admin,
+    wanted: &[(Place, i64)],
+    read_committed: bool,
+) -> Result<BTreeMap<Place, Result<Found, ErrorCode>>, Failure> {
+    let mut made = BTreeMap::new();
+    let mut open: HashMap<Place, i64> = wanted.iter().cloned().collect();
+    for attempt in 0..TRIES {
+        if open.is_empty() {
+            break;
+        }
+        if attempt > 0 {
+            admin.pause().await;
+        }
+        let leaders = leaders(admin, &open).await?;
+        let mut requests: BTreeMap<i32, BTreeMap<String, Vec<ListOffsetsPartition>>> = BTreeMap::new();
+        for (place, timestamp) in &open {
+            match leaders.get(place) {
+                Some(Ok(leader)) => {
+                    let partition = ListOffsetsPartition::default()
+                        .with_partition_index(place.1)
+                        .with_timestamp(*timestamp);
+                    let topics = requests.entry(*leader).or_default();
+                    topics.entry(place.0.clone()).or_default().push(partition);
+                }
+                Some(Err(error)) => {
+                    made.insert(place.clone(), Err(*error));
+                }
+                None => {
+                    made.insert(place.clone(), Err(ErrorCode::UnknownTopicOrPartition));
+                }
+            }
+        }
+        for (leader, topics) in requests {
+            let topics = topics.into_iter().map(|(name, partitions)| {
+                ListOffsetsTopic::default().with_name(topic_name(&name)).with_partitions(partitions)
+            });
+            let request = ListOffsetsRequest::default()
+                .with_replica_id(BrokerId(-1))
+                .with_isolation_level(i8::from(read_committed))
+                .with_topics(topics.collect());
+            let answer = admin.node(leader, Api::ListOffsets, request.into()).await?;
+            for topic in body!(answer, ListOffsets).topics {
+                for partition in topic.partitions {
+                    let place = (topic.name.0.to_string(), partition.partition_index);
+                    let found = Found {
+                        offset: partition.offset,
+                        timestamp: partition.timestamp,
+                        leader_epoch: partition.leader_epoch,
+                    };
+                    let told = ErrorCode::check(partition.error_code).map(|()| found);
+                    made.insert(place, told);
+                }
+            }
+        }
+        open.retain(|place, _| match made.get(place) {
+            Some(Err(error)) => error.is_retriable() && *error != ErrorCode::UnknownTopicOrPartition,
+            _ => false,
+        });
+    }
+    Ok(made)
+}
+
+/// The leader of each partition, or why there is none.
+async fn leaders(
+    admin: &mut Admin,
+    places: &HashMap<Place, i64>,
+) -> Result<HashMap<Place, Result<i32, ErrorCode>>, Failure> {
+    let mut names: Vec<String> = places.keys().map(|place| place.0.clone()).collect();
+    names.sort();
+    names.dedup();
+    let mut made = HashMap::new();
+    for topic in admin.metadata(Some(&names)).await?.topics {
+        let Some(name) = topic.name else { continue };
+        for partition in topic.partitions {
+            let leader = match partition.leader_id.0 {
+                ..0 => Err(ErrorCode::LeaderNotAvailable),
+                id => Ok(id),
+            };
+            made.insert((name.0.to_string(), partition.partition_index), leader);
+        }
+    }
+    Ok(made)
+}
+
+/// What a group committed.
+pub async fn committed(
+    admin: &mut Admin,
+    group: &str,
+) -> Result<BTreeMap<Place, i64>, Failure> {
+    let id = admin.coordinator(group).await?;
+    let address = admin.address(id)?;
+    let version = admin.pool.connection(&address).await?.versions().pick(Api::OffsetFetch);
+    let mut request = OffsetFetchRequest::default();
+    if version.unwrap_or(0) >= 8 {
+        let group = OffsetFetchRequestGroup::default()
+            .with_group_id(GroupId(text(group)))
+            .with_topics(None);
+        request.groups = vec![group];
+    } else {
+        request.group_id = GroupId(text(group));
+        request.topics = None;
+    }
+    let codes = |answer: &ResponseKind| match answer {
+        ResponseKind::OffsetFetch(body) => {
+            body.groups.iter().map(|group| group.error_code).chain([body.error_code]).collect()
+        }
+        _ => Vec::new(),
+    };
+    let answer = admin.ask_coordinator(group, Api::OffsetFetch, request.into(), codes).await?;
+    let answer = body!(answer, OffsetFetch);
+    Failure::check(answer.error_code, None)?;
+    let mut made = BTreeMap::new();
+    for topic in &answer.topics {
+        for partition in &topic.partitions {
+            made.insert((topic.name.0.to_string(), partition.partition_index), partition.committed_offset);
+        }
+    }
+    for group in &answer.groups {
+        Failure::check(group.error_code, None)?;
+        for topic in &group.topics {
+            for partition in &topic.partitions {
+                made.insert((topic.name.0.to_string(), partition.partition_index), partition.committed_offset);
+            }
+        }
+    }
+    made.retain(|_, offset| *offset >= 0);
+    Ok(made)
+}

@@ -1,0 +1,48 @@
+//! Standard output: buffered, and silent when the other end of the pipe is gone.
+
+use std::fmt::Arguments;
+use std::io::{self, BufWriter, Stdout, Write};
+
+pub struct Out {
+    to: BufWriter<Stdout>,
+}
+
+impl Out {
+    pub fn new() -> Self {
+        Out { to: BufWriter::with_capacity(64 * 1024, io::stdout()) }
+    }
+
+    pub fn line(&mut self, text: Arguments<'_>) {
+        let done = self.to.write_fmt(text).and_then(|()| self.to.write_all(b"\n"));
+        Self::settle(done);
+    }
+
+    pub fn text(&mut self, text: Arguments<'_>) {
+        let done = self.to.write_fmt(text);
+        Self::settle(done);
+    }
+
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let done = self.to.write_all(bytes);
+        Self::settle(done);
+    }
+
+    pub fn flush(&mut self) {
+        let done = self.to.flush();
+        Self::settle(done);
+    }
+
+    /// Whoever closed the pipe has seen enough: that is a good end.
+    fn settle(done: io::Result<()>) {
+        if done.is_err() {
+            std::process::exit(0);
+        }
+    }
+}
+
+/// One line on standard output.
+#[macro_export]
+macro_rules! say {
+    ($out:expr) => { $out.line(format_args!("")) };
+    ($out:expr, $($text:tt)*) => { $out.line(format_args!($($text)*)) };
+}

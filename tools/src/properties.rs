@@ -1,0 +1,105 @@
+//! Java's properties: files of `key=value` lines, and pairs on the command line.
+
+use std::collections::BTreeMap;
+
+use crate::failure::Failure;
+
+#[derive(Clone, Debug, Default)]
+pub struct Properties(pub BTreeMap<String, String>);
+
+impl Properties {
+    /// The file that a flag names, where it is given.
+    pub fn load(path: Option<&str>) -> Result<Properties, Failure> {
+        let Some(path) = path else { return Ok(Properties::default()) };
+        let text = std::fs::read_to_string(path)
+            .map_err(|cause| Failure::File { act: "read", path: path.to_string(), cause })?;
+        Ok(Properties::parse(&text))
+    }
+
+    pub fn parse(text: &str) -> Properties {
+        let mut made = Properties::default();
+        let mut whole = String::new();
+        for line in text.lines() {
+            let line = line.trim_start();
+            if whole.is_empty() && (line.is_empty() || line.starts_with(['#', '!'])) {
+                continue;
+            }
+            // A backslash at the end joins the next line.
+            if line.ends_with('\\') && !line.ends_with("\\\\") {
+                whole.push_str(&line[..line.len() - 1]);
+                continue;
+            }
+            whole.push_str(line);
+            let (key, value) = match whole.find(['=', ':', ' ', '\t']) {
+                Some(at) => {
+                    let value = whole[at..].trim_start();
+                    (&whole[..at], value.strip_prefix(['=', ':']).unwrap_or(value).trim())
+                }
+                None => (whole.trim(), ""),
+            };
+            made.0.insert(unescaped(key), unescaped(value));
+            whole.clear();
+        }
+        made
+    }
+
+    /// Adds `key=value` pairs as given by a repeated flag; a pair without `=` has an empty value.
+    pub fn add_pairs(&mut self, pairs: &[String]) -> Result<(), Failure> {
+        for pair in pairs {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if key.trim().is_empty() {
+                return Err(Failure::said(format!("Invalid command line properties: {pair}")));
+            }
+            self.0.insert(key.trim().to_string(), value.trim_start().to_string());
+        }
+        Ok(())
+    }
+
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    pub fn is_true(&self, key: &str, default: bool) -> bool {
+        self.get(key).map_or(default, |value| value.trim().eq_ignore_ascii_case("true"))
+    }
+
+    pub fn number(&self, key: &str, default: i64) -> Result<i64, Failure> {
+        let Some(text) = self.get(key) else { return Ok(default) };
+        let wrong = || {
+            Failure::said(format!(
+                "Invalid value {text} for configuration {key}: Not a number of type INT"
+            ))
+        };
+        text.trim().parse().map_err(|_| wrong())
+    }
+}
+
+fn unescaped(text: &str) -> String {
+    let mut made = String::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        match (letter, letter == '\\') {
+            (letter, false) => made.push(letter),
+            (_, true) => match letters.next() {
+                Some('n') => made.push('\n'),
+                Some('t') => made.push('\t'),
+                Some('r') => made.push('\r'),
+                Some(other) => made.push(other),
+                None => {}
+            },
+        }
+    }
+    made
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn java_files_are_read() {
+        let read = Properties::parse("# no\na=1\n b : two words \nc\\ d=\\\n  x\nempty\n");
+        let all: Vec<_> = read.0.iter().map(|(k, v)| format!("{k}|{v}")).collect();
+        assert_eq!(all, ["a|1", "b|two words", "c d|x", "empty|"]);
+    }
+}
