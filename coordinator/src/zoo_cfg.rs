@@ -183,7 +183,8 @@ impl Reading<'_> {
         if let Some(value) = self.text("skipACL") {
             config.skip_acl = value == "yes";
         }
-        self.flag("enableEagerACLCheck", &mut config.eager_acl_check);
+        // ZooKeeper: only members of an ensemble check early; a standalone server does not.
+        self.text("enableEagerACLCheck");
         config.super_digest = self.text("DigestAuthenticationProvider.superDigest");
         self.flag("DigestAuthenticationProvider.enabled", &mut config.digest_auth);
         if let Some(value) = self.text("DigestAuthenticationProvider.digestAlg") {

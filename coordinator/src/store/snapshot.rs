@@ -79,8 +79,8 @@ fn decode(bytes: &[u8], extended: bool) -> Result<Loaded, Unusable> {
 fn check_seal(reader: &mut Reader<'_>, bytes: &[u8]) -> Result<(), Unusable> {
     let sum = adler(&bytes[..bytes.len() - reader.remaining()]);
     let sealed = reader.long()?;
-    reader.string()?;
-    if sealed == sum { Ok(()) } else { Err(Unusable::Checksum) }
+    let whole = sealed == sum && reader.string()?.as_deref() == Some("/");
+    if whole { Ok(()) } else { Err(Unusable::Checksum) }
 }
 
 fn read_sessions(reader: &mut Reader<'_>) -> Result<HashMap<i64, i32>, Malformed> {

@@ -1,0 +1,128 @@
+//! Real processes: Apache's server where it is installed, and our own program.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+/// A server in its own process; killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+impl Server {
+    /// SIGKILL: nothing is flushed, nothing is said.
+    pub(crate) fn kill(&mut self) {
+        // A child that has ended by itself is as dead as it should be.
+        let _ended = self.child.kill();
+        let _status = self.child.wait();
+    }
+
+    fn await_ready(&mut self) {
+        for _ in 0..600 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("the server ended: {status}");
+            }
+            if is_ready(self.address) {
+                return;
+            }
+            nap();
+        }
+        panic!("the server is not ready after a minute");
+    }
+}
+
+fn is_ready(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.write_all(b"srvr")?;
+        let mut text = String::new();
+        socket.read_to_string(&mut text)?;
+        Ok(text)
+    };
+    ask().is_ok_and(|text| text.contains("Mode: standalone"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "another process is waited for; there is no event")]
+fn nap() {
+    std::thread::sleep(Duration::from_millis(20));
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// The settings both servers run with.
+fn zoo_cfg(dir: &Path, port: u16) -> PathBuf {
+    let path = dir.join("zoo.cfg");
+    let text = format!(
+        "tickTime=2000\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\n\
+         extendedTypesEnabled=true\nmaxSessionTimeout=600000\nsnapCount=1000\npreAllocSize=64\n\
+         dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n",
+        dir.join("data").display()
+    );
+    std::fs::create_dir_all(dir.join("data")).unwrap();
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+fn spawn(mut command: Command, port: u16) -> Server {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().unwrap();
+    let mut server = Server { child, address: (Ipv4Addr::LOCALHOST, port).into() };
+    server.await_ready();
+    server
+}
+
+/// Our program; built once a run.
+pub(crate) fn ours(dir: &Path) -> Server {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "-q", "-p", "coordinator", "--bin", "coordinator"])
+            .status()
+            .unwrap();
+        assert!(built.success(), "the coordinator does not build");
+        let this = std::env::current_exe().unwrap();
+        this.ancestors().nth(2).unwrap().join("coordinator")
+    });
+    let port = free_port();
+    let mut command = Command::new(program);
+    command.arg(zoo_cfg(dir, port));
+    spawn(command, port)
+}
+
+/// Apache's server; `None`, loudly, where it is not installed.
+pub(crate) fn apaches(dir: &Path) -> Option<Server> {
+    let Some(home) = apaches_home() else {
+        let why = "no ZooKeeper 3.9 is installed (tests/peers/install)";
+        assert!(std::env::var_os("ROTPETER_REQUIRE_PEERS").is_none_or(|set| set.is_empty()), "{why}");
+        eprintln!("SKIPPED: {why}");
+        return None;
+    };
+    let port = free_port();
+    let jars = format!("{}/libs/*", home.display());
+    let mut command = Command::new("java");
+    command.args(["-Xmx256m", "-cp", &jars, "org.apache.zookeeper.server.quorum.QuorumPeerMain"]);
+    command.arg(zoo_cfg(dir, port));
+    Some(spawn(command, port))
+}
+
+fn apaches_home() -> Option<PathBuf> {
+    let peers = std::env::var_os("ROTPETER_PEERS").map(PathBuf::from).or_else(|| {
+        std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/rotpeter/peers"))
+    })?;
+    let home = peers.join("zookeeper-3.9");
+    let java = Command::new("java").arg("-version").stderr(Stdio::null()).status();
+    (home.join("libs").is_dir() && java.is_ok_and(|status| status.success())).then_some(home)
+}
