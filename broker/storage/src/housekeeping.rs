@@ -254,4 +254,11 @@ impl Subject for Log {
     fn replace_segments(&self, new_base: Offset, old: &[Offset]) -> Result<bool> {
         Log::replace_segments(self, new_base, old)
     }
+
+    fn settle(&self, error: Error) -> Error {
+        match self.conclude::<()>(Err(error)) {
+            Err(error) => error,
+            Ok(()) => Error::Closed,
+        }
+    }
 }

@@ -175,27 +175,45 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
         transactions: &mut Transactions,
         rules: &Rules,
     ) -> Result<bool> {
+        let Some(first) = members.first() else {
+            return Ok(true);
+        };
+        remove_cleaned(self.disk, dir, first.base)?;
+        let done = self
+            .write_group(dir, members, transactions, rules)
+            .and_then(|written| {
+                let old: Vec<Offset> = members.iter().map(|segment| Offset(segment.base)).collect();
+                Ok(written && self.log.replace_segments(Offset(first.base), &old)?)
+            });
+        if !matches!(done, Ok(true)) {
+            // What fails here too is removed at the next pass or start.
+            let _left = remove_cleaned(self.disk, dir, first.base);
+        }
+        done
+    }
+
+    /// Writes the `.cleaned` files of a group. False where it is to stop.
+    fn write_group(
+        &mut self,
+        dir: &Path,
+        members: &[SegmentFacts],
+        transactions: &mut Transactions,
+        rules: &Rules,
+    ) -> Result<bool> {
         let (Some(first), Some(last)) = (members.first(), members.last()) else {
             return Ok(true);
         };
         let config = self.log.config();
-        remove_cleaned(self.disk, dir, first.base)?;
         let mut output = Output::create(self.disk, dir, first.base)?;
         output.index_interval_bytes = u64::from(config.index_interval_bytes);
         output.index_bytes_max = config.segment_index_bytes as usize;
         for segment in members {
             if !self.clean_segment(dir, segment, &mut output, transactions, rules)? {
-                remove_cleaned(self.disk, dir, first.base)?;
                 return Ok(false);
             }
         }
         self.stats.bytes_written += output.position;
         output.finish(self.disk, &transactions.take_kept(), last.modified_ms)?;
-        let old: Vec<Offset> = members.iter().map(|segment| Offset(segment.base)).collect();
-        if !self.log.replace_segments(Offset(first.base), &old)? {
-            remove_cleaned(self.disk, dir, first.base)?;
-            return Ok(false);
-        }
         Ok(true)
     }
 

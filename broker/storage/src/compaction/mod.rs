@@ -20,24 +20,24 @@ mod filter;
 mod choose;
 mod clean;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::chance::Chance;
 use base::clock::Clock;
 use base::disk::Disk;
-use base::durable;
 use parking_lot::Mutex;
 use protocol::ids::{Offset, ProducerEpoch, ProducerId, TopicPartition};
 
+use crate::checkpoint::{PartitionOffsets, read_partition_offsets, write_partition_offsets};
 use crate::compaction::choose::{Assessment, assess};
 use crate::compaction::clean::{Ended, Pass};
 use crate::compaction::map::OffsetMap;
 pub use crate::compaction::throttle::Halt;
 use crate::compaction::throttle::Throttle;
 use crate::config::LogConfig;
-use crate::error::{Damage, Error, Result};
+use crate::error::{Error, Result};
 use crate::files;
 use crate::offsets::Offsets;
 
@@ -57,6 +57,9 @@ pub trait Subject: Send + Sync {
     /// Puts the files `<new_base>.*.cleaned`, which are synced, in the place of the segments
     /// `old`. False, with nothing done, where those are no longer all there.
     fn replace_segments(&self, new_base: Offset, old: &[Offset]) -> Result<bool>;
+    /// Hears of a failure on the log's files that compaction met, and says what it means: a
+    /// failing disk, or only that the log was closed meanwhile.
+    fn settle(&self, error: Error) -> Error;
 }
 
 /// One segment as compaction sees it.
@@ -134,7 +137,7 @@ pub struct Compactor {
 #[derive(Debug, Default)]
 struct State {
     // Invariant: a directory's map is what its checkpoint file holds, once it was read.
-    checkpoints: HashMap<PathBuf, BTreeMap<(String, i32), i64>>,
+    checkpoints: HashMap<PathBuf, PartitionOffsets>,
     busy: HashSet<TopicPartition>,
     // With the reason; left alone until the broker starts anew.
     uncleanable: HashMap<TopicPartition, String>,
@@ -182,7 +185,9 @@ impl Compactor {
             return Ok(None);
         };
         let partition = log.partition();
-        let ran = self.compact(&*log, &found, halt);
+        let ran = self
+            .compact(&*log, &found, halt)
+            .map_err(|error| log.settle(error));
         let mut state = self.state.lock();
         state.busy.remove(&partition);
         match ran {
@@ -198,10 +203,9 @@ impl Compactor {
 
     /// Truncation reached below what was compacted: the checkpoint follows.
     pub fn note_truncated(&self, dir: &Path, tp: &TopicPartition, to: Offset) -> Result<()> {
-        let key = (tp.topic.to_string(), tp.partition);
         let mut state = self.state.lock();
-        match self.checkpoints(&mut state, dir)?.get_mut(&key) {
-            Some(known) if *known > to.0 => *known = to.0,
+        match self.checkpoints(&mut state, dir)?.get_mut(tp) {
+            Some(known) if *known > to => *known = to,
             _ => return Ok(()),
         }
         self.write_checkpoint(&state, dir)
@@ -209,10 +213,9 @@ impl Compactor {
 
     /// The partition has left the directory.
     pub fn forget(&self, dir: &Path, tp: &TopicPartition) -> Result<()> {
-        let key = (tp.topic.to_string(), tp.partition);
         let mut state = self.state.lock();
         state.uncleanable.remove(tp);
-        if self.checkpoints(&mut state, dir)?.remove(&key).is_none() {
+        if self.checkpoints(&mut state, dir)?.remove(tp).is_none() {
             return Ok(());
         }
         self.write_checkpoint(&state, dir)
@@ -231,15 +234,22 @@ impl Compactor {
                 continue;
             }
             let dir = log.directory();
-            let key = (partition.topic.to_string(), partition.partition);
-            let checkpoint = self.checkpoints(&mut state, &dir)?.get(&key).copied();
+            // A directory that fails must not keep the others dirty.
+            let checkpoint = match self.checkpoints(&mut state, &dir) {
+                Ok(known) => known.get(&partition).map(|at| at.0),
+                Err(error) => {
+                    let error = log.settle(error);
+                    tracing::warn!(%partition, %error, "no checkpoint to compact from");
+                    continue;
+                }
+            };
             let segments = log.segments();
             let Some(found) = assess(&segments, &log.offsets(), checkpoint, &config, now_ms) else {
                 continue;
             };
             if found.checkpoint_is_wrong {
                 self.checkpoints(&mut state, &dir)?
-                    .insert(key, found.first_dirty);
+                    .insert(partition, Offset(found.first_dirty));
                 self.write_checkpoint(&state, &dir)?;
             }
             let dirtier = best
@@ -273,7 +283,11 @@ impl Compactor {
         };
         let partition = log.partition();
         tracing::debug!(%partition, from = found.first_dirty, upto = found.upto, "compaction begins");
-        let ended = pass.run(found)?;
+        let ended = match pass.run(found) {
+            // Deleted, truncated or cut by retention meanwhile.
+            Err(Error::Closed) => Ended::Early,
+            ran => ran?,
+        };
         let stats = pass.stats;
         let Ended::At(end) = ended else {
             let clean_to = Offset(found.first_dirty);
@@ -286,8 +300,8 @@ impl Compactor {
         };
         let dir = log.directory();
         let mut state = self.state.lock();
-        let key = (partition.topic.to_string(), partition.partition);
-        self.checkpoints(&mut state, &dir)?.insert(key, end);
+        self.checkpoints(&mut state, &dir)?
+            .insert(partition.clone(), Offset(end));
         self.write_checkpoint(&state, &dir)?;
         tracing::info!(
             %partition, clean_to = end, stats.keys, stats.bytes_read, stats.bytes_written, "compacted"
@@ -304,63 +318,21 @@ impl Compactor {
         &self,
         state: &'s mut State,
         dir: &Path,
-    ) -> Result<&'s mut BTreeMap<(String, i32), i64>> {
+    ) -> Result<&'s mut PartitionOffsets> {
         if !state.checkpoints.contains_key(dir) {
-            let read = read_checkpoint(&*self.disk, dir)?;
+            let path = dir.join(files::CLEANER_CHECKPOINT);
+            let read = read_partition_offsets(&*self.disk, &path)?;
             state.checkpoints.insert(dir.to_path_buf(), read);
         }
         Ok(state.checkpoints.entry(dir.to_path_buf()).or_default())
     }
 
     fn write_checkpoint(&self, state: &State, dir: &Path) -> Result<()> {
-        let entries = state.checkpoints.get(dir);
-        let mut text = format!("0\n{}\n", entries.map_or(0, BTreeMap::len));
-        for ((topic, partition), offset) in entries.into_iter().flatten() {
-            text.push_str(&format!("{topic} {partition} {offset}\n"));
-        }
-        let path = dir.join(files::CLEANER_CHECKPOINT);
-        let written = durable::replace(&*self.disk, &path, text.as_bytes());
-        written.map_err(|e| Error::io("write", &path, e))
-    }
-}
-
-/// Reads `cleaner-offset-checkpoint`; a missing or empty one holds nothing.
-fn read_checkpoint(disk: &dyn Disk, dir: &Path) -> Result<BTreeMap<(String, i32), i64>> {
-    let path = dir.join(files::CLEANER_CHECKPOINT);
-    let bytes = match disk.read_small(&path, files::CHECKPOINT_BYTES_MAX) {
-        Ok(bytes) => bytes,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(e) => return Err(Error::io("read", &path, e)),
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    let wrong = |line: usize| Error::corrupt("read", &path, Damage::Line { line });
-    let mut lines = text.lines().enumerate();
-    let (Some((_, version)), Some((_, count))) = (lines.next(), lines.next()) else {
-        return if text.is_empty() {
-            Ok(BTreeMap::new())
-        } else {
-            Err(wrong(1))
+        let Some(entries) = state.checkpoints.get(dir) else {
+            return Ok(());
         };
-    };
-    if version.trim() != "0" {
-        return Err(wrong(1));
+        write_partition_offsets(&*self.disk, &dir.join(files::CLEANER_CHECKPOINT), entries)
     }
-    let mut entries = BTreeMap::new();
-    let mut found = 0usize;
-    for (index, line) in lines {
-        let mut words = line.split_whitespace();
-        let mut next = || words.next().ok_or_else(|| wrong(index + 1));
-        let (topic, partition, offset) = (next()?, next()?, next()?);
-        let (Ok(partition), Ok(offset)) = (partition.parse(), offset.parse()) else {
-            return Err(wrong(index + 1));
-        };
-        entries.insert((topic.to_owned(), partition), offset);
-        found += 1;
-    }
-    if count.trim().parse() != Ok(found) {
-        return Err(wrong(2));
-    }
-    Ok(entries)
 }
 
 #[cfg(test)]

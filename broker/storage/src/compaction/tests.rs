@@ -15,6 +15,12 @@ use crate::inspect::{AbortedEntry, Walk, aborted_entries, offset_entries, time_e
 
 const DIR: &str = "/logs";
 const PATH: &str = "/logs/t-0";
+/// What a listing made a moment ago still says of a file that is gone.
+const VANISHED: base::disk::Facts = base::disk::Facts {
+    len: 1,
+    is_dir: false,
+    modified_ms: 0,
+};
 const SUFFIXES: [&str; 4] = [
     files::LOG,
     files::OFFSET_INDEX,
@@ -208,7 +214,11 @@ impl Subject for Shelf {
     }
     fn segments(&self) -> Vec<SegmentFacts> {
         let facts = |base: &i64| {
-            let len = |suffix| self.disk.facts(&Shelf::name(*base, suffix)).unwrap();
+            let len = |suffix| {
+                self.disk
+                    .facts(&Shelf::name(*base, suffix))
+                    .unwrap_or(VANISHED)
+            };
             let log = len(files::LOG);
             SegmentFacts {
                 base: *base,
@@ -224,6 +234,9 @@ impl Subject for Shelf {
     }
     fn last_of_producers(&self) -> Vec<(ProducerId, LastOfProducer)> {
         self.producers.clone()
+    }
+    fn settle(&self, error: Error) -> Error {
+        error
     }
     fn replace_segments(&self, new_base: Offset, old: &[Offset]) -> Result<bool> {
         let with = |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
@@ -612,6 +625,28 @@ fn damage_gives_the_partition_up_and_changes_nothing() {
     assert_eq!(given_up[0].0, log.partition());
     assert_eq!(compact(&room, &log), None);
     assert_eq!(*log.bases.lock(), [0, 5, 8]);
+}
+
+#[test]
+fn a_segment_that_vanishes_meanwhile_ends_the_pass_and_no_more() {
+    let room = room(CompactionConfig::default());
+    let log = Arc::new(Shelf::new(
+        room.disk.shared(),
+        compacting(),
+        &some_segments(),
+    ));
+    let gone = Shelf::name(5, files::LOG);
+    room.disk
+        .rename(&gone, &gone.with_extension("log.deleted"))
+        .unwrap();
+    assert!(!compact(&room, &log).unwrap().finished);
+    let left = room
+        .disk
+        .files()
+        .into_iter()
+        .filter(|(path, _)| path.to_string_lossy().contains("cleaned"));
+    assert_eq!(left.count(), 0);
+    assert!(room.compactor.uncleanable().is_empty());
 }
 
 #[test]

@@ -346,7 +346,7 @@ impl Log {
 
     /// Sorts out a result with the lock free: a failure of the disk takes the directory offline,
     /// unless the log was closed meanwhile and its files are rightly gone.
-    fn conclude<T>(&self, result: Result<T>) -> Result<T> {
+    pub(crate) fn conclude<T>(&self, result: Result<T>) -> Result<T> {
         let Err(error) = result else { return result };
         if error.is_disk() {
             if self.state.lock().condition == Condition::Closed {
