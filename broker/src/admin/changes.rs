@@ -149,3 +149,176 @@ impl Obeying {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use settings::value::Kind;
+    use znodes::memory::World;
+    use znodes::store::Store;
+
+    use super::*;
+    use crate::admin::configs::{Change, Configs, Described};
+    use crate::config::Config;
+    use crate::metadata::update::TopicUpdate;
+    use crate::metadata::{Metadata, PartitionImage, Update};
+
+    /// What a live Apache Kafka 3.9 told and answered, in this order: `broker_plain`,
+    /// `topic_plain`, the `attempts` on the topic, `topic_set`, those on the broker and the
+    /// cluster's defaults, `broker_set`, `cluster_set`.
+    macro_rules! golden {
+        ($name:literal) => {
+            include_str!(concat!("../../tests/golden/configs/", $name, ".tsv"))
+        };
+    }
+
+    struct Bench {
+        store: SharedStore,
+        configs: Configs,
+        obeying: Obeying,
+    }
+
+    async fn bench() -> Bench {
+        let config = Config::of(&[
+            ("broker.id", "1"),
+            ("node.id", "1"),
+            ("listeners", "PLAINTEXT://127.0.0.1:9092"),
+            ("zookeeper.connect", "127.0.0.1:2181"),
+            ("log.dirs", "/data"),
+            ("offsets.topic.replication.factor", "1"),
+            ("transaction.state.log.replication.factor", "1"),
+            ("transaction.state.log.min.isr", "1"),
+        ])
+        .unwrap();
+        let store: SharedStore = Arc::new(World::new(Clock::by_hand(0)).connect());
+        store.create(paths::CONTROLLER, b"{}", znodes::store::Kind::Ephemeral).await.unwrap();
+        let metadata = Arc::new(Metadata::default());
+        let partitions = vec![(0, PartitionImage::default())];
+        let topic = TopicUpdate { name: "t".into(), partitions, ..TopicUpdate::default() };
+        metadata.apply(Update { topics: vec![topic], ..Update::default() });
+        let live = Live::new(config);
+        let quotas = Arc::new(Quotas::new(live.now().quotas));
+        let topics = TopicSettings::new(live.clone());
+        let broker = BrokerId(1);
+        let configs = Configs::new(Arc::clone(&store), live.clone(), metadata, broker);
+        Bench { store, configs, obeying: Obeying { broker, live, topics, quotas, logs: None } }
+    }
+
+    fn lines(described: Vec<Described>) -> Vec<String> {
+        let null = || "\\N".to_owned();
+        let mut lines: Vec<String> = described
+            .into_iter()
+            .map(|line| {
+                let synonyms: Vec<String> = line
+                    .synonyms
+                    .iter()
+                    .map(|s| {
+                        let value = s.value.clone().unwrap_or_else(null);
+                        format!("{}:{}={value}", s.source.wire(), s.name)
+                    })
+                    .collect();
+                [
+                    line.name,
+                    line.value.unwrap_or_else(null),
+                    line.kind.map_or("UNKNOWN", Kind::name).to_owned(),
+                    u8::from(line.read_only).to_string(),
+                    u8::from(line.sensitive).to_string(),
+                    line.source.wire().to_string(),
+                    synonyms.join(";"),
+                ]
+                .join("\t")
+            })
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    fn same(ours: Vec<Described>, golden: &str) {
+        let mut golden: Vec<&str> = golden.lines().collect();
+        golden.sort_unstable();
+        let ours = lines(ours);
+        let wrong: Vec<_> = golden.iter().filter(|line| !ours.iter().any(|l| l == *line)).collect();
+        let more: Vec<_> = ours.iter().filter(|line| !golden.contains(&line.as_str())).collect();
+        assert!(wrong.is_empty() && more.is_empty(), "Apache: {wrong:#?}\nours: {more:#?}");
+    }
+
+    #[tokio::test]
+    async fn settings_are_told_and_changed_word_for_word_as_apache_does() {
+        let Bench { store, configs, obeying } = bench().await;
+        same(configs.describe_broker(Whose::Broker), golden!("broker_plain"));
+        same(configs.describe_topic("t").await.unwrap(), golden!("topic_plain"));
+        let mut topic_told = false;
+        for attempt in golden!("attempts").lines() {
+            if attempt.starts_with("4\t") && !topic_told {
+                same(configs.describe_topic("t").await.unwrap(), golden!("topic_set"));
+                topic_told = true;
+            }
+            let fields: Vec<&str> = attempt.split('\t').collect();
+            let [kind, name, verb, key, value, code, words] = fields[..] else { panic!("{attempt}") };
+            let change = match verb {
+                "0" => Change::Set(value.to_owned()),
+                "1" => Change::Delete,
+                "2" => Change::Append(value.to_owned()),
+                _ => Change::Subtract(value.to_owned()),
+            };
+            let changes = [(key.to_owned(), change)];
+            let whose = if name.is_empty() { Whose::Cluster } else { Whose::Broker };
+            let outcome = match kind {
+                "2" => configs.change_topic(name, &changes, false).await,
+                _ => configs.change_broker(whose, &changes, false).await,
+            };
+            let said = match &outcome {
+                Ok(()) => (String::new(), "0"),
+                Err(refusal) => {
+                    use crate::admin::configs::Refusal;
+                    let code = match refusal {
+                        Refusal::InvalidRequest(_) => "42",
+                        Refusal::InvalidConfig(_) => "40",
+                        Refusal::UnknownTopic(_) => "3",
+                        _ => "-1",
+                    };
+                    (refusal.to_string(), code)
+                }
+            };
+            assert_eq!(said.1, code, "{attempt}: {outcome:?}");
+            // What Kafka fails on without a word may have words inside.
+            assert!(code == "-1" || said.0 == words, "{attempt}\nours: {}", said.0);
+            read_everything(&store, &obeying).await.unwrap();
+        }
+        same(configs.describe_broker(Whose::Broker), golden!("broker_set"));
+        same(configs.describe_broker(Whose::Cluster), golden!("cluster_set"));
+        assert_eq!(obeying.topics.of("t").log.min_compaction_lag_ms, 10);
+        assert_eq!(obeying.topics.of("u").log.retention_ms, 5000);
+    }
+
+    #[tokio::test]
+    async fn limits_are_stored_as_kafka_stores_them_and_leave_nothing_behind() {
+        let Bench { store, obeying, .. } = bench().await;
+        let room = quotas::ClientQuotas::new(Arc::clone(&store));
+        let both = [("user".to_owned(), None), ("client-id".to_owned(), Some("c d".to_owned()))];
+        let set = |key: &str, value| [(key.to_owned(), value)];
+        room.alter(&both, &set("request_percentage", Some(12.5)), false).await.unwrap();
+        room.alter(&both, &set("producer_byte_rate", Some(1024.0)), false).await.unwrap();
+        let path = "/config/users/<default>/clients/c%20d";
+        let node = store.get(path, None).await.unwrap().unwrap();
+        assert_eq!(
+            String::from_utf8(node.data).unwrap(),
+            r#"{"version":1,"config":{"request_percentage":"12.5","producer_byte_rate":"1024"}}"#
+        );
+        let refused = room.alter(&both, &set("producer_byte_rate", Some(1.5)), false).await;
+        assert_eq!(
+            refused.unwrap_err().to_string(),
+            "Configuration producer_byte_rate must be a LONG value"
+        );
+        read_everything(&store, &obeying).await.unwrap();
+        let bytes = crate::quota::Kind::ProducedBytes;
+        assert!(obeying.quotas.record(bytes, "User:x", "c d", 1e9, 0) > 0);
+        for key in ["request_percentage", "producer_byte_rate"] {
+            room.alter(&both, &set(key, None), false).await.unwrap();
+        }
+        assert_eq!(store.get("/config/users/<default>", None).await.unwrap(), None);
+        let notices = store.list(paths::CONFIG_CHANGES, None).await.unwrap().unwrap();
+        assert_eq!(notices.len(), 4);
+    }
+}

@@ -344,19 +344,19 @@ pub fn obeyed(key: &str, text: &str, whose: Whose) -> bool {
 ///
 /// Kafka: `DynamicBrokerConfig.validate`, in its order.
 fn check_broker(config: &Config, texts: &Texts, whose: Whose) -> Result<(), Refusal> {
-    let refuse_all = |words: &str, wrong: &dyn Fn(&str) -> bool| {
+    let refuse_all = |words: &str, small: &str, wrong: &dyn Fn(&str) -> bool| {
         let keys: Vec<&str> = texts.keys().map(String::as_str).filter(|key| wrong(key)).collect();
         if keys.is_empty() {
             return Ok(());
         }
         // Kafka prints a Scala set, which changes its name with its size.
-        let set = if keys.len() > 4 { "HashSet" } else { "Set" };
+        let set = if keys.len() > 4 { "HashSet" } else { small };
         Err(Refusal::InvalidRequest(format!("{words}: {set}({})", keys.join(", "))))
     };
-    refuse_all("Cannot update these configs dynamically", &is_static)?;
+    refuse_all("Cannot update these configs dynamically", "Set", &is_static)?;
     let words = "These security configs can be dynamically updated only per-listener using the \
                  listener prefix";
-    refuse_all(words, &|key| PER_LISTENER_ONLY.contains(&key))?;
+    refuse_all(words, "HashSet", &|key| PER_LISTENER_ONLY.contains(&key))?;
     for (key, text) in texts {
         let Some(row) = dynamic_row(key) else { continue };
         if row.sensitive() {
@@ -367,7 +367,7 @@ fn check_broker(config: &Config, texts: &Texts, whose: Whose) -> Result<(), Refu
     }
     if whose == Whose::Cluster {
         let words = "Cannot update these configs at default cluster level, broker id must be specified";
-        refuse_all(words, &is_one_brokers)?;
+        refuse_all(words, "Set", &is_one_brokers)?;
     }
     let mut layers = config.layers.clone();
     match whose {
