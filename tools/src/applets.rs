@@ -5,7 +5,7 @@ use std::pin::Pin;
 
 use crate::failure::Failure;
 use crate::print::Out;
-use crate::{cluster, configs, console_consumer, console_producer, consumer_groups, delete_records, get_offsets, leader_election, topics};
+use crate::{cluster, configs, console_consumer, console_producer, consumer_groups, delete_records, dump_log, get_offsets, leader_election, topics};
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
 
@@ -35,6 +35,7 @@ pub static APPLETS: &[Applet] = &[
     applet!("log-dirs", "log directories and what lies in them", cluster::log_dirs),
     applet!("broker-api-versions", "which versions each broker speaks", cluster::api_versions),
     applet!("cluster", "the cluster's id", cluster::cluster),
+    applet!("dump-log", "what the files of a log directory hold", dump_log::run),
     applet!("features", "feature levels of the cluster", cluster::features),
 ];
 

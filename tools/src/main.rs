@@ -21,6 +21,7 @@ mod get_offsets;
 mod delete_records;
 mod leader_election;
 mod cluster;
+mod dump_log;
 mod applets;
 
 use std::path::Path;

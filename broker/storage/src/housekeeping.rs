@@ -251,8 +251,16 @@ impl Subject for Log {
         producers.collect()
     }
 
-    fn replace_segments(&self, new_base: Offset, old: &[Offset]) -> Result<bool> {
-        Log::replace_segments(self, new_base, old)
+    fn cuts(&self) -> u64 {
+        Log::cuts(self)
+    }
+
+    fn take_lowest_cut(&self) -> Option<Offset> {
+        Log::take_lowest_cut(self)
+    }
+
+    fn replace_segments(&self, new_base: Offset, old: &[Offset], cuts: u64) -> Result<bool> {
+        Log::replace_segments(self, new_base, old, cuts)
     }
 
     fn settle(&self, error: Error) -> Error {

@@ -17,10 +17,12 @@ mod files;
 mod log;
 mod indexes;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 
 use crate::dump_log::files::DumpedFile;
 use crate::dump_log::options::{Options, Wanted};
+use crate::failure::Failure;
+use crate::print::Out;
 
 /// Why the tool stops before it is through.
 #[derive(Debug, thiserror::Error)]
@@ -51,13 +53,30 @@ impl From<io::Error> for Stop {
     }
 }
 
-/// Runs the tool; gives its exit code.
-pub(crate) fn run(line: &[String]) -> i32 {
-    let mut out = BufWriter::with_capacity(64 << 10, io::stdout().lock());
-    let mut err = io::stderr().lock();
-    run_into(line, &mut out, &mut err)
+/// Runs the tool.
+pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
+    match run_into(line, &mut Printed(out), &mut io::stderr().lock()) {
+        0 => Ok(()),
+        code => Err(Failure::Exit(code)),
+    }
 }
 
+/// Standard output as a writer.
+struct Printed<'a>(&'a mut Out);
+
+impl Write for Printed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.bytes(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush();
+        Ok(())
+    }
+}
+
+/// Runs the tool on any two streams; gives its exit code.
 fn run_into(line: &[String], out: &mut dyn Write, err: &mut dyn Write) -> i32 {
     let options = match options::read(line) {
         Ok(Wanted::Dump(options)) => options,

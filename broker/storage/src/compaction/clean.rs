@@ -46,6 +46,8 @@ pub(crate) struct Pass<'a, S: Subject + ?Sized> {
 
 /// What a group is judged by.
 struct Rules {
+    // How often the log had been cut when the pass began.
+    cuts: u64,
     producers: HashMap<ProducerId, LastOfProducer>,
     now_ms: i64,
     delete_retention_ms: i64,
@@ -64,6 +66,8 @@ pub(crate) enum Ended {
 impl<S: Subject + ?Sized> Pass<'_, S> {
     pub(crate) fn run(&mut self, found: &Assessment) -> Result<Ended> {
         let dir = self.log.path();
+        // Before the segments are listed: what is cut from now on is noticed at the exchange.
+        let cuts = self.log.cuts();
         let segments = self.log.segments();
         let now_ms = self.clock.wall_ms();
         let config = self.log.config();
@@ -96,6 +100,7 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
             let producers: HashMap<ProducerId, LastOfProducer> =
                 self.log.last_of_producers().into_iter().collect();
             let rules = Rules {
+                cuts,
                 producers,
                 now_ms,
                 delete_retention_ms: config.delete_retention_ms,
@@ -183,7 +188,7 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
             .write_group(dir, members, transactions, rules)
             .and_then(|written| {
                 let old: Vec<Offset> = members.iter().map(|segment| Offset(segment.base)).collect();
-                Ok(written && self.log.replace_segments(Offset(first.base), &old)?)
+                Ok(written && self.log.replace_segments(Offset(first.base), &old, rules.cuts)?)
             });
         if !matches!(done, Ok(true)) {
             // What fails here too is removed at the next pass or start.
@@ -260,7 +265,10 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
         let file = self
             .disk
             .open(path, Open::Read)
-            .map_err(|e| Error::io("open", path, e))?;
+            .map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound => Error::Closed,
+                _ => Error::io("open", path, e),
+            })?;
         Walk::over(file, 0, segment.size).map_err(|e| Error::io("read", path, e))
     }
 

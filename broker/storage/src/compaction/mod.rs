@@ -55,8 +55,13 @@ pub trait Subject: Send + Sync {
     /// Where the producers the log remembers stand.
     fn last_of_producers(&self) -> Vec<(ProducerId, LastOfProducer)>;
     /// Puts the files `<new_base>.*.cleaned`, which are synced, in the place of the segments
-    /// `old`. False, with nothing done, where those are no longer all there.
-    fn replace_segments(&self, new_base: Offset, old: &[Offset]) -> Result<bool>;
+    /// `old`. False, with nothing done, where those are no longer all there, or the log was
+    /// truncated since [`Subject::cuts`] said `cuts`.
+    fn replace_segments(&self, new_base: Offset, old: &[Offset], cuts: u64) -> Result<bool>;
+    /// How often the log was truncated.
+    fn cuts(&self) -> u64;
+    /// The lowest offset it was truncated to since this was last asked.
+    fn take_lowest_cut(&self) -> Option<Offset>;
     /// Hears of a failure on the log's files that compaction met, and says what it means: a
     /// failing disk, or only that the log was closed meanwhile.
     fn settle(&self, error: Error) -> Error;
@@ -203,12 +208,21 @@ impl Compactor {
 
     /// Truncation reached below what was compacted: the checkpoint follows.
     pub fn note_truncated(&self, dir: &Path, tp: &TopicPartition, to: Offset) -> Result<()> {
-        let mut state = self.state.lock();
-        match self.checkpoints(&mut state, dir)?.get_mut(tp) {
+        self.follow_cut(&mut self.state.lock(), dir, tp, to)
+    }
+
+    fn follow_cut(
+        &self,
+        state: &mut State,
+        dir: &Path,
+        tp: &TopicPartition,
+        to: Offset,
+    ) -> Result<()> {
+        match self.checkpoints(state, dir)?.get_mut(tp) {
             Some(known) if *known > to => *known = to,
             _ => return Ok(()),
         }
-        self.write_checkpoint(&state, dir)
+        self.write_checkpoint(state, dir)
     }
 
     /// The partition has left the directory.
@@ -234,6 +248,9 @@ impl Compactor {
                 continue;
             }
             let dir = log.directory();
+            if let Some(cut) = log.take_lowest_cut() {
+                self.follow_cut(&mut state, &dir, &partition, cut)?;
+            }
             // A directory that fails must not keep the others dirty.
             let checkpoint = match self.checkpoints(&mut state, &dir) {
                 Ok(known) => known.get(&partition).map(|at| at.0),

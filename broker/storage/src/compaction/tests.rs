@@ -35,6 +35,9 @@ struct Shelf {
     bases: Mutex<Vec<i64>>,
     producers: Vec<(ProducerId, LastOfProducer)>,
     end: i64,
+    cuts: Mutex<u64>,
+    // A cut that comes in the middle of the next pass.
+    cut_soon: bool,
 }
 
 impl Shelf {
@@ -73,6 +76,8 @@ impl Shelf {
             bases,
             producers: Vec::new(),
             end,
+            cuts: Mutex::new(0),
+            cut_soon: false,
         }
     }
 
@@ -133,6 +138,8 @@ impl Shelf {
             bases: Mutex::new(bases),
             producers: Vec::new(),
             end,
+            cuts: Mutex::new(0),
+            cut_soon: false,
         }
     }
 
@@ -233,12 +240,24 @@ impl Subject for Shelf {
         self.bases.lock().iter().map(facts).collect()
     }
     fn last_of_producers(&self) -> Vec<(ProducerId, LastOfProducer)> {
+        if self.cut_soon {
+            *self.cuts.lock() += 1;
+        }
         self.producers.clone()
     }
     fn settle(&self, error: Error) -> Error {
         error
     }
-    fn replace_segments(&self, new_base: Offset, old: &[Offset]) -> Result<bool> {
+    fn cuts(&self) -> u64 {
+        *self.cuts.lock()
+    }
+    fn take_lowest_cut(&self) -> Option<Offset> {
+        None
+    }
+    fn replace_segments(&self, new_base: Offset, old: &[Offset], cuts: u64) -> Result<bool> {
+        if cuts != *self.cuts.lock() {
+            return Ok(false);
+        }
         let with = |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
         let rename = |from: &Path, to: &Path| match self.disk.rename(from, to) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("rename", from, e)),
@@ -647,6 +666,16 @@ fn a_segment_that_vanishes_meanwhile_ends_the_pass_and_no_more() {
         .filter(|(path, _)| path.to_string_lossy().contains("cleaned"));
     assert_eq!(left.count(), 0);
     assert!(room.compactor.uncleanable().is_empty());
+}
+
+#[test]
+fn a_log_cut_during_a_pass_is_not_exchanged() {
+    let room = room(CompactionConfig::default());
+    let mut shelf = Shelf::new(room.disk.shared(), compacting(), &some_segments());
+    shelf.cut_soon = true;
+    let log = Arc::new(shelf);
+    assert!(!compact(&room, &log).unwrap().finished);
+    assert_eq!(*log.bases.lock(), [0, 5, 8]);
 }
 
 #[test]

@@ -46,11 +46,25 @@ impl Log {
         self.conclude(result)
     }
 
+    /// How often the log was truncated.
+    pub fn cuts(&self) -> u64 {
+        self.state.lock().cuts
+    }
+
+    /// The lowest offset the log was truncated to since this was last asked.
+    pub fn take_lowest_cut(&self) -> Option<Offset> {
+        self.state.lock().lowest_cut.take().map(Offset)
+    }
+
     /// Puts the segment written as `<new_base>.*.cleaned` in the place of the segments `old`.
-    /// False, and nothing done, where those are no longer all there.
-    pub fn replace_segments(&self, new_base: Offset, old: &[Offset]) -> Result<bool> {
+    /// False, and nothing done, where those are no longer all there or the log was cut since
+    /// [`Log::cuts`] said `cuts`: a segment of the same name may hold other records then.
+    pub fn replace_segments(&self, new_base: Offset, old: &[Offset], cuts: u64) -> Result<bool> {
         let result = {
             let mut state = self.lock_open()?;
+            if state.cuts != cuts {
+                return Ok(false);
+            }
             self.exchange(&mut state, new_base.0, old)
         };
         self.conclude(result)

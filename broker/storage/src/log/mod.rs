@@ -93,6 +93,8 @@ struct State {
     folder_unsynced: bool,
     /// Raised by every truncation: a flush that began before says nothing about what came after.
     cuts: u64,
+    // The lowest offset cut to since compaction last asked.
+    lowest_cut: Option<i64>,
     /// After a clean start the tail has not been looked at yet.
     tail_unchecked: bool,
     condition: Condition,

@@ -109,6 +109,7 @@ impl Log {
                 last_flush_ms: now_ms,
                 folder_unsynced: true,
                 cuts: 0,
+                lowest_cut: None,
                 tail_unchecked: false,
                 condition: Condition::Open,
             }),

@@ -104,6 +104,7 @@ impl Log {
     /// later must not pass for safe. A flush under way says nothing about it.
     fn lower_recovery(&self, state: &mut State, to: i64) -> Result<()> {
         state.cuts += 1;
+        state.lowest_cut = Some(state.lowest_cut.map_or(to, |lowest| lowest.min(to)));
         if state.recovery > to {
             self.directory.lower_recovery(&self.partition, to)?;
             state.recovery = to;
