@@ -1,2 +1,133 @@
-//! The separate program.
-fn main() {}
+//! The program: arguments, logging, runtimes, exit code.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use base::logging;
+use broker::config::{Config, LoadArgs};
+use broker::server::Server;
+use clap::Parser;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Cross-thread frees are cheap and a large claim costs nothing until bytes arrive.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Apache Kafka as it was with ZooKeeper: a broker that needs nothing but itself.
+///
+/// Without arguments: a broker on localhost:9092, its ZooKeeper-compatible coordinator on
+/// 127.0.0.1:2181, data under ./data.
+#[derive(Debug, Parser)]
+#[command(name = "broker", version, max_term_width = 100)]
+struct Arguments {
+    /// Kafka's server.properties, or the same keys as YAML (by the ending .yaml or .yml).
+    config: Option<PathBuf>,
+    /// Sets one key; overrules the file. May be given again.
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Use this ZooKeeper instead of the embedded coordinator.
+    #[arg(long, value_name = "HOST:PORT[,…][/CHROOT]")]
+    zookeeper: Option<String>,
+    /// Where everything is kept: ./data unless told.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start("info", logging::Format::Text);
+    let (environment, idle) = settings::environment::read(std::env::vars());
+    let loaded = Config::load(&LoadArgs {
+        file: arguments.config,
+        environment,
+        overrides: arguments.overrides,
+        zookeeper: arguments.zookeeper,
+        data_dir: arguments.data_dir,
+    });
+    let (config, warnings) = match loaded {
+        Ok(loaded) => loaded,
+        Err(faults) => {
+            for fault in faults {
+                eprintln!("{fault}");
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    for warning in idle.into_iter().chain(warnings) {
+        tracing::warn!("{}", warning.0);
+    }
+    let runtimes = data_runtime(&config).and_then(|data| Ok((data, control_runtime()?)));
+    let (data, control) = match runtimes {
+        Ok(runtimes) => runtimes,
+        Err(e) => {
+            eprintln!("cannot start threads: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let ended = control.block_on(serve(config, data.handle().clone()));
+    // What is still parked on the data runtime has been answered or cut off by now.
+    data.shutdown_background();
+    control.shutdown_background();
+    ended
+}
+
+/// Connections live here, one worker more than there are cores: a worker that sleeps on a disk
+/// leaves the cores busy.
+fn data_runtime(config: &Config) -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(config.threads.data())
+        .max_blocking_threads(4)
+        .thread_name("data")
+        .enable_all()
+        .build()
+}
+
+/// ZooKeeper, controller and peers live here, where no disk can hold them up.
+fn control_runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .thread_name("control")
+        .enable_all()
+        .build()
+}
+
+async fn serve(config: Config, data: tokio::runtime::Handle) -> ExitCode {
+    let signals = signal(SignalKind::terminate())
+        .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
+    let (mut terminate, mut interrupt) = match signals {
+        Ok(signals) => signals,
+        Err(e) => {
+            eprintln!("cannot listen for signals: {e}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let asked_to_stop = async {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+    };
+    tokio::pin!(asked_to_stop);
+    let mut server = tokio::select! {
+        started = Server::start(config, data) => match started {
+            Ok(server) => server,
+            Err(refused) => {
+                eprintln!("{refused}");
+                return ExitCode::FAILURE;
+            }
+        },
+        () = &mut asked_to_stop => return ExitCode::SUCCESS,
+    };
+    eprintln!("{}", server.greeting());
+    let failed = tokio::select! {
+        () = &mut asked_to_stop => None,
+        failed = server.failed() => Some(failed),
+    };
+    server.stop().await;
+    match failed {
+        None => ExitCode::SUCCESS,
+        Some(reason) => {
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -35,7 +35,9 @@ pub struct Obeying {
 
 impl std::fmt::Debug for Obeying {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Obeying").field("broker", &self.broker).finish_non_exhaustive()
+        f.debug_struct("Obeying")
+            .field("broker", &self.broker)
+            .finish_non_exhaustive()
     }
 }
 
@@ -88,20 +90,29 @@ pub async fn follow(store: SharedStore, clock: Clock, stop: Stop, obeying: Obeyi
 /// Reads one entity and hands it to whoever obeys it.
 async fn apply(store: &SharedStore, obeying: &Obeying, entity: &str) -> Result<(), Failure> {
     let Some((kind, name)) = entity.split_once('/') else {
-        tracing::error!(entity, "read a notice of changed settings: it names no entity");
+        tracing::error!(
+            entity,
+            "read a notice of changed settings: it names no entity"
+        );
         return Ok(());
     };
     let overrides = entities::read(&**store, entity).await?;
     match kind {
         "topics" => obeying.topic(name, &overrides),
         "brokers" if name == DEFAULT => obeying.broker(&overrides, Whose::Cluster),
-        "brokers" if *name == obeying.broker.to_string() => obeying.broker(&overrides, Whose::Broker),
+        "brokers" if *name == obeying.broker.to_string() => {
+            obeying.broker(&overrides, Whose::Broker)
+        }
         "brokers" => {}
         "users" | "clients" | "ips" => match quotas::entity(entity) {
             Some(entity) => obeying.quotas.set(&entity, &quotas::limits(&overrides)),
             None => tracing::error!(entity, "read changed limits: nobody is called so"),
         },
-        other => tracing::error!(entity, kind = other, "read a notice of changed settings: unknown kind"),
+        other => tracing::error!(
+            entity,
+            kind = other,
+            "read a notice of changed settings: unknown kind"
+        ),
     }
     Ok(())
 }
@@ -112,19 +123,31 @@ impl Obeying {
         let Some(logs) = &self.logs else { return };
         let log = Arc::new(settings.log.clone());
         let of_topic = |log: &Arc<storage::log::Log>| &*log.partition().topic == topic;
-        for replica in logs.all().into_iter().chain(logs.all_futures()).filter(of_topic) {
+        for replica in logs
+            .all()
+            .into_iter()
+            .chain(logs.all_futures())
+            .filter(of_topic)
+        {
             replica.set_config(Arc::clone(&log));
         }
     }
 
     fn broker(&self, overrides: &Overrides, whose: Whose) {
-        let (good, bad): (Vec<_>, Vec<_>) =
-            overrides.iter().partition(|(key, text)| obeyed(key, text, whose));
+        let (good, bad): (Vec<_>, Vec<_>) = overrides
+            .iter()
+            .partition(|(key, text)| obeyed(key, text, whose));
         for (key, _) in bad {
-            tracing::error!(key, ?whose, "take over a changed setting: it cannot be obeyed and is ignored");
+            tracing::error!(
+                key,
+                ?whose,
+                "take over a changed setting: it cannot be obeyed and is ignored"
+            );
         }
-        let texts: Texts =
-            good.into_iter().map(|(key, text)| (key.to_owned(), text.to_owned())).collect();
+        let texts: Texts = good
+            .into_iter()
+            .map(|(key, text)| (key.to_owned(), text.to_owned()))
+            .collect();
         let outcome = match whose {
             Whose::Broker => self.live.set_broker(texts),
             Whose::Cluster => self.live.set_cluster(texts),
@@ -132,7 +155,11 @@ impl Obeying {
         match outcome {
             Err(faults) => {
                 let faults: Vec<String> = faults.iter().map(Fault::to_string).collect();
-                tracing::error!(?faults, ?whose, "take over changed settings: all stay as they were");
+                tracing::error!(
+                    ?faults,
+                    ?whose,
+                    "take over changed settings: all stay as they were"
+                );
             }
             Ok(()) => self.refresh_logs(),
         }

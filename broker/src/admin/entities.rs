@@ -38,11 +38,17 @@ pub async fn read(store: &dyn Store, entity: &str) -> Result<Overrides, Failure>
 
 /// Every entity directly below `folder` (`topics`, `users`) with its overrides. An entity whose
 /// node cannot be read is left out and told in the log.
-pub async fn read_all(store: &dyn Store, folder: &str) -> Result<Vec<(String, Overrides)>, Failure> {
+pub async fn read_all(
+    store: &dyn Store,
+    folder: &str,
+) -> Result<Vec<(String, Overrides)>, Failure> {
     let path = paths::entity_config(folder);
     let mut names = store.list(&path, None).await?.unwrap_or_default();
     names.sort();
-    let nodes = store.get_many(names.iter().map(|name| format!("{path}/{name}")).collect(), None);
+    let nodes = store.get_many(
+        names.iter().map(|name| format!("{path}/{name}")).collect(),
+        None,
+    );
     let mut found = Vec::new();
     for (name, node) in names.into_iter().zip(nodes.await?) {
         let Some(node) = node else { continue };
@@ -58,7 +64,9 @@ pub async fn read_all(store: &dyn Store, folder: &str) -> Result<Vec<(String, Ov
 
 /// Writes the whole set of overrides and tells all brokers.
 pub async fn write(store: &dyn Store, entity: &str, overrides: &Overrides) -> Result<(), Failure> {
-    let tidy = ["clients/", "users/", "ips/"].iter().any(|kind| entity.starts_with(kind));
+    let tidy = ["clients/", "users/", "ips/"]
+        .iter()
+        .any(|kind| entity.starts_with(kind));
     if !(tidy && overrides.is_empty() && clean(store, entity).await?) {
         set_or_create(store, entity, overrides.encode().as_bytes()).await?;
     }
@@ -99,7 +107,14 @@ async fn notify(store: &dyn Store, entity: &str) -> Result<(), Failure> {
     create_missing(store, paths::CONFIG_CHANGES).await?;
     let path = format!("{}/{}", paths::CONFIG_CHANGES, paths::CONFIG_CHANGE_PREFIX);
     loop {
-        match store.create(&path, encode_notice(entity).as_bytes(), Kind::PersistentSequential).await {
+        match store
+            .create(
+                &path,
+                encode_notice(entity).as_bytes(),
+                Kind::PersistentSequential,
+            )
+            .await
+        {
             Ok(_) => return Ok(()),
             // One notice too many only makes everybody read once more.
             Err(Error::Unknown { .. }) => {}
@@ -144,7 +159,10 @@ async fn clean(store: &dyn Store, entity: &str) -> Result<bool, Failure> {
 
 /// Overrides as the settings' crate has them.
 pub fn texts(overrides: &Overrides) -> Texts {
-    overrides.iter().map(|(key, text)| (key.to_owned(), text.to_owned())).collect()
+    overrides
+        .iter()
+        .map(|(key, text)| (key.to_owned(), text.to_owned()))
+        .collect()
 }
 
 /// A store as the rooms hold it.

@@ -103,14 +103,23 @@ fn limit(key: &str, text: &str) -> Option<f64> {
 
 /// The limits in an entity's overrides, as the quota room takes them.
 pub fn limits(overrides: &Overrides) -> Vec<(Kind, f64)> {
-    overrides.iter().filter_map(|(key, text)| Some((Kind::of(key)?, limit(key, text)?))).collect()
+    overrides
+        .iter()
+        .filter_map(|(key, text)| Some((Kind::of(key)?, limit(key, text)?)))
+        .collect()
 }
 
 /// The text a limit is stored as: whole numbers without a point, others as Java prints them.
 fn written(key: &str, value: f64, of_address: bool) -> Result<String, Refusal> {
-    let known = if of_address { key == CONNECTIONS } else { Kind::of(key).is_some() && key != CONNECTIONS };
+    let known = if of_address {
+        key == CONNECTIONS
+    } else {
+        Kind::of(key).is_some() && key != CONNECTIONS
+    };
     if !known {
-        return Err(Refusal::InvalidRequest(format!("Invalid configuration key {key}")));
+        return Err(Refusal::InvalidRequest(format!(
+            "Invalid configuration key {key}"
+        )));
     }
     let (kind, max) = match key {
         "producer_byte_rate" | "consumer_byte_rate" => ("LONG", i64::MAX),
@@ -173,12 +182,23 @@ pub fn entity(path: &str) -> Option<Entity> {
     };
     let steps: Vec<&str> = path.split('/').collect();
     Some(match steps[..] {
-        ["users", user] => Entity { user: Some(name(user)?), ..Entity::default() },
-        ["clients", client] => Entity { client: Some(name(client)?), ..Entity::default() },
-        ["ips", address] => Entity { address: Some(name(address)?), ..Entity::default() },
-        ["users", user, "clients", client] => {
-            Entity { user: Some(name(user)?), client: Some(name(client)?), address: None }
-        }
+        ["users", user] => Entity {
+            user: Some(name(user)?),
+            ..Entity::default()
+        },
+        ["clients", client] => Entity {
+            client: Some(name(client)?),
+            ..Entity::default()
+        },
+        ["ips", address] => Entity {
+            address: Some(name(address)?),
+            ..Entity::default()
+        },
+        ["users", user, "clients", client] => Entity {
+            user: Some(name(user)?),
+            client: Some(name(client)?),
+            address: None,
+        },
         _ => return None,
     })
 }
@@ -188,7 +208,11 @@ pub async fn all(store: &SharedStore) -> Result<Vec<(Entity, Overrides)>, entiti
     let mut found = BTreeMap::new();
     let users = entities::read_all(&**store, "users").await?;
     let mut folders = vec!["clients".to_owned(), "ips".to_owned()];
-    folders.extend(users.iter().map(|(user, _)| format!("users/{user}/clients")));
+    folders.extend(
+        users
+            .iter()
+            .map(|(user, _)| format!("users/{user}/clients")),
+    );
     for (user, overrides) in users {
         found.extend(entity(&format!("users/{user}")).map(|entity| (entity, overrides)));
     }

@@ -22,7 +22,9 @@ impl Mechanism {
     pub const ALL: [Mechanism; 2] = [Mechanism::Sha256, Mechanism::Sha512];
 
     pub fn of(number: i8) -> Option<Mechanism> {
-        Mechanism::ALL.into_iter().find(|mechanism| *mechanism as i8 == number)
+        Mechanism::ALL
+            .into_iter()
+            .find(|mechanism| *mechanism as i8 == number)
     }
 
     pub fn name(self) -> &'static str {
@@ -132,7 +134,11 @@ impl Scram {
             } else {
                 let entity = format!("users/{}", sanitize(user));
                 let held = credentials(&entities::read(&*self.store, &entity).await?);
-                if held.is_empty() { Err(Refusal::NothingToDescribe(user.clone())) } else { Ok(held) }
+                if held.is_empty() {
+                    Err(Refusal::NothingToDescribe(user.clone()))
+                } else {
+                    Ok(held)
+                }
             };
             told.push((user.clone(), answer));
         }
@@ -206,11 +212,12 @@ fn credentials(overrides: &Overrides) -> Vec<(Mechanism, i32)> {
 /// Users whose part of the request can be refused without looking anywhere.
 fn refused(upsertions: &[Upsertion], deletions: &[Deletion]) -> Vec<(String, Result<(), Refusal>)> {
     let mut found: Vec<(String, Result<(), Refusal>)> = Vec::new();
-    let mut add = |user: &str, refusal: Refusal| match found.iter_mut().find(|(known, _)| known == user) {
-        // Kafka: what is wrong with an upsertion is told rather than what is with a deletion.
-        Some(entry) => entry.1 = Err(refusal),
-        None => found.push((user.to_owned(), Err(refusal))),
-    };
+    let mut add =
+        |user: &str, refusal: Refusal| match found.iter_mut().find(|(known, _)| known == user) {
+            // Kafka: what is wrong with an upsertion is told rather than what is with a deletion.
+            Some(entry) => entry.1 = Err(refusal),
+            None => found.push((user.to_owned(), Err(refusal))),
+        };
     for deletion in deletions {
         if deletion.user.is_empty() {
             add("", Refusal::EmptyName);
@@ -241,7 +248,11 @@ fn altered_twice(
     let pairs = upsertions
         .iter()
         .map(|new| (&new.user, new.mechanism))
-        .chain(deletions.iter().map(|deletion| (&deletion.user, deletion.mechanism)));
+        .chain(
+            deletions
+                .iter()
+                .map(|deletion| (&deletion.user, deletion.mechanism)),
+        );
     pairs
         .filter(|(user, _)| !bad.contains(*user))
         .filter(|pair| !seen.insert(*pair))
@@ -268,6 +279,9 @@ mod tests {
                        s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096,c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &credential.server_key);
         let signature = aws_lc_rs::hmac::sign(&key, message.as_bytes());
-        assert_eq!(STANDARD.encode(signature.as_ref()), "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
+        assert_eq!(
+            STANDARD.encode(signature.as_ref()),
+            "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+        );
     }
 }

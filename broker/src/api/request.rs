@@ -19,3 +19,18 @@ pub struct Context {
     /// Monotonic milliseconds at which the request was read.
     pub arrived_ms: i64,
 }
+
+impl Context {
+    /// For what this broker asks itself.
+    pub(crate) fn of_this_broker(version: i16) -> Self {
+        Context {
+            version,
+            correlation_id: 0,
+            client_id: "".into(),
+            principal: "User:ANONYMOUS".into(),
+            listener: "".into(),
+            peer: IpAddr::from([127, 0, 0, 1]),
+            arrived_ms: 0,
+        }
+    }
+}

@@ -1,22 +1,60 @@
 //! From API key to handler: the only holder of all services.
+//!
+//! Hot path: a frame's key and version are read from its first bytes; produce and fetch go to
+//! decoders of our own; everything else is polled once where it was read, and only what has to
+//! wait becomes a task. A task is never cancelled when its client goes: what was begun is done.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll, Waker};
 
+use base::tasks;
 use bytes::Bytes;
+use controller::ControllerHandle;
+use protocol::kafka::apis::Api;
+use protocol::kafka::codec::{self, CodecError};
+use protocol::kafka::header::{Opening, RequestHeader};
+use protocol::kafka::shape;
+use protocol::messages::{RequestKind, ResponseKind};
+use replication::replicas::Replicas;
+use tracing::error;
+use znodes::store::Store;
 
-use crate::api::answer::Outcome;
+use crate::admin::configs::Configs;
+use crate::api::answer::{Answer, Outcome};
+use crate::api::cluster::{describe_cluster, metadata};
+use crate::api::data::fetch::FetchServices;
+use crate::api::peers::authority::Orders;
+use crate::api::request::Context;
+use crate::api::session::{api_versions, sasl_authenticate, sasl_handshake};
+use crate::api::transactions::producer_ids::ProducerIds;
+use crate::api::{configs, data, groups, peers, transactions};
+use crate::config::Live;
+use crate::coordination::Groups;
+use crate::metadata::Metadata;
+use crate::metadata::features::FeaturesEpoch;
 
-/// Who a connection belongs to.
+/// The principal of whoever comes in by a listener without authentication.
+const ANONYMOUS: &str = "User:ANONYMOUS";
+
+/// Who a connection belongs to, and what of its last request the next one can share.
 #[derive(Debug)]
 pub struct Caller {
     peer: IpAddr,
     listener: Arc<str>,
+    principal: Arc<str>,
+    client_id: Arc<str>,
 }
 
 impl Caller {
     pub fn new(peer: IpAddr, listener: Arc<str>) -> Self {
-        Caller { peer, listener }
+        Caller {
+            peer,
+            listener,
+            principal: ANONYMOUS.into(),
+            client_id: "".into(),
+        }
     }
 
     pub fn peer(&self) -> IpAddr {
@@ -26,29 +64,401 @@ impl Caller {
     pub fn listener(&self) -> &Arc<str> {
         &self.listener
     }
-}
 
-/// All services, and which API asks which.
-#[derive(Debug)]
-pub struct Table {}
+    fn context(&mut self, header: &RequestHeader, now_ms: i64) -> Context {
+        let client_id = header.client_id.as_ref().map_or("", |name| name.as_str());
+        // A connection belongs to one client: its name is copied out of the frame once.
+        if *self.client_id != *client_id {
+            self.client_id = client_id.into();
+        }
+        Context {
+            version: header.version,
+            correlation_id: header.correlation_id,
+            client_id: Arc::clone(&self.client_id),
+            principal: Arc::clone(&self.principal),
+            listener: Arc::clone(&self.listener),
+            peer: self.peer,
+            arrived_ms: now_ms,
+        }
+    }
+}
 
 /// The frame is not a request we can read; the connection ends, as Kafka ends it.
 #[derive(Debug, thiserror::Error)]
-#[error("malformed")]
-pub struct Malformed;
+pub enum Malformed {
+    #[error("no API has the key {0}")]
+    Key(i16),
+    #[error("{api:?} has no version {version}")]
+    Version { api: Api, version: i16 },
+    #[error("read header: {0}")]
+    Header(#[from] shape::Malformed),
+    #[error(transparent)]
+    Body(#[from] CodecError),
+}
+
+type Answering = Pin<Box<dyn Future<Output = ResponseKind> + Send>>;
+
+/// All services, and which API asks which.
+#[derive(Debug)]
+pub struct Table {
+    pub(crate) services: Arc<Services>,
+}
+
+/// What the handlers work with. Only this file holds all of it.
+#[derive(Debug)]
+pub struct Services {
+    pub cluster_id: Arc<str>,
+    pub live: Live,
+    pub metadata: Arc<Metadata>,
+    pub store: Arc<dyn Store>,
+    pub replicas: Arc<Replicas>,
+    pub fetches: FetchServices,
+    pub producer_ids: Arc<ProducerIds>,
+    pub groups: Arc<Groups>,
+    pub configs: Configs,
+    pub features: FeaturesEpoch,
+    pub auto_create: AutoCreate,
+    pub controller: ControllerHandle,
+    pub orders: Orders,
+}
 
 impl Table {
     /// Whether the request in `frame` may run while others that overlap are not answered yet.
     pub fn overlaps(frame: &[u8]) -> bool {
-        frame.first_chunk::<2>() == Some(&[0, 0])
+        frame.first_chunk::<2>() == Some(&Api::Produce.key().to_be_bytes())
     }
 
+    /// Runs one request as far as it goes without waiting.
     pub fn run(
         &self,
-        _caller: &mut Caller,
-        _frame: Bytes,
-        _now_ms: i64,
+        caller: &mut Caller,
+        frame: Bytes,
+        now_ms: i64,
     ) -> Result<Outcome, Malformed> {
-        Err(Malformed)
+        let opening = Opening::read(&frame)?;
+        let api = Api::from_key(opening.api_key).ok_or(Malformed::Key(opening.api_key))?;
+        if !api.has_version(opening.api_version) {
+            if api == Api::ApiVersions {
+                let response = ResponseKind::ApiVersions(api_versions::unsupported());
+                return Ok(Outcome::Now(encode(
+                    api,
+                    0,
+                    opening.correlation_id,
+                    &response,
+                )));
+            }
+            return Err(Malformed::Version {
+                api,
+                version: opening.api_version,
+            });
+        }
+        let (header, body) = RequestHeader::read(api, &frame)?;
+        let context = caller.context(&header, now_ms);
+        let services = &self.services;
+        match api {
+            Api::Produce => {
+                return Ok(data::produce::answer(
+                    &context,
+                    &services.replicas,
+                    &services.metadata,
+                    &body,
+                )?);
+            }
+            Api::Fetch => return Ok(data::fetch::answer(&context, &services.fetches, &body)?),
+            _ => {}
+        }
+        let request = codec::decode_request(api, header.version, body)?;
+        let answering = answer(Arc::clone(services), context, request)
+            .ok_or(Malformed::Key(opening.api_key))?;
+        Ok(begin(api, header.version, header.correlation_id, answering))
     }
+}
+
+/// The answer of one handler, in the envelope of its kind.
+macro_rules! later {
+    ($kind:ident, $answer:expr) => {{
+        let answering: Answering = Box::pin(async move { ResponseKind::$kind($answer) });
+        answering
+    }};
+}
+
+/// Which API asks which service; `None` for a request that no row of the list of APIs stands for.
+fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<Answering> {
+    use RequestKind as R;
+    Some(match request {
+        R::ApiVersions(request) => later!(
+            ApiVersions,
+            api_versions::answer(&context, s.features.get(), &request)
+        ),
+        R::SaslHandshake(_) => later!(SaslHandshake, sasl_handshake::answer()),
+        R::SaslAuthenticate(_) => later!(SaslAuthenticate, sasl_authenticate::answer()),
+
+        R::Metadata(request) => later!(Metadata, {
+            let maker = s.live.now().topics.auto_create.then_some(&s.auto_create);
+            metadata::answer(&context, &s.metadata.image(), &s.cluster_id, maker, request).await
+        }),
+        R::DescribeCluster(request) => {
+            later!(
+                DescribeCluster,
+                describe_cluster::answer(&context, &s.metadata.image(), &s.cluster_id, &request)
+            )
+        }
+
+        R::ListOffsets(request) => {
+            later!(
+                ListOffsets,
+                data::list_offsets::answer(&context, &s.replicas, &s.metadata.image(), request)
+                    .await
+            )
+        }
+        R::OffsetForLeaderEpoch(request) => later!(
+            OffsetForLeaderEpoch,
+            data::offset_for_leader_epoch::answer(&s.replicas, &s.metadata.image(), request).await
+        ),
+        R::DeleteRecords(request) => {
+            later!(
+                DeleteRecords,
+                data::delete_records::answer(&s.replicas, &s.metadata.image(), request).await
+            )
+        }
+        R::DescribeProducers(request) => {
+            later!(
+                DescribeProducers,
+                data::describe_producers::answer(&s.replicas, &s.metadata.image(), request).await
+            )
+        }
+
+        R::InitProducerId(request) => later!(InitProducerId, {
+            let timeout_ms_max = s.live.now().transactions.timeout_ms_max;
+            transactions::init_producer_id::answer(&s.producer_ids, timeout_ms_max, request).await
+        }),
+        R::WriteTxnMarkers(request) => later!(WriteTxnMarkers, {
+            let timeout_ms = i64::from(s.live.now().network.request_timeout_ms);
+            transactions::write_txn_markers::answer(&s.replicas, &s.groups, timeout_ms, request)
+                .await
+        }),
+        R::AddPartitionsToTxn(request) => later!(
+            AddPartitionsToTxn,
+            transactions::add_partitions_to_txn::answer(&context, &s.metadata.image(), &request)
+        ),
+        R::AddOffsetsToTxn(_) => {
+            later!(AddOffsetsToTxn, transactions::add_offsets_to_txn::answer())
+        }
+        R::EndTxn(_) => later!(EndTxn, transactions::end_txn::answer()),
+        R::TxnOffsetCommit(request) => {
+            later!(
+                TxnOffsetCommit,
+                transactions::txn_offset_commit::answer(&s.metadata.image(), &request)
+            )
+        }
+        R::DescribeTransactions(request) => {
+            later!(
+                DescribeTransactions,
+                transactions::describe_transactions::answer(&request)
+            )
+        }
+        R::ListTransactions(request) => later!(
+            ListTransactions,
+            transactions::list_transactions::answer(&request)
+        ),
+
+        R::FindCoordinator(request) => later!(
+            FindCoordinator,
+            groups::find_coordinator::answer(
+                &context,
+                &s.metadata.image(),
+                &s.groups,
+                &s.auto_create,
+                request
+            )
+            .await
+        ),
+        R::JoinGroup(request) => later!(
+            JoinGroup,
+            groups::join_group::answer(&context, &s.groups, request).await
+        ),
+        R::SyncGroup(request) => later!(
+            SyncGroup,
+            groups::sync_group::answer(&context, &s.groups, request).await
+        ),
+        R::Heartbeat(request) => later!(Heartbeat, groups::heartbeat::answer(&s.groups, &request)),
+        R::LeaveGroup(request) => later!(
+            LeaveGroup,
+            groups::leave_group::answer(&context, &s.groups, request)
+        ),
+        R::OffsetCommit(request) => later!(
+            OffsetCommit,
+            groups::offset_commit::answer(
+                &context,
+                &s.metadata.image(),
+                &s.groups,
+                &*s.store,
+                request
+            )
+            .await
+        ),
+        R::OffsetFetch(request) => later!(
+            OffsetFetch,
+            groups::offset_fetch::answer(
+                &context,
+                &s.metadata.image(),
+                &s.groups,
+                &*s.store,
+                request
+            )
+            .await
+        ),
+        R::OffsetDelete(request) => {
+            later!(
+                OffsetDelete,
+                groups::offset_delete::answer(&s.metadata.image(), &s.groups, request).await
+            )
+        }
+        R::DescribeGroups(request) => {
+            later!(
+                DescribeGroups,
+                groups::describe_groups::answer(&context, &s.groups, request)
+            )
+        }
+        R::ListGroups(request) => later!(
+            ListGroups,
+            groups::list_groups::answer(&context, &s.groups, &request)
+        ),
+        R::DeleteGroups(request) => later!(
+            DeleteGroups,
+            groups::delete_groups::answer(&s.groups, request).await
+        ),
+        R::ConsumerGroupHeartbeat(_) => {
+            later!(
+                ConsumerGroupHeartbeat,
+                groups::consumer_group_heartbeat::answer()
+            )
+        }
+        R::ConsumerGroupDescribe(request) => {
+            later!(
+                ConsumerGroupDescribe,
+                groups::consumer_group_describe::answer(request)
+            )
+        }
+
+        R::LeaderAndIsr(request) => {
+            later!(
+                LeaderAndIsr,
+                peers::leader_and_isr::answer(&context, &s.orders, request).await
+            )
+        }
+        R::StopReplica(request) => {
+            later!(
+                StopReplica,
+                peers::stop_replica::answer(&context, &s.orders, request).await
+            )
+        }
+        R::UpdateMetadata(request) => later!(
+            UpdateMetadata,
+            peers::update_metadata::answer(&s.orders, request)
+        ),
+        R::ControlledShutdown(request) => {
+            later!(
+                ControlledShutdown,
+                peers::controlled_shutdown::answer(&s.controller, request).await
+            )
+        }
+        R::AlterPartition(request) => {
+            later!(
+                AlterPartition,
+                peers::alter_partition::answer(&context, &s.controller, request).await
+            )
+        }
+        R::AllocateProducerIds(request) => {
+            later!(
+                AllocateProducerIds,
+                peers::allocate_producer_ids::answer(&s.controller, &request).await
+            )
+        }
+
+        R::DescribeConfigs(request) => {
+            later!(
+                DescribeConfigs,
+                configs::describe_configs::answer(&context, &s.configs, &request).await
+            )
+        }
+        R::AlterConfigs(request) => {
+            later!(
+                AlterConfigs,
+                configs::alter_configs::answer(&s.configs, &request).await
+            )
+        }
+        R::IncrementalAlterConfigs(request) => later!(
+            IncrementalAlterConfigs,
+            configs::incremental_alter_configs::answer(&s.configs, &request).await
+        ),
+        _ => return None,
+    })
+}
+
+/// Obeys an order of a controller in this process, by the door it would come in by.
+pub(crate) async fn obey(orders: &Orders, request: RequestKind) -> Option<ResponseKind> {
+    let newest = |api: Api| Context::of_this_broker(api.row().version_max);
+    match request {
+        RequestKind::LeaderAndIsr(request) => {
+            let context = newest(Api::LeaderAndIsr);
+            Some(ResponseKind::LeaderAndIsr(
+                peers::leader_and_isr::answer(&context, orders, request).await,
+            ))
+        }
+        RequestKind::StopReplica(request) => {
+            let context = newest(Api::StopReplica);
+            Some(ResponseKind::StopReplica(
+                peers::stop_replica::answer(&context, orders, request).await,
+            ))
+        }
+        RequestKind::UpdateMetadata(request) => Some(ResponseKind::UpdateMetadata(
+            peers::update_metadata::answer(orders, request),
+        )),
+        _ => None,
+    }
+}
+
+/// Polls once; what is not ready goes on as a task of its own.
+fn begin(api: Api, version: i16, correlation_id: i32, mut answering: Answering) -> Outcome {
+    let mut once = TaskContext::from_waker(Waker::noop());
+    if let Poll::Ready(response) = answering.as_mut().poll(&mut once) {
+        return Outcome::Now(encode(api, version, correlation_id, &response));
+    }
+    let task = tasks::spawn("request", async move {
+        encode(api, version, correlation_id, &answering.await)
+    });
+    // A task that panicked has been reported; its client gets a closed connection.
+    let answer = Box::pin(async move { task.await.unwrap_or_else(|_panicked| Answer::closing()) });
+    Outcome::Later {
+        answer,
+        overlaps: false,
+    }
+}
+
+fn encode(api: Api, version: i16, correlation_id: i32, response: &ResponseKind) -> Answer {
+    match codec::encode_response(api, version, correlation_id, response) {
+        Ok(bytes) => Answer::bytes(bytes),
+        Err(unwritable) => {
+            error!(reason = %unwritable, "an answer cannot be written; this is a defect, please report it");
+            Answer::closing()
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct AutoCreate;
+impl metadata::MakesTopics for AutoCreate {
+    async fn make(
+        &self,
+        names: Vec<Arc<str>>,
+    ) -> Vec<(Arc<str>, protocol::kafka::errors::ErrorCode)> {
+        names
+            .into_iter()
+            .map(|n| (n, protocol::kafka::errors::ErrorCode::LeaderNotAvailable))
+            .collect()
+    }
+}
+impl groups::find_coordinator::MakesInternalTopics for AutoCreate {
+    async fn make(&self, _topic: &'static str) {}
 }

@@ -31,7 +31,8 @@ fn identity(values: &Values, texts: &Texts, faults: &mut Vec<Fault>) {
         require(values.long("node.id") == id, "node.id", words, faults);
     }
     if values.text("zookeeper.connect").is_none_or(str::is_empty) {
-        let words = "Missing required configuration `zookeeper.connect` which has no default value.";
+        let words =
+            "Missing required configuration `zookeeper.connect` which has no default value.";
         faults.push(Fault::between("zookeeper.connect", words));
     }
     if values.flag("broker.id.generation.enable") {
@@ -40,25 +41,53 @@ fn identity(values: &Values, texts: &Texts, faults: &mut Vec<Fault>) {
         let fits = id >= -1 && id <= values.long("reserved.broker.max.id");
         require(fits, "broker.id", words, faults);
     } else {
-        require(id >= 0, "broker.id", "broker.id must be greater than or equal to 0", faults);
+        require(
+            id >= 0,
+            "broker.id",
+            "broker.id must be greater than or equal to 0",
+            faults,
+        );
     }
 }
 
 fn logs(values: &Values, faults: &mut Vec<Fault>) {
     let roll = topics::roll_ms(values) >= 1;
-    require(roll, "log.roll.ms", "log.roll.ms must be greater than or equal to 1", faults);
+    require(
+        roll,
+        "log.roll.ms",
+        "log.roll.ms must be greater than or equal to 1",
+        faults,
+    );
     let jitter = topics::roll_jitter_ms(values) >= 0;
     let words = "log.roll.jitter.ms must be greater than or equal to 0";
     require(jitter, "log.roll.jitter.ms", words, faults);
     let words = "log.retention.ms must be unlimited (-1) or, greater than or equal to 1";
-    require(topics::retention_ms(values) != 0, "log.retention.ms", words, faults);
+    require(
+        topics::retention_ms(values) != 0,
+        "log.retention.ms",
+        words,
+        faults,
+    );
     let words = "At least one log directory must be defined via log.dirs or log.dir.";
-    require(!parts::log_dirs(values).is_empty(), "log.dirs", words, faults);
-    let each = values.long("log.cleaner.dedupe.buffer.size") / values.long("log.cleaner.threads").max(1);
+    require(
+        !parts::log_dirs(values).is_empty(),
+        "log.dirs",
+        words,
+        faults,
+    );
+    let each =
+        values.long("log.cleaner.dedupe.buffer.size") / values.long("log.cleaner.threads").max(1);
     let words = "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.";
-    require(each > 1024 * 1024, "log.cleaner.dedupe.buffer.size", words, faults);
-    let (min, max) =
-        (values.long("log.cleaner.min.compaction.lag.ms"), values.long("log.cleaner.max.compaction.lag.ms"));
+    require(
+        each > 1024 * 1024,
+        "log.cleaner.dedupe.buffer.size",
+        words,
+        faults,
+    );
+    let (min, max) = (
+        values.long("log.cleaner.min.compaction.lag.ms"),
+        values.long("log.cleaner.max.compaction.lag.ms"),
+    );
     if min > max {
         let words = format!(
             "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})"
@@ -72,12 +101,26 @@ fn replication(values: &Values, faults: &mut Vec<Fault>) {
     let words = "replica.socket.timeout.ms should always be at least replica.fetch.wait.max.ms to \
                  prevent unnecessary socket timeouts";
     let key = "replica.fetch.wait.max.ms";
-    require(wait <= values.long("replica.socket.timeout.ms"), key, words, faults);
+    require(
+        wait <= values.long("replica.socket.timeout.ms"),
+        key,
+        words,
+        faults,
+    );
     let words = "replica.fetch.wait.max.ms should always be less than or equal to \
                  replica.lag.time.max.ms to prevent frequent changes in ISR";
-    require(wait <= values.long("replica.lag.time.max.ms"), key, words, faults);
-    let ibp = values.text("inter.broker.protocol.version").unwrap_or_default();
-    let format = values.text("log.message.format.version").unwrap_or_default();
+    require(
+        wait <= values.long("replica.lag.time.max.ms"),
+        key,
+        words,
+        faults,
+    );
+    let ibp = values
+        .text("inter.broker.protocol.version")
+        .unwrap_or_default();
+    let format = values
+        .text("log.message.format.version")
+        .unwrap_or_default();
     // Kafka: with 3.0 and later between the brokers, the format is always the newest.
     if !versions::at_least(ibp, "3.0-IV1") && versions::known(format) > versions::known(ibp) {
         let words = format!(
@@ -107,8 +150,10 @@ fn network(values: &Values, faults: &mut Vec<Fault>) {
             require(fits, "max.connections.per.ip", words, faults);
         }
     }
-    let (delay, idle) =
-        (values.long("connection.failed.authentication.delay.ms"), values.long("connections.max.idle.ms"));
+    let (delay, idle) = (
+        values.long("connection.failed.authentication.delay.ms"),
+        values.long("connections.max.idle.ms"),
+    );
     if idle >= 0 && delay >= idle {
         let words = format!(
             "connection.failed.authentication.delay.ms={delay} should always be less than \
@@ -145,11 +190,19 @@ fn promises(values: &Values, faults: &mut Vec<Fault>) {
     }
     if values.flag("remote.log.storage.system.enable") {
         let reason = "there is no tiered storage here; logs stay on the broker's own disks";
-        faults.push(Fault::of("remote.log.storage.system.enable", "true", reason));
+        faults.push(Fault::of(
+            "remote.log.storage.system.enable",
+            "true",
+            reason,
+        ));
     }
     if values.flag("zookeeper.metadata.migration.enable") {
         let reason = "this broker keeps its metadata in ZooKeeper and cannot migrate to KRaft";
-        faults.push(Fault::of("zookeeper.metadata.migration.enable", "true", reason));
+        faults.push(Fault::of(
+            "zookeeper.metadata.migration.enable",
+            "true",
+            reason,
+        ));
     }
 }
 
@@ -158,7 +211,11 @@ mod tests {
     use crate::config::Config;
 
     fn said(texts: &[(&str, &str)]) -> Vec<String> {
-        Config::of(texts).unwrap_err().iter().map(ToString::to_string).collect()
+        Config::of(texts)
+            .unwrap_err()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
     }
 
     #[test]
@@ -177,17 +234,29 @@ mod tests {
             "broker.id must be greater than or equal to -1 and not greater than \
              reserved.broker.max.id",
         ] {
-            assert!(faults.iter().any(|fault| fault == words), "{words}: {faults:#?}");
+            assert!(
+                faults.iter().any(|fault| fault == words),
+                "{words}: {faults:#?}"
+            );
         }
         assert_eq!(faults.len(), 4);
     }
 
     #[test]
     fn a_broker_that_cannot_protect_says_so_instead_of_running_open() {
-        let faults = said(&[("authorizer.class.name", "kafka.security.authorizer.AclAuthorizer")]);
+        let faults = said(&[(
+            "authorizer.class.name",
+            "kafka.security.authorizer.AclAuthorizer",
+        )]);
         assert!(faults[0].contains("authorizer.class.name"), "{faults:?}");
-        let faults = said(&[("listeners", "SSL://:9093"), ("security.inter.broker.protocol", "SSL")]);
-        assert!(faults[0].contains("SSL connections are not served yet"), "{faults:?}");
+        let faults = said(&[
+            ("listeners", "SSL://:9093"),
+            ("security.inter.broker.protocol", "SSL"),
+        ]);
+        assert!(
+            faults[0].contains("SSL connections are not served yet"),
+            "{faults:?}"
+        );
     }
 
     #[test]
@@ -201,7 +270,10 @@ mod tests {
                 &[("listeners", "INTERNAL://a:1")][..],
                 "No security protocol defined for listener INTERNAL",
             ),
-            (&[("listeners", "PLAINTEXT:/a:1")][..], "Unable to parse PLAINTEXT:/a:1 to a broker endpoint"),
+            (
+                &[("listeners", "PLAINTEXT:/a:1")][..],
+                "Unable to parse PLAINTEXT:/a:1 to a broker endpoint",
+            ),
             (
                 &[("advertised.listeners", "PLAINTEXT://0.0.0.0:9092")][..],
                 "cannot use the nonroutable meta-address 0.0.0.0",
@@ -212,7 +284,10 @@ mod tests {
             ),
         ] {
             let faults = said(texts);
-            assert!(faults.iter().any(|fault| fault.contains(words)), "{words}: {faults:#?}");
+            assert!(
+                faults.iter().any(|fault| fault.contains(words)),
+                "{words}: {faults:#?}"
+            );
         }
     }
 
@@ -220,8 +295,14 @@ mod tests {
     fn two_listeners_and_their_advertised_names_are_read() {
         let config = Config::of(&[
             ("listeners", "PLAINTEXT://:9092,inside://0.0.0.0:9093"),
-            ("advertised.listeners", "PLAINTEXT://kafka.example:9092,INSIDE://[::1]:9093"),
-            ("listener.security.protocol.map", "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT"),
+            (
+                "advertised.listeners",
+                "PLAINTEXT://kafka.example:9092,INSIDE://[::1]:9093",
+            ),
+            (
+                "listener.security.protocol.map",
+                "PLAINTEXT:PLAINTEXT,INSIDE:PLAINTEXT",
+            ),
             ("inter.broker.listener.name", "inside"),
         ])
         .unwrap();

@@ -64,7 +64,9 @@ pub struct Endpoint {
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Endpoint { name, host, port, .. } = self;
+        let Endpoint {
+            name, host, port, ..
+        } = self;
         if host.contains(':') {
             write!(f, "{name}://[{host}]:{port}")
         } else {
@@ -97,7 +99,13 @@ impl Listeners {
         let mut bound = endpoints("listeners", values, &protocols, true, &mut faults);
         bound.retain(|endpoint| !aside.contains(&endpoint.name));
         let mut advertised = match values.text("advertised.listeners") {
-            Some(_) => endpoints("advertised.listeners", values, &protocols, false, &mut faults),
+            Some(_) => endpoints(
+                "advertised.listeners",
+                values,
+                &protocols,
+                false,
+                &mut faults,
+            ),
             None => bound.clone(),
         };
         advertised.retain(|endpoint| !aside.contains(&endpoint.name));
@@ -108,8 +116,16 @@ impl Listeners {
                 return Err(faults);
             }
         };
-        let control_plane = values.text("control.plane.listener.name").map(str::to_uppercase);
-        let mut listeners = Listeners { bound, advertised, protocols, inter_broker, control_plane };
+        let control_plane = values
+            .text("control.plane.listener.name")
+            .map(str::to_uppercase);
+        let mut listeners = Listeners {
+            bound,
+            advertised,
+            protocols,
+            inter_broker,
+            control_plane,
+        };
         if faults.is_empty() {
             listeners.check(protocol, &mut faults);
         }
@@ -126,7 +142,11 @@ impl Listeners {
 
     fn check(&self, inter_broker: Protocol, faults: &mut Vec<Fault>) {
         let list = |endpoints: &[Endpoint]| {
-            endpoints.iter().map(|e| e.name.as_str()).collect::<Vec<_>>().join(",")
+            endpoints
+                .iter()
+                .map(|e| e.name.as_str())
+                .collect::<Vec<_>>()
+                .join(",")
         };
         let advertises = |name: &str| self.advertised.iter().any(|e| e.name == name);
         if self.advertised.is_empty() {
@@ -146,7 +166,11 @@ impl Listeners {
             );
             faults.push(Fault::between("inter.broker.listener.name", fix));
         }
-        if self.advertised.iter().any(|e| self.bound.iter().all(|b| b.name != e.name)) {
+        if self
+            .advertised
+            .iter()
+            .any(|e| self.bound.iter().all(|b| b.name != e.name))
+        {
             faults.push(Fault::between(
                 "advertised.listeners",
                 format!(
@@ -187,7 +211,10 @@ impl Listeners {
                 ));
             }
         }
-        let secured = self.bound.iter().filter(|e| e.protocol != Protocol::Plaintext);
+        let secured = self
+            .bound
+            .iter()
+            .filter(|e| e.protocol != Protocol::Plaintext);
         for endpoint in secured {
             faults.push(Fault::of(
                 "listeners",
@@ -199,7 +226,9 @@ impl Listeners {
                 ),
             ));
         }
-        if inter_broker != Protocol::Plaintext && self.bound.iter().all(|e| e.protocol == Protocol::Plaintext) {
+        if inter_broker != Protocol::Plaintext
+            && self.bound.iter().all(|e| e.protocol == Protocol::Plaintext)
+        {
             faults.push(Fault::of(
                 "security.inter.broker.protocol",
                 inter_broker.name(),
@@ -209,12 +238,18 @@ impl Listeners {
     }
 
     pub fn advertised_named(&self, name: &str) -> Option<&Endpoint> {
-        self.advertised.iter().find(|endpoint| endpoint.name == name)
+        self.advertised
+            .iter()
+            .find(|endpoint| endpoint.name == name)
     }
 }
 
 fn names(list: Option<&str>) -> Vec<String> {
-    let each = list.unwrap_or_default().split(',').map(str::trim).filter(|n| !n.is_empty());
+    let each = list
+        .unwrap_or_default()
+        .split(',')
+        .map(str::trim)
+        .filter(|n| !n.is_empty());
     each.map(str::to_uppercase).collect()
 }
 
@@ -222,7 +257,11 @@ fn protocol_map(values: &Values, faults: &mut Vec<Fault>) -> BTreeMap<String, Pr
     let key = "listener.security.protocol.map";
     let text = values.text(key).unwrap_or_default();
     let mut map = BTreeMap::new();
-    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+    for item in text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
         let (name, protocol) = item.rsplit_once(':').unwrap_or((item, ""));
         match Protocol::parse(&protocol.trim().to_uppercase()) {
             Some(protocol) => {
@@ -252,7 +291,11 @@ fn endpoints(
 ) -> Vec<Endpoint> {
     let text = values.text(key).unwrap_or_default();
     let mut found: Vec<Endpoint> = Vec::new();
-    for item in text.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+    for item in text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+    {
         match endpoint(item, protocols) {
             Ok(endpoint) => found.push(endpoint),
             Err(why) => faults.push(Fault::between(
@@ -266,7 +309,8 @@ fn endpoints(
             let why = format!("Each listener must have a different name, listeners: {text}");
             faults.push(Fault::between(key, why));
         }
-        let clashes = |other: &&Endpoint| other.port == endpoint.port && !one_of_each(other, endpoint);
+        let clashes =
+            |other: &&Endpoint| other.port == endpoint.port && !one_of_each(other, endpoint);
         if distinct_ports && endpoint.port != 0 && found[..at].iter().any(|o| clashes(&o)) {
             faults.push(Fault::between(
                 key,
@@ -306,7 +350,12 @@ fn endpoint(item: &str, protocols: &BTreeMap<String, Protocol>) -> Result<Endpoi
     let protocol = *protocols
         .get(&name)
         .ok_or_else(|| format!("No security protocol defined for listener {name}"))?;
-    Ok(Endpoint { name, host: host.to_owned(), port, protocol })
+    Ok(Endpoint {
+        name,
+        host: host.to_owned(),
+        port,
+        protocol,
+    })
 }
 
 fn inter_broker(
@@ -329,7 +378,9 @@ fn inter_broker(
             }
         }
         None => {
-            let name = values.text("security.inter.broker.protocol").unwrap_or("PLAINTEXT");
+            let name = values
+                .text("security.inter.broker.protocol")
+                .unwrap_or("PLAINTEXT");
             let protocol = Protocol::parse(name).unwrap_or(Protocol::Plaintext);
             Ok((protocol.name().to_owned(), protocol))
         }

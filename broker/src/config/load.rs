@@ -39,7 +39,10 @@ pub(super) fn load(args: &LoadArgs) -> Result<(Config, Vec<Warning>), Vec<Fault>
     kraft_shape(&mut texts, &mut warnings, &mut faults);
     warnings.extend(idle_keys(&texts));
     settle(args, &mut texts, &mut faults);
-    let layers = Layers { file: texts, ..Layers::default() };
+    let layers = Layers {
+        file: texts,
+        ..Layers::default()
+    };
     match Config::from_layers(layers, &host_name()) {
         Ok(config) if faults.is_empty() => Ok((config, warnings)),
         Ok(_) => Err(faults),
@@ -55,7 +58,10 @@ fn gather(args: &LoadArgs, faults: &mut Vec<Fault>) -> Texts {
     if let Some(path) = &args.file {
         match SystemDisk::shared().read_small(path, FILE_BYTES_MAX) {
             Err(error) => {
-                faults.push(Fault::between("", format!("read {}: {error}", path.display())));
+                faults.push(Fault::between(
+                    "",
+                    format!("read {}: {error}", path.display()),
+                ));
             }
             Ok(bytes) => match read::parse(&bytes, Format::of(&path.to_string_lossy())) {
                 Ok(found) => texts = found,
@@ -85,12 +91,18 @@ fn implied(texts: &mut Texts, key: &str, text: impl Into<String>) {
 /// Settings of KRaft: what of them has a counterpart here is taken over, the rest is named once.
 fn kraft_shape(texts: &mut Texts, warnings: &mut Vec<Warning>, faults: &mut Vec<Fault>) {
     // Kafka: `KafkaConfig.populateSynonyms`: either id stands for the other.
-    match (texts.get("broker.id").cloned(), texts.get("node.id").cloned()) {
+    match (
+        texts.get("broker.id").cloned(),
+        texts.get("node.id").cloned(),
+    ) {
         (Some(id), None) => implied(texts, "node.id", id),
         (None, Some(id)) => implied(texts, "broker.id", id),
         _ => {}
     }
-    let Some(roles) = texts.get("process.roles").filter(|roles| !roles.trim().is_empty()) else {
+    let Some(roles) = texts
+        .get("process.roles")
+        .filter(|roles| !roles.trim().is_empty())
+    else {
         return;
     };
     let is = |role: &str| roles.split(',').any(|item| item.trim() == role);
@@ -111,8 +123,13 @@ fn kraft_shape(texts: &mut Texts, warnings: &mut Vec<Warning>, faults: &mut Vec<
         ));
         return;
     }
-    let voters = texts.get("controller.quorum.voters").map_or("", String::as_str);
-    let voters = voters.split(',').filter(|voter| !voter.trim().is_empty()).count();
+    let voters = texts
+        .get("controller.quorum.voters")
+        .map_or("", String::as_str);
+    let voters = voters
+        .split(',')
+        .filter(|voter| !voter.trim().is_empty())
+        .count();
     if !broker || !controller || voters > 1 {
         faults.push(Fault::between(
             "process.roles",
@@ -133,7 +150,9 @@ fn kraft_shape(texts: &mut Texts, warnings: &mut Vec<Warning>, faults: &mut Vec<
 /// Fills in what the kind of node implies. Explicit settings always stay.
 fn settle(args: &LoadArgs, texts: &mut Texts, faults: &mut Vec<Fault>) {
     let named = texts.contains_key("zookeeper.connect");
-    let asked = texts.get("coordinator.enable").map(|text| text.trim().eq_ignore_ascii_case("true"));
+    let asked = texts
+        .get("coordinator.enable")
+        .map(|text| text.trim().eq_ignore_ascii_case("true"));
     let embedded = asked.unwrap_or(!named);
     if embedded && named {
         faults.push(Fault::between(
@@ -171,9 +190,16 @@ fn settle(args: &LoadArgs, texts: &mut Texts, faults: &mut Vec<Fault>) {
 /// With a coordinator of its own a node keeps both in one place, side by side; without, the data
 /// directory itself holds the logs, as in the common images.
 fn data_dirs(args: &LoadArgs, embedded: bool, texts: &mut Texts) {
-    let given = ["log.dirs", "log.dir"].iter().find_map(|key| texts.get(*key)).cloned();
+    let given = ["log.dirs", "log.dir"]
+        .iter()
+        .find_map(|key| texts.get(*key))
+        .cloned();
     if let Some(dir) = &args.data_dir {
-        let logs = if embedded { dir.join("broker") } else { dir.clone() };
+        let logs = if embedded {
+            dir.join("broker")
+        } else {
+            dir.clone()
+        };
         texts.insert("log.dirs".to_owned(), logs.to_string_lossy().into_owned());
         if embedded {
             let dir = dir.join("coordinator").to_string_lossy().into_owned();
@@ -186,7 +212,10 @@ fn data_dirs(args: &LoadArgs, embedded: bool, texts: &mut Texts) {
     if embedded {
         let dir = match given.as_deref().and_then(|dirs| dirs.split(',').next()) {
             // Never inside a log directory: Apache refuses one with a foreign folder in it.
-            Some(first) => PathBuf::from(format!("{}-coordinator", first.trim().trim_end_matches('/'))),
+            Some(first) => PathBuf::from(format!(
+                "{}-coordinator",
+                first.trim().trim_end_matches('/')
+            )),
             None => home.join("coordinator"),
         };
         implied_if(true, texts, "coordinator.data.dir", &dir);
@@ -203,7 +232,9 @@ fn implied_if(when: bool, texts: &mut Texts, key: &str, path: &Path) {
 fn idle_keys(texts: &Texts) -> Vec<Warning> {
     let (mut later, mut meaningless) = (Vec::new(), Vec::new());
     for (key, text) in texts {
-        let Some(row) = keys::broker_or_listener(key) else { continue };
+        let Some(row) = keys::broker_or_listener(key) else {
+            continue;
+        };
         let default = row.default_value();
         let moved = row.read(text).is_ok_and(|value| value != default);
         match row.state {
@@ -217,7 +248,10 @@ fn idle_keys(texts: &Texts) -> Vec<Warning> {
     meaningless.retain(|key| !matches!(*key, "node.id" | "process.roles"));
     let mut warnings = Vec::new();
     if !later.is_empty() {
-        warnings.push(Warning(format!("Set, and not obeyed yet: {}.", later.join(", "))));
+        warnings.push(Warning(format!(
+            "Set, and not obeyed yet: {}.",
+            later.join(", ")
+        )));
     }
     if !meaningless.is_empty() {
         warnings.push(Warning(format!(
@@ -230,7 +264,10 @@ fn idle_keys(texts: &Texts) -> Vec<Warning> {
 
 /// The name this machine knows itself by.
 fn host_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]
@@ -239,13 +276,24 @@ mod tests {
 
     fn load_with(overrides: &[&str]) -> (Config, Vec<String>) {
         let overrides = overrides.iter().map(|text| (*text).to_owned()).collect();
-        let (config, warnings) = Config::load(&LoadArgs { overrides, ..LoadArgs::default() }).unwrap();
-        (config, warnings.into_iter().map(|warning| warning.0).collect())
+        let (config, warnings) = Config::load(&LoadArgs {
+            overrides,
+            ..LoadArgs::default()
+        })
+        .unwrap();
+        (
+            config,
+            warnings.into_iter().map(|warning| warning.0).collect(),
+        )
     }
 
     fn faults_with(overrides: &[&str]) -> Vec<String> {
         let overrides = overrides.iter().map(|text| (*text).to_owned()).collect();
-        let faults = Config::load(&LoadArgs { overrides, ..LoadArgs::default() }).unwrap_err();
+        let faults = Config::load(&LoadArgs {
+            overrides,
+            ..LoadArgs::default()
+        })
+        .unwrap_err();
         faults.iter().map(ToString::to_string).collect()
     }
 
@@ -253,9 +301,15 @@ mod tests {
     fn with_nothing_said_a_node_is_a_cluster_of_one() {
         let (config, warnings) = load_with(&[]);
         assert_eq!(warnings, Vec::<String>::new());
-        assert_eq!(config.listeners.advertised[0].to_string(), "PLAINTEXT://localhost:9092");
+        assert_eq!(
+            config.listeners.advertised[0].to_string(),
+            "PLAINTEXT://localhost:9092"
+        );
         let coordinator = config.coordinator.unwrap();
-        assert_eq!((coordinator.address.as_str(), coordinator.port), ("127.0.0.1", 2181));
+        assert_eq!(
+            (coordinator.address.as_str(), coordinator.port),
+            ("127.0.0.1", 2181)
+        );
         assert_eq!(coordinator.data_dir, Path::new("data/coordinator"));
         assert_eq!(config.logs.dirs, [PathBuf::from("data/broker")]);
         assert_eq!(config.groups.topic_replication_factor, 1);
@@ -275,14 +329,29 @@ mod tests {
 
     #[test]
     fn a_data_directory_holds_both_or_the_logs_alone() {
-        let args = LoadArgs { data_dir: Some("/d".into()), ..LoadArgs::default() };
+        let args = LoadArgs {
+            data_dir: Some("/d".into()),
+            ..LoadArgs::default()
+        };
         let (config, _) = Config::load(&args).unwrap();
         assert_eq!(config.logs.dirs, [PathBuf::from("/d/broker")]);
-        assert_eq!(config.coordinator.unwrap().data_dir, Path::new("/d/coordinator"));
-        let args = LoadArgs { zookeeper: Some("zk:2181".into()), ..args };
-        assert_eq!(Config::load(&args).unwrap().0.logs.dirs, [PathBuf::from("/d")]);
+        assert_eq!(
+            config.coordinator.unwrap().data_dir,
+            Path::new("/d/coordinator")
+        );
+        let args = LoadArgs {
+            zookeeper: Some("zk:2181".into()),
+            ..args
+        };
+        assert_eq!(
+            Config::load(&args).unwrap().0.logs.dirs,
+            [PathBuf::from("/d")]
+        );
         let (config, _) = load_with(&["log.dirs=/tmp/kafka-logs,/x"]);
-        assert_eq!(config.coordinator.unwrap().data_dir, Path::new("/tmp/kafka-logs-coordinator"));
+        assert_eq!(
+            config.coordinator.unwrap().data_dir,
+            Path::new("/tmp/kafka-logs-coordinator")
+        );
     }
 
     #[test]
@@ -297,19 +366,28 @@ mod tests {
             "advertised.listeners=PLAINTEXT://localhost:9092",
         ]);
         assert_eq!(config.identity.broker_id, Some(protocol::ids::BrokerId(7)));
-        assert_eq!(config.identity.cluster_id.as_deref(), Some("MkU3OEVBNTcwNTJENDM2Qk"));
+        assert_eq!(
+            config.identity.cluster_id.as_deref(),
+            Some("MkU3OEVBNTcwNTJENDM2Qk")
+        );
         assert_eq!(config.listeners.bound.len(), 1);
         assert_eq!(config.listeners.advertised.len(), 1);
         assert!(config.coordinator.is_some());
         assert!(warnings[0].contains("embedded coordinator"), "{warnings:?}");
         let faults = faults_with(&["process.roles=broker", "node.id=1"]);
-        assert!(faults[0].contains("zookeeper.connect=HOST:PORT"), "{faults:?}");
+        assert!(
+            faults[0].contains("zookeeper.connect=HOST:PORT"),
+            "{faults:?}"
+        );
     }
 
     #[test]
     fn unknown_keys_warn_and_bad_overrides_are_faults() {
         let (_, warnings) = load_with(&["num.partition=3"]);
-        assert!(warnings[0].contains("did you mean `num.partitions`?"), "{warnings:?}");
+        assert!(
+            warnings[0].contains("did you mean `num.partitions`?"),
+            "{warnings:?}"
+        );
         assert_eq!(faults_with(&["num.partitions"]).len(), 1);
     }
 }

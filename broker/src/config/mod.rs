@@ -20,9 +20,9 @@ use settings::value::Fault;
 
 pub use listeners::{Endpoint, Listeners, Protocol};
 pub use live::Live;
-pub use topics::TopicSettings;
 pub use load::LoadArgs;
 pub use settings::read::Warning;
+pub use topics::TopicSettings;
 
 /// Everything the broker was told, checked together.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,7 +72,9 @@ impl Config {
             }
         };
         check::together(&values, &texts, &mut faults);
-        let Some(listeners) = listeners.filter(|_| faults.is_empty()) else { return Err(faults) };
+        let Some(listeners) = listeners.filter(|_| faults.is_empty()) else {
+            return Err(faults);
+        };
         Ok(Config {
             identity: parts::Identity::read(&values),
             listeners,
@@ -108,8 +110,15 @@ impl Config {
         for (key, text) in texts {
             file.insert((*key).to_owned(), (*text).to_owned());
         }
-        file.entry("zookeeper.connect".to_owned()).or_insert_with(|| "127.0.0.1:2181".to_owned());
-        Config::from_layers(Layers { file, ..Layers::default() }, "localhost")
+        file.entry("zookeeper.connect".to_owned())
+            .or_insert_with(|| "127.0.0.1:2181".to_owned());
+        Config::from_layers(
+            Layers {
+                file,
+                ..Layers::default()
+            },
+            "localhost",
+        )
     }
 
     /// What a topic with these overrides obeys.
@@ -124,8 +133,14 @@ fn coordinator(values: &Values) -> Option<parts::Coordinator> {
         return None;
     }
     Some(parts::Coordinator {
-        address: values.text("coordinator.address").unwrap_or("127.0.0.1").to_owned(),
+        address: values
+            .text("coordinator.address")
+            .unwrap_or("127.0.0.1")
+            .to_owned(),
         port: u16::try_from(values.long("coordinator.port")).unwrap_or_default(),
-        data_dir: values.text("coordinator.data.dir").unwrap_or("data/coordinator").into(),
+        data_dir: values
+            .text("coordinator.data.dir")
+            .unwrap_or("data/coordinator")
+            .into(),
     })
 }

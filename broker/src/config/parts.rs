@@ -34,7 +34,10 @@ impl Identity {
             reserved_max: values.int("reserved.broker.max.id"),
             rack: values.text("broker.rack").map(str::to_owned),
             cluster_id: values.text("cluster.id").map(str::to_owned),
-            protocol_version: values.text("inter.broker.protocol.version").unwrap_or_default().to_owned(),
+            protocol_version: values
+                .text("inter.broker.protocol.version")
+                .unwrap_or_default()
+                .to_owned(),
         }
     }
 }
@@ -62,9 +65,14 @@ impl ZooKeeper {
         let session = values.int("zookeeper.session.timeout.ms");
         let connection = values.whole("zookeeper.connection.timeout.ms");
         ZooKeeper {
-            connect: values.text("zookeeper.connect").unwrap_or_default().to_owned(),
+            connect: values
+                .text("zookeeper.connect")
+                .unwrap_or_default()
+                .to_owned(),
             session_timeout_ms: session,
-            connection_timeout_ms: connection.and_then(|n| i32::try_from(n).ok()).unwrap_or(session),
+            connection_timeout_ms: connection
+                .and_then(|n| i32::try_from(n).ok())
+                .unwrap_or(session),
             in_flight_max: size(values.long("zookeeper.max.in.flight.requests")),
         }
     }
@@ -98,7 +106,9 @@ pub struct Network {
 impl Network {
     pub(super) fn read(values: &Values, texts: &Texts) -> Network {
         let queued = values.long("queued.max.request.bytes");
-        let overrides = values.text("max.connections.per.ip.overrides").unwrap_or_default();
+        let overrides = values
+            .text("max.connections.per.ip.overrides")
+            .unwrap_or_default();
         let per_listener = |key: &str| {
             let each = texts.iter().filter_map(|(name, text)| {
                 let (listener, base) = name.strip_prefix("listener.name.")?.split_once('.')?;
@@ -131,7 +141,10 @@ impl Network {
 
 /// `host:count` items; the item that is none.
 pub(super) fn address_overrides(text: &str) -> Result<BTreeMap<String, usize>, String> {
-    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    let items = text
+        .split(',')
+        .map(str::trim)
+        .filter(|item| !item.is_empty());
     let mut map = BTreeMap::new();
     for item in items {
         let (host, count) = item.rsplit_once(':').ok_or_else(|| item.to_owned())?;
@@ -156,6 +169,12 @@ impl Threads {
             network: size(values.long("num.network.threads")),
             background: size(values.long("background.threads")),
         }
+    }
+
+    /// Workers of the data runtime: one more than there are cores, so that one that sleeps on a
+    /// disk leaves the cores busy.
+    pub fn data(&self) -> usize {
+        std::thread::available_parallelism().map_or(2, std::num::NonZero::get) + 1
     }
 }
 
@@ -203,7 +222,8 @@ impl Logs {
             retention_check_ms: values.long("log.retention.check.interval.ms"),
             flush_check_ms: values.long("log.flush.scheduler.interval.ms"),
             recovery_checkpoint_ms: values.long("log.flush.offset.checkpoint.interval.ms"),
-            start_offset_checkpoint_ms: values.long("log.flush.start.offset.checkpoint.interval.ms"),
+            start_offset_checkpoint_ms: values
+                .long("log.flush.start.offset.checkpoint.interval.ms"),
             segment_delete_delay_ms: values.long("log.segment.delete.delay.ms"),
             producer_id_expiration_ms: values.long("producer.id.expiration.ms"),
             producer_id_check_ms: values.long("producer.id.expiration.check.interval.ms"),
@@ -223,8 +243,15 @@ impl Logs {
 }
 
 pub(super) fn log_dirs(values: &Values) -> Vec<PathBuf> {
-    let text = values.text("log.dirs").or_else(|| values.text("log.dir")).unwrap_or_default();
-    text.split(',').map(str::trim).filter(|dir| !dir.is_empty()).map(PathBuf::from).collect()
+    let text = values
+        .text("log.dirs")
+        .or_else(|| values.text("log.dir"))
+        .unwrap_or_default();
+    text.split(',')
+        .map(str::trim)
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+        .collect()
 }
 
 /// Compaction.
@@ -245,7 +272,9 @@ impl Cleaner {
             enable: values.flag("log.cleaner.enable"),
             threads: size(values.long("log.cleaner.threads")),
             dedupe_buffer_bytes: size(values.long("log.cleaner.dedupe.buffer.size")),
-            load_factor: values.real("log.cleaner.io.buffer.load.factor").unwrap_or(0.9),
+            load_factor: values
+                .real("log.cleaner.io.buffer.load.factor")
+                .unwrap_or(0.9),
             io_buffer_bytes: size(values.long("log.cleaner.io.buffer.size")),
             io_bytes_per_second_max: values
                 .real("log.cleaner.io.max.bytes.per.second")
@@ -294,14 +323,21 @@ impl Topic {
                 file_delete_delay_ms: values.long("file.delete.delay.ms"),
                 compression: codec(&values),
                 log_append_time: values.text("message.timestamp.type") == Some("LogAppendTime"),
-                timestamp_before_max_ms: timestamp_bound(&values, "message.timestamp.before.max.ms"),
+                timestamp_before_max_ms: timestamp_bound(
+                    &values,
+                    "message.timestamp.before.max.ms",
+                ),
                 timestamp_after_max_ms: timestamp_bound(&values, "message.timestamp.after.max.ms"),
             },
             min_insync_replicas: size(values.long("min.insync.replicas")),
             unclean_leader_election: values.flag("unclean.leader.election.enable"),
             downconversion: values.flag("message.downconversion.enable"),
-            throttled_leaders: values.list("leader.replication.throttled.replicas").to_vec(),
-            throttled_followers: values.list("follower.replication.throttled.replicas").to_vec(),
+            throttled_leaders: values
+                .list("leader.replication.throttled.replicas")
+                .to_vec(),
+            throttled_followers: values
+                .list("follower.replication.throttled.replicas")
+                .to_vec(),
         }
     }
 }
@@ -315,7 +351,10 @@ fn timestamp_bound(values: &Values, key: &str) -> i64 {
 }
 
 fn codec(values: &Values) -> Option<Compression> {
-    let leveled = |codec, key| Compression { codec, level: Some(values.int(key)) };
+    let leveled = |codec, key| Compression {
+        codec,
+        level: Some(values.int(key)),
+    };
     match values.text("compression.type") {
         Some("uncompressed") => Some(Compression::NONE),
         Some("gzip") => Some(leveled(Codec::Gzip, "compression.gzip.level")),
@@ -431,9 +470,14 @@ pub struct Groups {
 
 impl Groups {
     pub(super) fn read(values: &Values) -> Groups {
-        let agreed = values.text("inter.broker.protocol.version").unwrap_or_default();
+        let agreed = values
+            .text("inter.broker.protocol.version")
+            .unwrap_or_default();
         let since = |steps: &[&str]| {
-            let reached = steps.iter().filter(|step| versions::at_least(agreed, step)).count();
+            let reached = steps
+                .iter()
+                .filter(|step| versions::at_least(agreed, step))
+                .count();
             i16::try_from(reached).unwrap_or_default()
         };
         Groups {
@@ -442,7 +486,9 @@ impl Groups {
             initial_delay_ms: values.int("group.initial.rebalance.delay.ms"),
             size_max: size(values.long("group.max.size")),
             metadata_bytes_max: size(values.long("offset.metadata.max.bytes")),
-            offsets_retention_ms: values.long("offsets.retention.minutes").saturating_mul(60_000),
+            offsets_retention_ms: values
+                .long("offsets.retention.minutes")
+                .saturating_mul(60_000),
             offsets_check_ms: values.long("offsets.retention.check.interval.ms"),
             commit_timeout_ms: values.int("offsets.commit.timeout.ms"),
             load_buffer_bytes: size(values.long("offsets.load.buffer.size")),
@@ -533,8 +579,13 @@ pub struct Metrics {
 impl Metrics {
     pub(super) fn read(values: &Values) -> Metrics {
         Metrics {
-            address: values.text("metrics.address").unwrap_or("127.0.0.1").to_owned(),
-            port: values.whole("metrics.port").and_then(|port| u16::try_from(port).ok()),
+            address: values
+                .text("metrics.address")
+                .unwrap_or("127.0.0.1")
+                .to_owned(),
+            port: values
+                .whole("metrics.port")
+                .and_then(|port| u16::try_from(port).ok()),
         }
     }
 

@@ -32,14 +32,21 @@ struct Kept {
 impl TopicSettings {
     pub fn new(live: Live) -> TopicSettings {
         let plain = Arc::new(live.now().topic(&Texts::new()));
-        let kept = RwLock::new(Kept { plain, topics: HashMap::new() });
+        let kept = RwLock::new(Kept {
+            plain,
+            topics: HashMap::new(),
+        });
         TopicSettings(Arc::new(Shared { live, kept }))
     }
 
     /// What `topic` obeys. Hot path: one short lock, one reference count.
     pub fn of(&self, topic: &str) -> Arc<Topic> {
         let kept = self.0.kept.read();
-        Arc::clone(kept.topics.get(topic).map_or(&kept.plain, |(_, settings)| settings))
+        Arc::clone(
+            kept.topics
+                .get(topic)
+                .map_or(&kept.plain, |(_, settings)| settings),
+        )
     }
 
     /// A topic's overrides have changed; what it obeys now.
@@ -50,7 +57,8 @@ impl TopicSettings {
             return Arc::clone(&kept.plain);
         }
         let settings = Arc::new(self.0.live.now().topic(&overrides));
-        kept.topics.insert(topic.into(), (overrides, Arc::clone(&settings)));
+        kept.topics
+            .insert(topic.into(), (overrides, Arc::clone(&settings)));
         settings
     }
 
@@ -79,8 +87,15 @@ mod tests {
     fn an_override_holds_against_a_changed_default_and_goes_with_its_removal() {
         let live = Live::new(Config::of(&[]).unwrap());
         let topics = TopicSettings::new(live.clone());
-        topics.set("a", Texts::from([("retention.ms".to_owned(), "5".to_owned())]));
-        live.set_cluster(Texts::from([("log.retention.ms".to_owned(), "9".to_owned())])).unwrap();
+        topics.set(
+            "a",
+            Texts::from([("retention.ms".to_owned(), "5".to_owned())]),
+        );
+        live.set_cluster(Texts::from([(
+            "log.retention.ms".to_owned(),
+            "9".to_owned(),
+        )]))
+        .unwrap();
         topics.refresh();
         assert_eq!(topics.of("a").log.retention_ms, 5);
         assert_eq!(topics.of("b").log.retention_ms, 9);

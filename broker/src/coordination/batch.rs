@@ -17,14 +17,24 @@ pub fn build(write: &Write, codec: Codec) -> Result<Bytes, WriteError> {
         Batch::Offsets => {
             batch = batch.producer(ProducerId::NONE, ProducerEpoch(-1), OFFSETS_SEQUENCE);
         }
-        Batch::Transactional { producer_id, producer_epoch } => {
+        Batch::Transactional {
+            producer_id,
+            producer_epoch,
+        } => {
             let (id, epoch) = (ProducerId(producer_id), ProducerEpoch(producer_epoch));
-            batch = batch.producer(id, epoch, OFFSETS_SEQUENCE).transactional(true);
+            batch = batch
+                .producer(id, epoch, OFFSETS_SEQUENCE)
+                .transactional(true);
         }
     }
     for record in &write.records {
         batch
-            .push(write.timestamp_ms, Some(&record.key), record.value.as_deref(), &[])
+            .push(
+                write.timestamp_ms,
+                Some(&record.key),
+                record.value.as_deref(),
+                &[],
+            )
             .map_err(|_too_long| WriteError::TooLarge)?;
     }
     batch.build().map_err(|_too_long| WriteError::TooLarge)

@@ -111,7 +111,9 @@ impl Groups {
         let loaders = IoPool::new("groups-load", LOADERS, LOADS_QUEUED_MAX)?;
         Ok(Arc::new(Groups {
             config: Arc::new(settings.groups.clone()),
-            shards: (0..settings.partitions.max(1)).map(|number| Arc::new(Shard::new(number))).collect(),
+            shards: (0..settings.partitions.max(1))
+                .map(|number| Arc::new(Shard::new(number)))
+                .collect(),
             settings,
             clock,
             runtime,
@@ -133,7 +135,10 @@ impl Groups {
 
     /// The two times of this moment.
     pub fn now(&self) -> Now {
-        Now { monotonic_ms: self.clock.monotonic_ms(), wall_ms: self.clock.wall_ms() }
+        Now {
+            monotonic_ms: self.clock.monotonic_ms(),
+            wall_ms: self.clock.wall_ms(),
+        }
     }
 
     /// A partition's role here has changed; others than those of `__consumer_offsets` are passed
@@ -164,10 +169,15 @@ impl Groups {
     /// This broker leads a partition now: its groups are loaded.
     pub fn lead(self: &Arc<Self>, partition: i32, epoch: LeaderEpoch, log: Arc<dyn HostLog>) {
         let Some(shard) = self.shard(partition) else {
-            warn!(partition, "the internal topic has more partitions than when the broker started");
+            warn!(
+                partition,
+                "the internal topic has more partitions than when the broker started"
+            );
             return;
         };
-        let Some(turn) = shard.begin_load(epoch) else { return };
+        let Some(turn) = shard.begin_load(epoch) else {
+            return;
+        };
         let (groups, shard) = (Arc::clone(self), Arc::clone(shard));
         let work = async move { groups.load(&shard, turn, log).await };
         let _detached = tasks::spawn_on(&self.runtime, "groups-load", work);
@@ -175,9 +185,14 @@ impl Groups {
 
     /// This broker leads a partition no more.
     pub fn resign(&self, partition: i32, epoch: Option<LeaderEpoch>) {
-        let Some(shard) = self.shard(partition) else { return };
+        let Some(shard) = self.shard(partition) else {
+            return;
+        };
         if let Some(after) = shard.unload(epoch, self.now()) {
-            info!(partition, "stopped coordinating the groups of this partition");
+            info!(
+                partition,
+                "stopped coordinating the groups of this partition"
+            );
             after.settle().into_iter().for_each(tell);
         }
     }
@@ -188,7 +203,11 @@ impl Groups {
         let loaded = loop {
             let (log, config) = (Arc::clone(&log), Arc::clone(&self.config));
             let (bytes_max, now) = (self.settings.load_buffer_bytes, self.now());
-            match self.loaders.run(move || load::load(&*log, config, bytes_max, now)).await {
+            match self
+                .loaders
+                .run(move || load::load(&*log, config, bytes_max, now))
+                .await
+            {
                 Ok(loaded) => break loaded,
                 Err(_full) => self.clock.sleep_ms(LOAD_RETRY_MS).await,
             }
@@ -200,17 +219,24 @@ impl Groups {
                 return shard.give_up(turn);
             }
         };
-        let Loaded { machine, records, .. } = &loaded;
+        let Loaded {
+            machine, records, ..
+        } = &loaded;
         let (groups, offsets, records) = (machine.group_count(), machine.offset_count(), *records);
         if let Some(after) = shard.install(turn, loaded, log, self.settings.codec, self.now()) {
             let took_ms = self.clock.monotonic_ms() - began_ms;
-            info!(partition, groups, offsets, records, took_ms, "coordinating the groups of this partition");
+            info!(
+                partition,
+                groups, offsets, records, took_ms, "coordinating the groups of this partition"
+            );
             self.settle(shard, after);
         }
     }
 
     fn shard(&self, partition: i32) -> Option<&Arc<Shard>> {
-        usize::try_from(partition).ok().and_then(|number| self.shards.get(number))
+        usize::try_from(partition)
+            .ok()
+            .and_then(|number| self.shards.get(number))
     }
 
     /// The shard of a group, if groups are coordinated at all.
@@ -218,7 +244,8 @@ impl Groups {
         if !self.active.load(Ordering::Acquire) {
             return Err(Refusal::CoordinatorNotAvailable);
         }
-        self.shard(self.partition_for(group)).ok_or(Refusal::NotCoordinator)
+        self.shard(self.partition_for(group))
+            .ok_or(Refusal::NotCoordinator)
     }
 
     /// Runs an event whose answer may come later.
@@ -249,7 +276,11 @@ impl Groups {
     }
 
     /// Looks at the groups of a partition.
-    pub(crate) fn look<T>(&self, group: &str, look: impl FnOnce(&Machine) -> T) -> Result<T, Refusal> {
+    pub(crate) fn look<T>(
+        &self,
+        group: &str,
+        look: impl FnOnce(&Machine) -> T,
+    ) -> Result<T, Refusal> {
         self.shard_of(group)?.look(look)
     }
 
@@ -271,7 +302,10 @@ impl Groups {
 
     /// A marker has been written to partitions of `__consumer_offsets`.
     pub fn complete_transaction(&self, partitions: &[i32], producer_id: i64, commit: bool) {
-        for shard in partitions.iter().filter_map(|partition| self.shard(*partition)) {
+        for shard in partitions
+            .iter()
+            .filter_map(|partition| self.shard(*partition))
+        {
             shard.note_marker(producer_id, commit);
         }
     }
@@ -346,7 +380,11 @@ impl Groups {
     }
 
     fn earliest(&self) -> i64 {
-        self.shards.iter().map(|shard| shard.deadline()).min().unwrap_or(NEVER)
+        self.shards
+            .iter()
+            .map(|shard| shard.deadline())
+            .min()
+            .unwrap_or(NEVER)
     }
 
     /// Carries out every deadline that has passed.
@@ -376,21 +414,41 @@ impl Waiting {
 
 fn tell(note: Note) {
     match note {
-        Note::Rebalancing { group, generation, reason } => {
+        Note::Rebalancing {
+            group,
+            generation,
+            reason,
+        } => {
             info!(group = %group, generation, reason, "rebalancing");
         }
-        Note::Stabilized { group, generation, members } => {
+        Note::Stabilized {
+            group,
+            generation,
+            members,
+        } => {
             info!(group = %group, generation, members, "new generation");
         }
-        Note::Assigned { group, generation, unassigned } => {
+        Note::Assigned {
+            group,
+            generation,
+            unassigned,
+        } => {
             info!(group = %group, generation, unassigned, "assigned");
         }
         Note::Emptied { group, generation } => info!(group = %group, generation, "group is empty"),
         Note::Removed { group, generation } => info!(group = %group, generation, "group is gone"),
-        Note::MemberLeft { group, member_id, why } => {
+        Note::MemberLeft {
+            group,
+            member_id,
+            why,
+        } => {
             info!(group = %group, member_id = %member_id, why, "member is out");
         }
-        Note::Fenced { group, member_id, group_instance_id } => {
+        Note::Fenced {
+            group,
+            member_id,
+            group_instance_id,
+        } => {
             info!(group = %group, member_id = %member_id, group_instance_id = %group_instance_id, "member is fenced");
         }
         Note::NobodyRejoined { group } => info!(group = %group, "no member rejoined in time"),
@@ -400,7 +458,10 @@ fn tell(note: Note) {
         Note::NotWritten { group, refusal } => warn!(group = %group, %refusal, "write group"),
         Note::OffsetsExpired { count } => info!(count, "offsets expired"),
         Note::UnknownRecord { version } => {
-            debug!(version, "passed over a record with a key of another coordinator");
+            debug!(
+                version,
+                "passed over a record with a key of another coordinator"
+            );
         }
         Note::DamagedRecord { offset, why } => warn!(offset, %why, "passed over a damaged record"),
     }

@@ -39,7 +39,9 @@ pub fn load(
     let mut next = log.start();
     let mut records = 0;
     while next < log.end() {
-        let set = log.read(next, bytes_max).map_err(|cause| LoadError::Read { at: next, cause })?;
+        let set = log
+            .read(next, bytes_max)
+            .map_err(|cause| LoadError::Read { at: next, cause })?;
         let from = next;
         for batch in split(&set) {
             let batch = batch.map_err(|cause| LoadError::Batch { at: next, cause })?;
@@ -54,7 +56,11 @@ pub fn load(
         }
     }
     let (machine, outcome) = loader.finish();
-    Ok(Loaded { machine, outcome, records })
+    Ok(Loaded {
+        machine,
+        outcome,
+        records,
+    })
 }
 
 fn replay(

@@ -63,7 +63,11 @@ pub struct ReplicatedLog {
 
 impl ReplicatedLog {
     pub fn new(partition: Arc<Partition>, acks: Acks, timeout_ms: i64) -> Self {
-        ReplicatedLog { partition, acks, timeout_ms }
+        ReplicatedLog {
+            partition,
+            acks,
+            timeout_ms,
+        }
     }
 }
 
@@ -71,7 +75,13 @@ impl HostLog for ReplicatedLog {
     fn append(&self, batch: Bytes, replicated: bool) -> Appending {
         let acks = if replicated { self.acks } else { Acks::Leader };
         let mut wakes = Wakes::none();
-        let appended = append(&self.partition, batch, Origin::Coordinator, acks, &mut wakes);
+        let appended = append(
+            &self.partition,
+            batch,
+            Origin::Coordinator,
+            acks,
+            &mut wakes,
+        );
         // Followers wait for these records; waking them touches no lock of ours.
         wakes.fire();
         match appended {
@@ -92,7 +102,12 @@ impl HostLog for ReplicatedLog {
     }
 
     fn read(&self, from: Offset, bytes_max: usize) -> Result<Bytes, ReadError> {
-        let request = ReadRequest { from, bytes_max, min_one: true, upto: Upto::End };
+        let request = ReadRequest {
+            from,
+            bytes_max,
+            min_one: true,
+            upto: Upto::End,
+        };
         let plan = self.partition.log().read(request)?;
         Ok(plan.read()?)
     }
@@ -101,7 +116,9 @@ impl HostLog for ReplicatedLog {
 // Kafka: GroupMetadataManager.storeGroup and maybeConvertOffsetCommitError group the log's errors
 // in the same way.
 fn written(answer: &AppendAnswer) -> Written {
-    let Some(refusal) = &answer.refusal else { return Ok(answer.first_offset.0) };
+    let Some(refusal) = &answer.refusal else {
+        return Ok(answer.first_offset.0);
+    };
     Err(match refusal {
         Refusal::UnknownPartition
         | Refusal::NotEnoughReplicas

@@ -47,7 +47,9 @@ enum Phase {
     Away,
     /// Markers that arrive while loading; the load may or may not have read them, and deciding
     /// twice does no harm.
-    Loading { markers: Vec<(i64, bool)> },
+    Loading {
+        markers: Vec<(i64, bool)>,
+    },
     Here(Box<Here>),
 }
 
@@ -95,7 +97,11 @@ impl Shard {
     pub(crate) fn new(number: i32) -> Self {
         Shard {
             number,
-            state: Mutex::new(State { epoch: LeaderEpoch::NONE, turn: 0, phase: Phase::Away }),
+            state: Mutex::new(State {
+                epoch: LeaderEpoch::NONE,
+                turn: 0,
+                phase: Phase::Away,
+            }),
             deadline: AtomicI64::new(NEVER),
         }
     }
@@ -125,7 +131,9 @@ impl Shard {
             return None;
         }
         state.turn += 1;
-        state.phase = Phase::Loading { markers: Vec::new() };
+        state.phase = Phase::Loading {
+            markers: Vec::new(),
+        };
         Some(state.turn)
     }
 
@@ -142,7 +150,9 @@ impl Shard {
         if state.turn != turn {
             return None;
         }
-        let Phase::Loading { markers } = &mut state.phase else { return None };
+        let Phase::Loading { markers } = &mut state.phase else {
+            return None;
+        };
         let mut machine = loaded.machine;
         for (producer_id, commit) in std::mem::take(markers) {
             machine.complete_transaction(producer_id, commit);
@@ -187,11 +197,17 @@ impl Shard {
         self.deadline.store(NEVER, Ordering::SeqCst);
         let mut after = Aftermath::default();
         if let Phase::Here(here) = std::mem::replace(&mut state.phase, Phase::Away) {
-            let Here { machine, mut tickets, .. } = *here;
+            let Here {
+                machine,
+                mut tickets,
+                ..
+            } = *here;
             let outcome = machine.unload(now);
             after.notes = outcome.notes;
             for (ticket, answer) in outcome.answers {
-                after.answers.extend(tickets.remove(&ticket).map(|waiting| (waiting, answer)));
+                after
+                    .answers
+                    .extend(tickets.remove(&ticket).map(|waiting| (waiting, answer)));
             }
         }
         Some(after)
@@ -250,7 +266,10 @@ impl Shard {
             Phase::Here(here) if here.queue.is_empty() && !here.draining => {
                 here.machine.complete_transaction(producer_id, commit);
             }
-            Phase::Here(here) => here.queue.push_back(Queued::Marker { producer_id, commit }),
+            Phase::Here(here) => here.queue.push_back(Queued::Marker {
+                producer_id,
+                commit,
+            }),
         }
     }
 
@@ -258,8 +277,13 @@ impl Shard {
     pub(crate) async fn drain(&self, turn: u64, now: impl Fn() -> Now, settle: impl Fn(Aftermath)) {
         while let Some(queued) = self.next_queued(turn) {
             let (id, result) = match queued {
-                Queued::Marker { producer_id, commit } => {
-                    self.with_turn(turn, |here| here.machine.complete_transaction(producer_id, commit));
+                Queued::Marker {
+                    producer_id,
+                    commit,
+                } => {
+                    self.with_turn(turn, |here| {
+                        here.machine.complete_transaction(producer_id, commit)
+                    });
                     continue;
                 }
                 Queued::Write(id, Appending::Done(written)) => (id, written),
@@ -294,7 +318,10 @@ impl Shard {
 
     /// The last thing before the lock is given back.
     fn leave(&self, here: &mut Here, turn: u64, after: &mut Aftermath) {
-        self.deadline.store(here.machine.next_deadline().unwrap_or(NEVER), Ordering::SeqCst);
+        self.deadline.store(
+            here.machine.next_deadline().unwrap_or(NEVER),
+            Ordering::SeqCst,
+        );
         if !here.queue.is_empty() && !here.draining {
             here.draining = true;
             after.drain = Some(turn);
@@ -332,7 +359,11 @@ impl Here {
                 }
             }
             for (ticket, answer) in outcome.answers {
-                after.answers.extend(self.tickets.remove(&ticket).map(|waiting| (waiting, answer)));
+                after.answers.extend(
+                    self.tickets
+                        .remove(&ticket)
+                        .map(|waiting| (waiting, answer)),
+                );
             }
             after.notes.extend(outcome.notes);
         }

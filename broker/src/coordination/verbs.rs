@@ -29,7 +29,11 @@ pub enum Asked {
 }
 
 fn check_named(group: &str) -> Result<(), Refusal> {
-    if group.is_empty() { Err(Refusal::InvalidGroupId) } else { Ok(()) }
+    if group.is_empty() {
+        Err(Refusal::InvalidGroupId)
+    } else {
+        Ok(())
+    }
 }
 
 impl Groups {
@@ -38,7 +42,9 @@ impl Groups {
         let member_id = Arc::clone(&request.member_id);
         let group = Arc::clone(&request.group);
         let asked = check_named(&group).and_then(|()| {
-            self.ask(&group, |machine, ticket, now, out| *out = machine.join(ticket, request, now))
+            self.ask(&group, |machine, ticket, now, out| {
+                *out = machine.join(ticket, request, now)
+            })
         });
         match answered(asked).await {
             Ok(Answer::Join(answer)) => answer,
@@ -53,7 +59,9 @@ impl Groups {
     pub async fn sync(self: &Arc<Self>, request: SyncRequest) -> SyncAnswer {
         let group = Arc::clone(&request.group);
         let asked = check_named(&group).and_then(|()| {
-            self.ask(&group, |machine, ticket, now, out| *out = machine.sync(ticket, request, now))
+            self.ask(&group, |machine, ticket, now, out| {
+                *out = machine.sync(ticket, request, now)
+            })
         });
         match answered(asked).await {
             Ok(Answer::Sync(answer)) => answer,
@@ -92,7 +100,9 @@ impl Groups {
         leavers: &[Leaver],
     ) -> Result<Vec<Result<(), Refusal>>, Refusal> {
         check_named(group)?;
-        self.tell(group, |machine, now, out| machine.leave(group, leavers, now, out))?
+        self.tell(group, |machine, now, out| {
+            machine.leave(group, leavers, now, out)
+        })?
     }
 
     /// Stores offsets, within a transaction or without; waits until they are written. The group's
@@ -100,8 +110,9 @@ impl Groups {
     pub async fn commit(self: &Arc<Self>, request: CommitRequest) -> Vec<Result<(), Refusal>> {
         let count = request.offsets.len();
         let group = Arc::clone(&request.group);
-        let asked = self
-            .ask(&group, |machine, ticket, now, out| *out = machine.commit(ticket, request, now));
+        let asked = self.ask(&group, |machine, ticket, now, out| {
+            *out = machine.commit(ticket, request, now)
+        });
         match answered(asked).await {
             Ok(Answer::Commit(verdicts)) => verdicts,
             Ok(_) => vec![Err(Refusal::UnknownServerError); count],
@@ -110,7 +121,10 @@ impl Groups {
     }
 
     /// Stores offsets within a transaction; the group must have an id.
-    pub async fn commit_in_transaction(self: &Arc<Self>, request: CommitRequest) -> Vec<Result<(), Refusal>> {
+    pub async fn commit_in_transaction(
+        self: &Arc<Self>,
+        request: CommitRequest,
+    ) -> Vec<Result<(), Refusal>> {
         match check_named(&request.group) {
             Ok(()) => self.commit(request).await,
             Err(refusal) => vec![Err(refusal); request.offsets.len()],
@@ -127,7 +141,8 @@ impl Groups {
         self.look(group, |machine| match asked {
             Asked::All => {
                 let all = machine.offsets(group, require_stable).into_iter();
-                all.map(|(tp, found)| (tp, found.map(|found| found.cloned()))).collect()
+                all.map(|(tp, found)| (tp, found.map(|found| found.cloned())))
+                    .collect()
             }
             Asked::Partitions(partitions) => {
                 let each = partitions.into_iter().map(|tp| {
@@ -162,7 +177,11 @@ impl Groups {
         })?;
         let (verdict, waiting) = asked;
         verdict?;
-        waiting.answer().await.map(drop).ok_or(Refusal::NotCoordinator)
+        waiting
+            .answer()
+            .await
+            .map(drop)
+            .ok_or(Refusal::NotCoordinator)
     }
 
     /// Deletes offsets nobody reads; waits for their tombstones. One verdict for each.
@@ -177,12 +196,21 @@ impl Groups {
         })?;
         let (verdicts, waiting) = asked;
         let verdicts = verdicts?;
-        waiting.answer().await.map(|_deleted| verdicts).ok_or(Refusal::NotCoordinator)
+        waiting
+            .answer()
+            .await
+            .map(|_deleted| verdicts)
+            .ok_or(Refusal::NotCoordinator)
     }
 
     /// Groups by state, for metrics: Empty, PreparingRebalance, CompletingRebalance, Stable.
     pub fn states(&self) -> BTreeMap<&'static str, usize> {
-        let names = ["Empty", "PreparingRebalance", "CompletingRebalance", "Stable"];
+        let names = [
+            "Empty",
+            "PreparingRebalance",
+            "CompletingRebalance",
+            "Stable",
+        ];
         let mut counts = BTreeMap::from(names.map(|name| (name, 0)));
         let looked = self.look_at_all(|machine| {
             for (name, count) in names.into_iter().zip(machine.states()) {

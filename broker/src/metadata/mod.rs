@@ -3,6 +3,7 @@
 
 pub mod image;
 pub mod update;
+pub mod features;
 
 use std::sync::Arc;
 

@@ -32,11 +32,17 @@ pub struct Entity {
 
 impl Entity {
     pub fn user(name: &str) -> Entity {
-        Entity { user: Some(Name::of(name)), ..Entity::default() }
+        Entity {
+            user: Some(Name::of(name)),
+            ..Entity::default()
+        }
     }
 
     pub fn client(name: &str) -> Entity {
-        Entity { client: Some(Name::of(name)), ..Entity::default() }
+        Entity {
+            client: Some(Name::of(name)),
+            ..Entity::default()
+        }
     }
 }
 
@@ -49,7 +55,10 @@ pub struct Payer {
 
 impl Payer {
     fn new(user: &str, client: &str) -> Payer {
-        Payer { user: user.into(), client: client.into() }
+        Payer {
+            user: user.into(),
+            client: client.into(),
+        }
     }
 }
 
@@ -69,8 +78,15 @@ impl Limits {
     }
 
     fn limit(&self, kind: Kind, user: Option<Name>, client: Option<Name>) -> Option<f64> {
-        let limits = self.of.get(&Entity { user, client, address: None })?;
-        limits.iter().find(|(held, _)| *held == kind).map(|(_, limit)| *limit)
+        let limits = self.of.get(&Entity {
+            user,
+            client,
+            address: None,
+        })?;
+        limits
+            .iter()
+            .find(|(held, _)| *held == kind)
+            .map(|(_, limit)| *limit)
     }
 
     /// The limit that counts for a client of a user, and who pays.
@@ -81,10 +97,22 @@ impl Limits {
         let (named_user, named_client) = (Some(Name::of(user)), Some(Name::of(client)));
         let default = Some(Name::Default);
         let order = [
-            (named_user.clone(), named_client.clone(), Payer::new(user, client)),
-            (named_user.clone(), default.clone(), Payer::new(user, client)),
+            (
+                named_user.clone(),
+                named_client.clone(),
+                Payer::new(user, client),
+            ),
+            (
+                named_user.clone(),
+                default.clone(),
+                Payer::new(user, client),
+            ),
             (named_user, None, Payer::new(user, "")),
-            (default.clone(), named_client.clone(), Payer::new(user, client)),
+            (
+                default.clone(),
+                named_client.clone(),
+                Payer::new(user, client),
+            ),
             (default.clone(), default.clone(), Payer::new(user, client)),
             (default.clone(), None, Payer::new(user, "")),
             (None, named_client, Payer::new("", client)),
@@ -98,9 +126,15 @@ impl Limits {
     /// The limit on connections from an address.
     pub fn find_address(&self, address: &str) -> Option<(Payer, f64)> {
         let limit = |name: Name| {
-            let entity = Entity { address: Some(name), ..Entity::default() };
+            let entity = Entity {
+                address: Some(name),
+                ..Entity::default()
+            };
             let limits = self.of.get(&entity)?;
-            limits.iter().find(|(kind, _)| *kind == Kind::Connections).map(|(_, limit)| *limit)
+            limits
+                .iter()
+                .find(|(kind, _)| *kind == Kind::Connections)
+                .map(|(_, limit)| *limit)
         };
         let limit = limit(Name::of(address)).or_else(|| limit(Name::Default))?;
         Some((Payer::new(address, ""), limit))
@@ -112,8 +146,18 @@ mod tests {
     use super::*;
 
     fn entity(user: Option<&str>, client: Option<&str>) -> Entity {
-        let name = |text: &str| if text == "*" { Name::Default } else { Name::of(text) };
-        Entity { user: user.map(name), client: client.map(name), address: None }
+        let name = |text: &str| {
+            if text == "*" {
+                Name::Default
+            } else {
+                Name::of(text)
+            }
+        };
+        Entity {
+            user: user.map(name),
+            client: client.map(name),
+            address: None,
+        }
     }
 
     #[test]
@@ -133,7 +177,9 @@ mod tests {
             limits.set(&entity(user, client), &[(Kind::FetchedBytes, at as f64)]);
         }
         for (at, (user, client)) in order.into_iter().enumerate() {
-            let found = limits.find(Kind::FetchedBytes, "u", "c").map(|(_, limit)| limit);
+            let found = limits
+                .find(Kind::FetchedBytes, "u", "c")
+                .map(|(_, limit)| limit);
             assert_eq!(found, Some(at as f64));
             limits.set(&entity(user, client), &[]);
         }
@@ -144,12 +190,20 @@ mod tests {
     fn a_users_clients_share_his_limit_and_a_default_gives_each_his_own() {
         let mut limits = Limits::default();
         limits.set(&entity(Some("u"), None), &[(Kind::ProducedBytes, 1.0)]);
-        let payer = |user, client| limits.find(Kind::ProducedBytes, user, client).map(|(p, _)| p);
+        let payer = |user, client| {
+            limits
+                .find(Kind::ProducedBytes, user, client)
+                .map(|(p, _)| p)
+        };
         assert_eq!(payer("u", "a"), payer("u", "b"));
         assert_eq!(payer("v", "a"), None);
         let mut limits = Limits::default();
         limits.set(&entity(Some("*"), None), &[(Kind::ProducedBytes, 1.0)]);
-        let payer = |user, client| limits.find(Kind::ProducedBytes, user, client).map(|(p, _)| p);
+        let payer = |user, client| {
+            limits
+                .find(Kind::ProducedBytes, user, client)
+                .map(|(p, _)| p)
+        };
         assert_ne!(payer("u", "a"), payer("v", "a"));
     }
 }

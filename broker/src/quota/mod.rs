@@ -87,16 +87,27 @@ impl Quotas {
     ///
     /// `principal` is `Type:name`; the time of a request is in percent-seconds: a request that
     /// took one whole second of a thread used 100. Hot path: without limits, one atomic load.
-    pub fn record(&self, kind: Kind, principal: &str, client: &str, amount: f64, now_ms: i64) -> i64 {
+    pub fn record(
+        &self,
+        kind: Kind,
+        principal: &str,
+        client: &str,
+        amount: f64,
+        now_ms: i64,
+    ) -> i64 {
         let limits = self.limits.load();
-        let Some((payer, limit)) = limits.find(kind, user(principal), client) else { return 0 };
+        let Some((payer, limit)) = limits.find(kind, user(principal), client) else {
+            return 0;
+        };
         self.charge(kind, payer, limit, amount, now_ms)
     }
 
     /// Records one connection from an address.
     pub fn record_connection(&self, address: &str, now_ms: i64) -> i64 {
         let limits = self.limits.load();
-        let Some((payer, limit)) = limits.find_address(address) else { return 0 };
+        let Some((payer, limit)) = limits.find_address(address) else {
+            return 0;
+        };
         self.charge(Kind::Connections, payer, limit, 1.0, now_ms)
     }
 
@@ -106,11 +117,17 @@ impl Quotas {
         if rates.len() > PAYERS_BEFORE_CLEARING {
             rates.retain(|_, rate| !rate.is_idle(window, now_ms));
         }
-        let rate = rates.entry((kind, payer)).or_insert_with(|| Rate::new(now_ms));
+        let rate = rates
+            .entry((kind, payer))
+            .or_insert_with(|| Rate::new(now_ms));
         rate.add(amount, window, now_ms);
         let delay = rate.delay_ms(limit, window, now_ms);
         // Kafka: the time of requests is throttled by one window at most.
-        if kind == Kind::RequestTime { delay.min(window.sample_ms) } else { delay }
+        if kind == Kind::RequestTime {
+            delay.min(window.sample_ms)
+        } else {
+            delay
+        }
     }
 
     /// How many bytes a fetch may still return within the window; `None` without a limit.
@@ -143,10 +160,14 @@ impl Quotas {
         if buckets.len() > PAYERS_BEFORE_CLEARING {
             buckets.retain(|_, bucket| !bucket.is_idle(window, now_ms));
         }
-        let bucket = buckets.entry(payer).or_insert_with(|| Bucket::full(limit, window, now_ms));
+        let bucket = buckets
+            .entry(payer)
+            .or_insert_with(|| Bucket::full(limit, window, now_ms));
         bucket.refill(limit, window, now_ms);
         if strict && bucket.is_overdrawn() {
-            return Err(Exceeded { delay_ms: bucket.delay_ms(limit) });
+            return Err(Exceeded {
+                delay_ms: bucket.delay_ms(limit),
+            });
         }
         bucket.take(f64::from(partitions));
         // Kafka: who was let in strictly pays at the next request.
@@ -156,7 +177,9 @@ impl Quotas {
 
 /// The name in `User:name`.
 fn user(principal: &str) -> &str {
-    principal.split_once(':').map_or(principal, |(_, name)| name)
+    principal
+        .split_once(':')
+        .map_or(principal, |(_, name)| name)
 }
 
 #[cfg(test)]
@@ -164,14 +187,24 @@ mod tests {
     use super::*;
 
     fn quotas() -> Quotas {
-        let window = parts::Window { samples: 11, sample_ms: 1000 };
-        Quotas::new(parts::Quotas { clients: window, mutations: window, replication: window })
+        let window = parts::Window {
+            samples: 11,
+            sample_ms: 1000,
+        };
+        Quotas::new(parts::Quotas {
+            clients: window,
+            mutations: window,
+            replication: window,
+        })
     }
 
     #[test]
     fn without_a_limit_nobody_waits_and_nothing_is_kept() {
         let quotas = quotas();
-        assert_eq!(quotas.record(Kind::ProducedBytes, "User:a", "c", 1e12, 0), 0);
+        assert_eq!(
+            quotas.record(Kind::ProducedBytes, "User:a", "c", 1e12, 0),
+            0
+        );
         assert!(quotas.rates.lock().is_empty());
     }
 
@@ -180,9 +213,18 @@ mod tests {
         let quotas = quotas();
         quotas.set(&Entity::client("c"), &[(Kind::ProducedBytes, 1000.0)]);
         // 20 kB at once over a window of 10 s is 2 kB a second: twice the limit.
-        assert_eq!(quotas.record(Kind::ProducedBytes, "User:a", "c", 20_000.0, 5), 10_000);
-        assert_eq!(quotas.record(Kind::ProducedBytes, "User:a", "d", 20_000.0, 5), 0);
-        assert_eq!(quotas.record(Kind::ProducedBytes, "User:a", "c", 0.0, 60_000), 0);
+        assert_eq!(
+            quotas.record(Kind::ProducedBytes, "User:a", "c", 20_000.0, 5),
+            10_000
+        );
+        assert_eq!(
+            quotas.record(Kind::ProducedBytes, "User:a", "d", 20_000.0, 5),
+            0
+        );
+        assert_eq!(
+            quotas.record(Kind::ProducedBytes, "User:a", "c", 0.0, 60_000),
+            0
+        );
         assert_eq!(quotas.fetch_bytes_max("User:a", "c"), None);
     }
 
@@ -194,6 +236,9 @@ mod tests {
         assert_eq!(strict(20, 0), Ok(0));
         assert_eq!(strict(1, 0), Err(Exceeded { delay_ms: 9000 }));
         assert_eq!(strict(1, 9000), Ok(0));
-        assert_eq!(quotas.record_mutations("User:a", "", 1, false, 9000), Ok(2000));
+        assert_eq!(
+            quotas.record_mutations("User:a", "", 1, false, 9000),
+            Ok(2000)
+        );
     }
 }

@@ -17,7 +17,9 @@ pub struct Rate {
 
 impl Rate {
     pub fn new(now_ms: i64) -> Rate {
-        Rate { samples: VecDeque::from([(now_ms, 0.0)]) }
+        Rate {
+            samples: VecDeque::from([(now_ms, 0.0)]),
+        }
     }
 
     /// Adds an amount at a time.
@@ -30,8 +32,14 @@ impl Rate {
     }
 
     fn forget(&mut self, window: Window, now_ms: i64) {
-        let span = window.sample_ms.saturating_mul(i64::try_from(window.samples).unwrap_or(i64::MAX));
-        while self.samples.front().is_some_and(|(began, _)| now_ms - began >= span) {
+        let span = window
+            .sample_ms
+            .saturating_mul(i64::try_from(window.samples).unwrap_or(i64::MAX));
+        while self
+            .samples
+            .front()
+            .is_some_and(|(began, _)| now_ms - began >= span)
+        {
             self.samples.pop_front();
         }
     }
@@ -46,7 +54,11 @@ impl Rate {
             return 0;
         }
         let delay = (per_second - limit) / limit * span;
-        if delay.is_finite() { delay.round() as i64 } else { i64::from(i32::MAX) }
+        if delay.is_finite() {
+            delay.round() as i64
+        } else {
+            i64::from(i32::MAX)
+        }
     }
 
     fn total(&self) -> f64 {
@@ -60,7 +72,9 @@ impl Rate {
         let elapsed = now_ms.saturating_sub(began);
         let full = i64::try_from(window.samples.saturating_sub(1)).unwrap_or(i64::MAX);
         let missing = (full - elapsed / window.sample_ms.max(1)).max(0);
-        elapsed.saturating_add(missing.saturating_mul(window.sample_ms)).max(window.sample_ms) as f64
+        elapsed
+            .saturating_add(missing.saturating_mul(window.sample_ms))
+            .max(window.sample_ms) as f64
     }
 
     /// Whether everything it remembers is out of the window.
@@ -83,7 +97,11 @@ impl Bucket {
     /// As full as it ever gets.
     pub fn full(limit: f64, window: Window, now_ms: i64) -> Bucket {
         let burst = burst(limit, window);
-        Bucket { tokens: burst, burst, refilled_ms: now_ms }
+        Bucket {
+            tokens: burst,
+            burst,
+            refilled_ms: now_ms,
+        }
     }
 
     /// What came in since the last time.
@@ -108,12 +126,18 @@ impl Bucket {
             return 0;
         }
         let delay = -self.tokens / limit * 1000.0;
-        if delay.is_finite() { delay.round() as i64 } else { i64::from(i32::MAX) }
+        if delay.is_finite() {
+            delay.round() as i64
+        } else {
+            i64::from(i32::MAX)
+        }
     }
 
     /// Whether nothing was taken for as long as it takes to fill it.
     pub fn is_idle(&self, window: Window, now_ms: i64) -> bool {
-        let span = window.sample_ms.saturating_mul(i64::try_from(window.samples).unwrap_or(i64::MAX));
+        let span = window
+            .sample_ms
+            .saturating_mul(i64::try_from(window.samples).unwrap_or(i64::MAX));
         !self.is_overdrawn() && now_ms.saturating_sub(self.refilled_ms) > span
     }
 }
@@ -126,7 +150,10 @@ fn burst(limit: f64, window: Window) -> f64 {
 mod tests {
     use super::*;
 
-    const WINDOW: Window = Window { samples: 3, sample_ms: 1000 };
+    const WINDOW: Window = Window {
+        samples: 3,
+        sample_ms: 1000,
+    };
 
     #[test]
     fn the_average_forgets_a_burst_when_its_sample_is_dropped() {

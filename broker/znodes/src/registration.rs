@@ -33,21 +33,25 @@ pub enum Refusal {
     Store(#[from] Error),
 }
 
-/// Reads the cluster's id; the first broker of all makes one up.
-pub async fn cluster_id(store: &dyn Store) -> Result<String, Refusal> {
+/// Reads the cluster's id; the first broker of all makes one up, or writes the one it was given.
+pub async fn cluster_id(store: &dyn Store, given: Option<&str>) -> Result<String, Refusal> {
     loop {
         if let Some(id) = known_cluster_id(store).await? {
             return Ok(id);
         }
-        let mut bytes = [0; 16];
-        chance::fill_from_kernel(&mut bytes);
-        let id = URL_SAFE_NO_PAD.encode(bytes);
+        let id = given.map_or_else(random_id, str::to_owned);
         match create_with_parents(store, paths::CLUSTER_ID, cluster::encode(&id).as_bytes()).await {
             Ok(_) => return Ok(id),
             Err(Error::NodeExists { .. } | Error::Unknown { .. }) => {}
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+fn random_id() -> String {
+    let mut bytes = [0; 16];
+    chance::fill_from_kernel(&mut bytes);
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// The cluster's id, if there is one yet. A data directory that names another one, or any where
@@ -247,8 +251,8 @@ mod tests {
     async fn ids_are_made_once_and_generated_upward() {
         let store = World::new(Clock::by_hand(1)).connect();
         create_base_nodes(&store).await.unwrap();
-        let id = cluster_id(&store).await.unwrap();
-        assert_eq!((id.len(), cluster_id(&store).await.unwrap()), (22, id.clone()));
+        let id = cluster_id(&store, None).await.unwrap();
+        assert_eq!((id.len(), cluster_id(&store, None).await.unwrap()), (22, id.clone()));
         assert_eq!(generate_broker_id(&store, 1000).await.unwrap(), 1001);
         assert_eq!(generate_broker_id(&store, 1000).await.unwrap(), 1002);
     }

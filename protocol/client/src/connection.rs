@@ -59,9 +59,20 @@ impl Connection {
         client_id: &str,
         patience: Duration,
     ) -> Result<Connection, ClientError> {
-        let stream = dial(address, patience).await?;
-        let mut connection = Connection {
-            stream,
+        let mut connection = Self::open_unasked(address, client_id, patience).await?;
+        let asked = timeout(patience, connection.ask_versions()).await;
+        connection.versions = asked.map_err(|_| connection.late(Api::ApiVersions, patience))??;
+        Ok(connection)
+    }
+
+    /// Opens a socket and asks nothing: for callers that know which versions to send.
+    pub async fn open_unasked(
+        address: &str,
+        client_id: &str,
+        patience: Duration,
+    ) -> Result<Connection, ClientError> {
+        Ok(Connection {
+            stream: dial(address, patience).await?,
             address: address.to_string(),
             client_id: StrBytes::from_string(client_id.to_string()),
             versions: Versions::assumed(),
@@ -69,10 +80,7 @@ impl Connection {
             sent: VecDeque::new(),
             next_correlation: 0,
             broken: false,
-        };
-        let asked = timeout(patience, connection.ask_versions()).await;
-        connection.versions = asked.map_err(|_| connection.late(Api::ApiVersions, patience))??;
-        Ok(connection)
+        })
     }
 
     async fn ask_versions(&mut self) -> Result<Versions, ClientError> {

@@ -15,26 +15,42 @@ pub(crate) async fn answer(
         let entity: Vec<Part> = entry
             .entity
             .iter()
-            .map(|part| (part.entity_type.to_string(), part.entity_name.as_ref().map(ToString::to_string)))
+            .map(|part| {
+                (
+                    part.entity_type.to_string(),
+                    part.entity_name.as_ref().map(ToString::to_string),
+                )
+            })
             .collect();
         let changes: Vec<(String, Option<f64>)> = entry
             .ops
             .iter()
-            .map(|change| (change.key.to_string(), (!change.remove).then_some(change.value)))
+            .map(|change| {
+                (
+                    change.key.to_string(),
+                    (!change.remove).then_some(change.value),
+                )
+            })
             .collect();
         let same = entry.entity.iter().map(|part| {
             EntityData::default()
                 .with_entity_type(part.entity_type.clone())
                 .with_entity_name(part.entity_name.clone())
         });
-        let answer = EntryData::default().with_entity(same.collect()).with_error_message(None);
-        entries.push(match quotas.alter(&entity, &changes, request.validate_only).await {
-            Ok(()) => answer,
-            Err(refusal) => {
-                let (code, words) = code_of(&refusal);
-                answer.with_error_code(code.code()).with_error_message(words.map(text))
-            }
-        });
+        let answer = EntryData::default()
+            .with_entity(same.collect())
+            .with_error_message(None);
+        entries.push(
+            match quotas.alter(&entity, &changes, request.validate_only).await {
+                Ok(()) => answer,
+                Err(refusal) => {
+                    let (code, words) = code_of(&refusal);
+                    answer
+                        .with_error_code(code.code())
+                        .with_error_message(words.map(text))
+                }
+            },
+        );
     }
     AlterClientQuotasResponse::default().with_entries(entries)
 }

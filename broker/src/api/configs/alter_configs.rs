@@ -9,16 +9,23 @@ use protocol::messages::{AlterConfigsRequest, AlterConfigsResponse};
 use crate::admin::configs::{Configs, Refusal, overrides_of};
 use crate::api::configs::{Resource, code_of, shape_fault, text, whose};
 
-pub(crate) async fn answer(configs: &Configs, request: &AlterConfigsRequest) -> AlterConfigsResponse {
+pub(crate) async fn answer(
+    configs: &Configs,
+    request: &AlterConfigsRequest,
+) -> AlterConfigsResponse {
     let mut times: HashMap<(i8, &str), usize> = HashMap::new();
     for resource in &request.resources {
-        *times.entry((resource.resource_type, resource.resource_name.as_str())).or_default() += 1;
+        *times
+            .entry((resource.resource_type, resource.resource_name.as_str()))
+            .or_default() += 1;
     }
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
         let twice = times[&(resource.resource_type, resource.resource_name.as_str())] > 1;
         let outcome = if twice {
-            Err(Refusal::InvalidRequest("Each resource must appear at most once.".to_owned()))
+            Err(Refusal::InvalidRequest(
+                "Each resource must appear at most once.".to_owned(),
+            ))
         } else {
             alter(configs, resource, request.validate_only).await
         };
@@ -30,7 +37,9 @@ pub(crate) async fn answer(configs: &Configs, request: &AlterConfigsRequest) -> 
             Ok(()) => answer,
             Err(refusal) => {
                 let (code, words) = code_of(&refusal);
-                answer.with_error_code(code.code()).with_error_message(words.map(text))
+                answer
+                    .with_error_code(code.code())
+                    .with_error_message(words.map(text))
             }
         });
     }
@@ -43,7 +52,10 @@ async fn alter(
     validate_only: bool,
 ) -> Result<(), Refusal> {
     let names = resource.configs.iter().map(|config| config.name.as_str());
-    let nulls = resource.configs.iter().filter(|config| config.value.is_none());
+    let nulls = resource
+        .configs
+        .iter()
+        .filter(|config| config.value.is_none());
     if let Some(refusal) = shape_fault(names, nulls.map(|config| config.name.as_str())) {
         return Err(refusal);
     }
@@ -56,7 +68,9 @@ async fn alter(
         Resource::Topic => configs.replace_topic(name, overrides, validate_only).await,
         Resource::Broker => {
             let whose = whose(name, configs.broker().0)?;
-            configs.replace_broker(whose, overrides, validate_only).await
+            configs
+                .replace_broker(whose, overrides, validate_only)
+                .await
         }
         Resource::ClientMetrics => Err(only_topics_and_brokers()),
         Resource::Logger | Resource::Other(_) => {

@@ -31,26 +31,37 @@ pub(crate) async fn answer(
     let deletions: Vec<Deletion> = request
         .deletions
         .iter()
-        .map(|old| Deletion { user: old.name.to_string(), mechanism: old.mechanism })
+        .map(|old| Deletion {
+            user: old.name.to_string(),
+            mechanism: old.mechanism,
+        })
         .collect();
-    let results = scram.alter(&upsertions, &deletions).await.into_iter().map(|(user, outcome)| {
-        let result = AlterUserScramCredentialsResult::default().with_user(text(user));
-        match outcome {
-            Ok(()) => result,
-            Err(refusal) => {
-                let (code, words) = scram_code(&refusal, false);
-                result.with_error_code(code.code()).with_error_message(words.map(text))
+    let results = scram
+        .alter(&upsertions, &deletions)
+        .await
+        .into_iter()
+        .map(|(user, outcome)| {
+            let result = AlterUserScramCredentialsResult::default().with_user(text(user));
+            match outcome {
+                Ok(()) => result,
+                Err(refusal) => {
+                    let (code, words) = scram_code(&refusal, false);
+                    result
+                        .with_error_code(code.code())
+                        .with_error_message(words.map(text))
+                }
             }
-        }
-    });
+        });
     AlterUserScramCredentialsResponse::default().with_results(results.collect())
 }
 
 /// Kafka: every user named is told that another broker is the controller.
 fn elsewhere(request: &AlterUserScramCredentialsRequest) -> AlterUserScramCredentialsResponse {
     let names = request.deletions.iter().map(|old| &old.name);
-    let users: BTreeSet<&str> =
-        names.chain(request.upsertions.iter().map(|new| &new.name)).map(|name| name.as_str()).collect();
+    let users: BTreeSet<&str> = names
+        .chain(request.upsertions.iter().map(|new| &new.name))
+        .map(|name| name.as_str())
+        .collect();
     let code = ErrorCode::NotController;
     let result = |user: &str| {
         AlterUserScramCredentialsResult::default()
@@ -58,5 +69,6 @@ fn elsewhere(request: &AlterUserScramCredentialsRequest) -> AlterUserScramCreden
             .with_error_code(code.code())
             .with_error_message(code.message().map(text))
     };
-    AlterUserScramCredentialsResponse::default().with_results(users.into_iter().map(result).collect())
+    AlterUserScramCredentialsResponse::default()
+        .with_results(users.into_iter().map(result).collect())
 }

@@ -50,15 +50,24 @@ fn refused(code: ErrorCode, words: Option<String>) -> DescribeClientQuotasRespon
 }
 
 fn entry((entity, limits): Told) -> EntryData {
-    let parts = [("user", entity.user), ("client-id", entity.client), ("ip", entity.address)];
+    let parts = [
+        ("user", entity.user),
+        ("client-id", entity.client),
+        ("ip", entity.address),
+    ];
     let part = |(kind, name): (&'static str, Option<Name>)| {
         let name = match name? {
             Name::Default => None,
             Name::Of(name) => Some(text(&*name)),
         };
-        Some(EntityData::default().with_entity_type(text(kind)).with_entity_name(name))
+        Some(
+            EntityData::default()
+                .with_entity_type(text(kind))
+                .with_entity_name(name),
+        )
     };
-    let value = |(key, limit): (String, f64)| ValueData::default().with_key(text(key)).with_value(limit);
+    let value =
+        |(key, limit): (String, f64)| ValueData::default().with_key(text(key)).with_value(limit);
     EntryData::default()
         .with_entity(parts.into_iter().filter_map(part).collect())
         .with_values(limits.into_iter().map(value).collect())

@@ -17,10 +17,14 @@ pub(crate) async fn answer(
     configs: &Configs,
     request: &DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
-    let other = request.resources.iter().find_map(|resource| match Resource::of(resource.resource_type) {
-        Resource::Other(kind) => Some((kind, resource.resource_name.as_str())),
-        _ => None,
-    });
+    let other =
+        request
+            .resources
+            .iter()
+            .find_map(|resource| match Resource::of(resource.resource_type) {
+                Resource::Other(kind) => Some((kind, resource.resource_name.as_str())),
+                _ => None,
+            });
     let mut results = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
         // Kafka: one resource of a kind that cannot be described spoils the whole request.
@@ -51,9 +55,9 @@ async fn describe(
             (Some(id), 4) if id != here => refuse(format!(
                 "Unexpected broker id, expected {here} or empty string, but received {name}"
             )),
-            (Some(id), _) if id != here => {
-                refuse(format!("Unexpected broker id, expected {here} but received {name}"))
-            }
+            (Some(id), _) if id != here => refuse(format!(
+                "Unexpected broker id, expected {here} but received {name}"
+            )),
             (Some(_), 4) => Ok(configs.describe_broker(Whose::Broker)),
             // Levels are set for the whole process at its start: there are no loggers to name.
             (Some(_), _) => Ok(Vec::new()),
@@ -64,7 +68,9 @@ async fn describe(
         Resource::ClientMetrics => {
             refuse("Config type client-metrics is only supported on KRaft clusters".to_owned())
         }
-        Resource::Other(kind) => refuse(format!("Unexpected resource type {kind} for resource {name}")),
+        Resource::Other(kind) => refuse(format!(
+            "Unexpected resource type {kind} for resource {name}"
+        )),
     }
 }
 
@@ -83,7 +89,10 @@ fn result(
             let asked = |line: &Described| {
                 wanted.is_empty() || wanted.iter().any(|name| name.as_str() == line.name)
             };
-            let configs = lines.into_iter().filter(asked).map(|line| row(version, request, line));
+            let configs = lines
+                .into_iter()
+                .filter(asked)
+                .map(|line| row(version, request, line));
             answer.with_configs(configs.collect())
         }
         // Kafka: a topic that is not there has a code and no words of its own.
@@ -92,12 +101,18 @@ fn result(
         }
         Err(refusal) => {
             let (code, words) = code_of(&refusal);
-            answer.with_error_code(code.code()).with_error_message(words.map(text))
+            answer
+                .with_error_code(code.code())
+                .with_error_message(words.map(text))
         }
     }
 }
 
-fn row(version: i16, request: &DescribeConfigsRequest, line: Described) -> DescribeConfigsResourceResult {
+fn row(
+    version: i16,
+    request: &DescribeConfigsRequest,
+    line: Described,
+) -> DescribeConfigsResourceResult {
     let synonym = |synonym: settings::layers::Synonym| {
         DescribeConfigsSynonym::default()
             .with_name(text(synonym.name))
@@ -120,8 +135,11 @@ fn row(version: i16, request: &DescribeConfigsRequest, line: Described) -> Descr
     }
     if version >= 3 {
         row.config_type = line.kind.map_or(0, settings::value::Kind::wire);
-        row.documentation =
-            if request.include_documentation { line.doc.map(text) } else { None };
+        row.documentation = if request.include_documentation {
+            line.doc.map(text)
+        } else {
+            None
+        };
     }
     row
 }

@@ -14,8 +14,12 @@ pub(crate) async fn answer(
     scram: &Scram,
     request: &DescribeUserScramCredentialsRequest,
 ) -> DescribeUserScramCredentialsResponse {
-    let users: Vec<String> =
-        request.users.iter().flatten().map(|user| user.name.to_string()).collect();
+    let users: Vec<String> = request
+        .users
+        .iter()
+        .flatten()
+        .map(|user| user.name.to_string())
+        .collect();
     let told = match scram.describe(&users).await {
         Ok(told) => told,
         Err(failure) => {
@@ -30,13 +34,17 @@ pub(crate) async fn answer(
         match held {
             Ok(held) => {
                 let one = |(mechanism, iterations)| {
-                    CredentialInfo::default().with_mechanism(mechanism as i8).with_iterations(iterations)
+                    CredentialInfo::default()
+                        .with_mechanism(mechanism as i8)
+                        .with_iterations(iterations)
                 };
                 result.with_credential_infos(held.into_iter().map(one).collect())
             }
             Err(refusal) => {
                 let (code, words) = scram_code(&refusal, true);
-                result.with_error_code(code.code()).with_error_message(words.map(text))
+                result
+                    .with_error_code(code.code())
+                    .with_error_message(words.map(text))
             }
         }
     });

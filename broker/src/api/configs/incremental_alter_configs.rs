@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use protocol::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
 use protocol::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
@@ -18,13 +20,17 @@ pub(crate) async fn answer(
 ) -> IncrementalAlterConfigsResponse {
     let mut times: HashMap<(i8, &str), usize> = HashMap::new();
     for resource in &request.resources {
-        *times.entry((resource.resource_type, resource.resource_name.as_str())).or_default() += 1;
+        *times
+            .entry((resource.resource_type, resource.resource_name.as_str()))
+            .or_default() += 1;
     }
     let mut responses = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
         let twice = times[&(resource.resource_type, resource.resource_name.as_str())] > 1;
         let outcome = if twice {
-            Err(Refusal::InvalidRequest("Each resource must appear at most once.".to_owned()))
+            Err(Refusal::InvalidRequest(
+                "Each resource must appear at most once.".to_owned(),
+            ))
         } else {
             alter(configs, resource, request.validate_only).await
         };
@@ -36,7 +42,9 @@ pub(crate) async fn answer(
             Ok(()) => answer,
             Err(refusal) => {
                 let (code, words) = code_of(&refusal);
-                answer.with_error_code(code.code()).with_error_message(words.map(text))
+                answer
+                    .with_error_code(code.code())
+                    .with_error_message(words.map(text))
             }
         });
     }
@@ -49,17 +57,28 @@ async fn alter(
     validate_only: bool,
 ) -> Result<(), Refusal> {
     let names = resource.configs.iter().map(|config| config.name.as_str());
-    let null = |config: &&AlterableConfig| config.config_operation != DELETE && config.value.is_none();
-    let nulls = resource.configs.iter().filter(null).map(|config| config.name.as_str());
+    let null =
+        |config: &&AlterableConfig| config.config_operation != DELETE && config.value.is_none();
+    let nulls = resource
+        .configs
+        .iter()
+        .filter(null)
+        .map(|config| config.name.as_str());
     if let Some(refusal) = shape_fault(names, nulls) {
         return Err(refusal);
     }
     let name = resource.resource_name.as_str();
     match Resource::of(resource.resource_type) {
-        Resource::Topic => configs.change_topic(name, &changes(resource)?, validate_only).await,
+        Resource::Topic => {
+            configs
+                .change_topic(name, &changes(resource)?, validate_only)
+                .await
+        }
         Resource::Broker => {
             let whose = whose(name, configs.broker().0)?;
-            configs.change_broker(whose, &changes(resource)?, validate_only).await
+            configs
+                .change_broker(whose, &changes(resource)?, validate_only)
+                .await
         }
         Resource::Logger => logger(resource, configs.broker().0),
         Resource::ClientMetrics => Err(only_topics_and_brokers()),
@@ -72,7 +91,11 @@ async fn alter(
 
 fn changes(resource: &AlterConfigsResource) -> Result<Vec<(String, Change)>, Refusal> {
     let change = |config: &AlterableConfig| {
-        let value = config.value.as_ref().map(ToString::to_string).unwrap_or_default();
+        let value = config
+            .value
+            .as_ref()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let change = match config.config_operation {
             0 => Change::Set(value),
             DELETE => Change::Delete,
@@ -97,11 +120,15 @@ fn logger(resource: &AlterConfigsResource, here: i32) -> Result<(), Refusal> {
         None => return refuse(format!("Node id must be an integer, but it is: {name}")),
         // Kafka: names the expected id twice.
         Some(id) if id != here => {
-            return refuse(format!("Unexpected node id. Expected {here}, but received {here}"));
+            return refuse(format!(
+                "Unexpected node id. Expected {here}, but received {here}"
+            ));
         }
         Some(_) => {}
     }
-    let Some(config) = resource.configs.first() else { return Ok(()) };
+    let Some(config) = resource.configs.first() else {
+        return Ok(());
+    };
     let verb = match config.config_operation {
         2 => "APPEND",
         3 => "SUBTRACT",
@@ -110,5 +137,7 @@ fn logger(resource: &AlterConfigsResource, here: i32) -> Result<(), Refusal> {
             return Err(Refusal::InvalidConfig(words));
         }
     };
-    refuse(format!("{verb} operation is not allowed for the BROKER_LOGGER resource"))
+    refuse(format!(
+        "{verb} operation is not allowed for the BROKER_LOGGER resource"
+    ))
 }

@@ -71,7 +71,10 @@ pub(crate) fn failure_code(failure: &Failure) -> (ErrorCode, Option<String>) {
 
 /// What is wrong with a user's credentials. A name that is empty is a bad credential where one is
 /// made, and nothing to be found where one is asked for.
-pub(crate) fn scram_code(refusal: &scram::Refusal, describing: bool) -> (ErrorCode, Option<String>) {
+pub(crate) fn scram_code(
+    refusal: &scram::Refusal,
+    describing: bool,
+) -> (ErrorCode, Option<String>) {
     let code = match refusal {
         scram::Refusal::EmptyName if describing => ErrorCode::ResourceNotFound,
         scram::Refusal::EmptyName | scram::Refusal::TooFew | scram::Refusal::TooMany => {
@@ -101,7 +104,9 @@ pub(crate) fn shape_fault<'a>(
     let mut seen = std::collections::HashSet::new();
     for name in names {
         if !seen.insert(name) {
-            return Some(Refusal::InvalidRequest("Error due to duplicate config keys".to_owned()));
+            return Some(Refusal::InvalidRequest(
+                "Error due to duplicate config keys".to_owned(),
+            ));
         }
     }
     let nulls: Vec<&str> = nulls.collect();
@@ -113,16 +118,15 @@ pub(crate) fn shape_fault<'a>(
 }
 
 /// Whether a broker resource names this broker, nobody in particular, or somebody else.
-pub(crate) fn whose(
-    name: &str,
-    here: i32,
-) -> Result<crate::admin::configs::Whose, Refusal> {
+pub(crate) fn whose(name: &str, here: i32) -> Result<crate::admin::configs::Whose, Refusal> {
     use crate::admin::configs::Whose;
     if name.is_empty() {
         return Ok(Whose::Cluster);
     }
     match broker_id(name) {
-        None => Err(Refusal::InvalidRequest(format!("Node id must be an integer, but it is: {name}"))),
+        None => Err(Refusal::InvalidRequest(format!(
+            "Node id must be an integer, but it is: {name}"
+        ))),
         Some(id) if id != here => Err(Refusal::InvalidRequest(format!(
             "Unexpected broker id, expected {here}, but received {name}"
         ))),

@@ -36,11 +36,17 @@ pub(crate) async fn answer(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
             let index = asked.partition_index;
-            partitions.push((index, start(replicas, image, &topic.name, index, asked.offset).await));
+            partitions.push((
+                index,
+                start(replicas, image, &topic.name, index, asked.offset).await,
+            ));
         }
         started.push((topic.name.clone(), partitions));
     }
-    let stay = replicas.shared().deadlines.park(i64::from(request.timeout_ms));
+    let stay = replicas
+        .shared()
+        .deadlines
+        .park(i64::from(request.timeout_ms));
     let mut topics = Vec::with_capacity(started.len());
     for (name, partitions) in started {
         let mut results = Vec::with_capacity(partitions.len());
@@ -60,7 +66,11 @@ pub(crate) async fn answer(
                     .with_error_code(code.code()),
             );
         }
-        topics.push(DeleteRecordsTopicResult::default().with_name(name).with_partitions(results));
+        topics.push(
+            DeleteRecordsTopicResult::default()
+                .with_name(name)
+                .with_partitions(results),
+        );
     }
     DeleteRecordsResponse::default().with_topics(topics)
 }

@@ -41,7 +41,9 @@ pub(crate) async fn answer(
             });
         }
         topics.push(
-            TopicResponse::default().with_name(topic.name.clone()).with_partitions(partitions),
+            TopicResponse::default()
+                .with_name(topic.name.clone())
+                .with_partitions(partitions),
         );
     }
     DescribeProducersResponse::default().with_topics(topics)
@@ -53,7 +55,10 @@ fn refuse_topic(image: &Image, topic: &str) -> Option<(ErrorCode, String)> {
         return Some((ErrorCode::InvalidTopicException, why));
     }
     let code = ErrorCode::UnknownTopicOrPartition;
-    image.topic(topic).is_none().then(|| (code, code.message().unwrap_or_default().to_owned()))
+    image
+        .topic(topic)
+        .is_none()
+        .then(|| (code, code.message().unwrap_or_default().to_owned()))
 }
 
 async fn producers(

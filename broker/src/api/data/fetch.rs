@@ -117,10 +117,14 @@ pub(crate) fn answer(
         Ok(session) => session,
         Err(refusal) => return Ok(Outcome::Now(refuse(context, refusal, 0))),
     };
-    let bytes_max = usize::try_from(request.max_bytes).unwrap_or(0).min(services.bytes_max);
+    let bytes_max = usize::try_from(request.max_bytes)
+        .unwrap_or(0)
+        .min(services.bytes_max);
     let rules = FetchRules {
         bytes_max,
-        bytes_min: usize::try_from(request.min_bytes).unwrap_or(0).min(bytes_max),
+        bytes_min: usize::try_from(request.min_bytes)
+            .unwrap_or(0)
+            .min(bytes_max),
         min_one: context.version >= MIN_ONE_SINCE,
     };
     let (looks, wanted) = look(context, services, &image, &session, &request);
@@ -143,7 +147,10 @@ fn read_asks(version: i16, image: &Image, request: &mut FetchRequest) -> Vec<Par
             let name = image.names_by_id.get(&topic.topic_id).cloned();
             (TopicKey::Id(topic.topic_id), name)
         } else {
-            let known = image.topics.get_key_value(&*topic.name).map(|(name, _)| Arc::clone(name));
+            let known = image
+                .topics
+                .get_key_value(&*topic.name)
+                .map(|(name, _)| Arc::clone(name));
             let name = known.unwrap_or_else(|| Arc::from(&*topic.name));
             (TopicKey::Name(Arc::clone(&name)), Some(name))
         };
@@ -211,7 +218,10 @@ fn look(
             continue;
         }
         let reader = match request.replica.replica_id {
-            id @ 0.. => Reader::Follower { id: BrokerId(id), log_start: ask.log_start },
+            id @ 0.. => Reader::Follower {
+                id: BrokerId(id),
+                log_start: ask.log_start,
+            },
             _ => Reader::Consumer {
                 committed_only: request.isolation_level == 1,
                 leader_only: context.version < READS_FOLLOWERS_SINCE,
@@ -242,7 +252,10 @@ fn refuse(context: &Context, refusal: SessionRefusal, session_id: i32) -> Answer
 
 impl Fetching {
     fn run(self, max_wait_ms: i64) -> Outcome {
-        let later = |answer| Outcome::Later { answer, overlaps: false };
+        let later = |answer| Outcome::Later {
+            answer,
+            overlaps: false,
+        };
         let Some((round, wakes)) = read_here(&self.wanted, self.rules, true) else {
             return later(Box::pin(async move {
                 let round = read_elsewhere(self.wanted.clone(), self.rules, true).await;
@@ -261,7 +274,10 @@ impl Fetching {
     }
 
     fn may_answer(&self, round: &Round, max_wait_ms: i64) -> bool {
-        let failed = self.looks.iter().any(|look| matches!(look, Look::Failed(_)));
+        let failed = self
+            .looks
+            .iter()
+            .any(|look| matches!(look, Look::Failed(_)));
         max_wait_ms <= 0 || self.wanted.is_empty() || round.is_ready || failed
     }
 
@@ -271,7 +287,11 @@ impl Fetching {
             round = wait_round(&self.wanted, self.rules, round, &stay).await;
         }
         let shares = self.shares(round);
-        if self.sleeps(&shares) { self.tell_slowly(shares).await } else { self.tell(shares) }
+        if self.sleeps(&shares) {
+            self.tell_slowly(shares).await
+        } else {
+            self.tell(shares)
+        }
     }
 
     /// What each partition says, those that could not be read at all last.
@@ -279,7 +299,9 @@ impl Fetching {
         let mut found = round.found.into_iter();
         let mut shares = Vec::with_capacity(self.looks.len());
         for (ask, look) in self.looks.iter().enumerate() {
-            let Some(asked) = self.session.asks.get(ask) else { continue };
+            let Some(asked) = self.session.asks.get(ask) else {
+                continue;
+            };
             match look {
                 Look::Wanted => match found.next() {
                     Some(Ok(found)) => shares.push(self.found(ask, asked, found)),
@@ -299,20 +321,38 @@ impl Fetching {
     }
 
     fn found(&self, ask: usize, asked: &PartitionAsk, found: Found) -> Share {
-        let Found { offsets, diverging, plan, .. } = found;
+        let Found {
+            offsets,
+            diverging,
+            plan,
+            ..
+        } = found;
         let committed_only = self
             .wanted
             .iter()
             .find(|one| one.index == ask)
-            .is_some_and(|one| matches!(one.reader, Reader::Consumer { committed_only: true, .. }));
+            .is_some_and(|one| {
+                matches!(
+                    one.reader,
+                    Reader::Consumer {
+                        committed_only: true,
+                        ..
+                    }
+                )
+            });
         let aborted = committed_only.then(|| {
             let aborted = plan.iter().flat_map(|plan| &plan.aborted);
             aborted
-                .map(|one| Aborted { producer_id: one.producer.0, first_offset: one.first_offset.0 })
+                .map(|one| Aborted {
+                    producer_id: one.producer.0,
+                    first_offset: one.first_offset.0,
+                })
                 .collect()
         });
-        let diverging_epoch = diverging
-            .map(|(epoch, end)| DivergingEpoch { epoch: epoch.0, end_offset: end.0 });
+        let diverging_epoch = diverging.map(|(epoch, end)| DivergingEpoch {
+            epoch: epoch.0,
+            end_offset: end.0,
+        });
         let answer = FetchPartitionAnswer {
             high_watermark: offsets.watermark.0,
             last_stable_offset: offsets.stable.0,
@@ -322,7 +362,12 @@ impl Fetching {
             ..FetchPartitionAnswer::refusal(asked.partition, 0)
         };
         let plan = plan.filter(|plan| !plan.is_empty());
-        Share { ask, answer, plan, converted: None }
+        Share {
+            ask,
+            answer,
+            plan,
+            converted: None,
+        }
     }
 
     fn failed(&self, ask: usize, asked: &PartitionAsk, refusal: &Refusal) -> Share {
@@ -332,7 +377,12 @@ impl Fetching {
             code = ErrorCode::NotLeaderOrFollower;
         }
         let answer = FetchPartitionAnswer::refusal(asked.partition, code.code());
-        Share { ask, answer, plan: None, converted: None }
+        Share {
+            ask,
+            answer,
+            plan: None,
+            converted: None,
+        }
     }
 
     /// Whether the answer cannot be made or sent without sleeping on a disk or burning the
@@ -349,12 +399,13 @@ impl Fetching {
     async fn tell_slowly(self, mut shares: Vec<Share>) -> Answer {
         let magic = target_magic(self.context.version);
         for share in &mut shares {
-            let (Some(plan), Some(asked)) =
-                (share.plan.take(), self.session.asks.get(share.ask))
+            let (Some(plan), Some(asked)) = (share.plan.take(), self.session.asks.get(share.ask))
             else {
                 continue;
             };
-            let Some(one) = self.wanted.iter().find(|one| one.index == share.ask) else { continue };
+            let Some(one) = self.wanted.iter().find(|one| one.index == share.ask) else {
+                continue;
+            };
             let from = asked.fetch_offset;
             let lane = one.partition.lane();
             let done = lane.run_read(move || match magic {
@@ -396,7 +447,9 @@ impl Fetching {
         let mut topics: Vec<FetchTopicAnswer> = Vec::new();
         let mut last: Option<&TopicKey> = None;
         for mut share in shares {
-            let Some(asked) = self.session.asks.get(share.ask) else { continue };
+            let Some(asked) = self.session.asks.get(share.ask) else {
+                continue;
+            };
             self.name_leader(&image, asked, &mut share.answer, &mut node_endpoints);
             share.place_records(&mut ranges);
             if last != Some(&asked.topic) {
@@ -414,8 +467,13 @@ impl Fetching {
                 topic.partitions.push(share.answer);
             }
         }
-        let answer =
-            FetchAnswer { throttle_time_ms: 0, error_code: 0, session_id, topics, node_endpoints };
+        let answer = FetchAnswer {
+            throttle_time_ms: 0,
+            error_code: 0,
+            session_id,
+            topics,
+            node_endpoints,
+        };
         encode(&self.context, &answer, &ranges)
     }
 
@@ -426,10 +484,18 @@ impl Fetching {
             return;
         }
         let converts = target_magic(version).is_some();
-        for share in shares.iter_mut().filter(|share| share.answer.error_code == 0) {
-            let Some(one) = self.wanted.iter().find(|one| one.index == share.ask) else { continue };
+        for share in shares
+            .iter_mut()
+            .filter(|share| share.answer.error_code == 0)
+        {
+            let Some(one) = self.wanted.iter().find(|one| one.index == share.ask) else {
+                continue;
+            };
             let config = one.partition.log().config();
-            let code = if config.compression.is_some_and(|chosen| chosen.codec == Codec::Zstd) {
+            let code = if config
+                .compression
+                .is_some_and(|chosen| chosen.codec == Codec::Zstd)
+            {
                 ErrorCode::UnsupportedCompressionType
             } else if converts && !self.is_follower && !one.partition.rules().down_conversion {
                 ErrorCode::UnsupportedVersion
@@ -478,7 +544,10 @@ impl Share {
             self.answer.records.push(ReplyPart::Bytes(bytes));
         }
         for range in self.plan.take().into_iter().flat_map(|plan| plan.ranges) {
-            self.answer.records.push(ReplyPart::Hole { id: ranges.len(), len: range.len });
+            self.answer.records.push(ReplyPart::Hole {
+                id: ranges.len(),
+                len: range.len,
+            });
             ranges.push(range);
         }
     }
@@ -491,7 +560,12 @@ fn erroneous(ask: usize, partition: i32, code: ErrorCode) -> Share {
         aborted: Some(Vec::new()),
         ..FetchPartitionAnswer::refusal(partition, code.code())
     };
-    Share { ask, answer, plan: None, converted: None }
+    Share {
+        ask,
+        answer,
+        plan: None,
+        converted: None,
+    }
 }
 
 /// The format that clients of an old version read; `None` for all others.
@@ -507,7 +581,9 @@ fn target_magic(version: i16) -> Option<u8> {
 /// the conversion saved is filled with one message that claims to go on past the end
 /// (`LazyDownConversionRecordsSend`), which clients leave alone as cut off.
 fn convert(plan: &ReadPlan, magic: u8, from: Offset) -> Result<Bytes, ErrorCode> {
-    let bytes = plan.read().map_err(|failed| errors::replication_code(&failed.into()))?;
+    let bytes = plan
+        .read()
+        .map_err(|failed| errors::replication_code(&failed.into()))?;
     let converted = down_convert(&bytes, magic, from, UNPACKED_BYTES_MAX);
     let converted = converted.map_err(|error| match error {
         DownConvertError::Zstd => ErrorCode::UnsupportedCompressionType,
@@ -528,7 +604,10 @@ fn convert(plan: &ReadPlan, magic: u8, from: Offset) -> Result<Bytes, ErrorCode>
 
 fn encode(context: &Context, answer: &FetchAnswer, ranges: &[Range]) -> Answer {
     match encode_fetch_answer(context.version, context.correlation_id, answer) {
-        Ok(reply) => Answer { parts: fill(reply, ranges), ..Answer::default() },
+        Ok(reply) => Answer {
+            parts: fill(reply, ranges),
+            ..Answer::default()
+        },
         Err(error) => {
             debug!(%error, "fetch answer cannot be written");
             Answer::closing()

@@ -56,7 +56,10 @@ pub(crate) fn current_leader(
             rack: broker.rack.clone().map(StrBytes::from_string),
         });
     }
-    CurrentLeader { leader_id: leader.0, leader_epoch: epoch }
+    CurrentLeader {
+        leader_id: leader.0,
+        leader_epoch: epoch,
+    }
 }
 
 /// Asks a partition something that needs its log for a moment: here where the directory is
@@ -70,7 +73,9 @@ pub(crate) async fn ask<T: Send + 'static>(
         return question(partition);
     }
     let asked = Arc::clone(partition);
-    lane.run_read(move || question(&asked)).await.unwrap_or(Err(Refusal::Overloaded))
+    lane.run_read(move || question(&asked))
+        .await
+        .unwrap_or(Err(Refusal::Overloaded))
 }
 
 /// Asks a partition something that may sleep on its disk.

@@ -48,13 +48,24 @@ pub(crate) async fn answer(
             let found = if is_twice {
                 Err(ErrorCode::InvalidRequest)
             } else {
-                find_one(context.version, replicas, image, &request, &topic.name, asked).await
+                find_one(
+                    context.version,
+                    replicas,
+                    image,
+                    &request,
+                    &topic.name,
+                    asked,
+                )
+                .await
             };
             let blank = ListOffsetsPartitionResponse::default().with_partition_index(index);
             partitions.push(match found {
                 Ok(found) => found.with_partition_index(index),
                 Err(code) if context.version == 0 => blank.with_error_code(code.code()),
-                Err(code) => blank.with_error_code(code.code()).with_timestamp(-1).with_offset(-1),
+                Err(code) => blank
+                    .with_error_code(code.code())
+                    .with_timestamp(-1)
+                    .with_offset(-1),
             });
         }
         topics.push(
@@ -96,23 +107,33 @@ async fn find_one(
     };
     let partition = find(replicas, image, topic, asked.partition_index).map_err(code)?;
     let reader = match request.replica_id.0 {
-        CONSUMER => {
-            Reader::Consumer { committed_only: request.isolation_level == 1, leader_only: true }
-        }
+        CONSUMER => Reader::Consumer {
+            committed_only: request.isolation_level == 1,
+            leader_only: true,
+        },
         DEBUGGING => Reader::Local,
-        id => Reader::Follower { id: protocol::ids::BrokerId(id), log_start: (-1).into() },
+        id => Reader::Follower {
+            id: protocol::ids::BrokerId(id),
+            log_start: (-1).into(),
+        },
     };
-    let epoch = Some(asked.current_leader_epoch).filter(|epoch| *epoch >= 0).map(LeaderEpoch);
+    let epoch = Some(asked.current_leader_epoch)
+        .filter(|epoch| *epoch >= 0)
+        .map(LeaderEpoch);
     let blank = ListOffsetsPartitionResponse::default();
     if version == 0 {
         let offsets_max = usize::try_from(asked.max_num_offsets).unwrap_or(0);
-        let offsets = old_style(partition, asked.timestamp, offsets_max, reader).await.map_err(code)?;
+        let offsets = old_style(partition, asked.timestamp, offsets_max, reader)
+            .await
+            .map_err(code)?;
         return Ok(blank.with_old_style_offsets(offsets));
     }
     let found = match moment {
         // These three are known without looking at the disk.
         Moment::Latest | Moment::Earliest | Moment::EarliestLocal => {
-            ask(&partition, move |it| it.find_offset(moment, reader, epoch)).await.map_err(code)?
+            ask(&partition, move |it| it.find_offset(moment, reader, epoch))
+                .await
+                .map_err(code)?
         }
         Moment::MaxTimestamp | Moment::LatestTiered | Moment::At(_) => {
             let found = ask_disk(&partition, move |it| it.find_offset(moment, reader, epoch)).await;
@@ -121,7 +142,11 @@ async fn find_one(
     };
     Ok(match found {
         None => blank.with_timestamp(-1).with_offset(-1),
-        Some(FoundOffset { timestamp_ms, offset, leader_epoch }) => {
+        Some(FoundOffset {
+            timestamp_ms,
+            offset,
+            leader_epoch,
+        }) => {
             let told = blank.with_timestamp(timestamp_ms).with_offset(offset.0);
             match leader_epoch {
                 Some(epoch) if version >= EPOCHS_SINCE => told.with_leader_epoch(epoch.0),
@@ -157,7 +182,9 @@ async fn old_style(
 ) -> Result<Vec<i64>, Refusal> {
     let (starts, end) = ask_disk(&partition, move |it| {
         // The look at the end checks the leadership as well.
-        let end = it.find_offset(Moment::Latest, reader, None)?.map_or(0, |found| found.offset.0);
+        let end = it
+            .find_offset(Moment::Latest, reader, None)?
+            .map_or(0, |found| found.offset.0);
         let offsets = it.log().offsets();
         let now_ms = it.shared().clock.wall_ms();
         Ok(([(offsets.start.0, now_ms), (offsets.end.0, now_ms)], end))
@@ -176,7 +203,10 @@ fn choose_old_style(
     let count = match timestamp {
         LATEST => starts.len(),
         EARLIEST => 1,
-        _ => starts.iter().rposition(|(_, ms)| *ms <= timestamp).map_or(0, |last| last + 1),
+        _ => starts
+            .iter()
+            .rposition(|(_, ms)| *ms <= timestamp)
+            .map_or(0, |last| last + 1),
     };
     let newest_first = starts.iter().take(count).rev().map(|(start, _)| *start);
     let offsets: Vec<i64> = newest_first.take(offsets_max).collect();

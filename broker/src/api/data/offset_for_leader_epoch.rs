@@ -52,8 +52,13 @@ async fn find_one(
 ) -> Result<Option<(i32, i64)>, ErrorCode> {
     let code = |refusal: Refusal| errors::replication_code(&refusal);
     let partition = find(replicas, image, topic, asked.partition).map_err(code)?;
-    let current = Some(asked.current_leader_epoch).filter(|epoch| *epoch != -1).map(LeaderEpoch);
+    let current = Some(asked.current_leader_epoch)
+        .filter(|epoch| *epoch != -1)
+        .map(LeaderEpoch);
     let epoch = LeaderEpoch(asked.leader_epoch);
-    let found = ask(&partition, move |it| it.end_offset_for_epoch(epoch, current, true)).await;
+    let found = ask(&partition, move |it| {
+        it.end_offset_for_epoch(epoch, current, true)
+    })
+    .await;
     Ok(found.map_err(code)?.map(|(epoch, end)| (epoch.0, end.0)))
 }

@@ -73,16 +73,27 @@ pub(crate) fn answer(
             match start(context.version, replicas, &image, &topic.name, partition) {
                 Err(code) => Entry::Told(ProducePartitionAnswer::refusal(index, code.code())),
                 Ok(records) => {
-                    let Some(acks) = acks else { return refused(index, ErrorCode::InvalidRequiredAcks) };
+                    let Some(acks) = acks else {
+                        return refused(index, ErrorCode::InvalidRequiredAcks);
+                    };
                     if is_closed {
                         return refused(index, ErrorCode::InvalidTopicException);
                     }
-                    write(replicas, &image, &topic.name, (index, records), acks, &mut wakes)
+                    write(
+                        replicas,
+                        &image,
+                        &topic.name,
+                        (index, records),
+                        acks,
+                        &mut wakes,
+                    )
                 }
             }
         };
         let entries: Vec<_> = topic.partitions.into_iter().map(write).collect();
-        waits |= entries.iter().any(|entry| matches!(entry, Entry::Waits { .. }));
+        waits |= entries
+            .iter()
+            .any(|entry| matches!(entry, Entry::Waits { .. }));
         (topic.name, entries)
     });
     let topics: Vec<_> = topics.collect();
@@ -98,7 +109,10 @@ pub(crate) fn answer(
         return Ok(Outcome::Now(written.tell()));
     }
     let timeout_ms = i64::from(request.timeout_ms);
-    Ok(Outcome::Later { answer: Box::pin(written.finish(timeout_ms)), overlaps: true })
+    Ok(Outcome::Later {
+        answer: Box::pin(written.finish(timeout_ms)),
+        overlaps: true,
+    })
 }
 
 /// What is looked at before the log is asked: that the partition exists, and that the records are
@@ -111,7 +125,10 @@ fn start(
     partition: ProducePartition,
 ) -> Result<Bytes, ErrorCode> {
     if image.partition(topic, partition.index).is_none()
-        && replicas.partition(topic, partition.index).online().is_none()
+        && replicas
+            .partition(topic, partition.index)
+            .online()
+            .is_none()
     {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
@@ -163,7 +180,10 @@ fn refused(index: i32, code: ErrorCode) -> Entry {
 }
 
 fn told(index: i32, answer: AppendAnswer) -> ProducePartitionAnswer {
-    let code = answer.refusal.as_ref().map_or(ErrorCode::None, errors::replication_code);
+    let code = answer
+        .refusal
+        .as_ref()
+        .map_or(ErrorCode::None, errors::replication_code);
     let mut record_errors = Vec::new();
     let mut error_message = None;
     if let Some(Refusal::Append(
@@ -206,7 +226,12 @@ impl Written {
 
     fn tell(self) -> Answer {
         let image = self.metadata.image();
-        let Context { version, listener, correlation_id, .. } = &self.context;
+        let Context {
+            version,
+            listener,
+            correlation_id,
+            ..
+        } = &self.context;
         let mut node_endpoints = Vec::new();
         let mut failed = false;
         let mut topics = Vec::with_capacity(self.topics.len());
@@ -214,14 +239,20 @@ impl Written {
             let mut partitions = Vec::with_capacity(entries.len());
             for entry in entries {
                 // With no acks asked for, an append that still waits in its lane counts as done.
-                let Entry::Told(mut partition) = entry else { continue };
+                let Entry::Told(mut partition) = entry else {
+                    continue;
+                };
                 failed |= partition.error_code != 0;
                 if *version >= TELLS_LEADER_SINCE
                     && partition.error_code == ErrorCode::NotLeaderOrFollower.code()
                 {
                     let at = (&*name, partition.index);
                     partition.current_leader = Some(current_leader(
-                        &self.replicas, &image, listener, at, &mut node_endpoints,
+                        &self.replicas,
+                        &image,
+                        listener,
+                        at,
+                        &mut node_endpoints,
                     ));
                 }
                 partitions.push(partition);
@@ -230,9 +261,17 @@ impl Written {
         }
         if self.acks == 0 {
             // Kafka: nobody reads an answer, so an error is told by closing the connection.
-            return if failed { Answer::closing() } else { Answer::default() };
+            return if failed {
+                Answer::closing()
+            } else {
+                Answer::default()
+            };
         }
-        let answer = ProduceAnswer { topics, throttle_time_ms: 0, node_endpoints };
+        let answer = ProduceAnswer {
+            topics,
+            throttle_time_ms: 0,
+            node_endpoints,
+        };
         match encode_produce_answer(*version, *correlation_id, &answer) {
             Ok(reply) => Answer {
                 parts: reply.parts.into_iter().filter_map(plain).collect(),

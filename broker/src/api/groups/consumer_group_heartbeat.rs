@@ -6,6 +6,5 @@ use protocol::kafka::errors::ErrorCode;
 use protocol::messages::ConsumerGroupHeartbeatResponse;
 
 pub(crate) fn answer() -> ConsumerGroupHeartbeatResponse {
-    ConsumerGroupHeartbeatResponse::default()
-        .with_error_code(ErrorCode::UnsupportedVersion.code())
+    ConsumerGroupHeartbeatResponse::default().with_error_code(ErrorCode::UnsupportedVersion.code())
 }

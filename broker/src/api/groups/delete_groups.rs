@@ -8,7 +8,10 @@ use protocol::messages::{DeleteGroupsRequest, DeleteGroupsResponse, GroupId};
 use crate::api::groups::code;
 use crate::coordination::Groups;
 
-pub(crate) async fn answer(groups: &Arc<Groups>, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+pub(crate) async fn answer(
+    groups: &Arc<Groups>,
+    request: DeleteGroupsRequest,
+) -> DeleteGroupsResponse {
     let mut seen = std::collections::HashSet::new();
     let mut results = Vec::with_capacity(request.groups_names.len());
     for id in request.groups_names {
@@ -17,7 +20,9 @@ pub(crate) async fn answer(groups: &Arc<Groups>, request: DeleteGroupsRequest) -
         if seen.insert(id.clone()) {
             let verdict = groups.delete(&id.0).await;
             results.push(
-                DeletableGroupResult::default().with_group_id(id).with_error_code(code(verdict)),
+                DeletableGroupResult::default()
+                    .with_group_id(id)
+                    .with_error_code(code(verdict)),
             );
         }
     }

@@ -40,9 +40,13 @@ fn describe(version: i16, described: Result<Description, Refusal>, id: GroupId) 
         Ok(described) => described,
         Err(refusal) => return group.with_error_code(code::<()>(Err(refusal))),
     };
-    let state = described.state.map_or_else(|| "Dead".to_owned(), |state| state.to_string());
+    let state = described
+        .state
+        .map_or_else(|| "Dead".to_owned(), |state| state.to_string());
     let members = described.members.into_iter().map(|member| {
-        let instance = member.group_instance_id.filter(|_| version >= INSTANCES_FROM);
+        let instance = member
+            .group_instance_id
+            .filter(|_| version >= INSTANCES_FROM);
         DescribedGroupMember::default()
             .with_member_id(wire(&member.member_id))
             .with_group_instance_id(instance.map(|id| wire(&id)))

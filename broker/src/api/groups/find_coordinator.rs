@@ -44,7 +44,11 @@ pub(crate) async fn answer(
         let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
         for key in request.coordinator_keys {
             let found = find(context, image, groups, maker, request.key_type, &key).await;
-            let message = if malformed { ErrorCode::InvalidRequest.message().unwrap_or_default() } else { "" };
+            let message = if malformed {
+                ErrorCode::InvalidRequest.message().unwrap_or_default()
+            } else {
+                ""
+            };
             let entry = match found {
                 Ok((id, at)) => Coordinator::default()
                     .with_node_id(id)
@@ -59,7 +63,15 @@ pub(crate) async fn answer(
         }
         return FindCoordinatorResponse::default().with_coordinators(coordinators);
     }
-    let found = find(context, image, groups, maker, request.key_type, &request.key).await;
+    let found = find(
+        context,
+        image,
+        groups,
+        maker,
+        request.key_type,
+        &request.key,
+    )
+    .await;
     // Version 0 has no message.
     let message = |text: &str| (context.version > 0).then(|| wire(text));
     match found {

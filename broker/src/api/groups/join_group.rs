@@ -62,7 +62,10 @@ fn read(context: &Context, request: JoinGroupRequest) -> JoinRequest {
 
 fn write(version: i16, answer: JoinAnswer) -> JoinGroupResponse {
     // Kafka: an empty protocol is null from version 7 on, and a null one empty before.
-    let protocol = answer.protocol.filter(|name| !name.is_empty()).map(|name| wire(&name));
+    let protocol = answer
+        .protocol
+        .filter(|name| !name.is_empty())
+        .map(|name| wire(&name));
     let protocol = match protocol {
         None if version < NULL_PROTOCOL_FROM => Some(StrBytes::default()),
         protocol => protocol,
@@ -82,7 +85,10 @@ fn write(version: i16, answer: JoinAnswer) -> JoinGroupResponse {
         .with_error_code(code_of(answer.refusal))
         .with_generation_id(answer.generation)
         .with_protocol_type(
-            answer.protocol_type.filter(|_| version >= NULL_PROTOCOL_FROM).map(|name| wire(&name)),
+            answer
+                .protocol_type
+                .filter(|_| version >= NULL_PROTOCOL_FROM)
+                .map(|name| wire(&name)),
         )
         .with_protocol_name(protocol)
         .with_leader(wire(&answer.leader))

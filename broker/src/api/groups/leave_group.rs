@@ -46,12 +46,16 @@ pub(crate) fn answer(
             return LeaveGroupResponse::default().with_error_code(code::<()>(Err(refusal)));
         }
     };
-    let members = request.members.into_iter().zip(verdicts).map(|(member, verdict)| {
-        MemberResponse::default()
-            .with_member_id(member.member_id)
-            .with_group_instance_id(member.group_instance_id)
-            .with_error_code(code(verdict))
-    });
+    let members = request
+        .members
+        .into_iter()
+        .zip(verdicts)
+        .map(|(member, verdict)| {
+            MemberResponse::default()
+                .with_member_id(member.member_id)
+                .with_group_instance_id(member.group_instance_id)
+                .with_error_code(code(verdict))
+        });
     LeaveGroupResponse::default()
         .with_error_code(ErrorCode::None.code())
         .with_members(members.collect())

@@ -38,7 +38,13 @@ pub(crate) fn answer(
                 STATES_FROM.. => written.with_group_state(wire(&group.state.to_string())),
                 _ => written,
             };
-            if version >= TYPES_FROM { written.with_group_type(wire(CLASSIC)) } else { written }
+            if version >= TYPES_FROM {
+                written.with_group_type(wire(CLASSIC))
+            } else {
+                written
+            }
         });
-    ListGroupsResponse::default().with_error_code(code_of(refusal)).with_groups(each.collect())
+    ListGroupsResponse::default()
+        .with_error_code(code_of(refusal))
+        .with_groups(each.collect())
 }

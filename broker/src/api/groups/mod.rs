@@ -41,7 +41,10 @@ fn wire(text: &str) -> StrBytes {
 }
 
 fn code<T>(result: Result<T, Refusal>) -> i16 {
-    result.map_or_else(|refusal| errors::of_group(refusal).code(), |_fine| ErrorCode::None.code())
+    result.map_or_else(
+        |refusal| errors::of_group(refusal).code(),
+        |_fine| ErrorCode::None.code(),
+    )
 }
 
 fn code_of(refusal: Option<Refusal>) -> i16 {

@@ -46,7 +46,11 @@ pub(crate) async fn answer(
             if image.partition(&name, number).is_some() {
                 known.push((TopicPartition::new(Arc::clone(&name), number), partition));
             } else {
-                verdicts.add(&topic.name, number, ErrorCode::UnknownTopicOrPartition.code());
+                verdicts.add(
+                    &topic.name,
+                    number,
+                    ErrorCode::UnknownTopicOrPartition.code(),
+                );
             }
         }
     }
@@ -56,7 +60,10 @@ pub(crate) async fn answer(
         commit_to_zookeeper(groups, store, &request.group_id.0, &known).await
     } else {
         let offsets = known.iter().map(|(tp, partition)| {
-            (tp.clone(), committed(partition, request.retention_time_ms, groups.now().wall_ms))
+            (
+                tp.clone(),
+                committed(partition, request.retention_time_ms, groups.now().wall_ms),
+            )
         });
         let commit = CommitRequest {
             group: text(&request.group_id.0),
@@ -75,7 +82,11 @@ pub(crate) async fn answer(
     OffsetCommitResponse::default().with_topics(verdicts.topics)
 }
 
-fn committed(partition: &OffsetCommitRequestPartition, retention_ms: i64, now_ms: i64) -> Committed {
+fn committed(
+    partition: &OffsetCommitRequestPartition,
+    retention_ms: i64,
+    now_ms: i64,
+) -> Committed {
     Committed {
         offset: partition.committed_offset,
         leader_epoch: partition.committed_leader_epoch,
@@ -101,7 +112,9 @@ async fn commit_to_zookeeper(
     for (tp, partition) in known {
         let metadata = partition.committed_metadata.as_deref().unwrap_or("");
         let verdict = if metadata.encode_utf16().count() > groups.config().offset_metadata_max {
-            Err(crate::api::errors::of_group(Refusal::OffsetMetadataTooLarge))
+            Err(crate::api::errors::of_group(
+                Refusal::OffsetMetadataTooLarge,
+            ))
         } else {
             let offset = partition.committed_offset;
             zookeeper_offsets::store_offset(store, group, &tp.topic, tp.partition, offset).await
@@ -121,7 +134,8 @@ struct Verdicts {
 impl Verdicts {
     fn topic(&mut self, name: &TopicName) -> &mut OffsetCommitResponseTopic {
         let place = *self.places.entry(name.clone()).or_insert_with(|| {
-            self.topics.push(OffsetCommitResponseTopic::default().with_name(name.clone()));
+            self.topics
+                .push(OffsetCommitResponseTopic::default().with_name(name.clone()));
             self.topics.len() - 1
         });
         &mut self.topics[place]

@@ -42,7 +42,12 @@ pub(crate) async fn answer(
         Err(refusal) => OffsetDeleteResponse::default().with_error_code(code::<()>(Err(refusal))),
         Ok(verdicts) => {
             for (tp, verdict) in known.iter().zip(verdicts) {
-                add(&mut topics, &TopicName(wire(&tp.topic)), tp.partition, code(verdict));
+                add(
+                    &mut topics,
+                    &TopicName(wire(&tp.topic)),
+                    tp.partition,
+                    code(verdict),
+                );
             }
             OffsetDeleteResponse::default().with_topics(topics)
         }
@@ -54,10 +59,13 @@ fn place<'a>(
     topics: &'a mut Vec<OffsetDeleteResponseTopic>,
     name: &TopicName,
 ) -> &'a mut OffsetDeleteResponseTopic {
-    let at = topics.iter().position(|topic| topic.name == *name).unwrap_or_else(|| {
-        topics.push(OffsetDeleteResponseTopic::default().with_name(name.clone()));
-        topics.len() - 1
-    });
+    let at = topics
+        .iter()
+        .position(|topic| topic.name == *name)
+        .unwrap_or_else(|| {
+            topics.push(OffsetDeleteResponseTopic::default().with_name(name.clone()));
+            topics.len() - 1
+        });
     &mut topics[at]
 }
 

@@ -47,7 +47,10 @@ pub(crate) async fn answer(
     if context.version >= GROUPS_FROM {
         let each = request.groups.into_iter().map(|group| {
             let asked = group.topics.map(|topics| {
-                topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
+                topics
+                    .into_iter()
+                    .map(|topic| (topic.name, topic.partition_indexes))
+                    .collect()
             });
             let (code, topics) = fetch(groups, &group.group_id.0, asked, require_stable);
             OffsetFetchResponseGroup::default()
@@ -58,11 +61,19 @@ pub(crate) async fn answer(
         return OffsetFetchResponse::default().with_groups(each.collect());
     }
     let asked = request.topics.map(|topics| {
-        topics.into_iter().map(|topic| (topic.name, topic.partition_indexes)).collect()
+        topics
+            .into_iter()
+            .map(|topic| (topic.name, topic.partition_indexes))
+            .collect()
     });
     let (code, topics) = fetch(groups, &request.group_id.0, asked, require_stable);
-    let written = OffsetFetchResponse::default().with_topics(topics.into_iter().map(older).collect());
-    if context.version >= TOP_LEVEL_FROM { written.with_error_code(code) } else { written }
+    let written =
+        OffsetFetchResponse::default().with_topics(topics.into_iter().map(older).collect());
+    if context.version >= TOP_LEVEL_FROM {
+        written.with_error_code(code)
+    } else {
+        written
+    }
 }
 
 /// One group's offsets, by topic; `None` asks for all.
@@ -102,7 +113,9 @@ fn by_topic(fetched: Vec<FetchedOffset>) -> Vec<OffsetFetchResponseTopics> {
             Ok(found) => partition(found),
             Err(refusal) => partition(None).with_error_code(code::<()>(Err(refusal))),
         };
-        topics[place].partitions.push(partition.with_partition_index(tp.partition));
+        topics[place]
+            .partitions
+            .push(partition.with_partition_index(tp.partition));
     }
     topics
 }
@@ -131,7 +144,9 @@ fn older(topic: OffsetFetchResponseTopics) -> OffsetFetchResponseTopic {
             .with_metadata(partition.metadata)
             .with_error_code(partition.error_code)
     });
-    OffsetFetchResponseTopic::default().with_name(topic.name).with_partitions(partitions.collect())
+    OffsetFetchResponseTopic::default()
+        .with_name(topic.name)
+        .with_partitions(partitions.collect())
 }
 
 async fn fetch_from_zookeeper(

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use groups::Refusal;
 use groups::outcome::SyncAnswer;
 use groups::sync::SyncRequest;
-use groups::Refusal;
 use protocol::messages::{SyncGroupRequest, SyncGroupResponse};
 
 use crate::api::groups::{code_of, text, text_or_none, wire};
@@ -39,7 +39,10 @@ pub(crate) async fn answer(
 
 fn read(request: SyncGroupRequest) -> SyncRequest {
     let assignments = request.assignments.iter().map(|given| {
-        (text(&given.member_id), Bytes::copy_from_slice(&given.assignment))
+        (
+            text(&given.member_id),
+            Bytes::copy_from_slice(&given.assignment),
+        )
     });
     SyncRequest {
         group: text(&request.group_id.0),

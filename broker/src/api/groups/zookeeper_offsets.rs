@@ -41,18 +41,25 @@ pub(crate) async fn load_offset(
     partition: i32,
 ) -> Result<Option<i64>, ErrorCode> {
     let path = path_of(group, topic, partition)?;
-    let node = store.get(&path, None).await.map_err(|error| failed(&path, &error))?;
+    let node = store
+        .get(&path, None)
+        .await
+        .map_err(|error| failed(&path, &error))?;
     let Some(node) = node else { return Ok(None) };
     let text = std::str::from_utf8(&node.data).ok();
     // Kafka: what is not a number is an exception.
-    text.and_then(|text| text.parse().ok()).map(Some).ok_or(ErrorCode::UnknownServerError)
+    text.and_then(|text| text.parse().ok())
+        .map(Some)
+        .ok_or(ErrorCode::UnknownServerError)
 }
 
 /// A group's name becomes part of a path, whatever is in it; one that makes no path is refused
 /// as ZooKeeper's client refuses it.
 fn path_of(group: &str, topic: &str, partition: i32) -> Result<String, ErrorCode> {
     let legal = |part: &str| !part.is_empty() && part != "." && part != "..";
-    let clean = !group.chars().any(|c| c.is_control() || ('\u{f000}'..='\u{f8ff}').contains(&c));
+    let clean = !group
+        .chars()
+        .any(|c| c.is_control() || ('\u{f000}'..='\u{f8ff}').contains(&c));
     if clean && group.split('/').all(legal) {
         Ok(paths::consumer_offset(group, topic, partition))
     } else {
@@ -85,7 +92,11 @@ mod tests {
     #[tokio::test]
     async fn a_group_that_makes_no_path_is_refused() {
         for group in ["", "/", "a//b", "a/..", "a\u{0}"] {
-            assert_eq!(path_of(group, "t", 0), Err(ErrorCode::UnknownServerError), "{group:?}");
+            assert_eq!(
+                path_of(group, "t", 0),
+                Err(ErrorCode::UnknownServerError),
+                "{group:?}"
+            );
         }
         assert!(path_of("a/b", "t", 0).is_ok());
     }

@@ -17,7 +17,10 @@ pub(crate) fn create(
     context: &Context,
     request: &CreateDelegationTokenRequest,
 ) -> CreateDelegationTokenResponse {
-    let (kind, name) = context.principal.split_once(':').unwrap_or(("User", &context.principal));
+    let (kind, name) = context
+        .principal
+        .split_once(':')
+        .unwrap_or(("User", &context.principal));
     let (kind, name) = (owned(kind), owned(name));
     let mut response = CreateDelegationTokenResponse::default()
         .with_error_code(REFUSED.code())
@@ -30,7 +33,11 @@ pub(crate) fn create(
         response.token_requester_principal_type = kind;
         response.token_requester_principal_name = name;
         // Kafka: an owner may be named who is not the one who asks.
-        if let Some(owner) = request.owner_principal_name.as_ref().filter(|name| !name.is_empty()) {
+        if let Some(owner) = request
+            .owner_principal_name
+            .as_ref()
+            .filter(|name| !name.is_empty())
+        {
             response.principal_name = owner.clone();
             response.principal_type = request.owner_principal_type.clone().unwrap_or_default();
         }

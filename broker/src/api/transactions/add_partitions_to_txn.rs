@@ -32,13 +32,13 @@ pub(crate) fn answer(
 }
 
 /// Kafka: unknown partitions are found first, and then the others are not attempted.
-fn refuse(
-    image: &Image,
-    topics: &[AddPartitionsToTxnTopic],
-) -> Vec<AddPartitionsToTxnTopicResult> {
+fn refuse(image: &Image, topics: &[AddPartitionsToTxnTopic]) -> Vec<AddPartitionsToTxnTopicResult> {
     let is_known = |topic: &str, index: i32| image.partition(topic, index).is_some();
     let all_known = topics.iter().all(|topic| {
-        topic.partitions.iter().all(|index| is_known(&topic.name, *index))
+        topic
+            .partitions
+            .iter()
+            .all(|index| is_known(&topic.name, *index))
     });
     let results = topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|index| {

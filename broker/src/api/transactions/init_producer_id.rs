@@ -77,7 +77,10 @@ mod tests {
         assert_eq!(code(transactional("x", 60_000)).await, 16);
         assert_eq!(code(transactional("x", 1_000_000)).await, 50);
         assert_eq!(code(transactional("", 1_000_000)).await, 42);
-        assert_eq!(code(transactional("x", 60_000).with_producer_epoch(3)).await, 42);
+        assert_eq!(
+            code(transactional("x", 60_000).with_producer_epoch(3)).await,
+            42
+        );
         let idempotent = transactional("x", i32::MAX).with_transactional_id(None);
         assert_eq!(code(idempotent).await, 0);
     }

@@ -16,7 +16,10 @@ const STATES: [&str; 8] = [
 ];
 
 pub(crate) fn answer(request: &ListTransactionsRequest) -> ListTransactionsResponse {
-    let unknown = request.state_filters.iter().filter(|name| !STATES.contains(&name.as_str()));
+    let unknown = request
+        .state_filters
+        .iter()
+        .filter(|name| !STATES.contains(&name.as_str()));
     let unknown: Vec<StrBytes> = unknown.cloned().collect();
     ListTransactionsResponse::default().with_unknown_state_filters(unknown)
 }

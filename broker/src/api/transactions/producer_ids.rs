@@ -31,7 +31,10 @@ pub struct ProducerIds {
 
 impl ProducerIds {
     pub fn new(ask: AskForBlock) -> Self {
-        ProducerIds { ask, block: Mutex::default() }
+        ProducerIds {
+            ask,
+            block: Mutex::default(),
+        }
     }
 
     /// The next id; `None` while the controller gives none.
@@ -66,7 +69,12 @@ mod tests {
         let asks = Arc::clone(&asked);
         let ids = ProducerIds::new(Arc::new(move || {
             let start = asks.fetch_add(1, Ordering::Relaxed) * 1000;
-            Box::pin(async move { Some(Block { next: start, end: start + 2 }) })
+            Box::pin(async move {
+                Some(Block {
+                    next: start,
+                    end: start + 2,
+                })
+            })
         }));
         let mut seen = Vec::new();
         for _ in 0..5 {

@@ -38,12 +38,19 @@ pub(crate) async fn answer(
     request: WriteTxnMarkersRequest,
 ) -> WriteTxnMarkersResponse {
     // All are appended before any is waited for.
-    let begun: Vec<_> = request.markers.iter().map(|marker| begin(replicas, marker)).collect();
+    let begun: Vec<_> = request
+        .markers
+        .iter()
+        .map(|marker| begin(replicas, marker))
+        .collect();
     let stay = replicas.shared().deadlines.park(timeout_ms);
     let mut results: Vec<WritableTxnMarkerResult> = Vec::new();
     for (marker, begun) in request.markers.iter().zip(begun) {
         let topics = finish(groups, marker, begun, &stay).await;
-        match results.iter_mut().find(|result| result.producer_id == marker.producer_id) {
+        match results
+            .iter_mut()
+            .find(|result| result.producer_id == marker.producer_id)
+        {
             Some(result) => result.topics.extend(topics),
             None => results.push(
                 WritableTxnMarkerResult::default()
@@ -56,7 +63,11 @@ pub(crate) async fn answer(
 }
 
 fn begin(replicas: &Replicas, marker: &WritableTxnMarker) -> Vec<Begun> {
-    let kind = if marker.transaction_result { Marker::Commit } else { Marker::Abort };
+    let kind = if marker.transaction_result {
+        Marker::Commit
+    } else {
+        Marker::Abort
+    };
     let records = end_marker(
         kind,
         ProducerId(marker.producer_id.0),
@@ -65,13 +76,21 @@ fn begin(replicas: &Replicas, marker: &WritableTxnMarker) -> Vec<Begun> {
         replicas.shared().clock.wall_ms(),
     );
     let mut wakes = Wakes::none();
-    let partitions = marker
-        .topics
-        .iter()
-        .flat_map(|topic| topic.partition_indexes.iter().map(move |index| (&topic.name, *index)));
+    let partitions = marker.topics.iter().flat_map(|topic| {
+        topic
+            .partition_indexes
+            .iter()
+            .map(move |index| (&topic.name, *index))
+    });
     let begun = partitions.map(|(topic, index)| match replicas.partition(topic, index) {
         Hosted::Online(partition) => {
-            match append(&partition, records.clone(), Origin::Coordinator, Acks::All, &mut wakes) {
+            match append(
+                &partition,
+                records.clone(),
+                Origin::Coordinator,
+                Acks::All,
+                &mut wakes,
+            ) {
                 Append::Answered(answer) => Begun::Answered(answer),
                 Append::Waits(wait) => Begun::Waits(Box::new(wait)),
             }

@@ -1,0 +1,34 @@
+//! Who may give orders to this broker, and what else hears of them.
+
+use std::sync::Arc;
+
+use base::io_pool::IoPool;
+use controller::ControllerHandle;
+use protocol::ids::{BrokerEpoch, ControllerEpoch};
+use replication::replicas::Replicas;
+use replication::role::Authority;
+
+use crate::coordination::Groups;
+use crate::metadata::Metadata;
+
+/// Everything an order can touch. Orders run one after the other on a thread of their own: they
+/// make and remove files.
+#[derive(Clone, Debug)]
+pub struct Orders {
+    pub(crate) replicas: Arc<Replicas>,
+    pub(crate) groups: Arc<Groups>,
+    pub(crate) metadata: Arc<Metadata>,
+    pub(crate) controller: ControllerHandle,
+    pub(crate) thread: IoPool,
+}
+
+impl Orders {
+    /// `broker_epoch` is −1 where the sender's version does not carry it.
+    pub(crate) fn authority(&self, controller_epoch: i32, broker_epoch: i64) -> Authority {
+        Authority {
+            controller_epoch: ControllerEpoch(controller_epoch),
+            broker_epoch: BrokerEpoch(broker_epoch),
+            own_broker_epoch: self.controller.status().broker_epoch,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Why the broker did not start: one line, with what to do about it.
+
+use std::path::PathBuf;
+
+use crate::net::listen::BindError;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(
+        "the port of the embedded coordinator, {address}:{port}, is taken. If a ZooKeeper listens \
+         there, use it: --zookeeper {address}:{port}. Otherwise choose another port: --override \
+         coordinator.port=PORT"
+    )]
+    CoordinatorPort { address: String, port: u16 },
+    #[error("start the embedded coordinator: {0}")]
+    Coordinator(#[from] coordinator::Error),
+    #[error(
+        "{0}. Another broker may be running; choose other addresses with --override \
+         listeners=PLAINTEXT://localhost:PORT"
+    )]
+    Bind(#[from] BindError),
+    #[error(
+        "cannot make the data directory {}: {source}. Choose another one with --data-dir DIR, or \
+         make this one writable",
+        directory.display()
+    )]
+    Directory {
+        directory: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
+        "no answer from ZooKeeper at {connect} within {within_ms} ms. Is it running? The address is \
+         set by --zookeeper or zookeeper.connect, the time by zookeeper.connection.timeout.ms"
+    )]
+    NoZooKeeper { connect: String, within_ms: i64 },
+    #[error("ask ZooKeeper: {0}")]
+    ZooKeeper(#[from] znodes::store::Error),
+    #[error("read the settings in ZooKeeper: {0}")]
+    Settings(#[from] crate::admin::entities::Failure),
+    #[error("register in ZooKeeper: {0}")]
+    Registration(#[from] znodes::registration::Refusal),
+    #[error("open the log directories: {0}")]
+    Storage(#[from] storage::error::Error),
+    #[error("start threads: {0}")]
+    Threads(#[from] std::io::Error),
+    #[error(
+        "the data directories disagree about {what}: {one}, {other}. They belong to different \
+         brokers; list only this broker's in log.dirs"
+    )]
+    DirectoriesDisagree {
+        what: &'static str,
+        one: String,
+        other: String,
+    },
+    #[error(
+        "broker.id is configured as {configured}, but {} belongs to broker {kept}. Set \
+         broker.id={kept}, or use a directory of its own for broker {configured}",
+        directory.display()
+    )]
+    OtherBroker {
+        configured: i32,
+        kept: i32,
+        directory: PathBuf,
+    },
+    #[error(
+        "the data in {} belongs to cluster {kept}, but ZooKeeper holds cluster {known}. Point \
+         zookeeper.connect at the ZooKeeper of cluster {kept}, or use another data directory; \
+         nothing was changed",
+        directory.display()
+    )]
+    OtherCluster {
+        kept: String,
+        known: String,
+        directory: PathBuf,
+    },
+    #[error(
+        "the data in {} belongs to cluster {cluster_id}, but this ZooKeeper is empty: it has no \
+         /cluster/id and so no topics either. Bring back ZooKeeper's own data (a container without \
+         a volume loses it), or, to begin a new cluster and leave these records unused, move the \
+         directory away; nothing was deleted",
+        directory.display()
+    )]
+    EmptyZooKeeper {
+        cluster_id: String,
+        directory: PathBuf,
+    },
+    #[error("cluster.id asks for {asked}, but ZooKeeper holds cluster {known}")]
+    OtherClusterAsked { asked: String, known: String },
+}

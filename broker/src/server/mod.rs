@@ -1,0 +1,359 @@
+//! Puts everything together, floor by floor, starts it and stops it: the only place that knows
+//! all rooms.
+//!
+//! ```text
+//! start: bind ports → embedded coordinator → session → identity → settings below /config →
+//!        logs → replicas, groups → register → controller → accept
+//! stop:  controlled shutdown → no more requests → groups → watermarks → logs → session →
+//!        embedded coordinator
+//! ```
+//!
+//! Ports are bound first, so that a second broker on the same address ends before it touches
+//! anything; requests are accepted last.
+
+pub mod error;
+pub mod greeting;
+mod identity;
+mod local;
+mod parts;
+
+use std::collections::HashMap;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::clock::Clock;
+use base::disk::{Disk, SystemDisk};
+use base::stop::{Stopper, pair};
+use replication::replicas::Replicas;
+use storage::store::Store as Logs;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+use znodes::store::Store;
+use znodes::zookeeper::ZooKeeper;
+use znodes::{registration, session};
+
+use crate::api::table::{Services, Table};
+use crate::config::Config;
+use crate::embedded;
+use crate::net::budget::Budget;
+use crate::net::connection::Rules;
+use crate::net::listen::{self, Bound, Limits, Reception};
+use crate::server::error::StartError;
+use crate::server::identity::Found;
+use crate::server::parts::{Assembled, Clusterside, Rooms};
+
+/// What all requests together may hold in memory unless `queued.max.request.bytes` says else.
+const BUDGET_BYTES: usize = 256 << 20;
+/// How long the stop waits for answers that are under way.
+const CONNECTIONS_LIMIT: Duration = Duration::from_secs(5);
+
+/// A running broker.
+pub struct Server {
+    greeting: String,
+    addresses: Vec<(String, std::net::SocketAddr)>,
+    assembled: Assembled,
+    zookeeper: ZooKeeper,
+    session_dir: std::path::PathBuf,
+    coordinator: Option<coordinator::Handle>,
+    /// Ends connections first …
+    connections: Stopper,
+    accepting: Vec<JoinHandle<()>>,
+    /// … and everything else after them.
+    rest: Stopper,
+    upkeep: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts everything; when this returns, clients are served. Called on the control runtime;
+    /// connections and replicas live on `data`.
+    pub async fn start(config: Config, data: Handle) -> Result<Server, StartError> {
+        let clock = Clock::system();
+        let disk: Arc<dyn Disk> = SystemDisk::shared();
+        let bound = bind_all(&config)?;
+        make_directories(&*disk, &config)?;
+        let found = Found::read(&*disk, &config.logs.dirs)?;
+        let coordinator = start_coordinator(&config, &clock).await?;
+        let zookeeper = connect(&config, coordinator.as_ref(), &clock).await?;
+        let store: Arc<dyn Store> = Arc::new(zookeeper.clone());
+        let agreed = found.agree(&*store, &config.identity).await?;
+        let (connections, connections_stop) = pair();
+        let (rest, rest_stop) = pair();
+        let clusterside = Clusterside {
+            store: Arc::clone(&store),
+            broker: agreed.broker,
+            cluster_id: agreed.cluster_id.as_str().into(),
+            clock: clock.clone(),
+            stop: rest_stop.clone(),
+            data: data.clone(),
+        };
+        let advertised = advertised(&config, &bound);
+        let rooms = Rooms::build(config, Arc::clone(&disk), clusterside).await?;
+        let config = rooms.live.now();
+        found.complete(&*disk, &agreed, &date(&clock))?;
+
+        let body = registration_body(&config, &advertised, &clock);
+        registration::check_endpoints(&*store, agreed.broker.0, &body).await?;
+        let epoch =
+            registration::register(&*store, agreed.broker.0, &body, &zookeeper.past_sessions())
+                .await?;
+        let past = zookeeper.clone();
+        let mut assembled = rooms.begin(body, epoch, Arc::new(move || past.past_sessions()))?;
+        let upkeep = assembled.take_upkeep();
+        let reception = reception(
+            &config,
+            Arc::new(Table {
+                services: Arc::clone(&assembled.services),
+            }),
+            &clock,
+        );
+        let mut accepting = Vec::new();
+        let mut addresses = Vec::new();
+        {
+            let _data = data.enter();
+            for listener in bound {
+                let name = listener.listener.to_string();
+                addresses.extend(
+                    listener
+                        .addresses
+                        .iter()
+                        .map(|address| (name.clone(), *address)),
+                );
+                accepting.extend(listener.accept(&reception, &connections_stop)?);
+            }
+        }
+        // Kafka: scripts wait for this line.
+        info!(target: "kafka", broker = agreed.broker.0, "started (kafka.server.KafkaServer)");
+        let greeting = greeting::text(&config, &addresses, coordinator.as_ref());
+        let session_dir = config.logs.dirs.first().cloned().unwrap_or_default();
+        Ok(Server {
+            greeting,
+            addresses,
+            assembled,
+            zookeeper,
+            session_dir,
+            coordinator,
+            connections,
+            accepting,
+            rest,
+            upkeep,
+        })
+    }
+
+    /// A few lines for a person: where it listens, where its data is, what to type next.
+    pub fn greeting(&self) -> &str {
+        &self.greeting
+    }
+
+    /// Every bound address with its listener's name.
+    pub fn addresses(&self) -> &[(String, std::net::SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Returns once the broker cannot go on, with the reason. Dropping the future is safe.
+    pub async fn failed(&mut self) -> String {
+        let coordinator_failed = async {
+            match &mut self.coordinator {
+                Some(coordinator) => coordinator.failed().await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut directories = self.assembled.services.replicas.failed_directories();
+        let all = self.assembled.services.live.now().logs.dirs.len();
+        let no_directory_left = async {
+            // The sender lives as long as the replicas, which live in `self`.
+            let _all_failed = directories.wait_for(|failed| failed.len() >= all).await;
+        };
+        tokio::select! {
+            () = coordinator_failed => {
+                "the embedded coordinator cannot write to its disk and has stopped; see the log above".to_owned()
+            }
+            () = no_directory_left => {
+                "every log directory has failed; free or replace the disk and start again".to_owned()
+            }
+        }
+    }
+
+    /// Stops in order; data is closed cleanly when this returns.
+    pub async fn stop(mut self) {
+        self.assembled.leave_cluster().await;
+        self.assembled.services.groups.stop();
+        self.connections.stop();
+        let all = async {
+            for accepting in std::mem::take(&mut self.accepting) {
+                let _ended = accepting.await;
+            }
+        };
+        if tokio::time::timeout(CONNECTIONS_LIMIT, all).await.is_err() {
+            warn!("some clients did not take their answers; their connections are cut");
+        }
+        self.rest.stop();
+        for task in self.upkeep {
+            let _ended = task.await;
+        }
+        close_logs(
+            Arc::clone(&self.assembled.services.replicas),
+            Arc::clone(&self.assembled.logs),
+        )
+        .await;
+        session::close(&self.zookeeper, Some(&self.session_dir)).await;
+        if let Some(coordinator) = self.coordinator {
+            coordinator.stop().await;
+        }
+        info!(target: "kafka", "shut down completed (kafka.server.KafkaServer)");
+    }
+}
+
+/// Watermarks, then the logs: what was flushed and closed is marked clean.
+async fn close_logs(replicas: Arc<Replicas>, logs: Arc<Logs>) {
+    let closed = tokio::task::spawn_blocking(move || {
+        replicas.write_watermarks();
+        logs.close()
+    });
+    match closed.await {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => {
+            warn!(reason = %e, "the logs were not closed cleanly; the next start recovers them")
+        }
+        Err(_panicked) => warn!("the logs were not closed; the next start recovers them"),
+    }
+}
+
+fn bind_all(config: &Config) -> Result<Vec<Bound>, StartError> {
+    let bind = |at: &crate::config::Endpoint| listen::bind(&at.name, &at.host, at.port);
+    Ok(config
+        .listeners
+        .bound
+        .iter()
+        .map(bind)
+        .collect::<Result<_, _>>()?)
+}
+
+fn make_directories(disk: &dyn Disk, config: &Config) -> Result<(), StartError> {
+    for directory in &config.logs.dirs {
+        disk.create_dir_all(directory)
+            .map_err(|source| StartError::Directory {
+                directory: directory.clone(),
+                source,
+            })?;
+    }
+    Ok(())
+}
+
+async fn start_coordinator(
+    config: &Config,
+    clock: &Clock,
+) -> Result<Option<coordinator::Handle>, StartError> {
+    let Some(wanted) = &config.coordinator else {
+        return Ok(None);
+    };
+    match embedded::start(wanted, clock).await {
+        Ok(handle) => Ok(Some(handle)),
+        Err(coordinator::Error::Listen { cause, .. })
+            if cause.kind() == std::io::ErrorKind::AddrInUse =>
+        {
+            Err(StartError::CoordinatorPort {
+                address: wanted.address.clone(),
+                port: wanted.port,
+            })
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+async fn connect(
+    config: &Config,
+    coordinator: Option<&coordinator::Handle>,
+    clock: &Clock,
+) -> Result<ZooKeeper, StartError> {
+    let connect = match coordinator {
+        Some(handle) => handle.address().to_string(),
+        None => config.zookeeper.connect.clone(),
+    };
+    let within_ms = i64::from(config.zookeeper.connection_timeout_ms);
+    let wanted = znodes::zookeeper::Config {
+        session_timeout_ms: i64::from(config.zookeeper.session_timeout_ms),
+        in_flight_max: config.zookeeper.in_flight_max,
+        ..znodes::zookeeper::Config::new(connect.clone())
+    };
+    let directory = config.logs.dirs.first().map(std::path::PathBuf::as_path);
+    session::open(wanted, directory, clock.clone(), within_ms)
+        .await
+        .map_err(|refused| match refused {
+            znodes::store::Error::SessionEnded => StartError::NoZooKeeper { connect, within_ms },
+            other => other.into(),
+        })
+}
+
+/// What clients are told, with the ports that were really bound.
+fn advertised(config: &Config, bound: &[Bound]) -> Vec<crate::config::Endpoint> {
+    let mut advertised = config.listeners.advertised.clone();
+    for endpoint in advertised.iter_mut().filter(|endpoint| endpoint.port == 0) {
+        let here = bound.iter().find(|bound| *bound.listener == *endpoint.name);
+        if let Some(address) = here.and_then(|bound| bound.addresses.first()) {
+            endpoint.port = address.port();
+        }
+    }
+    advertised
+}
+
+fn registration_body(
+    config: &Config,
+    advertised: &[crate::config::Endpoint],
+    clock: &Clock,
+) -> znodes::bodies::broker::Broker {
+    let endpoints = advertised
+        .iter()
+        .map(|at| znodes::bodies::broker::Endpoint {
+            listener: at.name.clone(),
+            protocol: at.protocol.name().to_owned(),
+            host: at.host.clone(),
+            port: i32::from(at.port),
+        });
+    znodes::bodies::broker::Broker {
+        endpoints: endpoints.collect(),
+        rack: config.identity.rack.clone(),
+        features: Vec::new(),
+        jmx_port: -1,
+        timestamp: clock.wall_ms(),
+    }
+}
+
+fn reception(config: &Config, table: Arc<Table>, clock: &Clock) -> Reception {
+    let network = &config.network;
+    let mut overrides: HashMap<IpAddr, usize> = HashMap::new();
+    for (host, max) in &network.connections_per_address {
+        let Ok(found) = (host.as_str(), 0).to_socket_addrs() else {
+            warn!(
+                host,
+                "max.connections.per.ip.overrides names a host that does not resolve"
+            );
+            continue;
+        };
+        overrides.extend(found.map(|address| (address.ip(), *max)));
+    }
+    let size = |bytes: i32| usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+    let idle_ms = network.connections_idle_ms_max;
+    Reception {
+        table,
+        rules: Rules {
+            frame_bytes_max: network.request_bytes_max,
+            idle_ms: if idle_ms < 0 { i64::MAX } else { idle_ms },
+            clock: clock.clone(),
+        },
+        limits: Arc::new(Limits::new(
+            network.connections_max,
+            network.connections_per_address_max,
+            overrides,
+        )),
+        budget: Budget::new(network.queued_bytes_max.unwrap_or(BUDGET_BYTES)),
+        send_buffer: size(network.send_buffer_bytes),
+        receive_buffer: size(network.receive_buffer_bytes),
+    }
+}
+
+/// The comment Java's Properties would write: informative, never read.
+fn date(clock: &Clock) -> String {
+    format!("written at {} ms since 1970", clock.wall_ms())
+}

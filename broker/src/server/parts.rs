@@ -1,0 +1,376 @@
+//! The rooms between the session and the listeners, built and tied to one another.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use base::chance::Chance;
+use base::clock::Clock;
+use base::disk::Disk;
+use base::io_pool::IoPool;
+use base::stop::Stop;
+use base::tasks;
+use controller::ControllerHandle;
+use parking_lot::Mutex;
+use protocol::ids::{BrokerEpoch, BrokerId};
+use protocol::names::CONSUMER_OFFSETS;
+use replication::config::{ReplicationConfig, SessionsConfig, TopicConfig, TopicRules};
+use replication::replicas::Replicas;
+use replication::sessions::Sessions;
+use storage::store::Store as Logs;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tracing::warn;
+use znodes::bodies::broker::Broker;
+use znodes::store::Store;
+
+use crate::admin::changes::{self, Obeying};
+use crate::admin::configs::Configs;
+use crate::api::data::fetch::FetchServices;
+use crate::api::peers::authority::Orders as Authority;
+use crate::api::table::{AutoCreate, Services};
+use crate::api::transactions::producer_ids::{Block, ProducerIds};
+use crate::config::{Config, Live, TopicSettings};
+use crate::coordination::{Groups, Settings};
+use crate::metadata::Metadata;
+use crate::metadata::features::FeaturesEpoch;
+use crate::peer::isr::Keeper;
+use crate::peer::link::Link;
+use crate::peer::orders::Orders;
+use crate::quota::Quotas;
+use crate::server::error::StartError;
+use crate::server::local::Local;
+
+/// How long one order may take at a peer unless `controller.socket.timeout.ms` says else; also for
+/// what this broker asks its controller.
+const QUEUE_MAX: usize = 1024;
+
+/// What the session and the identity gave.
+#[derive(Clone, Debug)]
+pub(crate) struct Clusterside {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) broker: BrokerId,
+    pub(crate) cluster_id: Arc<str>,
+    pub(crate) clock: Clock,
+    pub(crate) stop: Stop,
+    /// The runtime of connections and replicas.
+    pub(crate) data: Handle,
+}
+
+/// Everything that can stand before the broker is registered.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    side: Clusterside,
+    pub(crate) live: Live,
+    obeying: Obeying,
+    metadata: Arc<Metadata>,
+    keeper: Arc<Keeper>,
+    logs: Arc<Logs>,
+    replicas: Arc<Replicas>,
+    groups: Arc<Groups>,
+}
+
+/// Everything, once registered.
+pub(crate) struct Assembled {
+    pub(crate) services: Arc<Services>,
+    pub(crate) logs: Arc<Logs>,
+    link: Mutex<Option<Link>>,
+    upkeep: Vec<JoinHandle<()>>,
+}
+
+impl Rooms {
+    /// Reads the settings below `/config`, opens the logs with them, and builds what needs both.
+    pub(crate) async fn build(
+        config: Config,
+        disk: Arc<dyn Disk>,
+        side: Clusterside,
+    ) -> Result<Rooms, StartError> {
+        let live = Live::new(config);
+        let topics = TopicSettings::new(live.clone());
+        let quotas = Arc::new(Quotas::new(live.now().quotas.clone()));
+        let mut obeying = Obeying {
+            broker: side.broker,
+            live: live.clone(),
+            topics,
+            quotas,
+            logs: None,
+        };
+        changes::read_everything(&side.store, &obeying).await?;
+        let partitions = partitions_of(&*side.store, CONSUMER_OFFSETS).await?;
+        let config = live.now();
+
+        let logs = open_logs(disk, &config, &side.clock, obeying.topics.clone()).await?;
+        obeying.logs = Some(Arc::clone(&logs));
+        let metadata = Arc::new(Metadata::default());
+        let keeper = Arc::new(Keeper::new(Arc::clone(&metadata)));
+        let topics = obeying.topics.clone();
+        let configs = Arc::new(move |topic: &str| {
+            let settings = topics.of(topic);
+            TopicConfig {
+                log: Arc::new(settings.log.clone()),
+                rules: TopicRules {
+                    min_insync_replicas: settings.min_insync_replicas,
+                    down_conversion: settings.downconversion,
+                },
+            }
+        });
+        let wanted = ReplicationConfig {
+            me: side.broker,
+            lag_ms_max: config.replication.lag_ms_max,
+            sessions: SessionsConfig {
+                slots_max: config.fetches.sessions_max,
+                ..SessionsConfig::default()
+            },
+            workers: config.threads.data(),
+        };
+        let keeping: Arc<dyn replication::endpoint::IsrKeeper> = Arc::clone(&keeper) as _;
+        let replicas = Replicas::new(
+            wanted,
+            Arc::clone(&logs),
+            side.clock.clone(),
+            keeping,
+            configs,
+        )?;
+        let groups = Groups::new(
+            Settings::new(&config.groups, partitions),
+            side.clock.clone(),
+            side.data.clone(),
+        )?;
+        Ok(Rooms {
+            side,
+            live,
+            obeying,
+            metadata,
+            keeper,
+            logs,
+            replicas,
+            groups,
+        })
+    }
+
+    /// Starts the controller and everything that runs by itself. The broker is registered.
+    pub(crate) fn begin(
+        self,
+        body: Broker,
+        epoch: BrokerEpoch,
+        past_sessions: Arc<dyn Fn() -> Vec<i64> + Send + Sync>,
+    ) -> Result<Assembled, StartError> {
+        let Rooms {
+            side,
+            live,
+            obeying,
+            metadata,
+            keeper,
+            logs,
+            replicas,
+            groups,
+        } = self;
+        let config = live.now();
+        let patience = Duration::from_millis(u64::from(
+            config.controlling.socket_timeout_ms.unsigned_abs(),
+        ));
+        let sender = Arc::new(Orders::new(side.broker, side.clock.clone(), patience));
+        let controller = controller::start(controller::Parts {
+            config: controlling(&config, side.broker),
+            store: Arc::clone(&side.store),
+            sender: Arc::clone(&sender) as _,
+            clock: side.clock.clone(),
+            stop: side.stop.clone(),
+            body,
+            broker_epoch: epoch,
+            past_sessions,
+        });
+        let authority = Authority {
+            replicas: Arc::clone(&replicas),
+            groups: Arc::clone(&groups),
+            metadata: Arc::clone(&metadata),
+            controller: controller.clone(),
+            thread: IoPool::new("orders", 1, QUEUE_MAX)?,
+        };
+        sender.set_local(Arc::new(Local::new(authority.clone())));
+        let listener = config.listeners.inter_broker.clone();
+        let link = Link::new(
+            side.broker,
+            controller.clone(),
+            Arc::clone(&metadata),
+            listener,
+            side.clock.clone(),
+            patience,
+        );
+
+        let mut upkeep = Vec::new();
+        let proposing =
+            Arc::clone(&keeper).run(Arc::clone(&replicas), link.another(), side.stop.clone());
+        upkeep.push(tasks::spawn("isr keeper", proposing));
+        let following = changes::follow(
+            Arc::clone(&side.store),
+            side.clock.clone(),
+            side.stop.clone(),
+            obeying.clone(),
+        );
+        upkeep.push(tasks::spawn("config changes", following));
+        {
+            let _data = side.data.enter();
+            let disks = IoPool::new("upkeep", 2, QUEUE_MAX)?;
+            upkeep.extend(replicas.start(&disks, &side.stop));
+            upkeep.push(tasks::spawn(
+                "groups",
+                Arc::clone(&groups).run(side.stop.clone()),
+            ));
+        }
+
+        let features = FeaturesEpoch::default();
+        let watching = features
+            .clone()
+            .follow(Arc::clone(&side.store), side.stop.clone());
+        upkeep.push(tasks::spawn("features", watching));
+
+        let sessions = SessionsConfig {
+            slots_max: config.fetches.sessions_max,
+            ..SessionsConfig::default()
+        };
+        let fetches = FetchServices {
+            replicas: Arc::clone(&replicas),
+            sessions: Arc::new(Sessions::new(
+                sessions,
+                side.clock.clone(),
+                Chance::from_kernel(),
+            )),
+            metadata: Arc::clone(&metadata),
+            bytes_max: config.fetches.bytes_max,
+        };
+        let services = Services {
+            cluster_id: side.cluster_id,
+            configs: Configs::new(
+                Arc::clone(&side.store),
+                live.clone(),
+                Arc::clone(&metadata),
+                side.broker,
+            ),
+            live,
+            metadata,
+            store: side.store,
+            replicas,
+            fetches,
+            producer_ids: Arc::new(producer_ids(&link)),
+            groups,
+            controller,
+            orders: authority,
+            features,
+            auto_create: AutoCreate,
+        };
+        Ok(Assembled {
+            services: Arc::new(services),
+            logs,
+            link: Mutex::new(Some(link)),
+            upkeep,
+        })
+    }
+}
+
+impl Assembled {
+    /// The tasks that end after stop is said.
+    pub(crate) fn take_upkeep(&mut self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.upkeep)
+    }
+
+    /// Controlled shutdown: leaderships that others can take are handed over first.
+    pub(crate) async fn leave_cluster(&self) {
+        let config = self.services.live.now();
+        let Some(mut link) = self.link.lock().take() else {
+            return;
+        };
+        if !config.controlling.controlled_shutdown {
+            return;
+        }
+        for attempt in 0..=config.controlling.controlled_shutdown_retries {
+            match link.controlled_shutdown().await {
+                Ok(remaining) if remaining.is_empty() => return,
+                Ok(remaining) => warn!(
+                    attempt,
+                    remaining = remaining.len(),
+                    "others could not take all leaderships yet"
+                ),
+                Err(code) => warn!(
+                    attempt,
+                    error = code.name(),
+                    "controlled shutdown was refused"
+                ),
+            }
+            if attempt < config.controlling.controlled_shutdown_retries {
+                link.wait_ms(config.controlling.controlled_shutdown_backoff_ms)
+                    .await;
+            }
+        }
+        warn!("stopping without having handed over all leaderships");
+    }
+}
+
+async fn open_logs(
+    disk: Arc<dyn Disk>,
+    config: &Config,
+    clock: &Clock,
+    topics: TopicSettings,
+) -> Result<Arc<Logs>, StartError> {
+    let (wanted, clock) = (config.logs.store(), clock.clone());
+    let opening = tokio::task::spawn_blocking(move || {
+        Logs::open(disk, wanted, clock, &|topic| {
+            Arc::new(topics.of(topic).log.clone())
+        })
+    });
+    match opening.await {
+        Ok(opened) => Ok(Arc::new(opened?)),
+        Err(panicked) => Err(StartError::Threads(std::io::Error::other(panicked))),
+    }
+}
+
+/// How many partitions a topic has, if it is there.
+async fn partitions_of(store: &dyn Store, topic: &str) -> Result<Option<i32>, StartError> {
+    let Some(node) = store.get(&znodes::paths::topic(topic), None).await? else {
+        return Ok(None);
+    };
+    let Ok(body) = znodes::bodies::topic::Topic::decode(&node.data) else {
+        return Ok(None);
+    };
+    Ok(i32::try_from(body.partitions.len())
+        .ok()
+        .filter(|count| *count > 0))
+}
+
+fn controlling(config: &Config, broker: BrokerId) -> controller::Config {
+    let listener = config
+        .listeners
+        .control_plane
+        .clone()
+        .unwrap_or_else(|| config.listeners.inter_broker.clone());
+    controller::Config {
+        delete_topics: config.topics.delete_enable,
+        unclean_election: config.controlling.unclean_leader_election,
+        rebalance: config.controlling.auto_rebalance,
+        rebalance_interval_ms: config.controlling.imbalance_check_s.saturating_mul(1000),
+        imbalance_percent: config.controlling.imbalance_percent,
+        ..controller::Config::new(broker.0, listener)
+    }
+}
+
+/// Ids come in blocks from the controller, whichever broker that is.
+fn producer_ids(link: &Link) -> ProducerIds {
+    let link = Arc::new(tokio::sync::Mutex::new(link.another()));
+    ProducerIds::new(Arc::new(move || {
+        let link = Arc::clone(&link);
+        Box::pin(async move {
+            match link.lock().await.allocate_producer_ids().await {
+                Ok((next, len)) => Some(Block {
+                    next,
+                    end: next.saturating_add(i64::from(len)),
+                }),
+                Err(code) => {
+                    warn!(
+                        error = code.name(),
+                        "the controller gave no producer ids; clients ask again"
+                    );
+                    None
+                }
+            }
+        })
+    }))
+}
