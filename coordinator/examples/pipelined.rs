@@ -3,7 +3,10 @@
 //! OP is `get`, `set` or `create`. Prints operations a second and the latencies of batches; the
 //! same program measures Apache's server and ours.
 
-#![allow(clippy::unwrap_used, reason = "a measuring program: a panic is its way to fail")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a measuring program: a panic is its way to fail"
+)]
 #![allow(clippy::disallowed_methods, reason = "it measures real time")]
 
 use std::io::{Read, Write};
@@ -32,7 +35,10 @@ fn read_frame(socket: &mut impl Read) -> Vec<u8> {
 
 fn create(out: &mut Vec<u8>, xid: i32, path: &str) {
     frame(out, |w| {
-        w.int(xid).int(ops::CREATE).string(path).buffer(Some(&[b'x'; 100]));
+        w.int(xid)
+            .int(ops::CREATE)
+            .string(path)
+            .buffer(Some(&[b'x'; 100]));
         Acl::write_list(&[Acl::open()], w);
         w.int(0);
     });
@@ -44,18 +50,34 @@ fn request(out: &mut Vec<u8>, op: &str, xid: i32, path: &str, run: u128) {
             w.int(xid).int(ops::GET_DATA).string(path).bool(false);
         }),
         "set" => frame(out, |w| {
-            w.int(xid).int(ops::SET_DATA).string(path).buffer(Some(&[b'y'; 100])).int(-1);
+            w.int(xid)
+                .int(ops::SET_DATA)
+                .string(path)
+                .buffer(Some(&[b'y'; 100]))
+                .int(-1);
         }),
         _ => create(out, xid, &format!("{path}/{run}-{xid}")),
     }
 }
 
-fn client(address: &str, op: &str, at: usize, depth: usize, until: Instant, run: u128) -> (u64, Vec<u64>) {
+fn client(
+    address: &str,
+    op: &str,
+    at: usize,
+    depth: usize,
+    until: Instant,
+    run: u128,
+) -> (u64, Vec<u64>) {
     let mut socket = TcpStream::connect(address).unwrap();
     socket.set_nodelay(true).unwrap();
     let mut out = Vec::new();
     frame(&mut out, |w| {
-        w.int(0).long(0).int(30_000).long(0).buffer(Some(&[0; 16])).bool(false);
+        w.int(0)
+            .long(0)
+            .int(30_000)
+            .long(0)
+            .buffer(Some(&[0; 16]))
+            .bool(false);
     });
     let path = format!("/bench{at}");
     create(&mut out, 1, &path);
@@ -96,7 +118,10 @@ fn main() {
         let threads: Vec<_> = (0..clients)
             .map(|at| scope.spawn(move || client(address, op, at, depth, until, run)))
             .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
     });
     let took = begun.elapsed().as_secs_f64();
     let done: u64 = results.iter().map(|(done, _)| done).sum();

@@ -46,7 +46,12 @@ impl Schemes {
     }
 
     /// The names an `auth` request brings; `None`: the scheme or the secret is wrong.
-    pub(crate) fn authenticate(&self, scheme: &str, secret: &[u8], peer: IpAddr) -> Option<Vec<Id>> {
+    pub(crate) fn authenticate(
+        &self,
+        scheme: &str,
+        secret: &[u8],
+        peer: IpAddr,
+    ) -> Option<Vec<Id>> {
         match scheme {
             "ip" => Some(vec![Id::new("ip", &peer.to_string())]),
             "digest" if self.digest => {
@@ -56,7 +61,10 @@ impl Schemes {
                 if self.super_digest.as_ref() == Some(&name) {
                     ids.push(Id::new("super", ""));
                 }
-                ids.push(Id { scheme: "digest".to_owned(), id: name });
+                ids.push(Id {
+                    scheme: "digest".to_owned(),
+                    id: name,
+                });
                 Some(ids)
             }
             _ => None,
@@ -72,7 +80,10 @@ impl Schemes {
             DigestAlgorithm::Sha512 => &digest::SHA512,
         };
         let user = text.split(':').next().unwrap_or_default();
-        format!("{user}:{}", STANDARD.encode(digest::digest(algorithm, text.as_bytes())))
+        format!(
+            "{user}:{}",
+            STANDARD.encode(digest::digest(algorithm, text.as_bytes()))
+        )
     }
 
     /// Whether somebody known by `ids` has one of the permissions `perms` under `acl`.
@@ -87,7 +98,9 @@ impl Schemes {
         ids.iter().any(|id| id.scheme == "super")
             || able.any(|entry| {
                 self.knows(&entry.id.scheme)
-                    && ids.iter().any(|id| id.scheme == entry.id.scheme && matches(id, &entry.id))
+                    && ids
+                        .iter()
+                        .any(|id| id.scheme == entry.id.scheme && matches(id, &entry.id))
             })
     }
 
@@ -99,13 +112,20 @@ impl Schemes {
             if wanted[..at].contains(entry) {
                 continue;
             }
-            let Some(entry) = entry else { return Err(Code::INVALID_ACL) };
+            let Some(entry) = entry else {
+                return Err(Code::INVALID_ACL);
+            };
             if entry.id.is_anyone() {
                 settled.push(entry.clone());
             } else if entry.id.scheme == "auth" {
-                let own = ids.iter().filter(|id| id.scheme != "ip" && self.knows(&id.scheme));
+                let own = ids
+                    .iter()
+                    .filter(|id| id.scheme != "ip" && self.knows(&id.scheme));
                 let before = settled.len();
-                settled.extend(own.map(|id| Acl { perms: entry.perms, id: id.clone() }));
+                settled.extend(own.map(|id| Acl {
+                    perms: entry.perms,
+                    id: id.clone(),
+                }));
                 if settled.len() == before {
                     return Err(Code::INVALID_ACL);
                 }
@@ -115,7 +135,11 @@ impl Schemes {
                 return Err(Code::INVALID_ACL);
             }
         }
-        if settled.is_empty() { Err(Code::INVALID_ACL) } else { Ok(settled.into()) }
+        if settled.is_empty() {
+            Err(Code::INVALID_ACL)
+        } else {
+            Ok(settled.into())
+        }
     }
 }
 
@@ -123,9 +147,10 @@ impl Schemes {
 pub(crate) fn masked(acl: &[Acl]) -> Vec<Acl> {
     acl.iter()
         .map(|entry| match entry.id.id.split_once(':') {
-            Some((user, _)) if entry.id.scheme == "digest" => {
-                Acl { perms: entry.perms, id: Id::new("digest", &format!("{user}:x")) }
-            }
+            Some((user, _)) if entry.id.scheme == "digest" => Acl {
+                perms: entry.perms,
+                id: Id::new("digest", &format!("{user}:x")),
+            },
             _ => entry.clone(),
         })
         .collect()
@@ -207,14 +232,22 @@ mod tests {
     }
 
     fn entry(perms: i32, scheme: &str, id: &str) -> Acl {
-        Acl { perms, id: Id::new(scheme, id) }
+        Acl {
+            perms,
+            id: Id::new(scheme, id),
+        }
     }
 
     #[test]
     fn a_digest_is_that_of_zookeeper() {
         let peer = "127.0.0.1".parse().unwrap();
-        let ids = schemes().authenticate("digest", b"alice:secret", peer).unwrap();
-        assert_eq!(ids, [Id::new("digest", "alice:aYXlLOpEooaV1cRAvUL1fp9Qt7E=")]);
+        let ids = schemes()
+            .authenticate("digest", b"alice:secret", peer)
+            .unwrap();
+        assert_eq!(
+            ids,
+            [Id::new("digest", "alice:aYXlLOpEooaV1cRAvUL1fp9Qt7E=")]
+        );
     }
 
     #[test]
@@ -229,12 +262,19 @@ mod tests {
 
     #[test]
     fn invalid_lists_are_refused() {
-        for bad in [entry(1, "nope", "x"), entry(1, "digest", "x"), entry(1, "ip", "1.2.3"), entry(1, "auth", "")]
-        {
+        for bad in [
+            entry(1, "nope", "x"),
+            entry(1, "digest", "x"),
+            entry(1, "ip", "1.2.3"),
+            entry(1, "auth", ""),
+        ] {
             let wanted = Some(vec![Some(bad)]);
             assert_eq!(schemes().settle(&wanted, &[]), Err(Code::INVALID_ACL));
         }
-        assert_eq!(schemes().settle(&Some(Vec::new()), &[]), Err(Code::INVALID_ACL));
+        assert_eq!(
+            schemes().settle(&Some(Vec::new()), &[]),
+            Err(Code::INVALID_ACL)
+        );
         assert_eq!(schemes().settle(&None, &[]), Err(Code::INVALID_ACL));
     }
 }

@@ -109,11 +109,13 @@ impl Config {
     }
 
     pub(crate) fn min_timeout_ms(&self) -> i32 {
-        self.min_session_timeout_ms.unwrap_or(self.tick_ms.saturating_mul(2))
+        self.min_session_timeout_ms
+            .unwrap_or(self.tick_ms.saturating_mul(2))
     }
 
     pub(crate) fn max_timeout_ms(&self) -> i32 {
-        self.max_session_timeout_ms.unwrap_or(self.tick_ms.saturating_mul(20))
+        self.max_session_timeout_ms
+            .unwrap_or(self.tick_ms.saturating_mul(20))
     }
 
     pub(crate) fn snapshots_dir(&self) -> PathBuf {
@@ -121,6 +123,9 @@ impl Config {
     }
 
     pub(crate) fn logs_dir(&self) -> PathBuf {
-        self.data_log_dir.as_ref().unwrap_or(&self.data_dir).join(VERSION_DIR)
+        self.data_log_dir
+            .as_ref()
+            .unwrap_or(&self.data_dir)
+            .join(VERSION_DIR)
     }
 }

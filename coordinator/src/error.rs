@@ -16,19 +16,44 @@ pub enum Error {
     #[error("lock {path}: another server uses this directory ({cause})")]
     InUse { path: PathBuf, cause: io::Error },
     #[error("listen on {address}: {cause}")]
-    Listen { address: SocketAddr, cause: io::Error },
+    Listen {
+        address: SocketAddr,
+        cause: io::Error,
+    },
     #[error("start thread {name}: {cause}")]
-    Thread { name: &'static str, cause: io::Error },
+    Thread {
+        name: &'static str,
+        cause: io::Error,
+    },
     #[error("read {path}: not a file of ZooKeeper's format (wrong first bytes)")]
     Magic { path: PathBuf },
-    #[error("read {path} at offset {offset}: {what}; whole transactions follow, so this is no torn end")]
-    Damaged { path: PathBuf, offset: u64, what: Damage },
-    #[error("read {path}: begins at zxid 0x{found:x} where 0x{expected:x} must follow; a log file is missing or cut")]
-    Gap { path: PathBuf, expected: i64, found: i64 },
-    #[error("read {dir}: there are transaction logs but no readable snapshot, so the start of the history is missing")]
+    #[error(
+        "read {path} at offset {offset}: {what}; whole transactions follow, so this is no torn end"
+    )]
+    Damaged {
+        path: PathBuf,
+        offset: u64,
+        what: Damage,
+    },
+    #[error(
+        "read {path}: begins at zxid 0x{found:x} where 0x{expected:x} must follow; a log file is missing or cut"
+    )]
+    Gap {
+        path: PathBuf,
+        expected: i64,
+        found: i64,
+    },
+    #[error(
+        "read {dir}: there are transaction logs but no readable snapshot, so the start of the history is missing"
+    )]
     NoSnapshot { dir: PathBuf },
     #[error("read {path}: {key} = {value}: {why}")]
-    Setting { path: PathBuf, key: String, value: String, why: &'static str },
+    Setting {
+        path: PathBuf,
+        key: String,
+        value: String,
+        why: &'static str,
+    },
     #[error("read {path}: {key} is not set")]
     Missing { path: PathBuf, key: &'static str },
 }

@@ -25,10 +25,11 @@ mod server;
 pub mod zoo_cfg;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use base::disk::DiskLock;
+use base::disk::{Disk, DiskLock};
 use base::stop::{self, Stopper};
 use base::tasks;
 use parking_lot::Mutex;
@@ -89,7 +90,10 @@ impl Handle {
 
 /// Opens the directory, recovers what is in it, and serves on the current tokio runtime.
 pub async fn start(config: Config) -> Result<Handle, Error> {
-    let listener = server::listen(SocketAddr::new(config.address, config.port), config.listen_backlog)?;
+    let listener = server::listen(
+        SocketAddr::new(config.address, config.port),
+        config.listen_backlog,
+    )?;
     let address = listener.local_addr().map_err(|cause| Error::Listen {
         address: SocketAddr::new(config.address, config.port),
         cause,
@@ -120,14 +124,28 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
     if config.purge_interval_hours > 0 {
         tasks::spawn("zk-purge", purge_now_and_then(config, stop));
     }
-    Ok(Handle { address, metrics_address, stopper, pipeline: Some(pipeline), failed, _locks: locks })
+    Ok(Handle {
+        address,
+        metrics_address,
+        stopper,
+        pipeline: Some(pipeline),
+        failed,
+        _locks: locks,
+    })
 }
 
 fn serve_metrics(config: &Config, door: &Door) -> Result<Option<SocketAddr>, Error> {
-    let Some(address) = config.metrics_address else { return Ok(None) };
+    let Some(address) = config.metrics_address else {
+        return Ok(None);
+    };
     let listener = server::listen(address, 16)?;
-    let address = listener.local_addr().map_err(|cause| Error::Listen { address, cause })?;
-    tasks::spawn("zk-metrics-accept", server::metrics::accept(listener, door.clone()));
+    let address = listener
+        .local_addr()
+        .map_err(|cause| Error::Listen { address, cause })?;
+    tasks::spawn(
+        "zk-metrics-accept",
+        server::metrics::accept(listener, door.clone()),
+    );
     Ok(Some(address))
 }
 
@@ -136,16 +154,41 @@ fn lock_directories(config: &Config) -> Result<Vec<Box<dyn DiskLock>>, Error> {
     dirs.dedup();
     let mut locks = Vec::new();
     for dir in dirs {
-        let written = config.disk.create_dir_all(&dir);
-        written.map_err(|cause| Error::Write { path: dir.clone(), cause })?;
-        let path = dir.join(".lock");
-        let lock = config.disk.lock(&path).map_err(|cause| match cause.kind() {
-            std::io::ErrorKind::WouldBlock => Error::InUse { path: dir.clone(), cause },
-            _ => Error::Write { path, cause },
+        let made = make_durably(&*config.disk, &dir);
+        made.map_err(|cause| Error::Write {
+            path: dir.clone(),
+            cause,
         })?;
+        let path = dir.join(".lock");
+        let lock = config
+            .disk
+            .lock(&path)
+            .map_err(|cause| match cause.kind() {
+                std::io::ErrorKind::WouldBlock => Error::InUse {
+                    path: dir.clone(),
+                    cause,
+                },
+                _ => Error::Write { path, cause },
+            })?;
         locks.push(lock);
     }
     Ok(locks)
+}
+
+/// Makes a directory and those above it, so that a power cut leaves them.
+fn make_durably(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
+    let mut missing = Vec::new();
+    for at in dir.ancestors().filter(|at| !at.as_os_str().is_empty()) {
+        if disk.exists(at)? {
+            break;
+        }
+        missing.push(at);
+    }
+    disk.create_dir_all(dir)?;
+    missing
+        .iter()
+        .rev()
+        .try_for_each(|made| base::durable::sync_parent(disk, made))
 }
 
 fn recover(config: &Config) -> Result<Recovered, Error> {

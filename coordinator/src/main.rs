@@ -47,7 +47,9 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = configure(arguments)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(serve(config))
 }
 
@@ -57,7 +59,11 @@ fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
         properties.read_file(file)?;
     }
     if let Ok(flags) = std::env::var("SERVER_JVMFLAGS") {
-        properties.define_all(flags.split_whitespace().filter_map(|flag| flag.strip_prefix("-D")));
+        properties.define_all(
+            flags
+                .split_whitespace()
+                .filter_map(|flag| flag.strip_prefix("-D")),
+        );
     }
     properties.define_all(arguments.define.iter().map(String::as_str));
     if let Some(dir) = &arguments.data_dir {
@@ -68,7 +74,10 @@ fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
     }
     let (config, meaningless) = properties.config()?;
     if !meaningless.is_empty() {
-        warn!(keys = meaningless.join(", "), "these settings have no meaning here");
+        warn!(
+            keys = meaningless.join(", "),
+            "these settings have no meaning here"
+        );
     }
     Ok(config)
 }

@@ -64,6 +64,10 @@ impl Outbox {
         let mut waiting = self.waiting.lock();
         let bytes = std::mem::replace(&mut waiting.bytes, spare);
         let answered = std::mem::take(&mut waiting.answered);
-        Outgoing { bytes, closing: waiting.closing, answered }
+        Outgoing {
+            bytes,
+            closing: waiting.closing,
+            answered,
+        }
     }
 }

@@ -100,7 +100,9 @@ impl Pending {
             self.digest = Some(self.digest(tree));
         }
         let path: Arc<str> = Arc::from(key(path));
-        let replaced = self.changes.insert(Arc::clone(&path), Change { zxid, state: after });
+        let replaced = self
+            .changes
+            .insert(Arc::clone(&path), Change { zxid, state: after });
         if let Some(undo) = &mut self.undo {
             undo.replaced.push((Arc::clone(&path), replaced));
         }
@@ -138,7 +140,11 @@ impl Pending {
             if *first > zxid {
                 break;
             }
-            if self.changes.get(path).is_some_and(|change| change.zxid == *first) {
+            if self
+                .changes
+                .get(path)
+                .is_some_and(|change| change.zxid == *first)
+            {
                 self.changes.remove(path);
             }
             self.order.pop_front();
@@ -150,10 +156,16 @@ impl Pending {
 
     /// What `session` will own: `owned` now, and what is under way.
     pub(crate) fn ephemerals(&self, session: i64, owned: Vec<String>) -> Vec<Arc<str>> {
-        let mut paths: Vec<Arc<str>> =
-            owned.into_iter().map(Arc::from).filter(|path| !self.changes.contains_key(path)).collect();
+        let mut paths: Vec<Arc<str>> = owned
+            .into_iter()
+            .map(Arc::from)
+            .filter(|path| !self.changes.contains_key(path))
+            .collect();
         let coming = self.changes.iter().filter(|(_, change)| {
-            change.state.as_ref().is_some_and(|state| state.stat.ephemeral_owner == session)
+            change
+                .state
+                .as_ref()
+                .is_some_and(|state| state.stat.ephemeral_owner == session)
         });
         paths.extend(coming.map(|(path, _)| Arc::clone(path)));
         paths.sort_unstable();

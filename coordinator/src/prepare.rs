@@ -81,7 +81,11 @@ impl Desk<'_> {
     }
 
     fn check(&self, state: &State, perms: i32, asker: Asker<'_>) -> Result<(), Code> {
-        if self.schemes.allows(&state.acl, perms, asker.ids) { Ok(()) } else { Err(Code::NO_AUTH) }
+        if self.schemes.allows(&state.acl, perms, asker.ids) {
+            Ok(())
+        } else {
+            Err(Code::NO_AUTH)
+        }
     }
 
     /// One change: alone, or within a multi.
@@ -90,9 +94,11 @@ impl Desk<'_> {
             Write::Create(create) => self.create(create, asker),
             Write::Delete { path, version } => self.delete(present(path)?, *version, asker),
             Write::DeleteContainer { path } => self.delete_container(present(path)?, asker),
-            Write::SetData { path, data, version } => {
-                self.set_data(present(path)?, *data, *version, asker)
-            }
+            Write::SetData {
+                path,
+                data,
+                version,
+            } => self.set_data(present(path)?, *data, *version, asker),
             Write::SetAcl { path, acl, version } => {
                 let path = present(path)?;
                 if !path::is_legal(path) {
@@ -105,8 +111,13 @@ impl Desk<'_> {
                 let mut after = before.clone();
                 after.stat.aversion = version;
                 // ZooKeeper: the list itself takes effect for others when it is applied.
-                self.pending.put(self.tree, asker.zxid, path, Some(&before), Some(after));
-                Ok(Txn::SetAcl { path: path.into(), acl, version })
+                self.pending
+                    .put(self.tree, asker.zxid, path, Some(&before), Some(after));
+                Ok(Txn::SetAcl {
+                    path: path.into(),
+                    acl,
+                    version,
+                })
             }
             Write::Check { path, version } => {
                 let path = present(path)?;
@@ -116,7 +127,10 @@ impl Desk<'_> {
                 let state = self.state(path)?;
                 self.check(&state, perms::READ, asker)?;
                 let version = next_version(state.stat.version, *version)?;
-                Ok(Txn::Check { path: path.into(), version })
+                Ok(Txn::Check {
+                    path: path.into(),
+                    version,
+                })
             }
         }
     }
@@ -153,7 +167,8 @@ impl Desk<'_> {
         after.children = after.children.saturating_add(1);
         after.stat.cversion = cversion;
         after.stat.pzxid = asker.zxid;
-        self.pending.put(self.tree, asker.zxid, above, Some(&parent), Some(after));
+        self.pending
+            .put(self.tree, asker.zxid, above, Some(&parent), Some(after));
         let owner = match (create.op, mode) {
             (ops::CREATE_CONTAINER, _) => Owner::Container,
             (ops::CREATE_TTL, Mode::Timed) => Owner::Ttl(create.ttl),
@@ -170,8 +185,15 @@ impl Desk<'_> {
             ..StatPersisted::default()
         };
         let content = digest::of_content(&path, create.data);
-        let state = State { stat, children: 0, acl: Arc::clone(&acl), content, data_len: len };
-        self.pending.put(self.tree, asker.zxid, &path, None, Some(state));
+        let state = State {
+            stat,
+            children: 0,
+            acl: Arc::clone(&acl),
+            content,
+            data_len: len,
+        };
+        self.pending
+            .put(self.tree, asker.zxid, &path, None, Some(state));
         Ok(Txn::Create(CreateTxn {
             path,
             data: create.data.map(Box::from),
@@ -187,9 +209,17 @@ impl Desk<'_> {
         if timed && !self.tree.extended() {
             return Err(Code::UNIMPLEMENTED);
         }
-        let fits = if timed { (1..=TTL_MAX).contains(&create.ttl) } else { create.ttl < 0 };
+        let fits = if timed {
+            (1..=TTL_MAX).contains(&create.ttl)
+        } else {
+            create.ttl < 0
+        };
         // ZooKeeper breaks down over the operation with a time to live but flags without one.
-        if fits && (timed || create.op != ops::CREATE_TTL) { Ok(()) } else { Err(Code::BAD_ARGUMENTS) }
+        if fits && (timed || create.op != ops::CREATE_TTL) {
+            Ok(())
+        } else {
+            Err(Code::BAD_ARGUMENTS)
+        }
     }
 
     fn delete(&mut self, at: &str, version: i32, asker: Asker<'_>) -> Result<Txn, Code> {
@@ -223,7 +253,8 @@ impl Desk<'_> {
         let mut after = parent.clone();
         after.children = after.children.saturating_sub(1);
         after.stat.pzxid = zxid;
-        self.pending.put(self.tree, zxid, above, Some(parent), Some(after));
+        self.pending
+            .put(self.tree, zxid, above, Some(parent), Some(after));
         self.pending.put(self.tree, zxid, at, Some(node), None);
     }
 
@@ -249,8 +280,13 @@ impl Desk<'_> {
         after.stat.mzxid = asker.zxid;
         after.content = digest::of_content(path, data);
         after.data_len = len;
-        self.pending.put(self.tree, asker.zxid, path, Some(&before), Some(after));
-        Ok(Txn::SetData { path: path.into(), data: data.map(Box::from), version })
+        self.pending
+            .put(self.tree, asker.zxid, path, Some(&before), Some(after));
+        Ok(Txn::SetData {
+            path: path.into(),
+            data: data.map(Box::from),
+            version,
+        })
     }
 
     /// ZooKeeper: hard limits refuse, against the applied tree.
@@ -258,9 +294,13 @@ impl Desk<'_> {
         if !self.enforce_quota {
             return Ok(());
         }
-        let Some(covering) = self.tree.quotas.covering(path) else { return Ok(()) };
+        let Some(covering) = self.tree.quotas.covering(path) else {
+            return Ok(());
+        };
         let track = |name: &str| {
-            let node = self.tree.node(&format!("{}{covering}/{name}", quota::ROOT))?;
+            let node = self
+                .tree
+                .node(&format!("{}{covering}/{name}", quota::ROOT))?;
             Some(Track::read(node.data.as_deref().unwrap_or_default()))
         };
         let (Some(limit), Some(used)) = (track(quota::LIMITS), track(quota::STATS)) else {
@@ -282,7 +322,12 @@ impl Desk<'_> {
         let mut failure = None;
         for write in writes {
             if failure.is_some() {
-                parts.push((ops::ERROR, Txn::Error { code: Code::RUNTIME_INCONSISTENCY.0 }));
+                parts.push((
+                    ops::ERROR,
+                    Txn::Error {
+                        code: Code::RUNTIME_INCONSISTENCY.0,
+                    },
+                ));
                 continue;
             }
             match self.write(write, asker) {
@@ -303,8 +348,12 @@ impl Desk<'_> {
         let owned = self.tree.ephemerals_of(asker.session);
         let paths = self.pending.ephemerals(asker.session, owned);
         for at in &paths {
-            let Some((above, _)) = path::split(at) else { continue };
-            let (Ok(parent), Ok(node)) = (self.state(above), self.state(at)) else { continue };
+            let Some((above, _)) = path::split(at) else {
+                continue;
+            };
+            let (Ok(parent), Ok(node)) = (self.state(above), self.state(at)) else {
+                continue;
+            };
             self.remove(above, &parent, at, &node, asker.zxid);
         }
         Txn::CloseSession { paths: Some(paths) }

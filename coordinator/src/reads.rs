@@ -211,7 +211,8 @@ impl<'a> Reading<'a> {
     /// Watches of a client that is back: what it missed is said at once, the rest is watched.
     fn set_watches(&mut self, wanted: &SetWatches<'_>, out: &mut Vec<u8>) {
         let since = wanted.relative_zxid;
-        let missed = |out: &mut Vec<u8>, kind, path: &str| replies::write_event(out, -1, kind, path);
+        let missed =
+            |out: &mut Vec<u8>, kind, path: &str| replies::write_event(out, -1, kind, path);
         for path in &wanted.data {
             match self.tree.node(path) {
                 None => missed(out, EventKind::Deleted, path),

@@ -30,7 +30,11 @@ impl Sessions {
     /// `wall_ms` makes numbers that earlier runs did not use.
     pub(crate) fn new(tick_ms: i64, wall_ms: i64) -> Self {
         let id = ((wall_ms << 24).cast_unsigned() >> 8).cast_signed() | (1 << 56);
-        Sessions { all: HashMap::new(), tick_ms: tick_ms.max(1), next_id: id }
+        Sessions {
+            all: HashMap::new(),
+            tick_ms: tick_ms.max(1),
+            next_id: id,
+        }
     }
 
     pub(crate) fn get(&self, id: i64) -> Option<&Session> {
@@ -60,7 +64,12 @@ impl Sessions {
     /// A session known from the files; its time begins anew.
     pub(crate) fn restore(&mut self, id: i64, timeout_ms: i32, now_ms: i64) {
         let deadline_ms = self.deadline(timeout_ms, now_ms);
-        let session = Session { timeout_ms, deadline_ms, closing: false, connection: None };
+        let session = Session {
+            timeout_ms,
+            deadline_ms,
+            closing: false,
+            connection: None,
+        };
         self.all.insert(id, session);
         if id >= self.next_id && id >> 56 == self.next_id >> 56 {
             self.next_id = id + 1;
@@ -131,7 +140,10 @@ mod tests {
 
     #[test]
     fn passwords_are_those_zookeeper_gives() {
-        let expected = [0xdd, 0xc8, 0xe6, 0x13, 0xa6, 0x45, 0x0b, 0x70, 0x83, 0x97, 0x68, 0xa6, 0x5f, 0x7d, 0x0e, 0xaf];
+        let expected = [
+            0xdd, 0xc8, 0xe6, 0x13, 0xa6, 0x45, 0x0b, 0x70, 0x83, 0x97, 0x68, 0xa6, 0x5f, 0x7d,
+            0x0e, 0xaf,
+        ];
         assert_eq!(password(0x0100_0037_41c9_0000), expected);
     }
 

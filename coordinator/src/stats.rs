@@ -11,14 +11,22 @@ pub(crate) struct Latency {
 
 impl Latency {
     pub(crate) fn add(&mut self, ms: i64) {
-        self.min_ms = if self.count == 0 { ms } else { self.min_ms.min(ms) };
+        self.min_ms = if self.count == 0 {
+            ms
+        } else {
+            self.min_ms.min(ms)
+        };
         self.max_ms = self.max_ms.max(ms);
         self.sum_ms = self.sum_ms.saturating_add(ms);
         self.count += 1;
     }
 
     pub(crate) fn mean_ms(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.sum_ms as f64 / self.count as f64 }
+        if self.count == 0 {
+            0.0
+        } else {
+            self.sum_ms as f64 / self.count as f64
+        }
     }
 }
 

@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-
 /// The number of a connection, never used twice.
 pub(crate) type ConnectionId = u64;
 
@@ -49,14 +48,24 @@ impl Table {
 
     /// The bits of `watcher` on `path`.
     fn bits(&self, path: &str, watcher: ConnectionId) -> u8 {
-        let list = self.by_path.get(path).map(Vec::as_slice).unwrap_or_default();
-        list.iter().find(|(other, _)| *other == watcher).map_or(0, |(_, bits)| *bits)
+        let list = self
+            .by_path
+            .get(path)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        list.iter()
+            .find(|(other, _)| *other == watcher)
+            .map_or(0, |(_, bits)| *bits)
     }
 
     /// Takes `kinds` away; true where one of them was there.
     fn remove(&mut self, path: &str, watcher: ConnectionId, kinds: u8) -> bool {
-        let Some(list) = self.by_path.get_mut(path) else { return false };
-        let Some(at) = list.iter().position(|(other, _)| *other == watcher) else { return false };
+        let Some(list) = self.by_path.get_mut(path) else {
+            return false;
+        };
+        let Some(at) = list.iter().position(|(other, _)| *other == watcher) else {
+            return false;
+        };
         let gone = list[at].1 & kinds;
         list[at].1 &= !kinds;
         self.recursive -= usize::from(gone & RECURSIVE != 0);
@@ -81,7 +90,9 @@ impl Table {
 
     fn remove_watcher(&mut self, watcher: ConnectionId) {
         for path in self.by_watcher.remove(&watcher).into_iter().flatten() {
-            let Some(list) = self.by_path.get_mut(&path) else { continue };
+            let Some(list) = self.by_path.get_mut(&path) else {
+                continue;
+            };
             list.retain(|(other, bits)| {
                 let leaves = *other == watcher;
                 self.recursive -= usize::from(leaves && bits & RECURSIVE != 0);
@@ -122,7 +133,12 @@ impl Table {
             {
                 at = if slash == 0 { "/" } else { &at[..slash] };
                 let above = self.by_path.get(at).map(Vec::as_slice).unwrap_or_default();
-                heard.extend(above.iter().filter(|(_, bits)| bits & RECURSIVE != 0).map(|(w, _)| *w));
+                heard.extend(
+                    above
+                        .iter()
+                        .filter(|(_, bits)| bits & RECURSIVE != 0)
+                        .map(|(w, _)| *w),
+                );
             }
         }
     }
@@ -133,12 +149,16 @@ impl Table {
 
     /// Paths with their watchers.
     pub(crate) fn by_path(&self) -> impl Iterator<Item = (&str, &[(ConnectionId, u8)])> {
-        self.by_path.iter().map(|(path, list)| (&**path, list.as_slice()))
+        self.by_path
+            .iter()
+            .map(|(path, list)| (&**path, list.as_slice()))
     }
 
     /// Watchers with their paths.
     pub(crate) fn by_watcher(&self) -> impl Iterator<Item = (ConnectionId, &HashSet<Arc<str>>)> {
-        self.by_watcher.iter().map(|(watcher, paths)| (*watcher, paths))
+        self.by_watcher
+            .iter()
+            .map(|(watcher, paths)| (*watcher, paths))
     }
 }
 
@@ -172,7 +192,6 @@ impl Kind {
     }
 }
 
-
 impl Watches {
     pub(crate) fn is_empty(&self) -> bool {
         self.data.by_path.is_empty() && self.child.by_path.is_empty()
@@ -200,7 +219,10 @@ impl Watches {
     }
 
     pub(crate) fn contains(&self, path: &str, watcher: ConnectionId, kind: Kind) -> bool {
-        let (data, child) = (self.data.bits(path, watcher), self.child.bits(path, watcher));
+        let (data, child) = (
+            self.data.bits(path, watcher),
+            self.child.bits(path, watcher),
+        );
         match kind {
             Kind::Children => child & STANDARD != 0,
             Kind::Data => data & STANDARD != 0,
@@ -249,7 +271,8 @@ impl Watches {
     /// Who hears that the children of `parent` changed.
     pub(crate) fn fire_children(&mut self, parent: &str) -> Vec<ConnectionId> {
         let mut heard = Vec::new();
-        self.child.fire(if parent.is_empty() { "/" } else { parent }, &mut heard);
+        self.child
+            .fire(if parent.is_empty() { "/" } else { parent }, &mut heard);
         once(heard)
     }
 }

@@ -22,8 +22,10 @@ pub struct Properties {
 impl Properties {
     /// Reads a file in the form of Java's properties.
     pub fn read_file(&mut self, path: &Path) -> Result<(), Error> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| Error::Read { path: path.to_path_buf(), cause })?;
+        let text = std::fs::read_to_string(path).map_err(|cause| Error::Read {
+            path: path.to_path_buf(),
+            cause,
+        })?;
         self.origin = path.to_path_buf();
         self.read_text(&text);
         Ok(())
@@ -43,8 +45,13 @@ impl Properties {
             }
             whole.push_str(line);
             let line = std::mem::take(&mut whole);
-            let (key, value) = line.split_once(['=', ':', ' ', '\t']).unwrap_or((&line, ""));
-            self.set(key.trim(), value.trim_start_matches(['=', ':', ' ', '\t']).trim());
+            let (key, value) = line
+                .split_once(['=', ':', ' ', '\t'])
+                .unwrap_or((&line, ""));
+            self.set(
+                key.trim(),
+                value.trim_start_matches(['=', ':', ' ', '\t']).trim(),
+            );
         }
     }
 
@@ -63,9 +70,15 @@ impl Properties {
 
     /// The settings, and the keys that have no meaning here.
     pub fn config(&self) -> Result<(Config, Vec<String>), Error> {
-        let mut reading = Reading { left: self.values.clone(), origin: &self.origin };
+        let mut reading = Reading {
+            left: self.values.clone(),
+            origin: &self.origin,
+        };
         let Some(data_dir) = reading.text("dataDir") else {
-            return Err(Error::Missing { path: self.origin.clone(), key: "dataDir" });
+            return Err(Error::Missing {
+                path: self.origin.clone(),
+                key: "dataDir",
+            });
         };
         let mut config = Config::new(data_dir);
         reading.files(&mut config)?;
@@ -89,12 +102,22 @@ impl Reading<'_> {
     }
 
     fn wrong(&self, key: &str, value: String, why: &'static str) -> Error {
-        Error::Setting { path: self.origin.to_path_buf(), key: key.to_owned(), value, why }
+        Error::Setting {
+            path: self.origin.to_path_buf(),
+            key: key.to_owned(),
+            value,
+            why,
+        }
     }
 
     fn parsed<T: FromStr>(&mut self, key: &str, why: &'static str) -> Result<Option<T>, Error> {
-        let Some(value) = self.text(key) else { return Ok(None) };
-        value.parse().map(Some).map_err(|_| self.wrong(key, value, why))
+        let Some(value) = self.text(key) else {
+            return Ok(None);
+        };
+        value
+            .parse()
+            .map(Some)
+            .map_err(|_| self.wrong(key, value, why))
     }
 
     fn number<T: FromStr>(&mut self, key: &str, into: &mut T) -> Result<(), Error> {
@@ -134,7 +157,10 @@ impl Reading<'_> {
         // ZooKeeper listens everywhere unless told otherwise.
         config.address = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
         if let Some(host) = self.text("clientPortAddress") {
-            let found = (host.as_str(), 0).to_socket_addrs().ok().and_then(|mut all| all.next());
+            let found = (host.as_str(), 0)
+                .to_socket_addrs()
+                .ok()
+                .and_then(|mut all| all.next());
             let Some(found) = found else {
                 return Err(self.wrong("clientPortAddress", host, "not an address"));
             };
@@ -164,16 +190,28 @@ impl Reading<'_> {
         self.number("maxCnxns", &mut config.max_connections)?;
         self.number("jute.maxbuffer", &mut config.frame_max)?;
         if let Some(words) = self.text("4lw.commands.whitelist") {
-            config.words = words.split(',').map(|word| word.trim().to_owned()).collect();
+            config.words = words
+                .split(',')
+                .map(|word| word.trim().to_owned())
+                .collect();
         }
         Ok(())
     }
 
     fn nodes(&mut self, config: &mut Config) -> Result<(), Error> {
         self.flag("extendedTypesEnabled", &mut config.extended_types);
-        self.number("znode.container.checkIntervalMs", &mut config.container_check_interval_ms)?;
-        self.number("znode.container.maxPerMinute", &mut config.container_max_per_minute)?;
-        self.number("znode.container.maxNeverUsedIntervalMs", &mut config.container_never_used_ms)?;
+        self.number(
+            "znode.container.checkIntervalMs",
+            &mut config.container_check_interval_ms,
+        )?;
+        self.number(
+            "znode.container.maxPerMinute",
+            &mut config.container_max_per_minute,
+        )?;
+        self.number(
+            "znode.container.maxNeverUsedIntervalMs",
+            &mut config.container_never_used_ms,
+        )?;
         self.flag("enforceQuota", &mut config.enforce_quota);
         self.flag("reconfigEnabled", &mut config.reconfig_enabled);
         Ok(())
@@ -186,7 +224,10 @@ impl Reading<'_> {
         // ZooKeeper: only members of an ensemble check early; a standalone server does not.
         self.text("enableEagerACLCheck");
         config.super_digest = self.text("DigestAuthenticationProvider.superDigest");
-        self.flag("DigestAuthenticationProvider.enabled", &mut config.digest_auth);
+        self.flag(
+            "DigestAuthenticationProvider.enabled",
+            &mut config.digest_auth,
+        );
         if let Some(value) = self.text("DigestAuthenticationProvider.digestAlg") {
             config.digest_algorithm = match value.to_ascii_uppercase().as_str() {
                 "SHA1" | "SHA-1" => DigestAlgorithm::Sha1,
@@ -199,8 +240,12 @@ impl Reading<'_> {
                 }
             };
         }
-        let providers: Vec<String> =
-            self.left.keys().filter(|key| key.starts_with("authProvider.")).cloned().collect();
+        let providers: Vec<String> = self
+            .left
+            .keys()
+            .filter(|key| key.starts_with("authProvider."))
+            .cloned()
+            .collect();
         for key in providers {
             match self.left.get(&key).map(String::as_str) {
                 Some("org.apache.zookeeper.server.auth.SASLAuthenticationProvider") => {
@@ -218,7 +263,10 @@ impl Reading<'_> {
         self.flag("enforce.auth.enabled", &mut enforced);
         let schemes = self.text("enforce.auth.schemes").unwrap_or_default();
         if enforced {
-            let names = schemes.split(',').map(str::trim).filter(|name| !name.is_empty());
+            let names = schemes
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty());
             config.enforce_auth_schemes = names.map(str::to_owned).collect();
             if config.enforce_auth_schemes.is_empty() {
                 return Err(self.wrong("enforce.auth.schemes", schemes, "names no scheme"));
@@ -257,7 +305,10 @@ mod tests {
         );
         properties.define_all(["zookeeper.extendedTypesEnabled=true"].into_iter());
         let (config, meaningless) = properties.config().unwrap();
-        assert_eq!((config.tick_ms, config.port, config.frame_max), (500, 2999, 4096));
+        assert_eq!(
+            (config.tick_ms, config.port, config.frame_max),
+            (500, 2999, 4096)
+        );
         assert_eq!(config.words, ["ruok", "srvr"]);
         assert!(config.extended_types);
         assert_eq!(config.max_timeout_ms(), 10_000);
@@ -269,8 +320,17 @@ mod tests {
         for (text, key) in [("clientPort=x", "clientPort"), ("tickTime=0", "tickTime")] {
             let mut properties = Properties::default();
             properties.read_text(&format!("dataDir=/data\n{text}\n"));
-            assert!(properties.config().unwrap_err().to_string().contains(key), "{text}");
+            assert!(
+                properties.config().unwrap_err().to_string().contains(key),
+                "{text}"
+            );
         }
-        assert!(Properties::default().config().unwrap_err().to_string().contains("dataDir"));
+        assert!(
+            Properties::default()
+                .config()
+                .unwrap_err()
+                .to_string()
+                .contains("dataDir")
+        );
     }
 }

@@ -31,7 +31,9 @@ impl Side {
 
     fn ask(&mut self, who: usize, request: &Request) -> (Reply, Vec<Event>) {
         let client = &mut self.clients[who];
-        client.send(request.op, |w| w.0.extend_from_slice(&request.body)).unwrap();
+        client
+            .send(request.op, |w| w.0.extend_from_slice(&request.body))
+            .unwrap();
         let mut reply = client.receive().unwrap();
         reply.body = self.comparable(request.op, &reply);
         (reply, self.events())
@@ -71,7 +73,10 @@ impl Side {
             }
         }
         if reply.code == Code::OK
-            && matches!(op, ops::GET_CHILDREN | ops::GET_CHILDREN2 | ops::GET_EPHEMERALS)
+            && matches!(
+                op,
+                ops::GET_CHILDREN | ops::GET_CHILDREN2 | ops::GET_EPHEMERALS
+            )
         {
             let mut reader = Reader::new(&body);
             let mut names = reader.strings().unwrap();
@@ -89,7 +94,9 @@ impl Side {
 
 fn compare(steps: u64, seed: u64) {
     let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let Some(apaches) = servers::apaches(dirs[0].path()) else { return };
+    let Some(apaches) = servers::apaches(dirs[0].path()) else {
+        return;
+    };
     let ours = servers::ours(dirs[1].path());
     let mut sides = [Side::open(apaches.address), Side::open(ours.address)];
     let chance = Chance::seeded(seed);
@@ -98,11 +105,21 @@ fn compare(steps: u64, seed: u64) {
         let request = requests::next(&chance);
         let [theirs, own] = &mut sides;
         let (theirs, own) = (theirs.ask(who, &request), own.ask(who, &request));
-        assert_eq!(theirs, own, "seed {seed}, step {step}, connection {who}: {}", request.told);
+        assert_eq!(
+            theirs, own,
+            "seed {seed}, step {step}, connection {who}: {}",
+            request.told
+        );
     }
     let [theirs, own] = &mut sides;
-    let trees = [whole_tree(&mut theirs.clients[0]), whole_tree(&mut own.clients[0])];
-    assert_eq!(trees[0], trees[1], "seed {seed}: the trees differ in the end");
+    let trees = [
+        whole_tree(&mut theirs.clients[0]),
+        whole_tree(&mut own.clients[0]),
+    ];
+    assert_eq!(
+        trees[0], trees[1],
+        "seed {seed}: the trees differ in the end"
+    );
 }
 
 /// Every path the client may read, with what does not depend on times.
@@ -117,10 +134,20 @@ pub(crate) fn whole_tree(client: &mut Client) -> Vec<(String, Vec<u8>, [i64; 6])
         let mut reader = Reader::new(&reply.body);
         let data = reader.buffer().unwrap().unwrap_or(b"<none>").to_vec();
         let stat = Stat::read(&mut reader).unwrap();
-        let numbers = [stat.czxid, stat.mzxid, stat.pzxid, stat.version.into(),
-            stat.cversion.into(), stat.aversion.into()];
+        let numbers = [
+            stat.czxid,
+            stat.mzxid,
+            stat.pzxid,
+            stat.version.into(),
+            stat.cversion.into(),
+            stat.aversion.into(),
+        ];
         for child in client.children(&path, false).strings() {
-            open.push(if path == "/" { format!("/{child}") } else { format!("{path}/{child}") });
+            open.push(if path == "/" {
+                format!("/{child}")
+            } else {
+                format!("{path}/{child}")
+            });
         }
         tree.push((path, data, numbers));
     }
@@ -131,7 +158,10 @@ pub(crate) fn whole_tree(client: &mut Client) -> Vec<(String, Vec<u8>, [i64; 6])
 #[test]
 fn random_requests_are_answered_as_apaches_server_does() {
     let number = |name: &str, default| {
-        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(default)
     };
     let seed = number("ROTPETER_SEED", 39);
     compare(number("ROTPETER_STEPS", 2_000), seed);

@@ -22,7 +22,9 @@ fn hand_over(first: Start, second: Start) {
     let (mut session, mut password) = (0, vec![0; 16]);
     let mut before = None;
     for (round, start) in [first, second, first, second].into_iter().enumerate() {
-        let Some(mut server) = start(dir.path()) else { return };
+        let Some(mut server) = start(dir.path()) else {
+            return;
+        };
         let mut client = Client::resume(server.address, session, &password, 600_000).unwrap();
         assert_ne!(client.session, 0, "round {round}: the session is gone");
         if let Some(before) = before {
@@ -35,7 +37,9 @@ fn hand_over(first: Start, second: Start) {
         let chance = Chance::seeded(round as u64);
         for _ in 0..400 {
             let request = requests::next(&chance);
-            client.send(request.op, |w| w.0.extend_from_slice(&request.body)).unwrap();
+            client
+                .send(request.op, |w| w.0.extend_from_slice(&request.body))
+                .unwrap();
             client.receive().unwrap();
         }
         for at in 0..800 {

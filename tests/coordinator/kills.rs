@@ -23,7 +23,10 @@ fn number_at(client: &mut Client, path: &str) -> u64 {
     let reply = client.get(path, false);
     assert_eq!(reply.code, Code::OK, "{path}");
     let mut reader = Reader::new(&reply.body);
-    std::str::from_utf8(reader.buffer().unwrap().unwrap()).unwrap().parse().unwrap()
+    std::str::from_utf8(reader.buffer().unwrap().unwrap())
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 /// Sets two nodes in one multi.
@@ -32,7 +35,9 @@ fn set_both(client: &mut Client, writer: usize, number: u64) -> std::io::Result<
     let reply = client.call(ops::MULTI, |w| {
         for side in ["left", "right"] {
             w.int(ops::SET_DATA).bool(false).int(-1);
-            w.string(&format!("/{side}{writer}")).buffer(Some(text.as_bytes())).int(-1);
+            w.string(&format!("/{side}{writer}"))
+                .buffer(Some(text.as_bytes()))
+                .int(-1);
         }
         w.int(-1).bool(true).int(-1);
     })?;
@@ -41,7 +46,9 @@ fn set_both(client: &mut Client, writer: usize, number: u64) -> std::io::Result<
 
 /// Writes until the server dies under it.
 fn write_on(address: SocketAddr, writer: usize, mut known: Known) -> Known {
-    let Ok(mut client) = Client::connect(address) else { return known };
+    let Ok(mut client) = Client::connect(address) else {
+        return known;
+    };
     loop {
         known.sent += 1;
         match set_both(&mut client, writer, known.sent) {
@@ -55,12 +62,23 @@ fn write_on(address: SocketAddr, writer: usize, mut known: Known) -> Known {
 fn check(client: &mut Client, writer: usize, known: &mut Known) {
     let numbers = ["left", "right"].map(|side| number_at(client, &format!("/{side}{writer}")));
     assert_eq!(numbers[0], numbers[1], "half a multi");
-    assert!(numbers[0] >= known.acknowledged, "{} was acknowledged, {} is there", known.acknowledged, numbers[0]);
+    assert!(
+        numbers[0] >= known.acknowledged,
+        "{} was acknowledged, {} is there",
+        known.acknowledged,
+        numbers[0]
+    );
     assert!(numbers[0] <= known.sent, "a number nobody wrote");
-    *known = Known { acknowledged: numbers[0], sent: numbers[0] };
+    *known = Known {
+        acknowledged: numbers[0],
+        sent: numbers[0],
+    };
 }
 
-#[expect(clippy::disallowed_methods, reason = "the load runs for a random real time")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the load runs for a random real time"
+)]
 fn let_run(ms: u64) {
     let until = Instant::now() + Duration::from_millis(ms);
     while Instant::now() < until {
@@ -71,7 +89,10 @@ fn let_run(ms: u64) {
 #[test]
 fn what_was_acknowledged_survives_kill_9() {
     const WRITERS: usize = 4;
-    let rounds = std::env::var("ROTPETER_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(20);
+    let rounds = std::env::var("ROTPETER_KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(20);
     let dir = tempfile::tempdir().unwrap();
     let mut known = [Known::default(); WRITERS];
     let mut owner: Option<i64> = None;
@@ -108,5 +129,8 @@ fn what_was_acknowledged_survives_kill_9() {
             }
         });
     }
-    assert!(known.iter().all(|known| known.acknowledged > 0), "nothing was written at all");
+    assert!(
+        known.iter().all(|known| known.acknowledged > 0),
+        "nothing was written at all"
+    );
 }

@@ -5,7 +5,10 @@
 //! with ROTPETER_REQUIRE_PEERS=1 they fail instead. ROTPETER_SEED chooses another random run,
 //! ROTPETER_KILLS more rounds.
 
-#![allow(clippy::unwrap_used, reason = "a test program: a panic is its way to fail")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test program: a panic is its way to fail"
+)]
 
 #[path = "../../coordinator/tests/raw/mod.rs"]
 mod raw;

@@ -6,10 +6,26 @@ use protocol::zookeeper::ops;
 use protocol::zookeeper::types::{Acl, Id, perms};
 
 const PATHS: &[&str] = &[
-    "/a", "/a/b", "/a/b/c", "/a/e", "/b", "/b/s-", "/b/c", "/c", "/c/k", "/d", "/é", "/a.b",
-    "/zookeeper/quota", "/zookeeper", "/zookeeper/config", "/",
+    "/a",
+    "/a/b",
+    "/a/b/c",
+    "/a/e",
+    "/b",
+    "/b/s-",
+    "/b/c",
+    "/c",
+    "/c/k",
+    "/d",
+    "/é",
+    "/a.b",
+    "/zookeeper/quota",
+    "/zookeeper",
+    "/zookeeper/config",
+    "/",
 ];
-const BAD_PATHS: &[&str] = &["", "bad", "/a/", "/a//b", "/a/../b", "/./x", "/nul\0x", "/\u{1}"];
+const BAD_PATHS: &[&str] = &[
+    "", "bad", "/a/", "/a//b", "/a/../b", "/./x", "/nul\0x", "/\u{1}",
+];
 
 /// What a request is: its operation and its body.
 pub(crate) struct Request {
@@ -23,11 +39,23 @@ fn pick<'a, T>(chance: &Chance, from: &'a [T]) -> &'a T {
 }
 
 fn path(chance: &Chance) -> &'static str {
-    if chance.below(12) == 0 { *pick(chance, BAD_PATHS) } else { *pick(chance, PATHS) }
+    if chance.below(12) == 0 {
+        *pick(chance, BAD_PATHS)
+    } else {
+        *pick(chance, PATHS)
+    }
 }
 
 fn data(chance: &Chance) -> Option<&'static [u8]> {
-    *pick(chance, &[None, Some(b"".as_slice()), Some(b"x"), Some(b"some longer text")])
+    *pick(
+        chance,
+        &[
+            None,
+            Some(b"".as_slice()),
+            Some(b"x"),
+            Some(b"some longer text"),
+        ],
+    )
 }
 
 fn version(chance: &Chance) -> i32 {
@@ -36,7 +64,10 @@ fn version(chance: &Chance) -> i32 {
 
 fn acl(chance: &Chance) -> Vec<Acl> {
     let alice = Id::new("digest", "alice:aYXlLOpEooaV1cRAvUL1fp9Qt7E=");
-    let of = |perms, id: &Id| Acl { perms, id: id.clone() };
+    let of = |perms, id: &Id| Acl {
+        perms,
+        id: id.clone(),
+    };
     let anyone = Id::new("world", "anyone");
     match chance.below(16) {
         0 => vec![of(perms::ALL, &Id::new("auth", ""))],
@@ -77,7 +108,9 @@ fn write_body(chance: &Chance, op: i32, w: &mut Writer<'_>) {
             w.string(path(chance)).int(version(chance));
         }
         ops::SET_DATA => {
-            w.string(path(chance)).buffer(data(chance)).int(version(chance));
+            w.string(path(chance))
+                .buffer(data(chance))
+                .int(version(chance));
         }
         ops::SET_ACL => {
             w.string(path(chance));
@@ -103,8 +136,15 @@ fn write_body(chance: &Chance, op: i32, w: &mut Writer<'_>) {
             for _ in 0..chance.below(5) {
                 let part = *pick(
                     chance,
-                    &[ops::CREATE, ops::CREATE2, ops::DELETE, ops::SET_DATA, ops::CHECK,
-                        ops::CREATE_CONTAINER, ops::CREATE_TTL],
+                    &[
+                        ops::CREATE,
+                        ops::CREATE2,
+                        ops::DELETE,
+                        ops::SET_DATA,
+                        ops::CHECK,
+                        ops::CREATE_CONTAINER,
+                        ops::CREATE_TTL,
+                    ],
                 );
                 w.int(part).bool(false).int(-1);
                 write_body(chance, part, w);
@@ -113,7 +153,9 @@ fn write_body(chance: &Chance, op: i32, w: &mut Writer<'_>) {
         }
         ops::MULTI_READ => {
             for _ in 0..chance.below(4) {
-                w.int(*pick(chance, &[ops::GET_DATA, ops::GET_CHILDREN])).bool(false).int(-1);
+                w.int(*pick(chance, &[ops::GET_DATA, ops::GET_CHILDREN]))
+                    .bool(false)
+                    .int(-1);
                 w.string(path(chance)).bool(false);
             }
             w.int(-1).bool(true).int(-1);

@@ -53,13 +53,20 @@ fn is_ready(address: SocketAddr) -> bool {
     ask().is_ok_and(|text| text.contains("Mode: standalone"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "another process is waited for; there is no event")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "another process is waited for; there is no event"
+)]
 fn nap() {
     std::thread::sleep(Duration::from_millis(20));
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
 }
 
 /// The settings both servers run with.
@@ -77,9 +84,15 @@ fn zoo_cfg(dir: &Path, port: u16) -> PathBuf {
 }
 
 fn spawn(mut command: Command, port: u16) -> Server {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     let child = command.spawn().unwrap();
-    let mut server = Server { child, address: (Ipv4Addr::LOCALHOST, port).into() };
+    let mut server = Server {
+        child,
+        address: (Ipv4Addr::LOCALHOST, port).into(),
+    };
     server.await_ready();
     server
 }
@@ -106,23 +119,36 @@ pub(crate) fn ours(dir: &Path) -> Server {
 pub(crate) fn apaches(dir: &Path) -> Option<Server> {
     let Some(home) = apaches_home() else {
         let why = "no ZooKeeper 3.9 is installed (tests/peers/install)";
-        assert!(std::env::var_os("ROTPETER_REQUIRE_PEERS").is_none_or(|set| set.is_empty()), "{why}");
+        assert!(
+            std::env::var_os("ROTPETER_REQUIRE_PEERS").is_none_or(|set| set.is_empty()),
+            "{why}"
+        );
         eprintln!("SKIPPED: {why}");
         return None;
     };
     let port = free_port();
     let jars = format!("{}/libs/*", home.display());
     let mut command = Command::new("java");
-    command.args(["-Xmx256m", "-cp", &jars, "org.apache.zookeeper.server.quorum.QuorumPeerMain"]);
+    command.args([
+        "-Xmx256m",
+        "-cp",
+        &jars,
+        "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+    ]);
     command.arg(zoo_cfg(dir, port));
     Some(spawn(command, port))
 }
 
 fn apaches_home() -> Option<PathBuf> {
-    let peers = std::env::var_os("ROTPETER_PEERS").map(PathBuf::from).or_else(|| {
-        std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/rotpeter/peers"))
-    })?;
+    let peers = std::env::var_os("ROTPETER_PEERS")
+        .map(PathBuf::from)
+        .or_else(|| {
+            std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/rotpeter/peers"))
+        })?;
     let home = peers.join("zookeeper-3.9");
-    let java = Command::new("java").arg("-version").stderr(Stdio::null()).status();
+    let java = Command::new("java")
+        .arg("-version")
+        .stderr(Stdio::null())
+        .status();
     (home.join("libs").is_dir() && java.is_ok_and(|status| status.success())).then_some(home)
 }

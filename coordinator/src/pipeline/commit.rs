@@ -42,12 +42,20 @@ impl Pipeline {
             return self.fail(&why);
         }
         let synced = self.log.synced();
-        while self.in_flight.front().is_some_and(|first| first.header.zxid <= synced) {
+        while self
+            .in_flight
+            .front()
+            .is_some_and(|first| first.header.zxid <= synced)
+        {
             if let Some(first) = self.in_flight.pop_front() {
                 self.apply(first);
             }
         }
-        while self.barriers.front().is_some_and(|(zxid, _)| *zxid <= self.tree.last_zxid) {
+        while self
+            .barriers
+            .front()
+            .is_some_and(|(zxid, _)| *zxid <= self.tree.last_zxid)
+        {
             if let Some((_, id)) = self.barriers.pop_front() {
                 self.drain(id);
             }
@@ -81,7 +89,10 @@ impl Pipeline {
             self.tell(header.zxid, happened);
         }
         if header.op == ops::CLOSE_SESSION {
-            let connection = self.sessions.get(header.session_id).and_then(|s| s.connection);
+            let connection = self
+                .sessions
+                .get(header.session_id)
+                .and_then(|s| s.connection);
             self.sessions.remove(header.session_id);
             if let Some(id) = connection
                 && asked.is_none_or(|asked| asked.connection != id)
@@ -98,12 +109,20 @@ impl Pipeline {
     fn tell(&mut self, zxid: i64, happened: Vec<Happened>) {
         for what in happened {
             match what {
-                Happened::Created { path, acl, parent_acl } => {
+                Happened::Created {
+                    path,
+                    acl,
+                    parent_acl,
+                } => {
                     let heard = self.watches.fire_data(&path);
                     self.deliver(zxid, EventKind::Created, &path, &acl, heard);
                     self.tell_parent(zxid, &path, &parent_acl);
                 }
-                Happened::Deleted { path, acl, parent_acl } => {
+                Happened::Deleted {
+                    path,
+                    acl,
+                    parent_acl,
+                } => {
                     let heard = self.watches.fire_deleted(&path);
                     self.deliver(zxid, EventKind::Deleted, &path, &acl, heard);
                     self.tell_parent(zxid, &path, &parent_acl);
@@ -136,7 +155,9 @@ impl Pipeline {
         heard: Vec<ConnectionId>,
     ) {
         for id in heard {
-            let Some(connection) = self.connections.get_mut(&id) else { continue };
+            let Some(connection) = self.connections.get_mut(&id) else {
+                continue;
+            };
             if self.schemes.allows(acl, perms::READ, &connection.ids) {
                 replies::write_event(&mut connection.out, zxid, kind, path);
                 self.stats.sent += 1;
@@ -154,11 +175,17 @@ impl Pipeline {
             self.welcome(id);
             return self.drain(id);
         }
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         connection.waiting.pop_front();
         let zxid = self.tree.last_zxid;
         if asked.code == Code::OK {
-            let code = if asked.op == ops::MULTI { Code::OK } else { applied.code };
+            let code = if asked.op == ops::MULTI {
+                Code::OK
+            } else {
+                applied.code
+            };
             let frame = Frame::reply(&mut connection.out, asked.xid, zxid, code);
             write_result(&mut Writer(&mut connection.out), asked.op, applied);
             frame.end(&mut connection.out);
@@ -177,7 +204,9 @@ impl Pipeline {
     /// Answers the reads that waited for what is now done.
     fn drain(&mut self, id: ConnectionId) {
         loop {
-            let Some(connection) = self.connections.get_mut(&id) else { return };
+            let Some(connection) = self.connections.get_mut(&id) else {
+                return;
+            };
             match connection.waiting.front() {
                 Some(Waiting::Read { .. }) => {}
                 Some(Waiting::Barrier(zxid)) if *zxid <= self.tree.last_zxid => {
@@ -190,9 +219,17 @@ impl Pipeline {
                 return;
             };
             let mut reader = Reader::new(&frame);
-            let Ok(header) = RequestHeader::read(&mut reader) else { continue };
+            let Ok(header) = RequestHeader::read(&mut reader) else {
+                continue;
+            };
             let RequestHeader { xid, op } = header;
-            let asked = Asked { connection: id, xid, op, since_us, code: Code::OK };
+            let asked = Asked {
+                connection: id,
+                xid,
+                op,
+                since_us,
+                code: Code::OK,
+            };
             self.answer_read(asked, Request::read(op, &mut reader).as_ref().ok());
         }
     }
@@ -200,9 +237,15 @@ impl Pipeline {
     /// Leaves what was written for each client.
     pub(crate) fn flush(&mut self) {
         for id in std::mem::take(&mut self.dirty) {
-            let fits = self.connections.get_mut(&id).is_none_or(|connection| connection.leave());
+            let fits = self
+                .connections
+                .get_mut(&id)
+                .is_none_or(|connection| connection.leave());
             if !fits {
-                warn!(connection = id, "a client does not read its replies; it is dropped");
+                warn!(
+                    connection = id,
+                    "a client does not read its replies; it is dropped"
+                );
                 self.close(id);
             }
         }
@@ -227,7 +270,12 @@ impl Pipeline {
     pub(crate) fn remove_expired_nodes(&mut self, most: usize) {
         let wall_ms = self.config.clock.wall_ms();
         let never_used_ms = self.config.container_never_used_ms;
-        for path in self.tree.expired(wall_ms, never_used_ms).into_iter().take(most) {
+        for path in self
+            .tree
+            .expired(wall_ms, never_used_ms)
+            .into_iter()
+            .take(most)
+        {
             info!(path, "a container or timed node is removed");
             let write = protocol::zookeeper::requests::Write::DeleteContainer {
                 path: Some(path.into()),
@@ -251,8 +299,11 @@ impl Pipeline {
                 self.snapshot = Some((taking, file));
                 return;
             }
-            let sessions: Vec<(i64, i32)> =
-                self.sessions.iter().map(|(id, session)| (id, session.timeout_ms)).collect();
+            let sessions: Vec<(i64, i32)> = self
+                .sessions
+                .iter()
+                .map(|(id, session)| (id, session.timeout_ms))
+                .collect();
             let piece = taking.next_piece(&self.tree, sessions.into_iter(), PIECE);
             if piece.is_empty() {
                 file.finish();
@@ -386,8 +437,16 @@ impl SnapshotFile {
         let thread = std::thread::Builder::new()
             .name("zk-snapshot".to_owned())
             .spawn(work)
-            .map_err(|cause| Error::Thread { name: "zk-snapshot", cause })?;
-        Ok(SnapshotFile { pieces, thread, taken, given: std::cell::Cell::new(0) })
+            .map_err(|cause| Error::Thread {
+                name: "zk-snapshot",
+                cause,
+            })?;
+        Ok(SnapshotFile {
+            pieces,
+            thread,
+            taken,
+            given: std::cell::Cell::new(0),
+        })
     }
 
     /// Whether another piece fits without waiting.
@@ -399,7 +458,10 @@ impl SnapshotFile {
     /// False where the thread has given up.
     fn give(&self, piece: Vec<u8>) -> bool {
         self.given.set(self.given.get() + 1);
-        !matches!(self.pieces.try_send(piece), Err(TrySendError::Disconnected(_)))
+        !matches!(
+            self.pieces.try_send(piece),
+            Err(TrySendError::Disconnected(_))
+        )
     }
 
     fn finish(self) {

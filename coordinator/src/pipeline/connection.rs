@@ -17,7 +17,10 @@ pub(crate) enum Waiting {
     Write,
     /// Everything up to this zxid, whoever wrote it.
     Barrier(i64),
-    Read { frame: Bytes, since_us: i64 },
+    Read {
+        frame: Bytes,
+        since_us: i64,
+    },
 }
 
 #[derive(Debug)]
@@ -49,7 +52,10 @@ impl Connection {
             waiting: VecDeque::new(),
             out: Vec::new(),
             answered: 0,
-            stats: ConnectionStats { established_ms, ..ConnectionStats::default() },
+            stats: ConnectionStats {
+                established_ms,
+                ..ConnectionStats::default()
+            },
         }
     }
 

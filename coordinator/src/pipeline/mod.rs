@@ -49,13 +49,30 @@ use crate::watches::{ConnectionId, Watches};
 
 /// What reaches the pipeline from outside.
 pub(crate) enum Message {
-    Opened { id: ConnectionId, outbox: Arc<Outbox>, peer: SocketAddr },
-    Connect { id: ConnectionId, request: ConnectRequest },
+    Opened {
+        id: ConnectionId,
+        outbox: Arc<Outbox>,
+        peer: SocketAddr,
+    },
+    Connect {
+        id: ConnectionId,
+        request: ConnectRequest,
+    },
     /// Whole frames, each with its length before it.
-    Frames { id: ConnectionId, bytes: Bytes },
-    Closed { id: ConnectionId },
-    Word { word: [u8; 4], answer: oneshot::Sender<String> },
-    Metrics { answer: oneshot::Sender<String> },
+    Frames {
+        id: ConnectionId,
+        bytes: Bytes,
+    },
+    Closed {
+        id: ConnectionId,
+    },
+    Word {
+        word: [u8; 4],
+        answer: oneshot::Sender<String>,
+    },
+    Metrics {
+        answer: oneshot::Sender<String>,
+    },
 }
 
 /// A transaction on its way to the disk.
@@ -181,7 +198,8 @@ impl Pipeline {
                     outbox.close();
                 }
                 let wall_ms = self.config.clock.wall_ms();
-                self.connections.insert(id, Connection::new(outbox, peer, wall_ms));
+                self.connections
+                    .insert(id, Connection::new(outbox, peer, wall_ms));
             }
             Message::Connect { id, request } => self.connect(id, &request),
             Message::Frames { id, bytes } => self.frames(id, &bytes),
@@ -197,26 +215,42 @@ impl Pipeline {
     }
 
     fn forget(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.remove(&id) else { return };
+        let Some(connection) = self.connections.remove(&id) else {
+            return;
+        };
         self.watches.remove_watcher(id);
-        if self.sessions.get(connection.session).and_then(|s| s.connection) == Some(id) {
+        if self
+            .sessions
+            .get(connection.session)
+            .and_then(|s| s.connection)
+            == Some(id)
+        {
             self.sessions.attach(connection.session, None);
         }
     }
 
     /// Ends a connection once what it is owed has been sent.
     fn close(&mut self, id: ConnectionId) {
-        let Some(mut connection) = self.connections.remove(&id) else { return };
+        let Some(mut connection) = self.connections.remove(&id) else {
+            return;
+        };
         connection.leave();
         connection.outbox.close();
         self.watches.remove_watcher(id);
-        if self.sessions.get(connection.session).and_then(|s| s.connection) == Some(id) {
+        if self
+            .sessions
+            .get(connection.session)
+            .and_then(|s| s.connection)
+            == Some(id)
+        {
             self.sessions.attach(connection.session, None);
         }
     }
 
     fn connect(&mut self, id: ConnectionId, request: &ConnectRequest) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         if request.last_zxid_seen > self.tree.last_zxid {
             info!(peer = %connection.peer, "a client that has seen more than this server is refused");
             return self.close(id);
@@ -255,7 +289,9 @@ impl Pipeline {
 
     /// Tells a client the session it has.
     fn welcome(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         let response = ConnectResponse {
             timeout_ms: connection.timeout_ms,
             session_id: connection.session,
@@ -271,7 +307,8 @@ impl Pipeline {
     fn frames(&mut self, id: ConnectionId, bytes: &Bytes) {
         let now_ms = self.config.clock.monotonic_ms();
         if let Some(connection) = self.connections.get(&id) {
-            self.sessions.touch(connection.session, connection.timeout_ms, now_ms);
+            self.sessions
+                .touch(connection.session, connection.timeout_ms, now_ms);
         }
         let since_us = self.config.clock.monotonic_us();
         let mut at = 0;
@@ -288,7 +325,9 @@ impl Pipeline {
     /// Hot path: one request.
     fn request(&mut self, id: ConnectionId, frame: Bytes, since_us: i64) {
         self.stats.received += 1;
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         connection.stats.whole.received += 1;
         let mut reader = Reader::new(&frame);
         let Ok(header) = RequestHeader::read(&mut reader) else {
@@ -346,12 +385,20 @@ impl Pipeline {
     }
 
     /// A read: at once, or behind the writes of the same connection.
-    fn read(&mut self, id: ConnectionId, asked: Asked, request: Option<&Request<'_>>, frame: &Bytes) {
+    fn read(
+        &mut self,
+        id: ConnectionId,
+        asked: Asked,
+        request: Option<&Request<'_>>,
+        frame: &Bytes,
+    ) {
         let waits_for = match request {
             Some(Request::Sync { .. }) => self.in_flight.back().map(|last| last.header.zxid),
             _ => None,
         };
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         if let Some(zxid) = waits_for {
             connection.waiting.push_back(Waiting::Barrier(zxid));
             self.barriers.push_back((zxid, id));
@@ -359,18 +406,26 @@ impl Pipeline {
         if connection.waiting.is_empty() {
             self.answer_read(asked, request);
         } else {
-            connection.waiting.push_back(Waiting::Read { frame: frame.clone(), since_us: asked.since_us });
+            connection.waiting.push_back(Waiting::Read {
+                frame: frame.clone(),
+                since_us: asked.since_us,
+            });
         }
     }
 
     /// Hot path: a read's reply.
     fn answer_read(&mut self, asked: Asked, request: Option<&Request<'_>>) {
         let id = asked.connection;
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         if connection.out.is_empty() {
             self.dirty.push(id);
         }
-        let closing = self.sessions.get(connection.session).is_none_or(|session| session.closing);
+        let closing = self
+            .sessions
+            .get(connection.session)
+            .is_none_or(|session| session.closing);
         match request {
             Some(Request::Unknown) => {
                 // ZooKeeper: what is no operation is said so, and ends the connection.
@@ -384,7 +439,12 @@ impl Pipeline {
             }
             None => {
                 let zxid = self.tree.last_zxid;
-                replies::write_bare(&mut connection.out, asked.xid, zxid, Code::MARSHALLING_ERROR);
+                replies::write_bare(
+                    &mut connection.out,
+                    asked.xid,
+                    zxid,
+                    Code::MARSHALLING_ERROR,
+                );
             }
             Some(request) => {
                 let mut reading = Reading {
@@ -396,7 +456,11 @@ impl Pipeline {
                     connection: id,
                 };
                 // ZooKeeper: a ping is answered under its own number whatever was sent.
-                let xid = if matches!(request, Request::Ping) { ops::XID_PING } else { asked.xid };
+                let xid = if matches!(request, Request::Ping) {
+                    ops::XID_PING
+                } else {
+                    asked.xid
+                };
                 reading.answer(request, xid, &mut connection.out);
             }
         }
@@ -415,7 +479,13 @@ impl Pipeline {
 
     fn asked(&self, connection: ConnectionId, xid: i32, op: i32) -> Asked {
         let since_us = self.config.clock.monotonic_us();
-        Asked { connection, xid, op, since_us, code: Code::OK }
+        Asked {
+            connection,
+            xid,
+            op,
+            since_us,
+            code: Code::OK,
+        }
     }
 
     fn begin_for(
@@ -424,13 +494,20 @@ impl Pipeline {
         asked: Asked,
         prepare: impl FnOnce(&mut Desk<'_>, Asker<'_>) -> (Txn, Option<Code>),
     ) {
-        let Some(connection) = self.connections.get(&id) else { return };
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
         let session = connection.session;
-        let live = self.sessions.get(session).is_some_and(|session| !session.closing);
+        let live = self
+            .sessions
+            .get(session)
+            .is_some_and(|session| !session.closing);
         if live || asked.op == ops::CLOSE_SESSION {
             self.begin(session, asked.xid, asked.op, asked, prepare);
         } else {
-            self.begin(session, asked.xid, asked.op, asked, |_, _| outcome(Err(Code::SESSION_EXPIRED)));
+            self.begin(session, asked.xid, asked.op, asked, |_, _| {
+                outcome(Err(Code::SESSION_EXPIRED))
+            });
         }
     }
 
@@ -466,7 +543,12 @@ impl Pipeline {
     ) {
         self.zxid += 1;
         let time_ms = self.config.clock.wall_ms();
-        let asker = Asker { ids, session, zxid: self.zxid, time_ms };
+        let asker = Asker {
+            ids,
+            session,
+            zxid: self.zxid,
+            time_ms,
+        };
         let mut desk = Desk {
             tree: &self.tree,
             pending: &mut self.pending,
@@ -475,8 +557,18 @@ impl Pipeline {
         };
         let (txn, code) = prepare(&mut desk, asker);
         // A refused request is in the log too; a multi stays one, its parts tell.
-        let op = if matches!(txn, Txn::Error { .. }) { ops::ERROR } else { op };
-        let header = TxnHeader { session_id: session, cxid, zxid: self.zxid, time_ms, op };
+        let op = if matches!(txn, Txn::Error { .. }) {
+            ops::ERROR
+        } else {
+            op
+        };
+        let header = TxnHeader {
+            session_id: session,
+            cxid,
+            zxid: self.zxid,
+            time_ms,
+            op,
+        };
         let digest = (op != ops::ERROR).then(|| TxnDigest {
             version: digest::VERSION,
             tree: self.pending.digest(&self.tree).cast_signed(),
@@ -487,14 +579,19 @@ impl Pipeline {
         let before = self.log_bytes.len();
         txn_log::encode(&mut self.log_bytes, &header, &txn, digest.as_ref());
         self.since_snapshot_bytes += (self.log_bytes.len() - before) as u64;
-        let asked = asked.map(|asked| Asked { code: code.unwrap_or(Code::OK), ..asked });
+        let asked = asked.map(|asked| Asked {
+            code: code.unwrap_or(Code::OK),
+            ..asked
+        });
         self.in_flight.push_back(InFlight { header, txn, asked });
         self.since_snapshot += 1;
     }
 
     fn is_let_in(&mut self, id: ConnectionId, xid: i32) -> bool {
         let wanted = &self.config.enforce_auth_schemes;
-        let Some(connection) = self.connections.get_mut(&id) else { return false };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return false;
+        };
         if wanted.is_empty() || connection.ids.iter().any(|id| wanted.contains(&id.scheme)) {
             return true;
         }
@@ -505,10 +602,15 @@ impl Pipeline {
     }
 
     fn authenticate(&mut self, id: ConnectionId, xid: i32, scheme: &str, secret: &[u8]) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         self.dirty.push(id);
         connection.answered += 1;
-        match self.schemes.authenticate(scheme, secret, connection.peer.ip()) {
+        match self
+            .schemes
+            .authenticate(scheme, secret, connection.peer.ip())
+        {
             Some(ids) => {
                 for id in ids {
                     if !connection.ids.contains(&id) {
@@ -526,7 +628,9 @@ impl Pipeline {
     }
 
     fn sasl(&mut self, id: ConnectionId, xid: i32, token: Option<&[u8]>) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         self.dirty.push(id);
         connection.answered += 1;
         let _unused = token;

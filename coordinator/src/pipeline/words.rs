@@ -21,14 +21,23 @@ pub(crate) const WORDS: [&[u8; 4]; 18] = [
 fn fraction(value: f64) -> String {
     let text = format!("{value:.4}");
     let text = text.trim_end_matches('0');
-    if text.ends_with('.') { format!("{text}0") } else { text.to_owned() }
+    if text.ends_with('.') {
+        format!("{text}0")
+    } else {
+        text.to_owned()
+    }
 }
 
 impl Pipeline {
     /// The answer to one word.
     pub(crate) fn word(&mut self, word: [u8; 4]) -> String {
         let name = String::from_utf8_lossy(&word).into_owned();
-        if !self.config.words.iter().any(|allowed| *allowed == name || allowed == "*") {
+        if !self
+            .config
+            .words
+            .iter()
+            .any(|allowed| *allowed == name || allowed == "*")
+        {
             return format!("{name} is not executed because it is not in the whitelist.\n");
         }
         if self.failed && !matches!(&word, b"ruok" | b"gtmk" | b"stmk") {
@@ -50,9 +59,10 @@ impl Pipeline {
             b"wchs" => self.write_watch_summary(&mut out),
             b"wchc" => self.write_watches(&mut out, false),
             b"wchp" => self.write_watches(&mut out, true),
-            b"hash" => self.tree.digest_log().try_for_each(|entry| {
-                writeln!(out, "{:x}: {}", entry.zxid, entry.digest)
-            }),
+            b"hash" => self
+                .tree
+                .digest_log()
+                .try_for_each(|entry| writeln!(out, "{:x}: {}", entry.zxid, entry.digest)),
             b"crst" => {
                 for connection in self.connections.values_mut() {
                     connection.stats.whole = Stats::default();
@@ -79,7 +89,11 @@ impl Pipeline {
         }
         let latency = &self.stats.latency;
         let mean = fraction(latency.mean_ms());
-        writeln!(out, "Latency min/avg/max: {}/{mean}/{}", latency.min_ms, latency.max_ms)?;
+        writeln!(
+            out,
+            "Latency min/avg/max: {}/{mean}/{}",
+            latency.min_ms, latency.max_ms
+        )?;
         writeln!(out, "Received: {}", self.stats.received)?;
         writeln!(out, "Sent: {}", self.stats.sent)?;
         writeln!(out, "Connections: {}", self.connections.len())?;
@@ -116,7 +130,9 @@ impl Pipeline {
     fn write_monitor(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "zk_version\t{VERSION}")?;
         writeln!(out, "zk_server_state\tstandalone")?;
-        self.gauges().into_iter().try_for_each(|(name, value)| writeln!(out, "zk_{name}\t{value}"))
+        self.gauges()
+            .into_iter()
+            .try_for_each(|(name, value)| writeln!(out, "zk_{name}\t{value}"))
     }
 
     /// The metrics in Prometheus's text form.
@@ -131,7 +147,10 @@ impl Pipeline {
     fn write_conf(&self, out: &mut String) -> std::fmt::Result {
         let config = &self.config;
         let absolute = |dir: &std::path::Path| {
-            std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf()).display().to_string()
+            std::path::absolute(dir)
+                .unwrap_or_else(|_| dir.to_path_buf())
+                .display()
+                .to_string()
         };
         let (snapshots, logs) = (config.snapshots_dir(), config.logs_dir());
         writeln!(out, "clientPort={}", self.address.port())?;
@@ -152,12 +171,23 @@ impl Pipeline {
         let disk = &self.config.disk;
         let entries = disk.list(dir).unwrap_or_default();
         let files = entries.iter().filter(|entry| !entry.is_dir);
-        files.filter_map(|entry| disk.facts(&dir.join(&entry.name)).ok()).map(|facts| facts.len).sum()
+        files
+            .filter_map(|entry| disk.facts(&dir.join(&entry.name)).ok())
+            .map(|facts| facts.len)
+            .sum()
     }
 
     fn write_dirs(&self, out: &mut String) -> std::fmt::Result {
-        writeln!(out, "datadir_size: {}", self.dir_size(&self.config.snapshots_dir()))?;
-        writeln!(out, "logdir_size: {}", self.dir_size(&self.config.logs_dir()))
+        writeln!(
+            out,
+            "datadir_size: {}",
+            self.dir_size(&self.config.snapshots_dir())
+        )?;
+        writeln!(
+            out,
+            "logdir_size: {}",
+            self.dir_size(&self.config.logs_dir())
+        )
     }
 
     fn write_connections(&self, out: &mut String) -> std::fmt::Result {
@@ -183,7 +213,12 @@ impl Pipeline {
             by_deadline.entry(session.deadline_ms).or_default().push(id);
         }
         writeln!(out, "SessionTracker dump:")?;
-        writeln!(out, "Session Sets ({})/({}):", by_deadline.len(), self.sessions.len())?;
+        writeln!(
+            out,
+            "Session Sets ({})/({}):",
+            by_deadline.len(),
+            self.sessions.len()
+        )?;
         let now_ms = self.config.clock.monotonic_ms();
         for (deadline_ms, ids) in by_deadline {
             writeln!(out, "{} expire in {} ms:", ids.len(), deadline_ms - now_ms)?;
@@ -194,12 +229,18 @@ impl Pipeline {
         writeln!(out, "Sessions with Ephemerals ({}):", owners.len())?;
         for (session, paths) in owners {
             writeln!(out, "0x{session:x}:")?;
-            paths.iter().try_for_each(|path| writeln!(out, "\t{path}"))?;
+            paths
+                .iter()
+                .try_for_each(|path| writeln!(out, "\t{path}"))?;
         }
         writeln!(out, "Connections dump:")?;
         writeln!(out, "Connections ({}):", self.connections.len())?;
         self.connections.values().try_for_each(|connection| {
-            writeln!(out, "\tip: /{} sessionId: 0x{:x}", connection.peer, connection.session)
+            writeln!(
+                out,
+                "\tip: /{} sessionId: 0x{:x}",
+                connection.peer, connection.session
+            )
         })
     }
 
@@ -213,16 +254,24 @@ impl Pipeline {
     }
 
     fn write_watches(&self, out: &mut String, by_path: bool) -> std::fmt::Result {
-        let session = |id| self.connections.get(&id).map_or(0, |connection| connection.session);
+        let session = |id| {
+            self.connections
+                .get(&id)
+                .map_or(0, |connection| connection.session)
+        };
         if by_path {
             for (path, watchers) in self.watches.data.by_path() {
                 writeln!(out, "{path}")?;
-                watchers.iter().try_for_each(|(id, _)| writeln!(out, "\t0x{:x}", session(*id)))?;
+                watchers
+                    .iter()
+                    .try_for_each(|(id, _)| writeln!(out, "\t0x{:x}", session(*id)))?;
             }
         } else {
             for (id, paths) in self.watches.data.by_watcher() {
                 writeln!(out, "0x{:x}", session(id))?;
-                paths.iter().try_for_each(|path| writeln!(out, "\t{path}"))?;
+                paths
+                    .iter()
+                    .try_for_each(|path| writeln!(out, "\t{path}"))?;
             }
         }
         writeln!(out)
@@ -231,18 +280,49 @@ impl Pipeline {
 
 fn write_connection(out: &mut String, connection: &Connection, brief: bool) -> std::fmt::Result {
     let stats = &connection.stats;
-    write!(out, " /{}[1](queued={}", connection.peer, connection.waiting.len())?;
-    write!(out, ",recved={},sent={}", stats.whole.received, stats.whole.sent)?;
+    write!(
+        out,
+        " /{}[1](queued={}",
+        connection.peer,
+        connection.waiting.len()
+    )?;
+    write!(
+        out,
+        ",recved={},sent={}",
+        stats.whole.received, stats.whole.sent
+    )?;
     if !brief && connection.session != 0 {
         let latency = &stats.whole.latency;
-        write!(out, ",sid=0x{:x},lop={}", connection.session, ops::short_name(stats.last_op))?;
-        write!(out, ",est={},to={}", stats.established_ms, connection.timeout_ms)?;
+        write!(
+            out,
+            ",sid=0x{:x},lop={}",
+            connection.session,
+            ops::short_name(stats.last_op)
+        )?;
+        write!(
+            out,
+            ",est={},to={}",
+            stats.established_ms, connection.timeout_ms
+        )?;
         if stats.last_xid >= 0 {
             write!(out, ",lcxid=0x{:x}", stats.last_xid)?;
         }
-        write!(out, ",lzxid=0x{:x},lresp={}", stats.last_zxid, stats.last_response_ms)?;
-        write!(out, ",llat={},minlat={}", stats.last_latency_ms, latency.min_ms)?;
-        write!(out, ",avglat={},maxlat={}", latency.mean_ms() as i64, latency.max_ms)?;
+        write!(
+            out,
+            ",lzxid=0x{:x},lresp={}",
+            stats.last_zxid, stats.last_response_ms
+        )?;
+        write!(
+            out,
+            ",llat={},minlat={}",
+            stats.last_latency_ms, latency.min_ms
+        )?;
+        write!(
+            out,
+            ",avglat={},maxlat={}",
+            latency.mean_ms() as i64,
+            latency.max_ms
+        )?;
     }
     writeln!(out, ")")
 }

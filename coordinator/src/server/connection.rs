@@ -52,7 +52,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let outbox = Arc::new(Outbox::default());
-    let mut talk = Talk { door, id, socket, outbox, incoming: BytesMut::new(), unanswered: 0 };
+    let mut talk = Talk {
+        door,
+        id,
+        socket,
+        outbox,
+        incoming: BytesMut::new(),
+        unanswered: 0,
+    };
     let ended = talk.run(peer).await;
     if let Err(why) = &ended {
         debug!(%peer, %why, "connection ended");
@@ -74,11 +81,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
     async fn run(&mut self, peer: SocketAddr) -> Result<(), Ended> {
         let first = self.first_frame();
         let first = tokio::time::timeout(HANDSHAKE_PATIENCE, first).await;
-        let Some(first) = first.map_err(|_| Ended::Silent)?? else { return Ok(()) };
+        let Some(first) = first.map_err(|_| Ended::Silent)?? else {
+            return Ok(());
+        };
         let request = ConnectRequest::read(&first).map_err(|_| Ended::Handshake)?;
         let outbox = Arc::clone(&self.outbox);
-        self.send(Message::Opened { id: self.id, outbox, peer }).await?;
-        self.send(Message::Connect { id: self.id, request }).await?;
+        self.send(Message::Opened {
+            id: self.id,
+            outbox,
+            peer,
+        })
+        .await?;
+        self.send(Message::Connect {
+            id: self.id,
+            request,
+        })
+        .await?;
         self.unanswered = 1;
         self.pass_frames().await?;
         let mut spare = Vec::new();
@@ -99,7 +117,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
     }
 
     async fn send(&self, message: Message) -> Result<(), Ended> {
-        self.door.messages.send(message).await.map_err(|_| Ended::Closed)
+        self.door
+            .messages
+            .send(message)
+            .await
+            .map_err(|_| Ended::Closed)
     }
 
     async fn read_to(&mut self, len: usize) -> Result<(), Ended> {
@@ -119,7 +141,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
     /// The connect request; `None` where a four-letter word came instead and was answered.
     async fn first_frame(&mut self) -> Result<Option<Bytes>, Ended> {
         self.read_to(4).await?;
-        let Some(&head) = self.incoming.first_chunk::<4>() else { return Err(Ended::Eof) };
+        let Some(&head) = self.incoming.first_chunk::<4>() else {
+            return Err(Ended::Eof);
+        };
         if WORDS.contains(&&head) {
             self.answer_word(head).await?;
             return Ok(None);
@@ -139,7 +163,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
         self.send(Message::Word { word, answer }).await?;
         let mut text = answered.await.map_err(|_| Ended::Closed)?.into_bytes();
         if &word == b"stmk" && text == b"306" {
-            let mask = self.incoming[4..12].try_into().map_or(0, i64::from_be_bytes);
+            let mask = self.incoming[4..12]
+                .try_into()
+                .map_or(0, i64::from_be_bytes);
             text = mask.to_string().into_bytes();
         }
         self.socket.write_all(&text).await?;

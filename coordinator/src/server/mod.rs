@@ -62,7 +62,11 @@ impl Drop for Guest {
 /// Binds the client port.
 pub(crate) fn listen(address: SocketAddr, backlog: u32) -> Result<TcpListener, Error> {
     let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
@@ -121,6 +125,9 @@ impl Door {
         guests.total += 1;
         *guests.from.entry(address).or_default() += 1;
         drop(guests);
-        Some(Guest { guests: Arc::clone(&self.guests), address })
+        Some(Guest {
+            guests: Arc::clone(&self.guests),
+            address,
+        })
     }
 }

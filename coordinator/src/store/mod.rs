@@ -28,11 +28,20 @@ pub(crate) fn zxid_of(name: &str, prefix: &str) -> Option<i64> {
 }
 
 /// The files of one kind in `dir`, lowest zxid first. A missing directory holds none.
-pub(crate) fn files(disk: &dyn Disk, dir: &Path, prefix: &str) -> Result<Vec<(i64, PathBuf)>, Error> {
+pub(crate) fn files(
+    disk: &dyn Disk,
+    dir: &Path,
+    prefix: &str,
+) -> Result<Vec<(i64, PathBuf)>, Error> {
     let entries: Vec<Entry> = match disk.list(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(cause) => return Err(Error::Read { path: dir.to_path_buf(), cause }),
+        Err(cause) => {
+            return Err(Error::Read {
+                path: dir.to_path_buf(),
+                cause,
+            });
+        }
     };
     let mut files: Vec<(i64, PathBuf)> = entries
         .into_iter()

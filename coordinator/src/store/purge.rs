@@ -31,13 +31,25 @@ fn superfluous(
     logs: &[(i64, PathBuf)],
     retain: usize,
 ) -> Vec<PathBuf> {
-    let Some(oldest) = snapshots.iter().rev().take(retain).next_back().map(|(zxid, _)| *zxid) else {
+    let Some(oldest) = snapshots
+        .iter()
+        .rev()
+        .take(retain)
+        .next_back()
+        .map(|(zxid, _)| *zxid)
+    else {
         return Vec::new();
     };
     // The log that began before the snapshot still holds what came right after it.
-    let needed = logs.iter().rposition(|(begin, _)| *begin <= oldest).unwrap_or(0);
+    let needed = logs
+        .iter()
+        .rposition(|(begin, _)| *begin <= oldest)
+        .unwrap_or(0);
     let old_snapshots = snapshots.iter().filter(|(zxid, _)| *zxid < oldest);
-    old_snapshots.chain(&logs[..needed]).map(|(_, path)| path.clone()).collect()
+    old_snapshots
+        .chain(&logs[..needed])
+        .map(|(_, path)| path.clone())
+        .collect()
 }
 
 #[cfg(test)]
@@ -45,7 +57,10 @@ mod tests {
     use super::*;
 
     fn named(zxids: &[i64]) -> Vec<(i64, PathBuf)> {
-        zxids.iter().map(|zxid| (*zxid, PathBuf::from(zxid.to_string()))).collect()
+        zxids
+            .iter()
+            .map(|zxid| (*zxid, PathBuf::from(zxid.to_string())))
+            .collect()
     }
 
     #[test]

@@ -42,11 +42,20 @@ pub(crate) fn recover(disk: &dyn Disk, places: Places<'_>) -> Result<Recovered, 
     let found = newest_snapshot(disk, places)?;
     let fresh = found.is_none() && logs.is_empty();
     if found.is_none() && !logs.is_empty() && !places.trust_empty_snapshot {
-        return Err(Error::NoSnapshot { dir: places.snapshots.to_path_buf() });
+        return Err(Error::NoSnapshot {
+            dir: places.snapshots.to_path_buf(),
+        });
     }
     let (zxid, loaded) = found.unwrap_or_else(|| {
         let tree = Tree::new(places.extended);
-        (0, Loaded { tree, sessions: HashMap::new(), digest: None })
+        (
+            0,
+            Loaded {
+                tree,
+                sessions: HashMap::new(),
+                digest: None,
+            },
+        )
     });
     let mut replay = Replay {
         tree: loaded.tree,
@@ -89,14 +98,19 @@ fn newest_snapshot(disk: &dyn Disk, places: Places<'_>) -> Result<Option<(i64, L
         }
     }
     match unreadable {
-        Some(_) => Err(Error::NoSnapshot { dir: places.snapshots.to_path_buf() }),
+        Some(_) => Err(Error::NoSnapshot {
+            dir: places.snapshots.to_path_buf(),
+        }),
         None => Ok(None),
     }
 }
 
 /// The file in which `zxid + 1` would be, and all after it.
 fn wanted_logs(logs: Vec<(i64, PathBuf)>, zxid: i64) -> Vec<PathBuf> {
-    let first = logs.iter().rposition(|(begin, _)| *begin <= zxid + 1).unwrap_or(0);
+    let first = logs
+        .iter()
+        .rposition(|(begin, _)| *begin <= zxid + 1)
+        .unwrap_or(0);
     logs.into_iter().skip(first).map(|(_, path)| path).collect()
 }
 
@@ -115,9 +129,10 @@ impl Replay {
         let mut log = LogFile::open(disk, path)?;
         if is_last && log.is_unfinished() {
             warn!(path = %path.display(), "an empty log is removed: its server died making it");
-            return disk
-                .remove_file(path)
-                .map_err(|cause| Error::Write { path: path.to_path_buf(), cause });
+            return disk.remove_file(path).map_err(|cause| Error::Write {
+                path: path.to_path_buf(),
+                cause,
+            });
         }
         let mut first = true;
         while let Some(entry) = log.next_entry()? {
@@ -141,7 +156,11 @@ impl Replay {
     fn check_gap(&self, path: &Path, found: i64) -> Result<(), Error> {
         let expected = self.last + 1;
         if found > expected && found >> 32 == expected >> 32 {
-            return Err(Error::Gap { path: path.to_path_buf(), expected, found });
+            return Err(Error::Gap {
+                path: path.to_path_buf(),
+                expected,
+                found,
+            });
         }
         Ok(())
     }
@@ -186,7 +205,10 @@ impl Replay {
     fn compare(&mut self, zxid: i64, expected: i64) {
         if self.tree.digest().cast_signed() != expected && !self.mismatch {
             self.mismatch = true;
-            warn!(zxid = format_args!("0x{zxid:x}"), "the tree's digest is not the one in the files");
+            warn!(
+                zxid = format_args!("0x{zxid:x}"),
+                "the tree's digest is not the one in the files"
+            );
         }
     }
 
@@ -199,8 +221,12 @@ impl Replay {
             .filter(|session| !self.sessions.contains_key(session))
             .collect();
         for session in dead {
-            warn!(session = format_args!("0x{session:x}"), "nodes of a dead session are removed");
-            self.tree.close_session(session, self.last, None, &mut Vec::new());
+            warn!(
+                session = format_args!("0x{session:x}"),
+                "nodes of a dead session are removed"
+            );
+            self.tree
+                .close_session(session, self.last, None, &mut Vec::new());
         }
     }
 }
@@ -213,5 +239,8 @@ fn cut(disk: &dyn Disk, log: &LogFile, what: &str) -> Result<(), Error> {
         file.truncate(log.end())?;
         file.sync()
     };
-    act().map_err(|cause| Error::Write { path: path.to_path_buf(), cause })
+    act().map_err(|cause| Error::Write {
+        path: path.to_path_buf(),
+        cause,
+    })
 }

@@ -43,7 +43,10 @@ pub(crate) enum Unusable {
 
 /// Reads a snapshot.
 pub(crate) fn load(disk: &dyn Disk, path: &Path, extended: bool) -> Result<Loaded, Unusable> {
-    let wrong = |cause| Error::Read { path: path.to_path_buf(), cause };
+    let wrong = |cause| Error::Read {
+        path: path.to_path_buf(),
+        cause,
+    };
     let file = disk.open(path, Open::Read).map_err(wrong)?;
     let len = file.len().map_err(wrong)?;
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
@@ -63,14 +66,20 @@ fn decode(bytes: &[u8], extended: bool) -> Result<Loaded, Unusable> {
     let lists = read_lists(&mut reader)?;
     let tree = read_nodes(&mut reader, &lists, extended)?;
     check_seal(&mut reader, bytes)?;
-    let mut loaded = Loaded { tree, sessions, digest: None };
+    let mut loaded = Loaded {
+        tree,
+        sessions,
+        digest: None,
+    };
     // Older servers end here.
     if reader.remaining() >= 20 {
         let (zxid, version) = (reader.long()?, reader.int()?);
-        if version == digest::VERSION {
+        // Version 1 was a text, and is not compared.
+        if version >= digest::VERSION {
             let sum = reader.long()?;
             check_seal(&mut reader, bytes)?;
-            loaded.digest = (zxid > 0).then_some(ZxidDigest { zxid, digest: sum });
+            let known = zxid > 0 && version == digest::VERSION;
+            loaded.digest = known.then_some(ZxidDigest { zxid, digest: sum });
         }
     }
     Ok(loaded)
@@ -80,7 +89,11 @@ fn check_seal(reader: &mut Reader<'_>, bytes: &[u8]) -> Result<(), Unusable> {
     let sum = adler(&bytes[..bytes.len() - reader.remaining()]);
     let sealed = reader.long()?;
     let whole = sealed == sum && reader.string()?.as_deref() == Some("/");
-    if whole { Ok(()) } else { Err(Unusable::Checksum) }
+    if whole {
+        Ok(())
+    } else {
+        Err(Unusable::Checksum)
+    }
 }
 
 fn read_sessions(reader: &mut Reader<'_>) -> Result<HashMap<i64, i32>, Malformed> {
@@ -124,7 +137,9 @@ fn read_nodes(
             tree = Some(fresh);
             continue;
         };
-        let Some(tree) = &mut tree else { return Err(Unusable::Orphan(path.into_owned())) };
+        let Some(tree) = &mut tree else {
+            return Err(Unusable::Orphan(path.into_owned()));
+        };
         let Some(parent) = tree.nodes.find(above) else {
             return Err(Unusable::Orphan(path.into_owned()));
         };
@@ -210,10 +225,21 @@ impl Taking {
                 continue;
             }
             let mut writer = Writer(&mut out);
-            let acl = if node.acl == acl::OPEN { -1 } else { i64::from(node.acl) + 1 };
-            writer.string(&tree.nodes.path(id)).buffer(node.data.as_deref()).long(acl);
+            let acl = if node.acl == acl::OPEN {
+                -1
+            } else {
+                i64::from(node.acl) + 1
+            };
+            writer
+                .string(&tree.nodes.path(id))
+                .buffer(node.data.as_deref())
+                .long(acl);
             node.stat.write(&mut writer);
-            self.open.extend(tree.nodes.children(id).map(|(child, node)| (child, node.stat.czxid)));
+            self.open.extend(
+                tree.nodes
+                    .children(id)
+                    .map(|(child, node)| (child, node.stat.czxid)),
+            );
         }
         self.sum.update(&out);
         out
@@ -224,7 +250,10 @@ impl Taking {
         Writer(out).string("/");
         self.seal(out, &mut from);
         let digest = tree.digest().cast_signed();
-        Writer(out).long(tree.last_zxid).int(digest::VERSION).long(digest);
+        Writer(out)
+            .long(tree.last_zxid)
+            .int(digest::VERSION)
+            .long(digest);
         self.seal(out, &mut from);
         Writer(out).long(tree.last_zxid);
         self.seal(out, &mut from);
@@ -241,11 +270,7 @@ impl Taking {
     }
 }
 
-fn write_head(
-    out: &mut Vec<u8>,
-    tree: &Tree,
-    sessions: impl ExactSizeIterator<Item = (i64, i32)>,
-) {
+fn write_head(out: &mut Vec<u8>, tree: &Tree, sessions: impl ExactSizeIterator<Item = (i64, i32)>) {
     out.extend_from_slice(MAGIC);
     let mut writer = Writer(out);
     writer.int(2).long(-1).len(sessions.len());

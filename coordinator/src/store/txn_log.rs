@@ -37,12 +37,7 @@ pub(crate) fn file_header() -> [u8; HEADER_LEN] {
 }
 
 /// Appends one entry.
-pub(crate) fn encode(
-    out: &mut Vec<u8>,
-    header: &TxnHeader,
-    txn: &Txn,
-    digest: Option<&TxnDigest>,
-) {
+pub(crate) fn encode(out: &mut Vec<u8>, header: &TxnHeader, txn: &Txn, digest: Option<&TxnDigest>) {
     let start = out.len();
     out.extend_from_slice(&[0; 12]);
     let mut writer = Writer(out);
@@ -64,11 +59,18 @@ fn decode(bytes: &[u8]) -> Result<LogEntry, Malformed> {
     let header = TxnHeader::read(&mut reader)?;
     let txn = Txn::read(header.op, &mut reader)?;
     let digest = if reader.remaining() >= 12 {
-        Some(TxnDigest { version: reader.int()?, tree: reader.long()? })
+        Some(TxnDigest {
+            version: reader.int()?,
+            tree: reader.long()?,
+        })
     } else {
         None
     };
-    Ok(LogEntry { header, txn, digest })
+    Ok(LogEntry {
+        header,
+        txn,
+        digest,
+    })
 }
 
 /// Why there is no entry at a place.
@@ -92,7 +94,9 @@ fn entry_at(bytes: &[u8], at: usize) -> Result<(LogEntry, usize), Stop> {
     let Some(body) = usize::try_from(len).ok().filter(|len| *len > 0) else {
         return Err(Stop::Bad(Damage::Checksum));
     };
-    let Ok(body) = reader.take(body) else { return Err(Stop::Bad(Damage::Cut)) };
+    let Ok(body) = reader.take(body) else {
+        return Err(Stop::Bad(Damage::Cut));
+    };
     match reader.byte() {
         Ok(ENTRY_END) => {}
         Ok(_) => return Err(Stop::Bad(Damage::Checksum)),
@@ -135,7 +139,10 @@ pub struct LogFile {
 impl LogFile {
     /// A file shorter than its header is that of a server that died making it: no entries.
     pub fn open(disk: &dyn Disk, path: &Path) -> Result<Self, Error> {
-        let wrong = |cause| Error::Read { path: path.to_path_buf(), cause };
+        let wrong = |cause| Error::Read {
+            path: path.to_path_buf(),
+            cause,
+        };
         let file = disk.open(path, Open::Read).map_err(wrong)?;
         let len = file.len().map_err(wrong)?;
         LogFile::begin(path, Some(file), len, Vec::new())
@@ -148,7 +155,15 @@ impl LogFile {
         window: Vec<u8>,
     ) -> Result<Self, Error> {
         let path = path.to_path_buf();
-        let mut log = LogFile { path, file, len, window, window_at: 0, at: 0, torn: None };
+        let mut log = LogFile {
+            path,
+            file,
+            len,
+            window,
+            window_at: 0,
+            at: 0,
+            torn: None,
+        };
         log.extend(HEADER_LEN)?;
         let header = &log.window[..log.window.len().min(HEADER_LEN)];
         let unfinished = header.len() < HEADER_LEN || header == [0; HEADER_LEN];
@@ -167,7 +182,9 @@ impl LogFile {
     /// Makes the window hold at least `need` bytes from [`LogFile::at`] on, or all there are.
     /// False where it held them, or all, before.
     fn extend(&mut self, need: usize) -> Result<bool, Error> {
-        let Some(file) = &self.file else { return Ok(false) };
+        let Some(file) = &self.file else {
+            return Ok(false);
+        };
         let have = (self.window_at + self.window.len() as u64).saturating_sub(self.at);
         let left = self.len.saturating_sub(self.at);
         if have >= left || have >= need as u64 {
@@ -178,7 +195,10 @@ impl LogFile {
         self.window.resize(usize::try_from(want).unwrap_or(0), 0);
         let got = file
             .read_at(&mut self.window, self.at)
-            .map_err(|cause| Error::Read { path: self.path.clone(), cause })?;
+            .map_err(|cause| Error::Read {
+                path: self.path.clone(),
+                cause,
+            })?;
         self.window.truncate(got);
         self.window_at = self.at;
         if (got as u64) < want {
@@ -221,7 +241,11 @@ impl LogFile {
             return Ok(None);
         }
         if any_entry_after(&rest, 1) {
-            return Err(Error::Damaged { path: self.path.clone(), offset: self.at, what });
+            return Err(Error::Damaged {
+                path: self.path.clone(),
+                offset: self.at,
+                what,
+            });
         }
         self.torn = Some(what);
         Ok(None)
@@ -232,7 +256,10 @@ impl LogFile {
         let Some(file) = &self.file else {
             return Ok(self.window[usize::try_from(self.at).unwrap_or(0)..].to_vec());
         };
-        let wrong = |cause| Error::Read { path: self.path.clone(), cause };
+        let wrong = |cause| Error::Read {
+            path: self.path.clone(),
+            cause,
+        };
         let mut rest = Vec::new();
         let mut piece = vec![0; WINDOW];
         let mut at = self.at;
@@ -267,7 +294,10 @@ impl LogFile {
 
 /// How long the entry at the front of `rest` says it is.
 fn entry_len(rest: &[u8]) -> usize {
-    let len = rest.get(8..12).and_then(|len| len.try_into().ok()).map_or(0, i32::from_be_bytes);
+    let len = rest
+        .get(8..12)
+        .and_then(|len| len.try_into().ok())
+        .map_or(0, i32::from_be_bytes);
     usize::try_from(len).unwrap_or(0).saturating_add(AROUND)
 }
 
@@ -277,13 +307,26 @@ mod tests {
     use base::chance::Chance;
 
     fn header(zxid: i64) -> TxnHeader {
-        TxnHeader { session_id: 7, cxid: 1, zxid, time_ms: 5, op: protocol::zookeeper::ops::DELETE }
+        TxnHeader {
+            session_id: 7,
+            cxid: 1,
+            zxid,
+            time_ms: 5,
+            op: protocol::zookeeper::ops::DELETE,
+        }
     }
 
     fn file(count: i64) -> Vec<u8> {
         let mut bytes = file_header().to_vec();
         for zxid in 1..=count {
-            encode(&mut bytes, &header(zxid), &Txn::Delete { path: "/some/node".into() }, None);
+            encode(
+                &mut bytes,
+                &header(zxid),
+                &Txn::Delete {
+                    path: "/some/node".into(),
+                },
+                None,
+            );
         }
         bytes.extend_from_slice(&[0; 300]);
         bytes
@@ -331,7 +374,13 @@ mod tests {
         }
         let mut bytes = whole;
         bytes[HEADER_LEN + len..HEADER_LEN + 2 * len].fill(0);
-        assert!(matches!(read(&bytes), Err(Error::Damaged { what: Damage::Hole, .. })));
+        assert!(matches!(
+            read(&bytes),
+            Err(Error::Damaged {
+                what: Damage::Hole,
+                ..
+            })
+        ));
     }
 
     #[test]

@@ -33,7 +33,11 @@ pub(crate) struct LogPlace {
 }
 
 enum Item {
-    Entries { first: i64, last: i64, bytes: Vec<u8> },
+    Entries {
+        first: i64,
+        last: i64,
+        bytes: Vec<u8>,
+    },
     Roll,
 }
 
@@ -76,19 +80,36 @@ impl LogWriter {
             failure: Mutex::new(None),
             progress,
         });
-        let mut work = Work { disk, place, clock, shared: Arc::clone(&shared), file: None };
+        let mut work = Work {
+            disk,
+            place,
+            clock,
+            shared: Arc::clone(&shared),
+            file: None,
+        };
         let thread = std::thread::Builder::new()
             .name("zk-log".to_owned())
             .spawn(move || work.run())
-            .map_err(|cause| Error::Thread { name: "zk-log", cause })?;
-        Ok(LogWriter { shared, thread: Some(thread) })
+            .map_err(|cause| Error::Thread {
+                name: "zk-log",
+                cause,
+            })?;
+        Ok(LogWriter {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Queues encoded entries of the transactions `first` to `last`.
     pub(crate) fn submit(&self, first: i64, last: i64, bytes: Vec<u8>) {
         let mut queue = self.shared.queue.lock();
         queue.bytes += bytes.len();
-        if let Some(Item::Entries { last: end, bytes: waiting, .. }) = queue.items.back_mut() {
+        if let Some(Item::Entries {
+            last: end,
+            bytes: waiting,
+            ..
+        }) = queue.items.back_mut()
+        {
             *end = last;
             waiting.extend_from_slice(&bytes);
         } else {
@@ -207,15 +228,21 @@ impl Work {
         if self.file.is_none() {
             self.file = Some(self.create(first)?);
         }
-        let Some(tail) = &mut self.file else { return Ok(()) };
+        let Some(tail) = &mut self.file else {
+            return Ok(());
+        };
         let end = tail.position + bytes.len() as u64;
         let step = self.place.preallocate;
         if step > 0 && end + 4_096 >= tail.len {
             let len = (end + 4_096).div_ceil(step) * step;
-            tail.file.truncate(len).map_err(|e| (tail.path.clone(), e))?;
+            tail.file
+                .truncate(len)
+                .map_err(|e| (tail.path.clone(), e))?;
             tail.len = len;
         }
-        tail.file.write_at(bytes, tail.position).map_err(|e| (tail.path.clone(), e))?;
+        tail.file
+            .write_at(bytes, tail.position)
+            .map_err(|e| (tail.path.clone(), e))?;
         tail.position = end;
         Ok(())
     }
@@ -233,11 +260,18 @@ impl Work {
         };
         let (file, position) = make().map_err(|cause| (path.clone(), cause))?;
         info!(path = %path.display(), "new transaction log");
-        Ok(LogTail { path, file, position, len: position })
+        Ok(LogTail {
+            path,
+            file,
+            position,
+            len: position,
+        })
     }
 
     fn sync(&mut self) -> Result<(), (PathBuf, io::Error)> {
-        let Some(tail) = &self.file else { return Ok(()) };
+        let Some(tail) = &self.file else {
+            return Ok(());
+        };
         if !self.place.force_sync {
             return Ok(());
         }

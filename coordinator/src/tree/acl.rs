@@ -44,7 +44,9 @@ impl AclTable {
     }
 
     pub(crate) fn release(&mut self, id: u32) {
-        let Some(slot) = self.lists.get_mut(id as usize) else { return };
+        let Some(slot) = self.lists.get_mut(id as usize) else {
+            return;
+        };
         let Some((list, users)) = slot else { return };
         *users -= 1;
         if *users == 0 {
@@ -67,8 +69,9 @@ impl AclTable {
 
     /// Every list with its number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Arc<[Acl]>)> {
-        self.lists.iter().zip(0_u32..).filter_map(|(slot, id)| {
-            slot.as_ref().map(|(list, _)| (id, list))
-        })
+        self.lists
+            .iter()
+            .zip(0_u32..)
+            .filter_map(|(slot, id)| slot.as_ref().map(|(list, _)| (id, list)))
     }
 }

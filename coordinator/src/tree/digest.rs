@@ -31,7 +31,9 @@ pub(crate) fn of_node(content: u32, stat: &StatPersisted) -> u64 {
         slot.copy_from_slice(&long.to_be_bytes());
     }
     for (slot, int) in
-        bytes[40..52].chunks_exact_mut(4).zip([stat.version, stat.cversion, stat.aversion])
+        bytes[40..52]
+            .chunks_exact_mut(4)
+            .zip([stat.version, stat.cversion, stat.aversion])
     {
         slot.copy_from_slice(&int.to_be_bytes());
     }

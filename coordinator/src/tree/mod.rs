@@ -26,9 +26,20 @@ use crate::tree::quota::{Quotas, Track};
 /// A change that watchers may hear of. The lists are those the nodes had when it happened.
 #[derive(Clone, Debug)]
 pub(crate) enum Happened {
-    Created { path: Arc<str>, acl: Arc<[Acl]>, parent_acl: Arc<[Acl]> },
-    Deleted { path: Arc<str>, acl: Arc<[Acl]>, parent_acl: Arc<[Acl]> },
-    DataChanged { path: Arc<str>, acl: Arc<[Acl]> },
+    Created {
+        path: Arc<str>,
+        acl: Arc<[Acl]>,
+        parent_acl: Arc<[Acl]>,
+    },
+    Deleted {
+        path: Arc<str>,
+        acl: Arc<[Acl]>,
+        parent_acl: Arc<[Acl]>,
+    },
+    DataChanged {
+        path: Arc<str>,
+        acl: Arc<[Acl]>,
+    },
 }
 
 /// What applying a transaction gave.
@@ -43,7 +54,13 @@ pub(crate) struct Applied {
 
 impl Applied {
     fn new(op: i32, code: Code) -> Self {
-        Applied { op, code, path: None, stat: None, parts: Vec::new() }
+        Applied {
+            op,
+            code,
+            path: None,
+            stat: None,
+            parts: Vec::new(),
+        }
     }
 }
 
@@ -79,7 +96,13 @@ impl Tree {
         let zero = StatPersisted::default();
         tree.insert(ROOT, "/zookeeper", Some(Box::default()), zero, acl::OPEN);
         let own = tree.nodes.find("/zookeeper").expect("just inserted");
-        tree.insert(own, "/zookeeper/quota", Some(Box::default()), zero, acl::OPEN);
+        tree.insert(
+            own,
+            "/zookeeper/quota",
+            Some(Box::default()),
+            zero,
+            acl::OPEN,
+        );
         tree.add_config_node(own);
         tree
     }
@@ -106,9 +129,15 @@ impl Tree {
 
     /// ZooKeeper has this node from 3.5 on; a tree from an older server gains it.
     pub(crate) fn add_config_node(&mut self, own: u32) {
-        let list: Arc<[Acl]> = Arc::from([Acl { perms: perms::READ, ..Acl::open() }]);
+        let list: Arc<[Acl]> = Arc::from([Acl {
+            perms: perms::READ,
+            ..Acl::open()
+        }]);
         let acl = self.acls.acquire(&list);
-        let stat = StatPersisted { aversion: -1, ..StatPersisted::default() };
+        let stat = StatPersisted {
+            aversion: -1,
+            ..StatPersisted::default()
+        };
         self.insert(own, "/zookeeper/config", Some(Box::default()), stat, acl);
     }
 
@@ -151,11 +180,16 @@ impl Tree {
 
     /// Sessions that own nodes, each with the paths of those, in order.
     pub(crate) fn ephemerals(&self) -> impl Iterator<Item = (i64, Vec<String>)> {
-        self.ephemerals.iter().map(|(&session, ids)| (session, self.paths(ids)))
+        self.ephemerals
+            .iter()
+            .map(|(&session, ids)| (session, self.paths(ids)))
     }
 
     pub(crate) fn ephemerals_of(&self, session: i64) -> Vec<String> {
-        self.ephemerals.get(&session).map(|ids| self.paths(ids)).unwrap_or_default()
+        self.ephemerals
+            .get(&session)
+            .map(|ids| self.paths(ids))
+            .unwrap_or_default()
     }
 
     fn paths(&self, ids: &HashSet<u32>) -> Vec<String> {
@@ -169,7 +203,8 @@ impl Tree {
     pub(crate) fn expired(&self, now_ms: i64, never_used_ms: i64) -> Vec<String> {
         let empty_container = self.containers.iter().filter(|&&id| {
             let node = self.nodes.get(id);
-            let unused = never_used_ms != 0 && now_ms.saturating_sub(node.stat.mtime) > never_used_ms;
+            let unused =
+                never_used_ms != 0 && now_ms.saturating_sub(node.stat.mtime) > never_used_ms;
             node.children == 0 && (node.stat.cversion > 0 || unused)
         });
         let over = self.timed.iter().filter(|&&id| {
@@ -179,7 +214,10 @@ impl Tree {
             };
             node.children == 0 && ttl != 0 && now_ms.saturating_sub(node.stat.mtime) > ttl
         });
-        empty_container.chain(over).map(|&id| self.nodes.path(id)).collect()
+        empty_container
+            .chain(over)
+            .map(|&id| self.nodes.path(id))
+            .collect()
     }
 
     /// Puts a node in its place and in the lists of its kind.
@@ -255,7 +293,10 @@ impl Tree {
                 self.digest_log.pop_front();
             }
             let digest = self.digest.cast_signed();
-            self.digest_log.push_back(ZxidDigest { zxid: header.zxid, digest });
+            self.digest_log.push_back(ZxidDigest {
+                zxid: header.zxid,
+                digest,
+            });
         }
         applied
     }
@@ -304,7 +345,11 @@ impl Tree {
                 applied.code = self.delete(&path, header.zxid, happened);
                 applied.path = Some(path);
             }
-            Txn::SetData { path, data, version } => match self.nodes.find(&path) {
+            Txn::SetData {
+                path,
+                data,
+                version,
+            } => match self.nodes.find(&path) {
                 None => applied.code = Code::NO_NODE,
                 Some(id) => {
                     self.set_data(header, &path, id, data, version);
@@ -424,9 +469,15 @@ impl Tree {
     }
 
     fn delete(&mut self, path: &Arc<str>, zxid: i64, happened: &mut Vec<Happened>) -> Code {
-        let Some((above, name)) = path::split(path) else { return Code::NO_NODE };
-        let Some(parent) = self.nodes.find(above) else { return Code::NO_NODE };
-        self.change(above, parent, |node| node.stat.pzxid = node.stat.pzxid.max(zxid));
+        let Some((above, name)) = path::split(path) else {
+            return Code::NO_NODE;
+        };
+        let Some(parent) = self.nodes.find(above) else {
+            return Code::NO_NODE;
+        };
+        self.change(above, parent, |node| {
+            node.stat.pzxid = node.stat.pzxid.max(zxid)
+        });
         let Some(id) = self.nodes.find(path).filter(|&id| id != ROOT) else {
             return Code::NO_NODE;
         };
@@ -449,7 +500,11 @@ impl Tree {
             self.count_quota(covering, -(node.data_len().cast_signed() as i64), -1);
         }
         let parent_acl = Arc::clone(self.acl(self.nodes.get(parent)));
-        happened.push(Happened::Deleted { path: Arc::clone(path), acl, parent_acl });
+        happened.push(Happened::Deleted {
+            path: Arc::clone(path),
+            acl,
+            parent_acl,
+        });
         Code::OK
     }
 
@@ -504,7 +559,9 @@ impl Tree {
 
     fn count_quota(&mut self, covering: &str, bytes: i64, count: i64) {
         let stats = format!("{}{covering}/{}", quota::ROOT, quota::STATS);
-        let Some(id) = self.nodes.find(&stats) else { return };
+        let Some(id) = self.nodes.find(&stats) else {
+            return;
+        };
         let mut used = Track::read(self.nodes.get(id).data.as_deref().unwrap_or_default());
         used.count = used.count.saturating_add(count);
         used.bytes = used.bytes.saturating_add(bytes);
@@ -522,7 +579,12 @@ impl Tree {
         }
         let stats = format!("{}{target}/{}", quota::ROOT, quota::STATS);
         if let Some(id) = self.nodes.find(&stats) {
-            let used = Track { count, bytes, count_hard: -1, bytes_hard: -1 };
+            let used = Track {
+                count,
+                bytes,
+                count_hard: -1,
+                bytes_hard: -1,
+            };
             self.replace_data(&stats, id, Some(used.text().into_bytes().into()));
         }
     }

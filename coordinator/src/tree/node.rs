@@ -136,7 +136,9 @@ impl Nodes {
         let mut rest = path;
         while id != ROOT {
             let node = &self.slots[id as usize];
-            let Some(before) = rest.strip_suffix(&*node.name).and_then(|r| r.strip_suffix('/'))
+            let Some(before) = rest
+                .strip_suffix(&*node.name)
+                .and_then(|r| r.strip_suffix('/'))
             else {
                 return false;
             };
@@ -201,7 +203,8 @@ impl Nodes {
         above.first_child = id;
         above.children += 1;
         let slots = &self.slots;
-        self.index.insert_unique(spread(hash), id, |&id| spread(slots[id as usize].hash));
+        self.index
+            .insert_unique(spread(hash), id, |&id| spread(slots[id as usize].hash));
         id
     }
 
@@ -214,7 +217,10 @@ impl Nodes {
         let empty = Node {
             name: Box::default(),
             data: None,
-            stat: StatPersisted { czxid: -1, ..StatPersisted::default() },
+            stat: StatPersisted {
+                czxid: -1,
+                ..StatPersisted::default()
+            },
             content: 0,
             acl: 0,
             children: 0,

@@ -13,7 +13,9 @@ pub(crate) fn is_legal(path: &str) -> bool {
     if path.len() == 1 {
         return true;
     }
-    path[1..].split('/').all(|name| !name.is_empty() && name != "." && name != "..")
+    path[1..]
+        .split('/')
+        .all(|name| !name.is_empty() && name != "." && name != "..")
         && path.chars().all(is_legal_char)
 }
 
@@ -25,7 +27,10 @@ fn is_legal_char(c: char) -> bool {
 
 /// ZooKeeper's own nodes, which nobody deletes.
 pub(crate) fn is_special(path: &str) -> bool {
-    matches!(path, "/" | "/zookeeper" | "/zookeeper/quota" | "/zookeeper/config")
+    matches!(
+        path,
+        "/" | "/zookeeper" | "/zookeeper/quota" | "/zookeeper/config"
+    )
 }
 
 #[cfg(test)]
@@ -37,8 +42,19 @@ mod tests {
         for legal in ["/", "/a", "/a/b", "/a.b", "/...", "/.a", "/é", "/a b"] {
             assert!(is_legal(legal), "{legal:?}");
         }
-        for not in ["", "a", "//", "/a/", "/a//b", "/.", "/a/..", "/../a", "/a\0", "/\u{1}", "/\u{1f600}"]
-        {
+        for not in [
+            "",
+            "a",
+            "//",
+            "/a/",
+            "/a//b",
+            "/.",
+            "/a/..",
+            "/../a",
+            "/a\0",
+            "/\u{1}",
+            "/\u{1f600}",
+        ] {
             assert!(!is_legal(not), "{not:?}");
         }
     }

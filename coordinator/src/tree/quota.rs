@@ -20,10 +20,18 @@ pub(crate) struct Track {
 
 impl Track {
     pub(crate) fn read(text: &[u8]) -> Track {
-        let mut track = Track { count: -1, bytes: -1, count_hard: -1, bytes_hard: -1 };
+        let mut track = Track {
+            count: -1,
+            bytes: -1,
+            count_hard: -1,
+            bytes_hard: -1,
+        };
         for pair in String::from_utf8_lossy(text).split([',', ';']) {
             let mut parts = pair.split('=');
-            let (key, value) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+            let (key, value) = (
+                parts.next().unwrap_or_default(),
+                parts.next().unwrap_or_default(),
+            );
             let value = value.parse().unwrap_or(-1);
             match key {
                 "count" => track.count = value,
@@ -60,7 +68,10 @@ pub(crate) struct Quotas {
 impl Quotas {
     /// The path that a node beneath [`ROOT`] speaks of, where it is `name` in it.
     pub(crate) fn target<'a>(parent: &'a str, name: &str, wanted: &str) -> Option<&'a str> {
-        (name == wanted).then(|| parent.strip_prefix(ROOT)).flatten().filter(|t| !t.is_empty())
+        (name == wanted)
+            .then(|| parent.strip_prefix(ROOT))
+            .flatten()
+            .filter(|t| !t.is_empty())
     }
 
     pub(crate) fn add(&mut self, path: &str) {
@@ -95,7 +106,15 @@ mod tests {
     fn limits_are_read_and_written_as_zookeeper_does() {
         let text = "count=3,bytes=-1=;byteHardLimit=10;countHardLimit=5";
         let track = Track::read(text.as_bytes());
-        assert_eq!(track, Track { count: 3, bytes: -1, count_hard: 5, bytes_hard: 10 });
+        assert_eq!(
+            track,
+            Track {
+                count: 3,
+                bytes: -1,
+                count_hard: 5,
+                bytes_hard: 10
+            }
+        );
         assert_eq!(track.text(), text);
         assert_eq!(Track::read(b"rubbish").count, -1);
     }

@@ -32,8 +32,13 @@ impl Reply {
     }
 
     pub(crate) fn strings(&self) -> Vec<String> {
-        let mut strings: Vec<String> =
-            self.reader().strings().unwrap().into_iter().map(|text| text.into_owned()).collect();
+        let mut strings: Vec<String> = self
+            .reader()
+            .strings()
+            .unwrap()
+            .into_iter()
+            .map(|text| text.into_owned())
+            .collect();
         strings.sort();
         strings
     }
@@ -90,7 +95,13 @@ impl Client {
         let mut socket = dial(address)?;
         let mut body = Vec::new();
         let mut writer = Writer(&mut body);
-        writer.int(0).long(0).int(timeout_ms).long(session).buffer(Some(password)).bool(false);
+        writer
+            .int(0)
+            .long(0)
+            .int(timeout_ms)
+            .long(session)
+            .buffer(Some(password))
+            .bool(false);
         socket.write_all(&frame(&body))?;
         let answer = read_frame(&mut socket)?;
         let mut reader = Reader::new(&answer);
@@ -98,7 +109,14 @@ impl Client {
         let timeout_ms = reader.int().unwrap();
         let session = reader.long().unwrap();
         let password = reader.buffer().unwrap().unwrap().to_vec();
-        Ok(Client { socket, session, password, timeout_ms, events: VecDeque::new(), xid: 0 })
+        Ok(Client {
+            socket,
+            session,
+            password,
+            timeout_ms,
+            events: VecDeque::new(),
+            xid: 0,
+        })
     }
 
     /// Sends a request without waiting; gives its xid.
@@ -109,7 +127,12 @@ impl Client {
         Ok(xid)
     }
 
-    pub(crate) fn send_as(&mut self, xid: i32, op: i32, body: impl FnOnce(&mut Writer<'_>)) -> io::Result<()> {
+    pub(crate) fn send_as(
+        &mut self,
+        xid: i32,
+        op: i32,
+        body: impl FnOnce(&mut Writer<'_>),
+    ) -> io::Result<()> {
         let mut bytes = Vec::new();
         let mut writer = Writer(&mut bytes);
         writer.int(xid).int(op);
@@ -134,11 +157,20 @@ impl Client {
                 continue;
             }
             let body = bytes[16..].to_vec();
-            return Ok(Reply { xid, zxid, code, body });
+            return Ok(Reply {
+                xid,
+                zxid,
+                code,
+                body,
+            });
         }
     }
 
-    pub(crate) fn call(&mut self, op: i32, body: impl FnOnce(&mut Writer<'_>)) -> io::Result<Reply> {
+    pub(crate) fn call(
+        &mut self,
+        op: i32,
+        body: impl FnOnce(&mut Writer<'_>),
+    ) -> io::Result<Reply> {
         let xid = self.send(op, body)?;
         let reply = self.receive()?;
         assert_eq!(reply.xid, xid, "replies come in order");
@@ -146,7 +178,10 @@ impl Client {
     }
 
     pub(crate) fn create(&mut self, path: &str, data: &[u8], flags: i32) -> Reply {
-        self.call(ops::CREATE, |w| create_body(w, path, Some(data), &[Acl::open()], flags)).unwrap()
+        self.call(ops::CREATE, |w| {
+            create_body(w, path, Some(data), &[Acl::open()], flags)
+        })
+        .unwrap()
     }
 
     pub(crate) fn set(&mut self, path: &str, data: &[u8], version: i32) -> Reply {
@@ -188,7 +223,13 @@ impl Client {
     }
 }
 
-pub(crate) fn create_body(w: &mut Writer<'_>, path: &str, data: Option<&[u8]>, acl: &[Acl], flags: i32) {
+pub(crate) fn create_body(
+    w: &mut Writer<'_>,
+    path: &str,
+    data: Option<&[u8]>,
+    acl: &[Acl],
+    flags: i32,
+) {
     w.string(path).buffer(data);
     Acl::write_list(acl, w);
     w.int(flags);

@@ -38,7 +38,10 @@ impl<'a> Reader<'a> {
                 self.rest = tail;
                 Ok(head)
             }
-            None => Err(Malformed::Short { have: self.rest.len(), need: len }),
+            None => Err(Malformed::Short {
+                have: self.rest.len(),
+                need: len,
+            }),
         }
     }
 
@@ -48,7 +51,10 @@ impl<'a> Reader<'a> {
                 self.rest = tail;
                 Ok(*head)
             }
-            None => Err(Malformed::Short { have: self.rest.len(), need: N }),
+            None => Err(Malformed::Short {
+                have: self.rest.len(),
+                need: N,
+            }),
         }
     }
 
@@ -178,12 +184,18 @@ mod tests {
     fn a_count_beyond_the_bytes_is_refused_before_anything_is_allocated() {
         let mut bytes = 0x7fff_ffff_i32.to_be_bytes().to_vec();
         bytes.extend_from_slice(&[0; 16]);
-        assert_eq!(Reader::new(&bytes).strings(), Err(Malformed::Count(0x7fff_ffff)));
+        assert_eq!(
+            Reader::new(&bytes).strings(),
+            Err(Malformed::Count(0x7fff_ffff))
+        );
     }
 
     #[test]
     fn a_negative_length_is_refused_and_minus_one_is_none() {
-        assert_eq!(Reader::new(&(-2_i32).to_be_bytes()).buffer(), Err(Malformed::Length(-2)));
+        assert_eq!(
+            Reader::new(&(-2_i32).to_be_bytes()).buffer(),
+            Err(Malformed::Length(-2))
+        );
         assert_eq!(Reader::new(&(-1_i32).to_be_bytes()).buffer(), Ok(None));
     }
 }

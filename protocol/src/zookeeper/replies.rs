@@ -18,13 +18,22 @@ pub struct ConnectResponse {
 impl ConnectResponse {
     /// The answer that says: no such session any more.
     pub fn refused(with_read_only: bool) -> Self {
-        ConnectResponse { timeout_ms: 0, session_id: 0, password: [0; 16], with_read_only }
+        ConnectResponse {
+            timeout_ms: 0,
+            session_id: 0,
+            password: [0; 16],
+            with_read_only,
+        }
     }
 
     pub fn write_frame(&self, out: &mut Vec<u8>) {
         let frame = Frame::begin(out);
         let mut writer = Writer(out);
-        writer.int(0).int(self.timeout_ms).long(self.session_id).buffer(Some(&self.password));
+        writer
+            .int(0)
+            .int(self.timeout_ms)
+            .long(self.session_id)
+            .buffer(Some(&self.password));
         if self.with_read_only {
             writer.bool(false);
         }
@@ -87,6 +96,10 @@ pub struct ReplyHeader {
 
 impl ReplyHeader {
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(ReplyHeader { xid: reader.int()?, zxid: reader.long()?, code: Code(reader.int()?) })
+        Ok(ReplyHeader {
+            xid: reader.int()?,
+            zxid: reader.long()?,
+            code: Code(reader.int()?),
+        })
     }
 }

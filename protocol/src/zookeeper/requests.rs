@@ -35,7 +35,11 @@ impl ConnectRequest {
             timeout_ms: reader.int()?,
             session_id: reader.long()?,
             password: reader.buffer()?.unwrap_or_default().to_vec(),
-            read_only: if reader.remaining() > 0 { Some(reader.bool()?) } else { None },
+            read_only: if reader.remaining() > 0 {
+                Some(reader.bool()?)
+            } else {
+                None
+            },
         })
     }
 }
@@ -49,7 +53,10 @@ pub struct RequestHeader {
 
 impl RequestHeader {
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
-        Ok(RequestHeader { xid: reader.int()?, op: reader.int()? })
+        Ok(RequestHeader {
+            xid: reader.int()?,
+            op: reader.int()?,
+        })
     }
 }
 
@@ -69,11 +76,27 @@ pub struct Create<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write<'a> {
     Create(Create<'a>),
-    Delete { path: Path<'a>, version: i32 },
-    DeleteContainer { path: Path<'a> },
-    SetData { path: Path<'a>, data: Option<&'a [u8]>, version: i32 },
-    SetAcl { path: Path<'a>, acl: AclList, version: i32 },
-    Check { path: Path<'a>, version: i32 },
+    Delete {
+        path: Path<'a>,
+        version: i32,
+    },
+    DeleteContainer {
+        path: Path<'a>,
+    },
+    SetData {
+        path: Path<'a>,
+        data: Option<&'a [u8]>,
+        version: i32,
+    },
+    SetAcl {
+        path: Path<'a>,
+        acl: AclList,
+        version: i32,
+    },
+    Check {
+        path: Path<'a>,
+        version: i32,
+    },
 }
 
 impl Write<'_> {
@@ -124,22 +147,54 @@ pub enum Request<'a> {
     Write(Write<'a>),
     Multi(Vec<Write<'a>>),
     MultiRead(Vec<Read<'a>>),
-    Exists { path: Path<'a>, watch: bool },
-    GetData { path: Path<'a>, watch: bool },
-    GetAcl { path: Path<'a> },
-    GetChildren { path: Path<'a>, watch: bool, stat: bool },
-    GetAllChildrenNumber { path: Path<'a> },
-    GetEphemerals { prefix: Path<'a> },
-    Sync { path: Path<'a> },
+    Exists {
+        path: Path<'a>,
+        watch: bool,
+    },
+    GetData {
+        path: Path<'a>,
+        watch: bool,
+    },
+    GetAcl {
+        path: Path<'a>,
+    },
+    GetChildren {
+        path: Path<'a>,
+        watch: bool,
+        stat: bool,
+    },
+    GetAllChildrenNumber {
+        path: Path<'a>,
+    },
+    GetEphemerals {
+        prefix: Path<'a>,
+    },
+    Sync {
+        path: Path<'a>,
+    },
     Ping,
     SetWatches(SetWatches<'a>),
-    CheckWatches { path: Path<'a>, kind: i32 },
-    RemoveWatches { path: Path<'a>, kind: i32 },
-    AddWatch { path: Path<'a>, mode: i32 },
+    CheckWatches {
+        path: Path<'a>,
+        kind: i32,
+    },
+    RemoveWatches {
+        path: Path<'a>,
+        kind: i32,
+    },
+    AddWatch {
+        path: Path<'a>,
+        mode: i32,
+    },
     WhoAmI,
     Reconfig,
-    Auth { scheme: Path<'a>, auth: Option<&'a [u8]> },
-    Sasl { token: Option<&'a [u8]> },
+    Auth {
+        scheme: Path<'a>,
+        auth: Option<&'a [u8]>,
+    },
+    Sasl {
+        token: Option<&'a [u8]>,
+    },
     CloseSession,
     Unknown,
 }
@@ -158,35 +213,60 @@ impl<'a> Request<'a> {
             | ops::SET_ACL => Request::Write(read_write(op, reader)?),
             ops::MULTI => Request::Multi(read_multi(reader)?),
             ops::MULTI_READ => Request::MultiRead(read_multi_read(reader)?),
-            ops::EXISTS => Request::Exists { path: reader.string()?, watch: reader.bool()? },
-            ops::GET_DATA => Request::GetData { path: reader.string()?, watch: reader.bool()? },
-            ops::GET_ACL => Request::GetAcl { path: reader.string()? },
+            ops::EXISTS => Request::Exists {
+                path: reader.string()?,
+                watch: reader.bool()?,
+            },
+            ops::GET_DATA => Request::GetData {
+                path: reader.string()?,
+                watch: reader.bool()?,
+            },
+            ops::GET_ACL => Request::GetAcl {
+                path: reader.string()?,
+            },
             ops::GET_CHILDREN | ops::GET_CHILDREN2 => Request::GetChildren {
                 path: reader.string()?,
                 watch: reader.bool()?,
                 stat: op == ops::GET_CHILDREN2,
             },
-            ops::GET_ALL_CHILDREN_NUMBER => {
-                Request::GetAllChildrenNumber { path: reader.string()? }
-            }
-            ops::GET_EPHEMERALS => Request::GetEphemerals { prefix: reader.string()? },
-            ops::SYNC => Request::Sync { path: reader.string()? },
+            ops::GET_ALL_CHILDREN_NUMBER => Request::GetAllChildrenNumber {
+                path: reader.string()?,
+            },
+            ops::GET_EPHEMERALS => Request::GetEphemerals {
+                prefix: reader.string()?,
+            },
+            ops::SYNC => Request::Sync {
+                path: reader.string()?,
+            },
             ops::PING => Request::Ping,
             ops::SET_WATCHES | ops::SET_WATCHES2 => Request::SetWatches(SetWatches {
                 relative_zxid: reader.long()?,
                 data: reader.strings()?,
                 exist: reader.strings()?,
                 child: reader.strings()?,
-                persistent: if op == ops::SET_WATCHES2 { reader.strings()? } else { Vec::new() },
-                recursive: if op == ops::SET_WATCHES2 { reader.strings()? } else { Vec::new() },
+                persistent: if op == ops::SET_WATCHES2 {
+                    reader.strings()?
+                } else {
+                    Vec::new()
+                },
+                recursive: if op == ops::SET_WATCHES2 {
+                    reader.strings()?
+                } else {
+                    Vec::new()
+                },
             }),
-            ops::CHECK_WATCHES => {
-                Request::CheckWatches { path: reader.string()?, kind: reader.int()? }
-            }
-            ops::REMOVE_WATCHES => {
-                Request::RemoveWatches { path: reader.string()?, kind: reader.int()? }
-            }
-            ops::ADD_WATCH => Request::AddWatch { path: reader.string()?, mode: reader.int()? },
+            ops::CHECK_WATCHES => Request::CheckWatches {
+                path: reader.string()?,
+                kind: reader.int()?,
+            },
+            ops::REMOVE_WATCHES => Request::RemoveWatches {
+                path: reader.string()?,
+                kind: reader.int()?,
+            },
+            ops::ADD_WATCH => Request::AddWatch {
+                path: reader.string()?,
+                mode: reader.int()?,
+            },
             ops::WHO_AM_I => Request::WhoAmI,
             ops::RECONFIG => {
                 for _ in 0..3 {
@@ -197,9 +277,14 @@ impl<'a> Request<'a> {
             }
             ops::AUTH => {
                 reader.int()?;
-                Request::Auth { scheme: reader.string()?, auth: reader.buffer()? }
+                Request::Auth {
+                    scheme: reader.string()?,
+                    auth: reader.buffer()?,
+                }
             }
-            ops::SASL => Request::Sasl { token: reader.buffer()? },
+            ops::SASL => Request::Sasl {
+                token: reader.buffer()?,
+            },
             ops::CLOSE_SESSION => Request::CloseSession,
             _ => Request::Unknown,
         })
@@ -207,7 +292,9 @@ impl<'a> Request<'a> {
 }
 
 fn read_acl(reader: &mut Reader<'_>) -> Result<AclList, Malformed> {
-    let Some(count) = reader.count(Acl::LEN_MIN)? else { return Ok(None) };
+    let Some(count) = reader.count(Acl::LEN_MIN)? else {
+        return Ok(None);
+    };
     let mut list = Vec::with_capacity(count);
     for _ in 0..count {
         list.push(Acl::read(reader)?);
@@ -222,14 +309,23 @@ fn read_create<'a>(op: i32, reader: &mut Reader<'a>) -> Result<Create<'a>, Malfo
         data: reader.buffer()?,
         acl: read_acl(reader)?,
         flags: reader.int()?,
-        ttl: if op == ops::CREATE_TTL { reader.long()? } else { -1 },
+        ttl: if op == ops::CREATE_TTL {
+            reader.long()?
+        } else {
+            -1
+        },
     })
 }
 
 fn read_write<'a>(op: i32, reader: &mut Reader<'a>) -> Result<Write<'a>, Malformed> {
     Ok(match op {
-        ops::DELETE => Write::Delete { path: reader.string()?, version: reader.int()? },
-        ops::DELETE_CONTAINER => Write::DeleteContainer { path: reader.string()? },
+        ops::DELETE => Write::Delete {
+            path: reader.string()?,
+            version: reader.int()?,
+        },
+        ops::DELETE_CONTAINER => Write::DeleteContainer {
+            path: reader.string()?,
+        },
         ops::SET_DATA => Write::SetData {
             path: reader.string()?,
             data: reader.buffer()?,
@@ -240,7 +336,10 @@ fn read_write<'a>(op: i32, reader: &mut Reader<'a>) -> Result<Write<'a>, Malform
             acl: read_acl(reader)?,
             version: reader.int()?,
         },
-        ops::CHECK => Write::Check { path: reader.string()?, version: reader.int()? },
+        ops::CHECK => Write::Check {
+            path: reader.string()?,
+            version: reader.int()?,
+        },
         _ => Write::Create(read_create(op, reader)?),
     })
 }
@@ -270,7 +369,11 @@ fn read_multi<'a>(reader: &mut Reader<'a>) -> Result<Vec<Write<'a>>, Malformed> 
                 let mut create = read_create(op, reader)?;
                 // ZooKeeper: without a flag for it the time to live is dropped.
                 if !matches!(create.flags, 5 | 6) {
-                    create.op = if create.flags == 4 { ops::CREATE_CONTAINER } else { ops::CREATE };
+                    create.op = if create.flags == 4 {
+                        ops::CREATE_CONTAINER
+                    } else {
+                        ops::CREATE
+                    };
                     create.ttl = -1;
                 }
                 Write::Create(create)

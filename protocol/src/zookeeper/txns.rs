@@ -27,14 +27,33 @@ pub struct TxnDigest {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Txn {
     Create(CreateTxn),
-    Delete { path: Arc<str> },
-    SetData { path: Arc<str>, data: Option<Box<[u8]>>, version: i32 },
-    SetAcl { path: Arc<str>, acl: Arc<[Acl]>, version: i32 },
-    Check { path: Arc<str>, version: i32 },
-    CreateSession { timeout_ms: i32 },
+    Delete {
+        path: Arc<str>,
+    },
+    SetData {
+        path: Arc<str>,
+        data: Option<Box<[u8]>>,
+        version: i32,
+    },
+    SetAcl {
+        path: Arc<str>,
+        acl: Arc<[Acl]>,
+        version: i32,
+    },
+    Check {
+        path: Arc<str>,
+        version: i32,
+    },
+    CreateSession {
+        timeout_ms: i32,
+    },
     /// `None`: written by a server that did not list the nodes that go with the session.
-    CloseSession { paths: Option<Vec<Arc<str>>> },
-    Error { code: i32 },
+    CloseSession {
+        paths: Option<Vec<Arc<str>>>,
+    },
+    Error {
+        code: i32,
+    },
     Multi(Vec<(i32, Txn)>),
 }
 
@@ -62,7 +81,12 @@ impl TxnHeader {
     }
 
     pub fn write(&self, writer: &mut Writer<'_>) {
-        writer.long(self.session_id).int(self.cxid).long(self.zxid).long(self.time_ms).int(self.op);
+        writer
+            .long(self.session_id)
+            .int(self.cxid)
+            .long(self.zxid)
+            .long(self.time_ms)
+            .int(self.op);
     }
 }
 
@@ -73,7 +97,9 @@ impl Txn {
             ops::CREATE | ops::CREATE2 | ops::CREATE_TTL | ops::CREATE_CONTAINER => {
                 Txn::Create(read_create(op, reader)?)
             }
-            ops::DELETE | ops::DELETE_CONTAINER => Txn::Delete { path: path(reader)? },
+            ops::DELETE | ops::DELETE_CONTAINER => Txn::Delete {
+                path: path(reader)?,
+            },
             ops::SET_DATA | ops::RECONFIG => Txn::SetData {
                 path: path(reader)?,
                 data: reader.buffer()?.map(Box::from),
@@ -84,10 +110,19 @@ impl Txn {
                 acl: Acl::read_list(reader)?.into(),
                 version: reader.int()?,
             },
-            ops::CHECK => Txn::Check { path: path(reader)?, version: reader.int()? },
-            ops::CREATE_SESSION => Txn::CreateSession { timeout_ms: reader.int()? },
-            ops::CLOSE_SESSION => Txn::CloseSession { paths: read_close(reader)? },
-            ops::ERROR => Txn::Error { code: reader.int()? },
+            ops::CHECK => Txn::Check {
+                path: path(reader)?,
+                version: reader.int()?,
+            },
+            ops::CREATE_SESSION => Txn::CreateSession {
+                timeout_ms: reader.int()?,
+            },
+            ops::CLOSE_SESSION => Txn::CloseSession {
+                paths: read_close(reader)?,
+            },
+            ops::ERROR => Txn::Error {
+                code: reader.int()?,
+            },
             ops::MULTI => Txn::Multi(read_multi(reader)?),
             other => return Err(Malformed::Value(other)),
         })
@@ -99,7 +134,11 @@ impl Txn {
             Txn::Delete { path } => {
                 writer.string(path);
             }
-            Txn::SetData { path, data, version } => {
+            Txn::SetData {
+                path,
+                data,
+                version,
+            } => {
                 writer.string(path).buffer(data.as_deref()).int(*version);
             }
             Txn::SetAcl { path, acl, version } => {

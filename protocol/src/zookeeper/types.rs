@@ -21,7 +21,10 @@ pub struct Id {
 
 impl Id {
     pub fn new(scheme: &str, id: &str) -> Self {
-        Id { scheme: scheme.to_owned(), id: id.to_owned() }
+        Id {
+            scheme: scheme.to_owned(),
+            id: id.to_owned(),
+        }
     }
 
     pub fn is_anyone(&self) -> bool {
@@ -39,7 +42,10 @@ pub struct Acl {
 impl Acl {
     /// Everything to everybody.
     pub fn open() -> Self {
-        Acl { perms: perms::ALL, id: Id::new("world", "anyone") }
+        Acl {
+            perms: perms::ALL,
+            id: Id::new("world", "anyone"),
+        }
     }
 
     /// Bytes the shortest entry takes.
@@ -50,15 +56,22 @@ impl Acl {
         let perms = reader.int()?;
         let (scheme, id) = (reader.string()?, reader.string()?);
         Ok(match (scheme, id) {
-            (Some(scheme), Some(id)) => {
-                Some(Acl { perms, id: Id { scheme: scheme.into_owned(), id: id.into_owned() } })
-            }
+            (Some(scheme), Some(id)) => Some(Acl {
+                perms,
+                id: Id {
+                    scheme: scheme.into_owned(),
+                    id: id.into_owned(),
+                },
+            }),
             _ => None,
         })
     }
 
     pub fn write(&self, writer: &mut Writer<'_>) {
-        writer.int(self.perms).string(&self.id.scheme).string(&self.id.id);
+        writer
+            .int(self.perms)
+            .string(&self.id.scheme)
+            .string(&self.id.id);
     }
 
     pub fn write_list(list: &[Acl], writer: &mut Writer<'_>) {

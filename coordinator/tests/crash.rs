@@ -1,0 +1,133 @@
+//! The disk stops, tears, fails and fills up: what was acknowledged is there afterwards, and
+//! nothing is acknowledged after a failure.
+
+#![allow(clippy::unwrap_used, reason = "a test program: a panic is its way to fail")]
+
+mod raw;
+
+use std::net::SocketAddr;
+
+use base::faulty_disk::{Fault, FaultyDisk, Operation, Restart};
+use coordinator::{Config, Handle};
+use protocol::zookeeper::errors::Code;
+
+fn config(disk: &FaultyDisk) -> Config {
+    let mut config = Config::new("/data");
+    config.port = 0;
+    config.snapshot_count = 16;
+    config.disk = disk.shared();
+    config
+}
+
+/// Creates `/n0`, `/n1` … until the server stops answering; gives how many were acknowledged.
+fn create_on(address: SocketAddr, from: usize, most: usize) -> usize {
+    let Ok(mut client) = raw::Client::connect(address) else {
+        return from;
+    };
+    for at in from..from + most {
+        let path = format!("/n{at}");
+        let open = protocol::zookeeper::types::Acl::open();
+        let reply = client.call(protocol::zookeeper::ops::CREATE, |w| {
+            raw::create_body(w, &path, Some(path.as_bytes()), &[open], 0);
+        });
+        match reply {
+            Ok(reply) => assert_eq!(reply.code, Code::OK, "{path}"),
+            Err(_) => return at,
+        }
+    }
+    from + most
+}
+
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(work).await.unwrap()
+}
+
+/// How many of `/n0`, `/n1` … are there without a gap.
+async fn count(handle: &Handle) -> usize {
+    let address = handle.address();
+    off_thread(move || {
+        let mut client = raw::Client::connect(address).unwrap();
+        let mut names = client.children("/", false).strings();
+        names.retain(|name| name != "zookeeper");
+        for at in 0..names.len() {
+            let path = format!("/n{at}");
+            assert_eq!(client.get(&path, false).code, Code::OK, "a gap at {path}");
+        }
+        names.len()
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_moment_of_a_power_cut_nothing_acknowledged_is_lost() {
+    for (seed, how) in [
+        (1, Restart::Process),
+        (2, Restart::Power),
+        (3, Restart::Power),
+        (4, Restart::PowerLosingAll),
+    ] {
+        for stop_at in (1..160).step_by(3) {
+            let disk = FaultyDisk::new(seed * 1_000 + stop_at);
+            disk.stop_at(stop_at);
+            let mut acknowledged = 0;
+            if let Ok(handle) = coordinator::start(config(&disk)).await {
+                let address = handle.address();
+                acknowledged = off_thread(move || create_on(address, 0, 60)).await;
+                handle.stop().await;
+            }
+            disk.restart(how);
+            let handle = match coordinator::start(config(&disk)).await {
+                Ok(handle) => handle,
+                Err(why) => panic!("seed {seed}, stopped at {stop_at}, {how:?}: {why}"),
+            };
+            let there = count(&handle).await;
+            assert!(
+                there >= acknowledged,
+                "{how:?} at {stop_at}: {there} of {acknowledged}"
+            );
+            handle.stop().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_failed_sync_nothing_is_acknowledged_and_the_server_says_so() {
+    let disk = FaultyDisk::new(5);
+    let mut handle = coordinator::start(config(&disk)).await.unwrap();
+    let address = handle.address();
+    let before = off_thread(move || create_on(address, 0, 5)).await;
+    assert_eq!(before, 5);
+    disk.plan(Operation::Sync, "log.", Fault::Eio, 0, true);
+    let after = off_thread(move || create_on(address, 5, 5)).await;
+    assert_eq!(
+        after, 5,
+        "a write was acknowledged after the disk had failed"
+    );
+    handle.failed().await;
+    // The fault was for once: but the server must not trust that disk again.
+    assert_eq!(off_thread(move || create_on(address, 5, 5)).await, 5);
+    handle.stop().await;
+    disk.restart(Restart::PowerLosingAll);
+    let handle = coordinator::start(config(&disk)).await.unwrap();
+    assert_eq!(count(&handle).await, 5);
+    handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_ends_the_serving_and_space_brings_it_back() {
+    let disk = FaultyDisk::new(6);
+    let mut roomy = config(&disk);
+    roomy.log_preallocate = 0;
+    let mut handle = coordinator::start(roomy.clone()).await.unwrap();
+    let address = handle.address();
+    disk.limit_space(Some(4_000));
+    let acknowledged = off_thread(move || create_on(address, 0, 200)).await;
+    assert!(acknowledged < 200);
+    handle.failed().await;
+    handle.stop().await;
+    disk.limit_space(None);
+    disk.restart(Restart::Process);
+    let handle = coordinator::start(roomy).await.unwrap();
+    assert!(count(&handle).await >= acknowledged);
+    handle.stop().await;
+}
