@@ -58,7 +58,7 @@ pub(super) const KEYS: &[Row] = &[
         Works("topic.log.segment_index_bytes"),
         "How large a segment's index gets before the segment is closed."),
     row("log.initial.task.delay.ms", Long, Some("30000"), AtLeast(0), Low, ReadOnly,
-        Works("logs.initial_task_delay_ms"),
+        Later,
         "How long housekeeping of the logs waits after the start.").internal(),
     row("log.message.downconversion.enable", Boolean, Some("true"), Free, Low, ClusterWide,
         Works("topic.downconversion"),
