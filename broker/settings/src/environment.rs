@@ -63,7 +63,11 @@ pub fn read(variables: impl Iterator<Item = (String, String)>) -> (Texts, Vec<Wa
 /// The key that a variable's name means. Names of the table that carry capitals come back so.
 fn spelled(name: &str) -> String {
     let lower = name.to_ascii_lowercase();
-    let key = lower.replace("___", "\u{1}").replace("__", "-").replace('_', ".").replace('\u{1}', "_");
+    let key = lower
+        .replace("___", "\u{1}")
+        .replace("__", "-")
+        .replace('_', ".")
+        .replace('\u{1}', "_");
     keys::broker_rows()
         .map(|row| row.name)
         .find(|known| known.eq_ignore_ascii_case(&key))
@@ -78,7 +82,10 @@ mod tests {
     fn underscores_are_dots_hyphens_and_underscores() {
         let variables = [
             ("KAFKA_NUM_PARTITIONS", "3"),
-            ("KAFKA_LISTENER_NAME_SASL___SSL_SCRAM__SHA__256_SASL_JAAS_CONFIG", "x"),
+            (
+                "KAFKA_LISTENER_NAME_SASL___SSL_SCRAM__SHA__256_SASL_JAAS_CONFIG",
+                "x",
+            ),
             ("KAFKA_ZOOKEEPER_CLIENTCNXNSOCKET", "c"),
             ("KAFKA_HEAP_OPTS", "-Xmx1g"),
             ("CLUSTER_ID", "abc"),

@@ -89,7 +89,11 @@ impl Layers {
             for name in names {
                 if let Some(text) = layer.get(*name) {
                     let value = Some(text.clone());
-                    found.push(Synonym { name: (*name).to_owned(), value, source });
+                    found.push(Synonym {
+                        name: (*name).to_owned(),
+                        value,
+                        source,
+                    });
                 }
             }
         }
@@ -97,10 +101,17 @@ impl Layers {
             // A key without a default has none to show, though Kafka names some with a null.
             if let Some(value) = keys::broker(name).and_then(|row| row.default_value().text()) {
                 let value = Some(value);
-                found.push(Synonym { name: (*name).to_owned(), value, source: Source::Default });
+                found.push(Synonym {
+                    name: (*name).to_owned(),
+                    value,
+                    source: Source::Default,
+                });
             }
         }
-        let first = found.iter().position(|synonym| synonym.name == name).unwrap_or(found.len());
+        let first = found
+            .iter()
+            .position(|synonym| synonym.name == name)
+            .unwrap_or(found.len());
         found.split_off(first)
     }
 }
@@ -175,7 +186,9 @@ mod tests {
     use super::*;
 
     fn texts(list: &[(&str, &str)]) -> Texts {
-        list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        list.iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -187,7 +200,10 @@ mod tests {
         };
         let effective = layers.effective();
         assert_eq!(effective.get("log.retention.ms"), None);
-        assert_eq!(effective.get("log.retention.hours").map(String::as_str), Some("2"));
+        assert_eq!(
+            effective.get("log.retention.hours").map(String::as_str),
+            Some("2")
+        );
     }
 
     #[test]

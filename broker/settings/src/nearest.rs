@@ -38,7 +38,12 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_finger_finds_its_name_and_nonsense_finds_none() {
-        let names = ["num.partitions", "log.retention.hours", "log.retention.ms", "listeners"];
+        let names = [
+            "num.partitions",
+            "log.retention.hours",
+            "log.retention.ms",
+            "listeners",
+        ];
         let near = |typed| nearest(typed, names.iter().copied());
         assert_eq!(near("num.partition"), Some("num.partitions"));
         assert_eq!(near("log.retention.horus"), Some("log.retention.hours"));

@@ -137,7 +137,9 @@ mod tests {
     }
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
-        list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        list.iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     #[test]
@@ -161,12 +163,18 @@ mod tests {
         assert_eq!(read("a=c:\\\\\nb=2"), pairs(&[("a", "c:\\"), ("b", "2")]));
         assert_eq!(read("a=1\\"), pairs(&[("a", "1")]));
         assert_eq!(read("# c \\\na=1"), pairs(&[("a", "1")]));
-        assert_eq!(read("a=\\\n# not a comment"), pairs(&[("a", "# not a comment")]));
+        assert_eq!(
+            read("a=\\\n# not a comment"),
+            pairs(&[("a", "# not a comment")])
+        );
     }
 
     #[test]
     fn escapes_are_characters_and_strangers_are_themselves() {
-        assert_eq!(read("a=\\u00e9\\t\\q\\ud83d\\ude00"), pairs(&[("a", "é\tq😀")]));
+        assert_eq!(
+            read("a=\\u00e9\\t\\q\\ud83d\\ude00"),
+            pairs(&[("a", "é\tq😀")])
+        );
         assert!(parse(b"a=\\u12").is_err());
     }
 
@@ -178,6 +186,9 @@ mod tests {
 
     #[test]
     fn the_last_line_of_a_key_wins() {
-        assert_eq!(read("! x\n\na=1\nb=2\na=3"), pairs(&[("a", "3"), ("b", "2")]));
+        assert_eq!(
+            read("! x\n\na=1\nb=2\na=3"),
+            pairs(&[("a", "3"), ("b", "2")])
+        );
     }
 }

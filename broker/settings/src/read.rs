@@ -23,7 +23,11 @@ impl Format {
     /// By the file's name: `.yaml` and `.yml` are YAML, all else is properties.
     pub fn of(name: &str) -> Format {
         let name = name.to_ascii_lowercase();
-        if name.ends_with(".yaml") || name.ends_with(".yml") { Format::Yaml } else { Format::Properties }
+        if name.ends_with(".yaml") || name.ends_with(".yml") {
+            Format::Yaml
+        } else {
+            Format::Properties
+        }
     }
 }
 
@@ -44,23 +48,37 @@ pub fn override_pair(text: &str) -> Result<(String, String), Fault> {
         Some((key, value)) if !key.trim().is_empty() => {
             Ok((key.trim().to_owned(), value.to_owned()))
         }
-        _ => Err(Fault::between("", format!("`{text}` is not of the form key=value."))),
+        _ => Err(Fault::between(
+            "",
+            format!("`{text}` is not of the form key=value."),
+        )),
     }
 }
 
 /// Keys may be written flat (`log.dirs: …`), nested (`log: {dirs: …}`) or mixed; a list is its
 /// items with commas between.
 fn yaml(bytes: &[u8]) -> Result<Texts, Vec<Fault>> {
-    let tree: Yaml = serde_yaml::from_slice(bytes)
-        .map_err(|error| vec![Fault::between("", format!("The file is not YAML: {error}."))])?;
+    let tree: Yaml = serde_yaml::from_slice(bytes).map_err(|error| {
+        vec![Fault::between(
+            "",
+            format!("The file is not YAML: {error}."),
+        )]
+    })?;
     let mut texts = Texts::new();
     let mut faults = Vec::new();
     match tree {
         Yaml::Null => {}
         Yaml::Mapping(_) => flatten(String::new(), &tree, &mut texts, &mut faults),
-        _ => faults.push(Fault::between("", "The file must be a mapping of keys to values.")),
+        _ => faults.push(Fault::between(
+            "",
+            "The file must be a mapping of keys to values.",
+        )),
     }
-    if faults.is_empty() { Ok(texts) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(texts)
+    } else {
+        Err(faults)
+    }
 }
 
 fn flatten(key: String, tree: &Yaml, texts: &mut Texts, faults: &mut Vec<Fault>) {
@@ -69,20 +87,28 @@ fn flatten(key: String, tree: &Yaml, texts: &mut Texts, faults: &mut Vec<Fault>)
             match scalar(name) {
                 Some(name) if key.is_empty() => flatten(name, below, texts, faults),
                 Some(name) => flatten(format!("{key}.{name}"), below, texts, faults),
-                None => faults.push(Fault::between(&key, format!("A key below `{key}` is not a name."))),
+                None => faults.push(Fault::between(
+                    &key,
+                    format!("A key below `{key}` is not a name."),
+                )),
             }
         }
         return;
     }
     let text = match tree {
         Yaml::Null => return,
-        Yaml::Sequence(items) => {
-            items.iter().map(scalar).collect::<Option<Vec<_>>>().map(|items| items.join(","))
-        }
+        Yaml::Sequence(items) => items
+            .iter()
+            .map(scalar)
+            .collect::<Option<Vec<_>>>()
+            .map(|items| items.join(",")),
         other => scalar(other),
     };
     let Some(text) = text else {
-        faults.push(Fault::between(&key, format!("`{key}` is neither a value nor a list of values.")));
+        faults.push(Fault::between(
+            &key,
+            format!("`{key}` is neither a value nor a list of values."),
+        ));
         return;
     };
     if texts.insert(key.clone(), text).is_some() {
@@ -142,7 +168,10 @@ mod tests {
     fn yaml_may_be_flat_nested_or_both() {
         let text = b"log.dirs: [/a, /b]\nnum:\n  partitions: 3\nlog:\n  retention.hours: 2\n  cleaner:\n    enable: false\nbroker.rack: ~\n";
         let texts = parse(text, Format::Yaml).unwrap();
-        let got: Vec<_> = texts.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        let got: Vec<_> = texts
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
         assert_eq!(
             got,
             [
@@ -166,16 +195,24 @@ mod tests {
     fn an_unknown_key_is_told_with_the_name_that_was_meant() {
         let said = |key: &str| {
             let texts = Texts::from([(key.to_owned(), "1".to_owned())]);
-            unknown_keys(&texts).into_iter().map(|w| w.0).collect::<Vec<_>>()
+            unknown_keys(&texts)
+                .into_iter()
+                .map(|w| w.0)
+                .collect::<Vec<_>>()
         };
         assert_eq!(
             said("num.partition"),
             ["The key `num.partition` is not known; did you mean `num.partitions`?"]
         );
-        assert_eq!(said("my.plugin.key.of.old"), ["The key `my.plugin.key.of.old` is not known and is not used."]);
+        assert_eq!(
+            said("my.plugin.key.of.old"),
+            ["The key `my.plugin.key.of.old` is not known and is not used."]
+        );
         assert_eq!(
             said("delete.retention.ms"),
-            ["The key `delete.retention.ms` is not known; for all topics it is called `log.cleaner.delete.retention.ms`."]
+            [
+                "The key `delete.retention.ms` is not known; for all topics it is called `log.cleaner.delete.retention.ms`."
+            ]
         );
         assert!(said("listener.name.internal.ssl.keystore.location").is_empty());
         assert!(said("super.users").is_empty());

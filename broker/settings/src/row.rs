@@ -167,7 +167,10 @@ impl Row {
             },
             Bounds::OneOfIgnoringCase(names) => match value {
                 Value::Text(text) if !names.iter().any(|name| name.eq_ignore_ascii_case(text)) => {
-                    refuse(format!("String must be one of (case insensitive): {}", names.join(", ")))
+                    refuse(format!(
+                        "String must be one of (case insensitive): {}",
+                        names.join(", ")
+                    ))
                 }
                 _ => Ok(()),
             },
@@ -185,7 +188,9 @@ impl Row {
                 _ => Ok(()),
             },
             Bounds::NonEmpty => match value {
-                Value::Text(text) if text.is_empty() => refuse("String must be non-empty".to_owned()),
+                Value::Text(text) if text.is_empty() => {
+                    refuse("String must be non-empty".to_owned())
+                }
                 _ => Ok(()),
             },
             Bounds::Version => match value {
@@ -214,7 +219,10 @@ impl Row {
 fn throttled(items: &[String]) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let pair = |item: &str| {
-        item.is_empty() || item.split_once(':').is_some_and(|(a, b)| number(a) && number(b))
+        item.is_empty()
+            || item
+                .split_once(':')
+                .is_some_and(|(a, b)| number(a) && number(b))
     };
     let trimmed: Vec<&str> = items.iter().map(|item| value::java_trim(item)).collect();
     trimmed.concat() == "*" || trimmed.iter().all(|item| pair(item))

@@ -54,9 +54,16 @@ pub fn roll_jitter_ms(broker: &Values) -> i64 {
 
 /// Kafka: anything below zero is "for ever", −1.
 pub fn retention_ms(broker: &Values) -> i64 {
-    let minutes = || broker.whole("log.retention.minutes").map(|n| n.saturating_mul(60_000));
+    let minutes = || {
+        broker
+            .whole("log.retention.minutes")
+            .map(|n| n.saturating_mul(60_000))
+    };
     let hours = || broker.long("log.retention.hours").saturating_mul(HOUR_MS);
-    let ms = broker.whole("log.retention.ms").or_else(minutes).unwrap_or_else(hours);
+    let ms = broker
+        .whole("log.retention.ms")
+        .or_else(minutes)
+        .unwrap_or_else(hours);
     if ms < 0 { -1 } else { ms }
 }
 
@@ -70,7 +77,11 @@ pub fn flush_ms(broker: &Values) -> i64 {
 /// as they are where a znode carries them; [`check`] is what keeps them from being written.
 pub fn values(overrides: &Texts, defaults: &Texts) -> (Values, Vec<Fault>) {
     let mut texts = defaults.clone();
-    texts.extend(overrides.iter().map(|(key, text)| (key.clone(), text.clone())));
+    texts.extend(
+        overrides
+            .iter()
+            .map(|(key, text)| (key.clone(), text.clone())),
+    );
     let (values, faults) = Values::read(keys::topic_rows(), &texts);
     if faults.is_empty() {
         return (values, faults);
@@ -93,7 +104,10 @@ pub fn check(overrides: &Texts, defaults: &Texts) -> Result<(), Refusal> {
     if let Some(fault) = faults.into_iter().next() {
         return Err(Refusal::BadValue(fault));
     }
-    let (min, max) = (values.long("min.compaction.lag.ms"), values.long("max.compaction.lag.ms"));
+    let (min, max) = (
+        values.long("min.compaction.lag.ms"),
+        values.long("max.compaction.lag.ms"),
+    );
     if min > max {
         return Err(Refusal::Contradiction(format!(
             "conflict topic config setting min.compaction.lag.ms ({min}) > max.compaction.lag.ms \
@@ -135,7 +149,11 @@ pub fn describe(overrides: &Texts, layers: &Layers, broker: &Values) -> Vec<Desc
             let mut synonyms = Vec::new();
             if overrides.contains_key(row.name) {
                 let (name, value) = (row.name.to_owned(), value.text());
-                synonyms.push(Synonym { name, value, source: Source::Topic });
+                synonyms.push(Synonym {
+                    name,
+                    value,
+                    source: Source::Topic,
+                });
             }
             if let Some(key) = row.broker_key {
                 let alone = [key];
@@ -143,8 +161,15 @@ pub fn describe(overrides: &Texts, layers: &Layers, broker: &Values) -> Vec<Desc
                 let names = if same.is_empty() { &alone[..] } else { same };
                 synonyms.extend(layers.synonyms(key, names));
             }
-            let source = synonyms.first().map_or(Source::Default, |first| first.source);
-            Described { name: row.name.to_owned(), value, source, synonyms }
+            let source = synonyms
+                .first()
+                .map_or(Source::Default, |first| first.source);
+            Described {
+                name: row.name.to_owned(),
+                value,
+                source,
+                synonyms,
+            }
         })
         .collect()
 }
@@ -154,7 +179,9 @@ mod tests {
     use super::*;
 
     fn texts(list: &[(&str, &str)]) -> Texts {
-        list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
+        list.iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect()
     }
 
     fn plain() -> Values {
@@ -176,7 +203,10 @@ mod tests {
             "Invalid value 13 for configuration segment.bytes: Value must be at least 14"
         );
         assert_eq!(
-            said(&[("min.compaction.lag.ms", "2"), ("max.compaction.lag.ms", "1")]),
+            said(&[
+                ("min.compaction.lag.ms", "2"),
+                ("max.compaction.lag.ms", "1")
+            ]),
             "conflict topic config setting min.compaction.lag.ms (2) > max.compaction.lag.ms (1)"
         );
         assert_eq!(check(&texts(&[("retention.ms", "-1")]), &defaults), Ok(()));

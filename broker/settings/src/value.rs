@@ -103,12 +103,20 @@ pub struct Fault {
 
 impl Fault {
     pub fn of(key: &str, value: impl Into<String>, reason: impl Into<String>) -> Self {
-        Fault { key: key.to_owned(), value: Some(value.into()), reason: reason.into() }
+        Fault {
+            key: key.to_owned(),
+            value: Some(value.into()),
+            reason: reason.into(),
+        }
     }
 
     /// A contradiction between keys, told in one sentence.
     pub fn between(key: &str, reason: impl Into<String>) -> Self {
-        Fault { key: key.to_owned(), value: None, reason: reason.into() }
+        Fault {
+            key: key.to_owned(),
+            value: None,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -118,7 +126,11 @@ impl fmt::Display for Fault {
         match &self.value {
             Some(value) => {
                 write!(f, "Invalid value {value} for configuration {}", self.key)?;
-                if self.reason.is_empty() { Ok(()) } else { write!(f, ": {}", self.reason) }
+                if self.reason.is_empty() {
+                    Ok(())
+                } else {
+                    write!(f, ": {}", self.reason)
+                }
             }
             None => f.write_str(&self.reason),
         }
@@ -137,13 +149,16 @@ pub fn java_trim(text: &str) -> &str {
 /// Kafka: a class name must be loadable there; here it is any name, because none is ever loaded.
 pub fn parse(key: &str, text: &str, kind: Kind) -> Result<Value, Fault> {
     let trimmed = java_trim(text);
-    let not_a_number =
-        || Fault::of(key, text, format!("Not a number of type {}", kind.name()));
+    let not_a_number = || Fault::of(key, text, format!("Not a number of type {}", kind.name()));
     Ok(match kind {
         Kind::Boolean if trimmed.eq_ignore_ascii_case("true") => Value::Boolean(true),
         Kind::Boolean if trimmed.eq_ignore_ascii_case("false") => Value::Boolean(false),
         Kind::Boolean => {
-            return Err(Fault::of(key, text, "Expected value to be either true or false"));
+            return Err(Fault::of(
+                key,
+                text,
+                "Expected value to be either true or false",
+            ));
         }
         Kind::String | Kind::Class | Kind::Password => Value::Text(trimmed.into()),
         Kind::Int => Value::Int(trimmed.parse().map_err(|_| not_a_number())?),
@@ -196,7 +211,11 @@ pub fn java_double(number: f64) -> String {
         return "NaN".to_owned();
     }
     if number.is_infinite() {
-        return if number > 0.0 { "Infinity".to_owned() } else { "-Infinity".to_owned() };
+        return if number > 0.0 {
+            "Infinity".to_owned()
+        } else {
+            "-Infinity".to_owned()
+        };
     }
     let size = number.abs();
     if size == 0.0 || (1e-3..1e7).contains(&size) {
@@ -250,8 +269,14 @@ mod tests {
     #[test]
     fn lists_lose_the_space_around_commas_and_keep_empty_items() {
         let list = |text| parse("a", text, Kind::List).unwrap();
-        assert_eq!(list(" compact , delete "), Value::List(vec!["compact".into(), "delete".into()]));
-        assert_eq!(list("a,,b"), Value::List(vec!["a".into(), String::new(), "b".into()]));
+        assert_eq!(
+            list(" compact , delete "),
+            Value::List(vec!["compact".into(), "delete".into()])
+        );
+        assert_eq!(
+            list("a,,b"),
+            Value::List(vec!["a".into(), String::new(), "b".into()])
+        );
         assert_eq!(list("  "), Value::List(vec![]));
     }
 }

@@ -2,37 +2,46 @@
 //!
 //! `BLESS=1 cargo test -p settings --test documentation` writes the section anew.
 
-use std::fmt::Write;
 use std::path::Path;
 
 use settings::keys;
 use settings::row::{Row, State};
 
-const BEGIN: &str = "<!-- settings: written by broker/settings/tests/documentation.rs, BLESS=1 -->\n";
+const BEGIN: &str =
+    "<!-- settings: written by broker/settings/tests/documentation.rs, BLESS=1 -->\n";
 const END: &str = "<!-- settings: end -->\n";
 
 fn section() -> String {
     let mut text = String::from(BEGIN);
-    let ours: Vec<&Row> = keys::broker_rows().filter(|row| keys::is_ours(row.name)).collect();
-    let mut kafkas: Vec<&Row> = keys::broker_rows().filter(|row| !keys::is_ours(row.name)).collect();
+    let ours: Vec<&Row> = keys::broker_rows()
+        .filter(|row| keys::is_ours(row.name))
+        .collect();
+    let mut kafkas: Vec<&Row> = keys::broker_rows()
+        .filter(|row| !keys::is_ours(row.name))
+        .collect();
     kafkas.extend(keys::dynamic_only_rows());
     kafkas.sort_by_key(|row| row.name);
     let topics: Vec<&Row> = keys::topic_rows().collect();
-    write!(
-        text,
+    text += &format!(
         "\nKafka 3.9 knows {} keys of a broker and {} of a topic. A key that *works* is obeyed; one \
          *without meaning* is accepted and changes nothing, for the reason given; one that comes \
          *later* is accepted, told by name at the start when it is set, and not obeyed yet.\n",
         kafkas.len(),
         topics.len()
-    )
-    .unwrap();
+    );
     for (title, rows) in [("Broker", &kafkas), ("Topic", &topics)] {
-        list(&mut text, &format!("{title}: works"), rows, |row| matches!(row.state, State::Works(_)));
-        list(&mut text, &format!("{title}: later"), rows, |row| matches!(row.state, State::Later));
-        list(&mut text, &format!("{title}: without meaning here"), rows, |row| {
-            matches!(row.state, State::NoMeaning(_))
+        list(&mut text, &format!("{title}: works"), rows, |row| {
+            matches!(row.state, State::Works(_))
         });
+        list(&mut text, &format!("{title}: later"), rows, |row| {
+            matches!(row.state, State::Later)
+        });
+        list(
+            &mut text,
+            &format!("{title}: without meaning here"),
+            rows,
+            |row| matches!(row.state, State::NoMeaning(_)),
+        );
     }
     list(&mut text, "Keys that only this broker has", &ours, |_| true);
     text.push('\n');
@@ -42,7 +51,10 @@ fn section() -> String {
 
 fn list(text: &mut String, title: &str, rows: &[&Row], keep: impl Fn(&Row) -> bool) {
     let rows: Vec<&&Row> = rows.iter().filter(|row| keep(row)).collect();
-    writeln!(text, "\n### {title} ({})\n\n| key | default | |\n|---|---|---|", rows.len()).unwrap();
+    text.push_str(&format!(
+        "\n### {title} ({})\n\n| key | default | |\n|---|---|---|\n",
+        rows.len()
+    ));
     for row in rows {
         let default = match row.default {
             None => "–".to_owned(),
@@ -53,7 +65,8 @@ fn list(text: &mut String, title: &str, rows: &[&Row], keep: impl Fn(&Row) -> bo
             State::NoMeaning(why) => format!(" *Here: {why}.*"),
             State::Works(_) | State::Later => String::new(),
         };
-        writeln!(text, "| `{}` | {default} | {}{why} |", row.name, row.doc.replace('|', "\\|")).unwrap();
+        let doc = row.doc.replace('|', "\\|");
+        text.push_str(&format!("| `{}` | {default} | {doc}{why} |\n", row.name));
     }
 }
 
@@ -67,8 +80,11 @@ fn the_documentation_lists_every_key_with_what_becomes_of_it() {
     };
     let wanted = format!("{before}{}{after}", section());
     if std::env::var_os("BLESS").is_some() {
-        std::fs::write(&path, wanted).unwrap();
+        std::fs::write(&path, wanted).expect("docs/ can be written");
     } else {
-        assert!(held == wanted, "docs/KAFKA.md is not up to date: run this test with BLESS=1");
+        assert!(
+            held == wanted,
+            "docs/KAFKA.md is not up to date: run this test with BLESS=1"
+        );
     }
 }

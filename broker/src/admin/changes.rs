@@ -219,17 +219,37 @@ mod tests {
         ])
         .unwrap();
         let store: SharedStore = Arc::new(World::new(Clock::by_hand(0)).connect());
-        store.create(paths::CONTROLLER, b"{}", znodes::store::Kind::Ephemeral).await.unwrap();
+        store
+            .create(paths::CONTROLLER, b"{}", znodes::store::Kind::Ephemeral)
+            .await
+            .unwrap();
         let metadata = Arc::new(Metadata::default());
         let partitions = vec![(0, PartitionImage::default())];
-        let topic = TopicUpdate { name: "t".into(), partitions, ..TopicUpdate::default() };
-        metadata.apply(Update { topics: vec![topic], ..Update::default() });
+        let topic = TopicUpdate {
+            name: "t".into(),
+            partitions,
+            ..TopicUpdate::default()
+        };
+        metadata.apply(Update {
+            topics: vec![topic],
+            ..Update::default()
+        });
         let live = Live::new(config);
         let quotas = Arc::new(Quotas::new(live.now().quotas));
         let topics = TopicSettings::new(live.clone());
         let broker = BrokerId(1);
         let configs = Configs::new(Arc::clone(&store), live.clone(), metadata, broker);
-        Bench { store, configs, obeying: Obeying { broker, live, topics, quotas, logs: None } }
+        Bench {
+            store,
+            configs,
+            obeying: Obeying {
+                broker,
+                live,
+                topics,
+                quotas,
+                logs: None,
+            },
+        }
     }
 
     fn lines(described: Vec<Described>) -> Vec<String> {
@@ -265,24 +285,48 @@ mod tests {
         let mut golden: Vec<&str> = golden.lines().collect();
         golden.sort_unstable();
         let ours = lines(ours);
-        let wrong: Vec<_> = golden.iter().filter(|line| !ours.iter().any(|l| l == *line)).collect();
-        let more: Vec<_> = ours.iter().filter(|line| !golden.contains(&line.as_str())).collect();
-        assert!(wrong.is_empty() && more.is_empty(), "Apache: {wrong:#?}\nours: {more:#?}");
+        let wrong: Vec<_> = golden
+            .iter()
+            .filter(|line| !ours.iter().any(|l| l == *line))
+            .collect();
+        let more: Vec<_> = ours
+            .iter()
+            .filter(|line| !golden.contains(&line.as_str()))
+            .collect();
+        assert!(
+            wrong.is_empty() && more.is_empty(),
+            "Apache: {wrong:#?}\nours: {more:#?}"
+        );
     }
 
     #[tokio::test]
     async fn settings_are_told_and_changed_word_for_word_as_apache_does() {
-        let Bench { store, configs, obeying } = bench().await;
-        same(configs.describe_broker(Whose::Broker), golden!("broker_plain"));
-        same(configs.describe_topic("t").await.unwrap(), golden!("topic_plain"));
+        let Bench {
+            store,
+            configs,
+            obeying,
+        } = bench().await;
+        same(
+            configs.describe_broker(Whose::Broker),
+            golden!("broker_plain"),
+        );
+        same(
+            configs.describe_topic("t").await.unwrap(),
+            golden!("topic_plain"),
+        );
         let mut topic_told = false;
         for attempt in golden!("attempts").lines() {
             if attempt.starts_with("4\t") && !topic_told {
-                same(configs.describe_topic("t").await.unwrap(), golden!("topic_set"));
+                same(
+                    configs.describe_topic("t").await.unwrap(),
+                    golden!("topic_set"),
+                );
                 topic_told = true;
             }
             let fields: Vec<&str> = attempt.split('\t').collect();
-            let [kind, name, verb, key, value, code, words] = fields[..] else { panic!("{attempt}") };
+            let [kind, name, verb, key, value, code, words] = fields[..] else {
+                panic!("{attempt}")
+            };
             let change = match verb {
                 "0" => Change::Set(value.to_owned()),
                 "1" => Change::Delete,
@@ -290,7 +334,11 @@ mod tests {
                 _ => Change::Subtract(value.to_owned()),
             };
             let changes = [(key.to_owned(), change)];
-            let whose = if name.is_empty() { Whose::Cluster } else { Whose::Broker };
+            let whose = if name.is_empty() {
+                Whose::Cluster
+            } else {
+                Whose::Broker
+            };
             let outcome = match kind {
                 "2" => configs.change_topic(name, &changes, false).await,
                 _ => configs.change_broker(whose, &changes, false).await,
@@ -310,11 +358,21 @@ mod tests {
             };
             assert_eq!(said.1, code, "{attempt}: {outcome:?}");
             // What Kafka fails on without a word may have words inside.
-            assert!(code == "-1" || said.0 == words, "{attempt}\nours: {}", said.0);
+            assert!(
+                code == "-1" || said.0 == words,
+                "{attempt}\nours: {}",
+                said.0
+            );
             read_everything(&store, &obeying).await.unwrap();
         }
-        same(configs.describe_broker(Whose::Broker), golden!("broker_set"));
-        same(configs.describe_broker(Whose::Cluster), golden!("cluster_set"));
+        same(
+            configs.describe_broker(Whose::Broker),
+            golden!("broker_set"),
+        );
+        same(
+            configs.describe_broker(Whose::Cluster),
+            golden!("cluster_set"),
+        );
         assert_eq!(obeying.topics.of("t").log.min_compaction_lag_ms, 10);
         assert_eq!(obeying.topics.of("u").log.retention_ms, 5000);
     }
@@ -323,17 +381,26 @@ mod tests {
     async fn limits_are_stored_as_kafka_stores_them_and_leave_nothing_behind() {
         let Bench { store, obeying, .. } = bench().await;
         let room = quotas::ClientQuotas::new(Arc::clone(&store));
-        let both = [("user".to_owned(), None), ("client-id".to_owned(), Some("c d".to_owned()))];
+        let both = [
+            ("user".to_owned(), None),
+            ("client-id".to_owned(), Some("c d".to_owned())),
+        ];
         let set = |key: &str, value| [(key.to_owned(), value)];
-        room.alter(&both, &set("request_percentage", Some(12.5)), false).await.unwrap();
-        room.alter(&both, &set("producer_byte_rate", Some(1024.0)), false).await.unwrap();
+        room.alter(&both, &set("request_percentage", Some(12.5)), false)
+            .await
+            .unwrap();
+        room.alter(&both, &set("producer_byte_rate", Some(1024.0)), false)
+            .await
+            .unwrap();
         let path = "/config/users/<default>/clients/c%20d";
         let node = store.get(path, None).await.unwrap().unwrap();
         assert_eq!(
             String::from_utf8(node.data).unwrap(),
             r#"{"version":1,"config":{"request_percentage":"12.5","producer_byte_rate":"1024"}}"#
         );
-        let refused = room.alter(&both, &set("producer_byte_rate", Some(1.5)), false).await;
+        let refused = room
+            .alter(&both, &set("producer_byte_rate", Some(1.5)), false)
+            .await;
         assert_eq!(
             refused.unwrap_err().to_string(),
             "Configuration producer_byte_rate must be a LONG value"
@@ -344,8 +411,15 @@ mod tests {
         for key in ["request_percentage", "producer_byte_rate"] {
             room.alter(&both, &set(key, None), false).await.unwrap();
         }
-        assert_eq!(store.get("/config/users/<default>", None).await.unwrap(), None);
-        let notices = store.list(paths::CONFIG_CHANGES, None).await.unwrap().unwrap();
+        assert_eq!(
+            store.get("/config/users/<default>", None).await.unwrap(),
+            None
+        );
+        let notices = store
+            .list(paths::CONFIG_CHANGES, None)
+            .await
+            .unwrap()
+            .unwrap();
         assert_eq!(notices.len(), 4);
     }
 }

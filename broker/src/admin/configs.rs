@@ -76,8 +76,18 @@ pub struct Configs {
 }
 
 impl Configs {
-    pub fn new(store: SharedStore, live: Live, metadata: Arc<Metadata>, broker: BrokerId) -> Configs {
-        Configs { store, live, metadata, broker }
+    pub fn new(
+        store: SharedStore,
+        live: Live,
+        metadata: Arc<Metadata>,
+        broker: BrokerId,
+    ) -> Configs {
+        Configs {
+            store,
+            live,
+            metadata,
+            broker,
+        }
     }
 
     pub fn broker(&self) -> BrokerId {
@@ -115,13 +125,20 @@ impl Configs {
         match whose {
             Whose::Cluster => {
                 let names = config.layers.cluster.keys();
-                names.map(|name| describe_key(&config, name, whose)).collect()
+                names
+                    .map(|name| describe_key(&config, name, whose))
+                    .collect()
             }
             Whose::Broker => {
                 let set = config.layers.effective();
-                let table = keys::broker_rows().filter(|row| !row.internal).map(|row| row.name);
+                let table = keys::broker_rows()
+                    .filter(|row| !row.internal)
+                    .map(|row| row.name);
                 let names: BTreeSet<&str> = set.keys().map(String::as_str).chain(table).collect();
-                names.into_iter().map(|name| describe_key(&config, name, whose)).collect()
+                names
+                    .into_iter()
+                    .map(|name| describe_key(&config, name, whose))
+                    .collect()
             }
         }
     }
@@ -251,7 +268,9 @@ fn describe_key(config: &Config, name: &str, whose: Whose) -> Described {
         name: name.to_owned(),
         value: if sensitive { None } else { text() },
         kind: row.map(|row| row.kind),
-        source: synonyms.first().map_or(Source::Default, |first| first.source),
+        source: synonyms
+            .first()
+            .map_or(Source::Default, |first| first.source),
         read_only: keys::broker(name).is_none_or(|row| row.scope == Scope::ReadOnly),
         sensitive,
         synonyms,
@@ -283,7 +302,11 @@ fn apply(
             let words = format!("Config value {verb} is not allowed for config key: {key}");
             return Err(Refusal::InvalidConfig(words));
         }
-        let old = overrides.get(key).or(row.default).unwrap_or_default().to_owned();
+        let old = overrides
+            .get(key)
+            .or(row.default)
+            .unwrap_or_default()
+            .to_owned();
         let mut list: Vec<&str> = old.split(',').filter(|item| !item.is_empty()).collect();
         for item in items.split(',') {
             let at = list.iter().position(|held| *held == item);
@@ -315,8 +338,11 @@ const PER_LISTENER_ONLY: [&str; 10] = [
 ];
 
 /// Of a listener's keys, those that may be set for all brokers at once.
-const CLUSTER_WIDE_OF_LISTENERS: [&str; 3] =
-    ["max.connections", "max.connection.creation.rate", "num.network.threads"];
+const CLUSTER_WIDE_OF_LISTENERS: [&str; 3] = [
+    "max.connections",
+    "max.connection.creation.rate",
+    "num.network.threads",
+];
 
 fn is_static(key: &str) -> bool {
     keys::broker(key).is_some_and(|row| row.scope == Scope::ReadOnly)
@@ -345,28 +371,41 @@ pub fn obeyed(key: &str, text: &str, whose: Whose) -> bool {
 /// Kafka: `DynamicBrokerConfig.validate`, in its order.
 fn check_broker(config: &Config, texts: &Texts, whose: Whose) -> Result<(), Refusal> {
     let refuse_all = |words: &str, small: &str, wrong: &dyn Fn(&str) -> bool| {
-        let keys: Vec<&str> = texts.keys().map(String::as_str).filter(|key| wrong(key)).collect();
+        let keys: Vec<&str> = texts
+            .keys()
+            .map(String::as_str)
+            .filter(|key| wrong(key))
+            .collect();
         if keys.is_empty() {
             return Ok(());
         }
         // Kafka prints a Scala set, which changes its name with its size.
         let set = if keys.len() > 4 { "HashSet" } else { small };
-        Err(Refusal::InvalidRequest(format!("{words}: {set}({})", keys.join(", "))))
+        Err(Refusal::InvalidRequest(format!(
+            "{words}: {set}({})",
+            keys.join(", ")
+        )))
     };
     refuse_all("Cannot update these configs dynamically", "Set", &is_static)?;
     let words = "These security configs can be dynamically updated only per-listener using the \
                  listener prefix";
     refuse_all(words, "HashSet", &|key| PER_LISTENER_ONLY.contains(&key))?;
     for (key, text) in texts {
-        let Some(row) = dynamic_row(key) else { continue };
+        let Some(row) = dynamic_row(key) else {
+            continue;
+        };
         if row.sensitive() {
             // Kafka encrypts these; a secret is never written in the clear.
-            return Err(Refusal::InvalidRequest("Password encoder secret not configured".to_owned()));
+            return Err(Refusal::InvalidRequest(
+                "Password encoder secret not configured".to_owned(),
+            ));
         }
-        row.read(text).map_err(|fault| Refusal::InvalidRequest(fault.to_string()))?;
+        row.read(text)
+            .map_err(|fault| Refusal::InvalidRequest(fault.to_string()))?;
     }
     if whose == Whose::Cluster {
-        let words = "Cannot update these configs at default cluster level, broker id must be specified";
+        let words =
+            "Cannot update these configs at default cluster level, broker id must be specified";
         refuse_all(words, "Set", &is_one_brokers)?;
     }
     let mut layers = config.layers.clone();
@@ -374,7 +413,9 @@ fn check_broker(config: &Config, texts: &Texts, whose: Whose) -> Result<(), Refu
         Whose::Broker => layers.broker = texts.clone(),
         Whose::Cluster => layers.cluster = texts.clone(),
     }
-    let new = config.with_layers(layers).map_err(|faults| refusal_of(&faults))?;
+    let new = config
+        .with_layers(layers)
+        .map_err(|faults| refusal_of(&faults))?;
     threads(config, &new)?;
     listeners(config, &new)
 }

@@ -12,6 +12,7 @@ use protocol::ids::BrokerId;
 use settings::layers::{Texts, Values};
 use settings::topics;
 use settings::versions;
+use storage::compaction::CompactionConfig;
 use storage::config::{LogConfig, StoreConfig};
 
 /// Who the broker is.
@@ -237,6 +238,10 @@ impl Logs {
             recovery_threads_per_dir: self.recovery_threads_per_dir,
             delete_delay_ms: self.segment_delete_delay_ms,
             producer_id_expiration_ms: self.producer_id_expiration_ms,
+            recovery_checkpoint_ms: self.recovery_checkpoint_ms,
+            start_checkpoint_ms: self.start_offset_checkpoint_ms,
+            retention_check_ms: self.retention_check_ms,
+            producer_check_ms: self.producer_id_check_ms,
             ..StoreConfig::default()
         }
     }
@@ -280,6 +285,17 @@ impl Cleaner {
                 .real("log.cleaner.io.max.bytes.per.second")
                 .unwrap_or(f64::MAX),
             backoff_ms: values.long("log.cleaner.backoff.ms"),
+        }
+    }
+}
+
+impl Cleaner {
+    /// What one pass over a log obeys: the memory for keys is shared by all that run at once.
+    pub fn compaction(&self) -> CompactionConfig {
+        CompactionConfig {
+            map_bytes: self.dedupe_buffer_bytes / self.threads.max(1),
+            load_factor: self.load_factor,
+            bytes_per_second: self.io_bytes_per_second_max,
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::row::Bounds::{AtLeast, BetweenReal, Free};
 use crate::row::Importance::Medium;
 use crate::row::Scope::{ClusterWide, ReadOnly};
-use crate::row::State::Works;
+use crate::row::State::{Later, Works};
 use crate::row::{Row, row};
 use crate::value::Kind::{Boolean, Double, Int, Long};
 
@@ -25,7 +25,7 @@ pub(super) const KEYS: &[Row] = &[
         Works("cleaner.load_factor"),
         "How full compaction's memory of keys may get."),
     row("log.cleaner.io.buffer.size", Int, Some("524288"), AtLeast(0), Medium, ClusterWide,
-        Works("cleaner.io_buffer_bytes"),
+        Later,
         "How much memory compaction reads and writes through."),
     row("log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), Free, Medium, ClusterWide,
         Works("cleaner.io_bytes_per_second_max"),

@@ -46,7 +46,7 @@ pub(super) const KEYS: &[Row] = &[
         Works("logs.recovery_checkpoint_ms"),
         "How often it is written down how far logs are flushed."),
     row("log.flush.scheduler.interval.ms", Long, Some("9223372036854775807"), Free, High, ReadOnly,
-        Works("logs.flush_check_ms"),
+        Works("topic.log.flush_ms"),
         "How often the broker looks which logs are due to be flushed."),
     row("log.flush.start.offset.checkpoint.interval.ms", Int, Some("60000"), AtLeast(0), High, ReadOnly,
         Works("logs.start_offset_checkpoint_ms"),

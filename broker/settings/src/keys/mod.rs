@@ -102,7 +102,12 @@ pub fn listener_base(name: &str) -> Option<&str> {
     if listener.is_empty() {
         return None;
     }
-    Some(PER_MECHANISM.into_iter().find(|key| base.ends_with(key)).unwrap_or(base))
+    Some(
+        PER_MECHANISM
+            .into_iter()
+            .find(|key| base.ends_with(key))
+            .unwrap_or(base),
+    )
 }
 
 /// The names under which the same thing may be set, the one that wins within a layer first.
@@ -117,9 +122,11 @@ pub fn same_thing(name: &str) -> &'static [&'static str] {
         }
         // The second is only what the first falls back to, and stays itself.
         "log.flush.interval.ms" => &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"],
-        "log.retention.ms" | "log.retention.minutes" | "log.retention.hours" => {
-            &["log.retention.ms", "log.retention.minutes", "log.retention.hours"]
-        }
+        "log.retention.ms" | "log.retention.minutes" | "log.retention.hours" => &[
+            "log.retention.ms",
+            "log.retention.minutes",
+            "log.retention.hours",
+        ],
         _ => &[],
     }
 }
@@ -152,7 +159,12 @@ mod tests {
     #[test]
     fn every_key_has_a_sentence_and_every_topic_key_falls_back_to_a_brokers() {
         for row in broker_rows().chain(topic_rows()).chain(dynamic_only_rows()) {
-            assert!(row.doc.ends_with('.') && row.doc.len() > 15, "{}: {:?}", row.name, row.doc);
+            assert!(
+                row.doc.ends_with('.') && row.doc.len() > 15,
+                "{}: {:?}",
+                row.name,
+                row.doc
+            );
             if let State::Works(field) = row.state {
                 assert!(!field.is_empty(), "{}", row.name);
             }

@@ -1,6 +1,8 @@
 //! Keys of a topic, each falling back to a key of the broker.
 
-use crate::row::Bounds::{AtLeast, Between, BetweenReal, EachOneOf, Free, GzipLevel, OneOf, ThrottledReplicas, Version};
+use crate::row::Bounds::{
+    AtLeast, Between, BetweenReal, EachOneOf, Free, GzipLevel, OneOf, ThrottledReplicas, Version,
+};
 use crate::row::Importance::{Low, Medium};
 use crate::row::Scope::Topic;
 use crate::row::State::{Later, NoMeaning, Works};
