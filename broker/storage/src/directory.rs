@@ -58,8 +58,14 @@ impl Directory {
         on_failure: Arc<OnceLock<OnFailure>>,
     ) -> Result<Directory> {
         let disk = Arc::clone(&handles.disk);
-        disk.create_dir_all(path)
-            .map_err(|e| Error::io("create directory", path, e))?;
+        if !disk
+            .exists(path)
+            .map_err(|e| Error::io("look for", path, e))?
+        {
+            disk.create_dir_all(path)
+                .and_then(|()| base::durable::sync_parent(&*disk, path))
+                .map_err(|e| Error::io("create directory", path, e))?;
+        }
         let lock_path = path.join(files::LOCK);
         let lock = disk.lock(&lock_path).map_err(|e| match e.kind() {
             std::io::ErrorKind::WouldBlock | std::io::ErrorKind::ResourceBusy => Error::Locked {

@@ -548,10 +548,9 @@ impl Segment {
         let size = self.size();
         let keep = self
             .find(offset, size)?
-            .map_or(size, |place| place.position);
+            .map_or(size, |found| found.position);
         self.truncate_bytes(keep)?;
-        let mut inner = self.inner.lock();
-        inner.truncate_indexes(self, offset)?;
+        self.inner.lock().truncate_indexes(self, offset)?;
         Ok(size - keep)
     }
 

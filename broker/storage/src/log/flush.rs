@@ -16,7 +16,8 @@ struct Due {
     files: Vec<Arc<dyn DiskFile>>,
     end: i64,
     cuts: u64,
-    folder: bool,
+    /// The changes of the folder to be synced, where there are any.
+    folder: Option<u64>,
     at_ms: i64,
 }
 
@@ -46,6 +47,7 @@ impl Log {
         let synced = self.sync_due(&due);
         self.conclude(synced)?;
         let mut state = self.state.lock();
+        state.folder_synced = state.folder_synced.max(due.folder.unwrap_or(0));
         if state.cuts == due.cuts {
             state.recovery = state.recovery.max(due.end.min(state.end));
             state.last_flush_ms = due.at_ms;
@@ -61,7 +63,7 @@ impl Log {
         for (number, segment) in state.segments.iter().enumerate().skip(from) {
             files.extend(segment.files_to_sync(whole || number < active)?);
         }
-        let folder = std::mem::take(&mut state.folder_unsynced);
+        let folder = Some(state.folder_changes).filter(|changes| *changes > state.folder_synced);
         let at_ms = self.clock.wall_ms();
         Ok(Due {
             files,
@@ -74,7 +76,7 @@ impl Log {
 
     fn sync_due(&self, due: &Due) -> Result<()> {
         let path = self.place.path();
-        if due.folder {
+        if due.folder.is_some() {
             let disk = &self.place.handles.disk;
             disk.sync_dir(&path)
                 .and_then(|()| disk.sync_dir(&self.directory.path))

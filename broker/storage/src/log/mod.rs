@@ -89,8 +89,9 @@ struct State {
     snapshots: Vec<i64>,
     epochs: Epochs,
     last_flush_ms: i64,
-    /// Files were made or renamed in the folder since it was synced.
-    folder_unsynced: bool,
+    /// How often files were made or renamed in the folder, and how much of that was synced.
+    folder_changes: u64,
+    folder_synced: u64,
     /// Raised by every truncation: a flush that began before says nothing about what came after.
     cuts: u64,
     // The lowest offset cut to since compaction last asked.

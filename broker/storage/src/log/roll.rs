@@ -101,7 +101,7 @@ impl Log {
             state.segments.pop();
         }
         state.segments.push(Arc::new(next));
-        state.folder_unsynced = true;
+        state.folder_changes += 1;
         Ok(())
     }
 

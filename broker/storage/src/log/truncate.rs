@@ -36,6 +36,8 @@ impl Log {
             self.start_over(state, to, to)?;
             return Ok(true);
         }
+        // A batch is cut whole. Kafka would go on at `to`, and leave a gap no leader can fill.
+        let to = self.batch_start(state, to)?;
         self.lower_recovery(state, to)?;
         let kept = state
             .segments
@@ -44,6 +46,10 @@ impl Log {
         let gone = state.segments.split_off(kept);
         self.doom(state, gone)?;
         let cut = state.active().truncate_to(to)?;
+        // On the disk before anything follows: else a power cut could leave an old batch between
+        // new ones.
+        let file = state.active().log_file()?;
+        self.directory.sync(vec![file], &self.place.path())?;
         state.end = to;
         state.start = state.start.min(to);
         if state.epochs.truncate_from_end(to) {
@@ -59,6 +65,15 @@ impl Log {
             "truncated"
         );
         Ok(true)
+    }
+
+    /// Where the batch that holds `to` begins; `to` where it is the end of one.
+    fn batch_start(&self, state: &State, to: i64) -> Result<i64> {
+        let Some(segment) = state.segments.get(state.segment_index(to)) else {
+            return Ok(to);
+        };
+        let found = segment.find(to, segment.size())?;
+        Ok(found.map_or(to, |found| found.base_offset.min(to)))
     }
 
     /// Drops everything; the log goes on, empty, at `at`.
@@ -86,7 +101,7 @@ impl Log {
             }
         };
         state.segments.push(Arc::new(segment));
-        state.folder_unsynced = true;
+        state.folder_changes += 1;
         if state.epochs.clear() {
             self.write_epochs(state)?;
         }
@@ -120,7 +135,7 @@ impl Log {
             .saturating_add(self.config().file_delete_delay_ms);
         for segment in gone {
             segment.rename_files(Ending::Deleted)?;
-            state.folder_unsynced = true;
+            state.folder_changes += 1;
             self.trash.add(due_ms, Doomed::Segment(segment));
         }
         Ok(())

@@ -1,0 +1,375 @@
+//! The process stopped at every change of a script, the disk losing what was not synced: reopened,
+//! the log must hold every promise made, and nothing that was never written.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use base::clock::Clock;
+use base::disk::Disk;
+use base::faulty_disk::{Fault, FaultyDisk, Operation, Restart};
+use bytes::Bytes;
+use protocol::batch::{BatchBuilder, Codec, Marker, end_marker};
+use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use storage::config::{LogConfig, StoreConfig};
+use storage::error::{Error, Result};
+use storage::log::{Log, Origin, ReadRequest, Upto};
+use storage::store::Store;
+
+const NOW_MS: i64 = 1_700_000_000_000;
+const DIR: &str = "/d";
+
+/// What the script knows it has done, and what it was promised.
+#[derive(Clone, Debug, Default)]
+struct Model {
+    /// The value at each offset; of markers, none.
+    values: Vec<Option<u64>>,
+    /// Of appends and cuts under way when the world stopped.
+    attempted: Vec<Option<u64>>,
+    flushed: usize,
+    start: usize,
+    next: u64,
+    /// First offset and marker of each aborted transaction.
+    aborted: Vec<(i64, i64)>,
+    /// A cut under way: what lies above may be gone or not.
+    cut_to: Option<usize>,
+}
+
+fn config() -> Arc<LogConfig> {
+    Arc::new(LogConfig {
+        segment_bytes: 700,
+        index_interval_bytes: 150,
+        file_delete_delay_ms: 0,
+        retention_ms: -1,
+        ..LogConfig::default()
+    })
+}
+
+fn open(disk: &FaultyDisk) -> Result<Store> {
+    let config_all = StoreConfig {
+        dirs: vec![DIR.into()],
+        recovery_checkpoint_ms: 0,
+        ..StoreConfig::default()
+    };
+    Store::open(disk.shared(), config_all, Clock::by_hand(NOW_MS), &|_| {
+        config()
+    })
+}
+
+fn tp() -> TopicPartition {
+    TopicPartition::new("t", 0)
+}
+
+fn batch(values: &[u64], producer: Option<(i64, i32)>) -> Bytes {
+    let mut builder = BatchBuilder::new(Codec::None);
+    if let Some((id, sequence)) = producer {
+        builder = builder
+            .producer(ProducerId(id), ProducerEpoch(0), sequence)
+            .transactional(true);
+    }
+    for value in values {
+        builder
+            .push(NOW_MS, Some(b"key"), Some(&value.to_be_bytes()), &[])
+            .unwrap();
+    }
+    builder.build().unwrap()
+}
+
+impl Model {
+    fn append(&mut self, log: &Log, count: usize, producer: Option<(i64, i32)>) -> Result<()> {
+        let values: Vec<u64> = (0..count as u64).map(|more| self.next + more).collect();
+        self.next += count as u64;
+        self.attempted.clone_from(&self.values);
+        self.attempted
+            .extend(values.iter().map(|value| Some(*value)));
+        let epoch = LeaderEpoch(i32::try_from(self.next / 40).unwrap());
+        let origin = Origin::Client;
+        match log.append_as_leader(&batch(&values, producer), epoch, origin, None) {
+            Ok(_) => self.values.clone_from(&self.attempted),
+            Err(storage::error::AppendError::Failed(e)) => return Err(e),
+            Err(refused) => panic!("{refused}"),
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self, log: &Log, id: i64, first: i64) -> Result<()> {
+        self.attempted.clone_from(&self.values);
+        self.attempted.push(None);
+        let marker = end_marker(Marker::Abort, ProducerId(id), ProducerEpoch(0), 1, NOW_MS);
+        let at = i64::try_from(self.values.len()).unwrap();
+        self.aborted.push((first, at));
+        let epoch = log.latest_epoch().unwrap_or(LeaderEpoch(0));
+        match log.append_as_leader(&marker, epoch, Origin::Coordinator, None) {
+            Ok(_) => self.values.clone_from(&self.attempted),
+            Err(storage::error::AppendError::Failed(e)) => return Err(e),
+            Err(refused) => panic!("{refused}"),
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, log: &Log) -> Result<()> {
+        let flushed = log.flush()?;
+        assert_eq!(flushed, log.offsets().end);
+        self.flushed = usize::try_from(flushed.0).unwrap();
+        Ok(())
+    }
+
+    fn truncate(&mut self, log: &Log, to: usize) -> Result<()> {
+        // The batch that holds `to` goes as a whole; none has more than five records.
+        self.flushed = self.flushed.min(to - 4);
+        self.cut_to = Some(to - 4);
+        self.attempted.clone_from(&self.values);
+        log.truncate_to(Offset(to as i64))?;
+        self.cut_to = None;
+        let to = usize::try_from(log.offsets().end.0).unwrap();
+        self.values.truncate(to);
+        self.attempted.truncate(to);
+        self.aborted.retain(|(_, marker)| *marker < to as i64);
+        Ok(())
+    }
+}
+
+/// A life of a partition: appends, transactions, flushes, cuts, deletion, a clean stop, another life.
+fn script(disk: &FaultyDisk, model: &mut Model) -> Result<()> {
+    let store = open(disk)?;
+    let log = store.create(&tp(), None, config(), None)?;
+    for round in 0..12 {
+        model.append(&log, 1 + round % 3, None)?;
+        if round == 4 {
+            model.flush(&log)?;
+            store.housekeep();
+        }
+    }
+    let first = model.values.len() as i64;
+    model.append(&log, 2, Some((7, 0)))?;
+    model.append(&log, 3, None)?;
+    model.append(&log, 2, Some((7, 2)))?;
+    model.abort(&log, 7, first)?;
+    model.flush(&log)?;
+    model.append(&log, 4, None)?;
+    model.truncate(&log, model.values.len() - 3)?;
+    model.append(&log, 2, None)?;
+    // Below what was flushed, and noted as such.
+    store.housekeep();
+    model.truncate(&log, 20)?;
+    model.append(&log, 5, None)?;
+    model.append(&log, 2, Some((9, 0)))?;
+    model.flush(&log)?;
+    log.set_high_watermark(log.offsets().end);
+    log.delete_records_before(Offset(9))?;
+    model.start = 9;
+    store.write_starts()?;
+    store.housekeep();
+    model.append(&log, 3, None)?;
+    store.close()?;
+    model.flushed = model.values.len();
+    drop((log, store));
+    let store = open(disk)?;
+    let log = store.log(&tp()).expect("closed cleanly a moment ago");
+    model.append(&log, 3, None)?;
+    model.append(&log, 2, Some((9, 2)))?;
+    model.flush(&log)?;
+    model.append(&log, 1, None)
+}
+
+fn read_all(log: &Log) -> (usize, Vec<Option<u64>>) {
+    let offsets = log.offsets();
+    offsets.check();
+    let mut values = Vec::new();
+    let mut from = offsets.start;
+    while from < offsets.end {
+        let request = ReadRequest {
+            from,
+            bytes_max: 1 << 20,
+            min_one: true,
+            upto: Upto::End,
+        };
+        let bytes = log.read(request).unwrap().read().unwrap();
+        assert!(!bytes.is_empty(), "nothing at {from} of {offsets:?}");
+        for view in protocol::batch::split(&bytes) {
+            let view = view.unwrap();
+            view.check_crc().unwrap();
+            for record in view.records(1 << 20).unwrap() {
+                let record = record.unwrap();
+                if record.offset < from {
+                    continue;
+                }
+                assert_eq!(record.offset, from, "no gap, no twin");
+                let value = record.value.unwrap();
+                values.push(value[..].try_into().ok().map(u64::from_be_bytes));
+                from += 1;
+            }
+        }
+    }
+    (usize::try_from(offsets.start.0).unwrap(), values)
+}
+
+/// What must hold after a restart of this kind.
+fn check(disk: &FaultyDisk, model: &Model, how: Restart, stop: u64) {
+    let context = format!("stopped at {stop}, {how:?}");
+    let store = open(disk).unwrap_or_else(|e| panic!("{context}: {e:?}"));
+    assert!(
+        store.set_aside().is_empty(),
+        "{context}: {:?}",
+        store.set_aside()
+    );
+    let Some(log) = store.log(&tp()) else {
+        assert!(model.flushed == 0, "{context}: the log is gone");
+        return;
+    };
+    let (start, found) = read_all(&log);
+    let end = start + found.len();
+    let acknowledged = model.values.len().min(model.cut_to.unwrap_or(usize::MAX));
+    let must_hold = if how == Restart::Process {
+        acknowledged
+    } else {
+        model.flushed
+    };
+    assert!(
+        end >= must_hold,
+        "{context}: ends at {end}, {must_hold} were promised"
+    );
+    let longest = if model.attempted.len() > model.values.len() {
+        &model.attempted
+    } else {
+        &model.values
+    };
+    assert_eq!(found, longest[start.min(longest.len())..end], "{context}");
+    let aborted = log
+        .aborted_transactions(Offset(0), log.offsets().end)
+        .unwrap();
+    let expected: Vec<i64> = model
+        .aborted
+        .iter()
+        .filter(|(_, marker)| *marker < end as i64)
+        .map(|(first, _)| *first)
+        .collect();
+    let aborted: Vec<i64> = aborted.iter().map(|entry| entry.first_offset.0).collect();
+    assert_eq!(aborted, expected, "{context}");
+    let producers = producers_of(&log);
+    // The same from nothing but the batches.
+    drop((log, store));
+    let bare = disk.copy(stop);
+    bare.restart(Restart::Process);
+    for (path, _) in bare.files() {
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if name.ends_with("index") || name.ends_with("snapshot") || name.starts_with("recovery") {
+            bare.remove_file(&path).unwrap();
+        }
+    }
+    let store = open(&bare).unwrap();
+    let log = store.log(&tp()).unwrap();
+    assert_eq!(producers_of(&log), producers, "{context}");
+    // And it goes on.
+    log.append_as_leader(&batch(&[1], None), LeaderEpoch(99), Origin::Client, None)
+        .unwrap();
+}
+
+fn producers_of(log: &Log) -> Vec<(i64, i32, i64, i64)> {
+    let mut producers: Vec<_> = log
+        .active_producers()
+        .iter()
+        .map(|p| {
+            (
+                p.producer.0,
+                p.last_sequence,
+                p.last_data_offset.0,
+                p.transaction_start.0,
+            )
+        })
+        .collect();
+    producers.sort_unstable();
+    producers
+}
+
+#[test]
+fn every_promise_holds_wherever_the_world_stops() {
+    let mut stop = 0;
+    loop {
+        stop += 1;
+        let disk = FaultyDisk::new(stop);
+        disk.stop_at(stop);
+        let mut model = Model::default();
+        let ended = script(&disk, &mut model);
+        for (number, how) in [
+            Restart::Process,
+            Restart::Power,
+            Restart::Power,
+            Restart::PowerLosingAll,
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let world = disk.copy(stop * 7 + number as u64);
+            world.restart(how);
+            check(&world, &model, how, stop);
+        }
+        if ended.is_ok() {
+            break;
+        }
+    }
+    assert!(stop > 150, "the script makes many changes: {stop}");
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_acknowledged_and_the_directory_is_offline() {
+    let disk = FaultyDisk::new(1);
+    let store = open(&disk).unwrap();
+    let log = store.create(&tp(), None, config(), None).unwrap();
+    let mut model = Model::default();
+    model.append(&log, 3, None).unwrap();
+    disk.plan(Operation::Sync, ".log", Fault::Eio, 0, true);
+    let failed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = Arc::clone(&failed);
+    store.on_failure(Box::new(move |dir| {
+        assert_eq!(dir, Path::new(DIR));
+        seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    }));
+    // Another file of the same name would sync well now: the directory is believed no more.
+    disk.plan(Operation::Sync, "t-0", Fault::Eio, 0, false);
+    assert!(matches!(log.flush(), Err(Error::Disk { .. })));
+    assert!(matches!(log.flush(), Err(Error::Offline { .. })));
+    assert!(model.append(&log, 1, None).is_err());
+    assert_eq!(log.offsets().recovery, Offset(0));
+    assert!(!store.directories()[0].online);
+    assert_eq!(failed.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert!(store.close().is_ok());
+    assert!(!disk.exists(Path::new("/d/.kafka_cleanshutdown")).unwrap());
+}
+
+#[test]
+fn a_full_disk_takes_its_own_directory_offline_and_loses_nothing_acknowledged() {
+    let disk = FaultyDisk::new(1);
+    let store = open(&disk).unwrap();
+    let log = store.create(&tp(), None, config(), None).unwrap();
+    let mut model = Model::default();
+    disk.limit_space(Some(2000));
+    while model.append(&log, 2, None).is_ok() {}
+    assert!(!store.directories()[0].online);
+    drop((log, store));
+    disk.restart(Restart::Process);
+    disk.limit_space(None);
+    let store = open(&disk).unwrap();
+    let (_, found) = read_all(&store.log(&tp()).unwrap());
+    assert_eq!(found, model.values);
+}
+
+#[test]
+fn too_many_open_files_is_not_the_disks_fault() {
+    let disk = FaultyDisk::new(1);
+    let store = open(&disk).unwrap();
+    let log = store.create(&tp(), None, config(), None).unwrap();
+    let mut model = Model::default();
+    model.append(&log, 2, None).unwrap();
+    disk.plan(Operation::Create, "t-1", Fault::TooManyFiles, 0, false);
+    let other = store.create(&TopicPartition::new("t", 1), None, config(), None);
+    assert!(
+        matches!(other, Err(Error::TooManyFiles { .. })),
+        "{other:?}"
+    );
+    assert!(store.directories()[0].online);
+    model.append(&log, 2, None).unwrap();
+    disk.forget_plans();
+    store
+        .create(&TopicPartition::new("t", 1), None, config(), None)
+        .unwrap();
+}

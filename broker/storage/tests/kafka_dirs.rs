@@ -1,0 +1,352 @@
+//! Directories written by Apache Kafka 3.9 and 2.8, healthy and broken: opened, they must show what
+//! Apache shows.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base::chance::Chance;
+use base::clock::Clock;
+use base::disk::{Disk, Open};
+use base::faulty_disk::FaultyDisk;
+use bytes::Bytes;
+use protocol::ids::{LeaderEpoch, Offset, TopicPartition};
+use storage::config::{LogConfig, StoreConfig};
+use storage::log::{AbortedTransaction, Log, Moment, ReadRequest, Upto};
+use storage::store::Store;
+
+/// Shortly after the captures' records, so that no producer is too old.
+const NOW_MS: i64 = 1_700_000_100_000;
+const CLEAN_MARKER: &str = ".kafka_cleanshutdown";
+
+/// Puts a packed directory of Apache's on a disk in memory.
+fn unpack(name: &str) -> FaultyDisk {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let packed = std::fs::read(golden.join(format!("{name}.tar.gz"))).unwrap();
+    let mut tar = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..])
+        .read_to_end(&mut tar)
+        .unwrap();
+    let disk = FaultyDisk::new(1);
+    disk.create_dir_all(Path::new("/d")).unwrap();
+    let mut rest = &tar[..];
+    while rest.len() >= 512 && rest[0] != 0 {
+        let text = |from: usize, len: usize| {
+            let field = &rest[from..from + len];
+            let end = field.iter().position(|b| *b == 0).unwrap_or(len);
+            String::from_utf8(field[..end].to_vec()).unwrap()
+        };
+        let size = usize::from_str_radix(text(124, 11).trim(), 8).unwrap();
+        let path = PathBuf::from("/d").join(text(0, 100));
+        match rest[156] {
+            b'5' => disk.create_dir_all(&path).unwrap(),
+            b'0' => {
+                let file = disk.open(&path, Open::Create).unwrap();
+                file.write_at(&rest[512..512 + size], 0).unwrap();
+            }
+            other => panic!("entry of kind {other}"),
+        }
+        rest = &rest[512 + size.div_ceil(512) * 512..];
+    }
+    disk.sync_file_system(Path::new("/d")).unwrap();
+    disk
+}
+
+fn config_of(topic: &str) -> Arc<LogConfig> {
+    let compact = topic.starts_with("comp") || topic.starts_with("__") || topic == "v0compact";
+    Arc::new(LogConfig {
+        compact,
+        delete: !compact,
+        ..LogConfig::default()
+    })
+}
+
+fn open(disk: &FaultyDisk) -> Store {
+    let config = StoreConfig {
+        dirs: vec!["/d".into()],
+        ..StoreConfig::default()
+    };
+    Store::open(disk.shared(), config, Clock::by_hand(NOW_MS), &config_of).unwrap()
+}
+
+/// Everything a log tells.
+#[derive(Debug, PartialEq)]
+struct Told {
+    start: i64,
+    end: i64,
+    epochs: Vec<(LeaderEpoch, Offset)>,
+    aborted: Vec<AbortedTransaction>,
+    /// Id, epoch, last sequence, last data offset, first offset of an open transaction.
+    producers: Vec<(i64, i16, i32, i64, i64)>,
+    records: Bytes,
+}
+
+fn read_all(log: &Log) -> Bytes {
+    let mut all = Vec::new();
+    let offsets = log.offsets();
+    let mut from = offsets.start;
+    while from < offsets.end {
+        let request = ReadRequest {
+            from,
+            bytes_max: 3000,
+            min_one: true,
+            upto: Upto::End,
+        };
+        let bytes = log.read(request).unwrap().read().unwrap();
+        let mut next = from;
+        for batch in protocol::batch::split(&bytes) {
+            let batch = batch.unwrap();
+            batch.check_crc().unwrap();
+            assert!(batch.last_offset() >= next);
+            next = batch.next_offset();
+            all.extend_from_slice(batch.bytes());
+        }
+        if next == from {
+            // What compaction left at the end may not reach it.
+            break;
+        }
+        from = next;
+    }
+    all.into()
+}
+
+fn told(store: &Store) -> BTreeMap<String, Told> {
+    let logs = store.all().into_iter().map(|log| {
+        let offsets = log.offsets();
+        let mut producers: Vec<_> = log
+            .active_producers()
+            .iter()
+            .map(|p| {
+                let start = p.transaction_start.0;
+                (
+                    p.producer.0,
+                    p.epoch.0,
+                    p.last_sequence,
+                    p.last_data_offset.0,
+                    start,
+                )
+            })
+            .collect();
+        producers.sort_unstable();
+        let told = Told {
+            start: offsets.start.0,
+            end: offsets.end.0,
+            epochs: log.epochs(),
+            aborted: log
+                .aborted_transactions(offsets.start, offsets.end)
+                .unwrap(),
+            producers,
+            records: read_all(&log),
+        };
+        (log.partition().to_string(), told)
+    });
+    logs.collect()
+}
+
+/// Marks a directory as cleanly closed: the captures were taken without the marker.
+fn mark_clean(disk: &FaultyDisk) {
+    disk.open(&Path::new("/d").join(CLEAN_MARKER), Open::Create)
+        .unwrap();
+}
+
+fn log(store: &Store, topic: &str, partition: i32) -> Arc<Log> {
+    store.log(&TopicPartition::new(topic, partition)).unwrap()
+}
+
+#[test]
+fn a_clean_directory_opens_with_the_offsets_apache_noted() {
+    let disk = unpack("clean");
+    mark_clean(&disk);
+    let store = open(&disk);
+    assert_eq!(store.set_aside().len(), 0);
+    let points = storage::checkpoint::read_partition_offsets(
+        &disk,
+        Path::new("/d/recovery-point-offset-checkpoint"),
+    )
+    .unwrap();
+    for log in store.all() {
+        assert_eq!(
+            log.offsets().end,
+            points[log.partition()],
+            "{}",
+            log.partition()
+        );
+    }
+    assert!(told(&store).values().any(|told| !told.aborted.is_empty()));
+    assert_eq!(log(&store, "delrec", 0).offsets().start, Offset(17));
+}
+
+#[test]
+fn a_scan_of_a_clean_directory_finds_the_same_as_trusting_it() {
+    let trusting = unpack("clean");
+    mark_clean(&trusting);
+    let scanning = unpack("clean");
+    // Without its checkpoint everything is scanned.
+    scanning
+        .remove_file(Path::new("/d/recovery-point-offset-checkpoint"))
+        .unwrap();
+    let (trusting, scanning) = (told(&open(&trusting)), told(&open(&scanning)));
+    assert_eq!(
+        trusting.keys().collect::<Vec<_>>(),
+        scanning.keys().collect::<Vec<_>>()
+    );
+    for (name, trusted) in &trusting {
+        // Compaction took batches of producers away that the snapshot still knows.
+        if !name.starts_with("comp") {
+            assert_eq!(*trusted, scanning[name], "{name}");
+        }
+    }
+}
+
+#[test]
+fn recovery_gives_what_apache_gives() {
+    for (broken, mended) in [
+        ("kill9", "kill9-recovered"),
+        ("kill9-torn", "kill9-torn-recovered"),
+    ] {
+        let ours = open(&unpack(broken));
+        assert!(ours.set_aside().is_empty(), "{:?}", ours.set_aside());
+        let expected = unpack(mended);
+        mark_clean(&expected);
+        let expected = told(&open(&expected));
+        let ours = told(&ours);
+        assert_eq!(
+            ours.keys().collect::<Vec<_>>(),
+            expected.keys().collect::<Vec<_>>(),
+            "{broken}"
+        );
+        for (name, expected) in &expected {
+            assert_eq!(&ours[name].end, &expected.end, "end of {name} in {broken}");
+            assert_eq!(&ours[name], expected, "{name} in {broken}");
+        }
+    }
+}
+
+#[test]
+fn old_formats_open_and_are_read_as_they_are() {
+    let disk = unpack("formats-2.8");
+    mark_clean(&disk);
+    let store = open(&disk);
+    let told = told(&store);
+    for topic in ["v0-0", "v1-0", "v2-0", "mixed-0", "v1append-0"] {
+        assert!(
+            told[topic].end > 0 && !told[topic].records.is_empty(),
+            "{topic}"
+        );
+    }
+    let found = log(&store, "v1", 0)
+        .offset_for(Moment::At(0), Upto::End)
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.offset, Offset(0));
+    assert!(found.timestamp_ms > 0);
+}
+
+#[test]
+fn epochs_of_many_leaders_are_read() {
+    let disk = unpack("epochs-broker1");
+    mark_clean(&disk);
+    let store = open(&disk);
+    let epochs = log(&store, "ep", 0).epochs();
+    assert!(epochs.len() > 1, "{epochs:?}");
+    assert!(epochs.is_sorted());
+}
+
+#[test]
+fn timestamps_are_found_in_every_codec_and_across_segments() {
+    let disk = unpack("clean");
+    mark_clean(&disk);
+    let store = open(&disk);
+    for (topic, partition) in [("codecs", 0), ("segs", 0)] {
+        let log = log(&store, topic, partition);
+        let youngest = log
+            .offset_for(Moment::MaxTimestamp, Upto::End)
+            .unwrap()
+            .unwrap();
+        let again = log
+            .offset_for(Moment::At(youngest.timestamp_ms), Upto::End)
+            .unwrap()
+            .unwrap();
+        assert_eq!(again, youngest, "{topic}");
+        let after = log
+            .offset_for(Moment::At(youngest.timestamp_ms + 1), Upto::End)
+            .unwrap();
+        assert_eq!(after, None);
+        let first = log.offset_for(Moment::At(0), Upto::End).unwrap().unwrap();
+        assert_eq!(first.offset, log.offsets().start);
+    }
+}
+
+#[test]
+fn what_we_close_opens_again_as_it_was() {
+    let disk = unpack("kill9");
+    let store = open(&disk);
+    let before = told(&store);
+    store.close().unwrap();
+    drop(store);
+    assert!(disk.exists(Path::new("/d/.kafka_cleanshutdown")).unwrap());
+    let store = open(&disk);
+    assert!(store.directories()[0].was_clean);
+    assert_eq!(told(&store), before);
+}
+
+#[test]
+fn no_flipped_byte_makes_us_panic_or_delete() {
+    let chance = Chance::seeded(7);
+    let whole = unpack("clean");
+    let files: Vec<_> = whole
+        .files()
+        .into_iter()
+        .filter(|(_, len)| *len > 0)
+        .collect();
+    for round in 0..400u64 {
+        let disk = whole.copy(round);
+        if chance.below(2) == 0 {
+            mark_clean(&disk);
+        }
+        let at = usize::try_from(chance.below(files.len() as u64)).unwrap();
+        let (path, len) = &files[at];
+        let byte = usize::try_from(chance.below(*len)).unwrap();
+        let mask = 1u8 << chance.below(8);
+        disk.corrupt(path, |bytes| bytes[byte] ^= mask).unwrap();
+        let config = StoreConfig {
+            dirs: vec!["/d".into()],
+            ..StoreConfig::default()
+        };
+        let clock = Clock::by_hand(NOW_MS);
+        let Ok(store) = Store::open(disk.shared(), config, clock, &config_of) else {
+            continue;
+        };
+        for log in store.all() {
+            let offsets = log.offsets();
+            offsets.check();
+            let from = offsets.start;
+            let request = ReadRequest {
+                from,
+                bytes_max: 1 << 20,
+                min_one: true,
+                upto: Upto::End,
+            };
+            if let Ok(plan) = log.read(request) {
+                let _ = plan.read().unwrap();
+            }
+            let _ = log.offset_for(Moment::MaxTimestamp, Upto::End);
+            let _ = log.offset_for(Moment::At(NOW_MS - 100_000), Upto::End);
+            let _ = log.aborted_transactions(offsets.start, offsets.end);
+        }
+        // Every batch that was there is still there: in its log, or in a folder kept aside.
+        let bytes = |disk: &FaultyDisk| -> u64 {
+            let logs = disk.files().into_iter();
+            logs.filter(|(path, _)| path.extension().is_some_and(|e| e == "log"))
+                .map(|f| f.1)
+                .sum()
+        };
+        assert_eq!(
+            bytes(&disk),
+            bytes(&whole),
+            "round {round}: {} byte {byte}",
+            path.display()
+        );
+    }
+}
