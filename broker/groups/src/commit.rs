@@ -46,7 +46,10 @@ impl Machine {
             Some(Ok(())) | None => {}
         }
         if let Some((producer_id, _)) = transaction
-            && self.groups.get(&group).is_some_and(|group| group.offsets.has_undecided_of(producer_id))
+            && self
+                .groups
+                .get(&group)
+                .is_some_and(|group| group.offsets.has_undecided_of(producer_id))
         {
             self.producers.entry(producer_id).or_default().insert(group);
         }
@@ -64,7 +67,8 @@ impl Machine {
 }
 
 fn refuse_all(out: &mut Outcome, ticket: Ticket, count: usize, refusal: Refusal) {
-    out.answers.push((ticket, Answer::Commit(vec![Err(refusal); count])));
+    out.answers
+        .push((ticket, Answer::Commit(vec![Err(refusal); count])));
 }
 
 impl Group {
@@ -78,7 +82,11 @@ impl Group {
             Ok(())
         } else if says_who {
             self.check_member(&request.member_id, request.group_instance_id.as_deref())?;
-            if request.generation == self.generation { Ok(()) } else { Err(Refusal::IllegalGeneration) }
+            if request.generation == self.generation {
+                Ok(())
+            } else {
+                Err(Refusal::IllegalGeneration)
+            }
         } else if !transactional && self.state != State::Empty {
             // Old versions of TxnOffsetCommit do not say who commits; plain commits must.
             Err(Refusal::UnknownMemberId)
@@ -87,7 +95,12 @@ impl Group {
         }
     }
 
-    fn commit(&mut self, ticket: Ticket, request: CommitRequest, work: &mut Work<'_>) -> Result<(), Refusal> {
+    fn commit(
+        &mut self,
+        ticket: Ticket,
+        request: CommitRequest,
+        work: &mut Work<'_>,
+    ) -> Result<(), Refusal> {
         if let Err(refusal) = self.check_commit(&request) {
             let instance = request.group_instance_id.as_ref();
             self.note_if_fenced(refusal, &request.member_id, instance, work);
@@ -97,7 +110,9 @@ impl Group {
             match self.state {
                 State::Empty => {}
                 // While others join, a member may still store what it has read.
-                State::Stable | State::PreparingRebalance => self.arm(&request.member_id, None, work),
+                State::Stable | State::PreparingRebalance => {
+                    self.arm(&request.member_id, None, work)
+                }
                 State::CompletingRebalance => return Err(Refusal::RebalanceInProgress),
             }
         }
@@ -113,7 +128,9 @@ impl Group {
         }
         // Kafka says so at every commit; once a generation is enough.
         if !mixed && self.plain_commits && self.transactional_commits {
-            work.note(Note::MixedCommits { group: Arc::clone(&self.id) });
+            work.note(Note::MixedCommits {
+                group: Arc::clone(&self.id),
+            });
         }
         let too_large = Refusal::OffsetMetadataTooLarge;
         let verdict = |(_, committed): &(TopicPartition, Committed)| {
@@ -129,11 +146,15 @@ impl Group {
             return;
         }
         let version = work.config.offset_value_version;
-        let records: Vec<Record> =
-            offsets.iter().map(|(tp, committed)| self.offset_record(tp, committed, version)).collect();
+        let records: Vec<Record> = offsets
+            .iter()
+            .map(|(tp, committed)| self.offset_record(tp, committed, version))
+            .collect();
         match request.transaction {
             None => self.write_plain(ticket, verdicts, offsets, records, work),
-            Some(producer) => self.write_undecided(ticket, producer, verdicts, offsets, records, work),
+            Some(producer) => {
+                self.write_undecided(ticket, producer, verdicts, offsets, records, work)
+            }
         }
     }
 
@@ -149,7 +170,11 @@ impl Group {
         for (tp, _) in &offsets {
             self.offsets.note_writing(tp.clone(), id);
         }
-        let pending = Pending::Offsets { ticket, verdicts, offsets };
+        let pending = Pending::Offsets {
+            ticket,
+            verdicts,
+            offsets,
+        };
         self.write(records, Batch::Offsets, pending, work);
     }
 
@@ -165,15 +190,36 @@ impl Group {
         let write = Some(work.writes.next_id());
         let partitions = offsets.iter().map(|(tp, _)| tp.clone()).collect();
         for (tp, committed) in offsets {
-            let undecided = Undecided { committed, write, appended_at: None };
+            let undecided = Undecided {
+                committed,
+                write,
+                appended_at: None,
+            };
             self.offsets.note_undecided(producer_id, tp, undecided);
         }
-        let pending = Pending::Transactional { ticket, producer_id, verdicts, partitions };
-        self.write(records, Batch::Transactional { producer_id, producer_epoch }, pending, work);
+        let pending = Pending::Transactional {
+            ticket,
+            producer_id,
+            verdicts,
+            partitions,
+        };
+        self.write(
+            records,
+            Batch::Transactional {
+                producer_id,
+                producer_epoch,
+            },
+            pending,
+            work,
+        );
     }
 
     fn offset_record(&self, tp: &TopicPartition, committed: &Committed, version: i16) -> Record {
-        let key = OffsetKey { group: &self.id, topic: &tp.topic, partition: tp.partition };
+        let key = OffsetKey {
+            group: &self.id,
+            topic: &tp.topic,
+            partition: tp.partition,
+        };
         let value = OffsetValue {
             offset: committed.offset,
             leader_epoch: committed.leader_epoch,
@@ -181,11 +227,28 @@ impl Group {
             commit_timestamp: committed.commit_timestamp,
             expire_timestamp: committed.expire_timestamp.unwrap_or(-1),
         };
-        Record { key: key.write(), value: Some(value.write(version)) }
+        Record {
+            key: key.write(),
+            value: Some(value.write(version)),
+        }
     }
 
-    pub(crate) fn write(&self, records: Vec<Record>, batch: Batch, pending: Pending, work: &mut Work<'_>) {
+    pub(crate) fn write(
+        &self,
+        records: Vec<Record>,
+        batch: Batch,
+        pending: Pending,
+        work: &mut Work<'_>,
+    ) {
         let group = Arc::clone(&self.id);
-        work.write(records, batch, UnderWay { group, incarnation: self.incarnation, pending });
+        work.write(
+            records,
+            batch,
+            UnderWay {
+                group,
+                incarnation: self.incarnation,
+                pending,
+            },
+        );
     }
 }

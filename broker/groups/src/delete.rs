@@ -70,7 +70,8 @@ impl Machine {
         let free = |(tp, verdict): (&TopicPartition, &Result<(), Refusal>)| {
             verdict.is_ok().then(|| tp.clone())
         };
-        let unread: Vec<TopicPartition> = partitions.iter().zip(&verdicts).filter_map(free).collect();
+        let unread: Vec<TopicPartition> =
+            partitions.iter().zip(&verdicts).filter_map(free).collect();
         match self.groups.get_mut(group).filter(|_| !unread.is_empty()) {
             None => out.answers.push((ticket, Answer::Deleted)),
             Some(found) => {
@@ -86,7 +87,9 @@ impl Machine {
     pub fn forget_partitions(&mut self, partitions: &[TopicPartition], now: Now) -> Outcome {
         let mut out = Outcome::default();
         for id in self.groups.keys().cloned().collect::<Vec<_>>() {
-            let Some(group) = self.groups.get_mut(&id) else { continue };
+            let Some(group) = self.groups.get_mut(&id) else {
+                continue;
+            };
             let removed = group.offsets.remove(partitions);
             self.bury(&id, &removed, None, now, &mut out);
         }
@@ -105,29 +108,60 @@ impl Machine {
         now: Now,
         out: &mut Outcome,
     ) {
-        let Some(group) = self.groups.get(id) else { return };
+        let Some(group) = self.groups.get(id) else {
+            return;
+        };
         let dead = group.state == State::Empty && group.offsets.is_empty();
         let mut records: Vec<Record> = removed
             .iter()
-            .map(|tp| OffsetKey { group: id, topic: &tp.topic, partition: tp.partition }.write())
+            .map(|tp| {
+                OffsetKey {
+                    group: id,
+                    topic: &tp.topic,
+                    partition: tp.partition,
+                }
+                .write()
+            })
             .map(|key| Record { key, value: None })
             .collect();
         let (name, incarnation) = (Arc::clone(&group.id), group.incarnation);
         if dead {
             let generation = group.generation;
             if generation > 0 {
-                records.push(Record { key: write_key(id), value: None });
+                records.push(Record {
+                    key: write_key(id),
+                    value: None,
+                });
             }
-            out.notes.push(Note::Removed { group: Arc::clone(&name), generation });
+            out.notes.push(Note::Removed {
+                group: Arc::clone(&name),
+                generation,
+            });
             self.groups.remove(id);
         }
         if records.is_empty() {
-            out.answers.extend(ticket.map(|ticket| (ticket, Answer::Deleted)));
+            out.answers
+                .extend(ticket.map(|ticket| (ticket, Answer::Deleted)));
             return;
         }
-        let under_way = UnderWay { group: name, incarnation, pending: Pending::Tombstones { ticket } };
-        let Machine { config, timers, writes, .. } = self;
-        let mut work = crate::work::Work { config, now, timers, writes, out };
+        let under_way = UnderWay {
+            group: name,
+            incarnation,
+            pending: Pending::Tombstones { ticket },
+        };
+        let Machine {
+            config,
+            timers,
+            writes,
+            ..
+        } = self;
+        let mut work = crate::work::Work {
+            config,
+            now,
+            timers,
+            writes,
+            out,
+        };
         work.write(records, Batch::Tombstones, under_way);
     }
 }

@@ -59,12 +59,22 @@ impl Machine {
             group_instance_id: member.instance.clone(),
             client_id: Arc::clone(&member.client_id),
             client_host: Arc::clone(&member.client_host),
-            metadata: protocol.as_ref().map(|name| member.metadata(name)).unwrap_or_default(),
-            assignment: if stable { member.assignment.clone() } else { Bytes::new() },
+            metadata: protocol
+                .as_ref()
+                .map(|name| member.metadata(name))
+                .unwrap_or_default(),
+            assignment: if stable {
+                member.assignment.clone()
+            } else {
+                Bytes::new()
+            },
         });
         Description {
             state: Some(group.state),
-            protocol_type: group.protocol_type.clone().unwrap_or_else(|| Arc::clone(&nothing)),
+            protocol_type: group
+                .protocol_type
+                .clone()
+                .unwrap_or_else(|| Arc::clone(&nothing)),
             members: members.collect(),
             protocol: protocol.unwrap_or(nothing),
         }
@@ -87,7 +97,9 @@ impl Machine {
         tp: &TopicPartition,
         require_stable: bool,
     ) -> Result<Option<&Committed>, Refusal> {
-        let Some(group) = self.groups.get(group) else { return Ok(None) };
+        let Some(group) = self.groups.get(group) else {
+            return Ok(None);
+        };
         if require_stable && group.offsets.is_unstable(tp) {
             return Err(Refusal::UnstableOffsetCommit);
         }
@@ -100,18 +112,38 @@ impl Machine {
         group: &str,
         require_stable: bool,
     ) -> Vec<(TopicPartition, Result<Option<&Committed>, Refusal>)> {
-        let Some(group) = self.groups.get(group) else { return Vec::new() };
+        let Some(group) = self.groups.get(group) else {
+            return Vec::new();
+        };
         let look = |(topic, number, committed): (&Arc<str>, i32, _)| {
             let tp = TopicPartition::new(Arc::clone(topic), number);
             let unstable = require_stable && group.offsets.is_unstable(&tp);
-            (tp, if unstable { Err(Refusal::UnstableOffsetCommit) } else { Ok(Some(committed)) })
+            (
+                tp,
+                if unstable {
+                    Err(Refusal::UnstableOffsetCommit)
+                } else {
+                    Ok(Some(committed))
+                },
+            )
         };
         group.offsets.iter().map(look).collect()
     }
 
     /// How many groups are in each state: Empty, PreparingRebalance, CompletingRebalance, Stable.
     pub fn states(&self) -> [usize; 4] {
-        let count = |state| self.groups.values().filter(|group: &&Group| group.state == state).count();
-        [State::Empty, State::PreparingRebalance, State::CompletingRebalance, State::Stable].map(count)
+        let count = |state| {
+            self.groups
+                .values()
+                .filter(|group: &&Group| group.state == state)
+                .count()
+        };
+        [
+            State::Empty,
+            State::PreparingRebalance,
+            State::CompletingRebalance,
+            State::Stable,
+        ]
+        .map(count)
     }
 }

@@ -12,7 +12,9 @@ impl Machine {
     pub fn expire(&mut self, now: Now) -> Outcome {
         let mut out = Outcome::default();
         while let Some(Timer { at, group, alarm }) = self.timers.pop_due(now.monotonic_ms) {
-            self.on(&group, now, &mut out, |group, work| group.ring(at, alarm, work));
+            self.on(&group, now, &mut out, |group, work| {
+                group.ring(at, alarm, work)
+            });
         }
         out
     }
@@ -25,7 +27,9 @@ impl Machine {
         let retention_ms = self.config.offsets_retention_ms;
         let mut count = 0;
         for id in self.groups.keys().cloned().collect::<Vec<_>>() {
-            let Some(group) = self.groups.get_mut(&id) else { continue };
+            let Some(group) = self.groups.get_mut(&id) else {
+                continue;
+            };
             let expired = group.expire_offsets(now.wall_ms, retention_ms);
             count += expired.len();
             self.bury(&id, &expired, None, now, &mut out);
@@ -47,7 +51,10 @@ impl Group {
                 }
             }
             Alarm::Rebalance => {
-                if self.gathering.is_some_and(|gathering| gathering.deadline == at) {
+                if self
+                    .gathering
+                    .is_some_and(|gathering| gathering.deadline == at)
+                {
                     self.note_gathering_over(work);
                 }
             }
@@ -60,7 +67,9 @@ impl Group {
     }
 
     fn ring_session(&mut self, at: i64, member_id: &Arc<str>, work: &mut Work<'_>) {
-        let Some(member) = self.members.get_mut(member_id) else { return };
+        let Some(member) = self.members.get_mut(member_id) else {
+            return;
+        };
         if member.timer_at != Some(at) {
             return; // An earlier reminder has taken over.
         }
@@ -69,7 +78,8 @@ impl Group {
             Some(deadline) if deadline > work.now.monotonic_ms => {
                 // Heartbeats have moved it.
                 member.timer_at = Some(deadline);
-                work.timers.remind(deadline, &self.id, Alarm::Session(Arc::clone(member_id)));
+                work.timers
+                    .remind(deadline, &self.id, Alarm::Session(Arc::clone(member_id)));
             }
             Some(_) => {
                 member.session_deadline = None;
@@ -85,17 +95,35 @@ impl Group {
     /// Takes expired offsets out and says which.
     // Kafka: GroupMetadata.removeExpiredOffsets. Where there is no consumer any more, the time
     // counts from the moment the last one left; a member's own topics never expire.
-    fn expire_offsets(&mut self, now_ms: i64, retention_ms: i64) -> Vec<protocol::ids::TopicPartition> {
-        let Group { offsets, state, state_since, protocol_type, subscribed, .. } = self;
+    fn expire_offsets(
+        &mut self,
+        now_ms: i64,
+        retention_ms: i64,
+    ) -> Vec<protocol::ids::TopicPartition> {
+        let Group {
+            offsets,
+            state,
+            state_since,
+            protocol_type,
+            subscribed,
+            ..
+        } = self;
         match (protocol_type.as_deref(), *state, subscribed) {
             (Some(_), State::Empty, _) => {
                 let since = *state_since;
-                let from = |committed: &crate::offsets::Committed| since.unwrap_or(committed.commit_timestamp);
+                let from = |committed: &crate::offsets::Committed| {
+                    since.unwrap_or(committed.commit_timestamp)
+                };
                 offsets.expire(now_ms, retention_ms, from, |_topic| false)
             }
             (Some("consumer"), State::Stable, Some(subscribed)) => {
                 let keeps = |topic: &str| subscribed.contains(topic);
-                offsets.expire(now_ms, retention_ms, |committed| committed.commit_timestamp, keeps)
+                offsets.expire(
+                    now_ms,
+                    retention_ms,
+                    |committed| committed.commit_timestamp,
+                    keeps,
+                )
             }
             (None, _, _) => {
                 let from = |committed: &crate::offsets::Committed| committed.commit_timestamp;

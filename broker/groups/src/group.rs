@@ -132,7 +132,11 @@ impl Group {
     /// The instance id, if there is one, is this member's; and the member is there.
     // Kafka: GroupCoordinator.validateCurrentMember. Fenced comes before unknown: clients stop on
     // the one and rejoin on the other.
-    pub(crate) fn check_member(&self, member_id: &str, instance: Option<&str>) -> Result<(), Refusal> {
+    pub(crate) fn check_member(
+        &self,
+        member_id: &str,
+        instance: Option<&str>,
+    ) -> Result<(), Refusal> {
         if let Some(instance) = instance {
             match self.statics.get(instance) {
                 Some(current) if **current != *member_id => return Err(Refusal::FencedInstanceId),
@@ -140,7 +144,11 @@ impl Group {
                 None => return Err(Refusal::UnknownMemberId),
             }
         }
-        if self.members.contains_key(member_id) { Ok(()) } else { Err(Refusal::UnknownMemberId) }
+        if self.members.contains_key(member_id) {
+            Ok(())
+        } else {
+            Err(Refusal::UnknownMemberId)
+        }
     }
 
     /// Whether somebody with these protocols could take part.
@@ -156,7 +164,8 @@ impl Group {
 
     pub(crate) fn add(&mut self, member: Member) {
         if let Some(instance) = &member.instance {
-            self.statics.insert(Arc::clone(instance), Arc::clone(&member.id));
+            self.statics
+                .insert(Arc::clone(instance), Arc::clone(&member.id));
         }
         if self.leader.is_none() {
             self.leader = Some(Arc::clone(&member.id));
@@ -198,7 +207,9 @@ impl Group {
         // come again.
         let again = JoinAnswer::refused(member_id, Refusal::RebalanceInProgress);
         self.answer_join(member_id, again, work);
-        let Some(member) = self.members.get_mut(member_id) else { return };
+        let Some(member) = self.members.get_mut(member_id) else {
+            return;
+        };
         let before = std::mem::replace(&mut member.protocols, protocols);
         let now = member.protocols.clone();
         (member.rebalance_timeout_ms, member.session_timeout_ms) = timeouts;
@@ -209,8 +220,16 @@ impl Group {
     }
 
     /// Gives a member's waiting join its answer; `false` if none waits.
-    pub(crate) fn answer_join(&mut self, member_id: &str, answer: JoinAnswer, work: &mut Work<'_>) -> bool {
-        let waiting = self.members.get_mut(member_id).and_then(|member| member.awaiting_join.take());
+    pub(crate) fn answer_join(
+        &mut self,
+        member_id: &str,
+        answer: JoinAnswer,
+        work: &mut Work<'_>,
+    ) -> bool {
+        let waiting = self
+            .members
+            .get_mut(member_id)
+            .and_then(|member| member.awaiting_join.take());
         if let Some(ticket) = waiting {
             self.awaiting_join -= 1;
             work.answer(ticket, Answer::Join(answer));
@@ -219,8 +238,16 @@ impl Group {
     }
 
     /// Gives a member's waiting sync its answer; `false` if none waits.
-    pub(crate) fn answer_sync(&mut self, member_id: &str, answer: SyncAnswer, work: &mut Work<'_>) -> bool {
-        let waiting = self.members.get_mut(member_id).and_then(|member| member.awaiting_sync.take());
+    pub(crate) fn answer_sync(
+        &mut self,
+        member_id: &str,
+        answer: SyncAnswer,
+        work: &mut Work<'_>,
+    ) -> bool {
+        let waiting = self
+            .members
+            .get_mut(member_id)
+            .and_then(|member| member.awaiting_sync.take());
         if let Some(ticket) = waiting {
             work.answer(ticket, Answer::Sync(answer));
         }
@@ -232,12 +259,15 @@ impl Group {
         let fenced = Refusal::FencedInstanceId;
         self.answer_join(old_id, JoinAnswer::refused(old_id, fenced), work);
         self.answer_sync(old_id, SyncAnswer::refused(fenced), work);
-        let Some(mut member) = self.members.remove(old_id) else { return };
+        let Some(mut member) = self.members.remove(old_id) else {
+            return;
+        };
         member.id = Arc::clone(new_id);
         // Reminders go by the member's id: the old one is void.
         member.timer_at = None;
         if let Some(instance) = &member.instance {
-            self.statics.insert(Arc::clone(instance), Arc::clone(new_id));
+            self.statics
+                .insert(Arc::clone(instance), Arc::clone(new_id));
         }
         self.members.insert(Arc::clone(new_id), member);
         if self.is_leader(old_id) {
@@ -247,7 +277,9 @@ impl Group {
 
     /// Starts a member's session anew; one that safely waits needs none.
     pub(crate) fn arm(&mut self, member_id: &str, timeout_ms: Option<i32>, work: &mut Work<'_>) {
-        let Some(member) = self.members.get_mut(member_id) else { return };
+        let Some(member) = self.members.get_mut(member_id) else {
+            return;
+        };
         if member.waits_safely() {
             member.session_deadline = None;
             return;
@@ -256,13 +288,19 @@ impl Group {
         member.session_deadline = Some(deadline);
         if member.timer_at.is_none_or(|at| at > deadline) {
             member.timer_at = Some(deadline);
-            work.timers.remind(deadline, &self.id, Alarm::Session(Arc::clone(&member.id)));
+            work.timers
+                .remind(deadline, &self.id, Alarm::Session(Arc::clone(&member.id)));
         }
     }
 
     /// The longest time any member wants to be waited for.
     pub(crate) fn rebalance_timeout_ms(&self) -> i32 {
-        self.members.values().map(|member| member.rebalance_timeout_ms).max().unwrap_or(0).max(0)
+        self.members
+            .values()
+            .map(|member| member.rebalance_timeout_ms)
+            .max()
+            .unwrap_or(0)
+            .max(0)
     }
 
     /// Every member votes for the first of its protocols that all know; most votes win, and of
@@ -271,15 +309,21 @@ impl Group {
         let everybody = self.members.len();
         let mut votes: Vec<(&Arc<str>, usize)> = Vec::new();
         for member in self.members.values() {
-            let known_to_all = |protocol: &&Protocol| self.supporters.get(&protocol.name) == Some(&everybody);
-            let Some(choice) = member.protocols.iter().find(known_to_all) else { continue };
+            let known_to_all =
+                |protocol: &&Protocol| self.supporters.get(&protocol.name) == Some(&everybody);
+            let Some(choice) = member.protocols.iter().find(known_to_all) else {
+                continue;
+            };
             match votes.iter_mut().find(|(name, _)| **name == choice.name) {
                 Some((_, count)) => *count += 1,
                 None => votes.push((&choice.name, 1)),
             }
         }
         let most = votes.iter().map(|(_, count)| *count).max()?;
-        votes.into_iter().find(|(_, count)| *count == most).map(|(name, _)| Arc::clone(name))
+        votes
+            .into_iter()
+            .find(|(_, count)| *count == most)
+            .map(|(name, _)| Arc::clone(name))
     }
 
     /// The topics all members together subscribe to; `None` if that cannot be told.
@@ -314,7 +358,11 @@ impl Group {
 
     /// What a member of the current generation is told.
     pub(crate) fn joined(&self, member_id: &Arc<str>) -> JoinAnswer {
-        let members = if self.is_leader(member_id) { self.joined_members() } else { Vec::new() };
+        let members = if self.is_leader(member_id) {
+            self.joined_members()
+        } else {
+            Vec::new()
+        };
         JoinAnswer {
             refusal: None,
             member_id: Arc::clone(member_id),
@@ -346,17 +394,32 @@ impl Group {
 
     /// Every invariant of the fields above; for debug builds and tests.
     pub(crate) fn check(&self) {
-        let awaiting = self.members.values().filter(|member| member.awaiting_join.is_some()).count();
-        assert_eq!(self.awaiting_join, awaiting, "awaiting joins of {}", self.id);
+        let awaiting = self
+            .members
+            .values()
+            .filter(|member| member.awaiting_join.is_some())
+            .count();
+        assert_eq!(
+            self.awaiting_join, awaiting,
+            "awaiting joins of {}",
+            self.id
+        );
         match &self.leader {
             Some(leader) => assert!(self.members.contains_key(leader), "leader of {}", self.id),
             None => assert!(self.members.is_empty(), "leaderless {}", self.id),
         }
-        let statics = self.members.values().filter(|member| member.instance.is_some()).count();
+        let statics = self
+            .members
+            .values()
+            .filter(|member| member.instance.is_some())
+            .count();
         assert_eq!(self.statics.len(), statics, "static members of {}", self.id);
         for (instance, member_id) in &self.statics {
             let member = self.members.get(member_id);
-            assert_eq!(member.and_then(|member| member.instance.as_ref()), Some(instance));
+            assert_eq!(
+                member.and_then(|member| member.instance.as_ref()),
+                Some(instance)
+            );
         }
         for member in self.members.values() {
             if let (Some(deadline), Some(at)) = (member.session_deadline, member.timer_at) {
@@ -364,7 +427,12 @@ impl Group {
             }
         }
         let gathering = self.state == State::PreparingRebalance;
-        assert_eq!(self.gathering.is_some(), gathering, "gathering of {}", self.id);
+        assert_eq!(
+            self.gathering.is_some(),
+            gathering,
+            "gathering of {}",
+            self.id
+        );
         if self.state == State::Empty {
             assert!(self.members.is_empty(), "members of empty {}", self.id);
         }

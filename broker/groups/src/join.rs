@@ -64,17 +64,28 @@ impl Machine {
         let mut out = Outcome::default();
         let allowed = self.config.session_timeout_min_ms..=self.config.session_timeout_max_ms;
         if request.group.is_empty() {
-            refuse(&mut out, ticket, &request.member_id, Refusal::InvalidGroupId);
+            refuse(
+                &mut out,
+                ticket,
+                &request.member_id,
+                Refusal::InvalidGroupId,
+            );
         } else if !allowed.contains(&request.session_timeout_ms) {
-            refuse(&mut out, ticket, &request.member_id, Refusal::InvalidSessionTimeout);
+            refuse(
+                &mut out,
+                ticket,
+                &request.member_id,
+                Refusal::InvalidSessionTimeout,
+            );
         } else {
             let group = Arc::clone(&request.group);
             if request.member_id.is_empty() {
                 self.ensure(&group, now);
             }
             let member_id = Arc::clone(&request.member_id);
-            let found =
-                self.on(&group, now, &mut out, |group, work| group.join(ticket, request, work));
+            let found = self.on(&group, now, &mut out, |group, work| {
+                group.join(ticket, request, work)
+            });
             if found.is_none() {
                 refuse(&mut out, ticket, &member_id, Refusal::UnknownMemberId);
             }
@@ -84,7 +95,10 @@ impl Machine {
 }
 
 fn refuse(out: &mut Outcome, ticket: Ticket, member_id: &str, refusal: Refusal) {
-    out.answers.push((ticket, Answer::Join(JoinAnswer::refused(member_id, refusal))));
+    out.answers.push((
+        ticket,
+        Answer::Join(JoinAnswer::refused(member_id, refusal)),
+    ));
 }
 
 impl Group {
@@ -123,19 +137,28 @@ impl Group {
     fn remove_for_good(&mut self, member_id: &str, work: &mut Work<'_>) {
         let refusal = Refusal::UnknownMemberId;
         self.answer_join(member_id, JoinAnswer::refused("", refusal), work);
-        self.answer_sync(member_id, crate::outcome::SyncAnswer::refused(refusal), work);
+        self.answer_sync(
+            member_id,
+            crate::outcome::SyncAnswer::refused(refusal),
+            work,
+        );
         self.remove(member_id);
     }
 
     fn join_as_newcomer(&mut self, ticket: Ticket, request: JoinRequest, work: &mut Work<'_>) {
         let member_id = request.new_member_id();
-        let known = request.group_instance_id.as_ref().and_then(|id| self.statics.get(id)).cloned();
+        let known = request
+            .group_instance_id
+            .as_ref()
+            .and_then(|id| self.statics.get(id))
+            .cloned();
         if let Some(old_id) = known {
             self.replace_and_rebalance(ticket, request, &old_id, member_id, work);
         } else if request.group_instance_id.is_none() && request.needs_known_member_id {
             let deadline = work.after(request.session_timeout_ms);
             self.pending.insert(Arc::clone(&member_id), deadline);
-            work.timers.remind(deadline, &self.id, Alarm::Pending(Arc::clone(&member_id)));
+            work.timers
+                .remind(deadline, &self.id, Alarm::Pending(Arc::clone(&member_id)));
             refuse(work.out, ticket, &member_id, Refusal::MemberIdRequired);
         } else {
             self.add_and_rebalance(ticket, request, member_id, work);
@@ -154,11 +177,19 @@ impl Group {
             return;
         }
         if let Err(refusal) = self.check_member(&member_id, request.group_instance_id.as_deref()) {
-            self.note_if_fenced(refusal, &member_id, request.group_instance_id.as_ref(), work);
+            self.note_if_fenced(
+                refusal,
+                &member_id,
+                request.group_instance_id.as_ref(),
+                work,
+            );
             refuse(work.out, ticket, &member_id, refusal);
             return;
         }
-        let changed = self.members.get(&member_id).is_some_and(|m| m.protocols != request.protocols);
+        let changed = self
+            .members
+            .get(&member_id)
+            .is_some_and(|m| m.protocols != request.protocols);
         let rebalances = match self.state {
             State::PreparingRebalance => true,
             // With nothing changed it has probably missed the answer to its first join.

@@ -32,7 +32,10 @@ impl Machine {
             return Err(Refusal::InvalidGroupId);
         }
         let verdicts = self.on(group, now, out, |group, work| {
-            leavers.iter().map(|leaver| group.leave(leaver, work)).collect()
+            leavers
+                .iter()
+                .map(|leaver| group.leave(leaver, work))
+                .collect()
         });
         Ok(verdicts.unwrap_or_else(|| vec![Err(Refusal::UnknownMemberId); leavers.len()]))
     }
@@ -41,7 +44,10 @@ impl Machine {
 impl Group {
     fn leave(&mut self, leaver: &Leaver, work: &mut Work<'_>) -> Result<(), Refusal> {
         let member_id = if leaver.member_id.is_empty() {
-            let known = leaver.group_instance_id.as_ref().and_then(|id| self.statics.get(id));
+            let known = leaver
+                .group_instance_id
+                .as_ref()
+                .and_then(|id| self.statics.get(id));
             known.cloned().ok_or(Refusal::UnknownMemberId)?
         } else if self.pending.contains_key(&leaver.member_id) {
             self.remove_pending(&leaver.member_id, work);
@@ -67,7 +73,12 @@ impl Group {
     }
 
     /// A member is gone; the others share what was its.
-    pub(crate) fn remove_and_rebalance(&mut self, member_id: &Arc<str>, why: &str, work: &mut Work<'_>) {
+    pub(crate) fn remove_and_rebalance(
+        &mut self,
+        member_id: &Arc<str>,
+        why: &str,
+        work: &mut Work<'_>,
+    ) {
         let refusal = Refusal::UnknownMemberId;
         // A new member may still wait for its first answer; it will join again if it is alive.
         self.answer_join(member_id, JoinAnswer::refused("", refusal), work);

@@ -76,11 +76,19 @@ impl Loader {
             Err(why) => Err(why),
         };
         if let Err(why) = replayed {
-            self.notes.push(Note::DamagedRecord { offset: batch.base_offset, why });
+            self.notes.push(Note::DamagedRecord {
+                offset: batch.base_offset,
+                why,
+            });
         }
     }
 
-    fn replay_offset(&mut self, batch: ReplayedBatch, key: OffsetKey<'_>, value: Option<&[u8]>) -> Result<(), Malformed> {
+    fn replay_offset(
+        &mut self,
+        batch: ReplayedBatch,
+        key: OffsetKey<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<(), Malformed> {
         let value = value.map(OffsetValue::read).transpose()?;
         let topic = intern(&mut self.topics, key.topic);
         let tp = TopicPartition::new(topic, key.partition);
@@ -90,12 +98,22 @@ impl Loader {
         };
         let appended_at = batch.base_offset;
         match (batch.transaction, value.map(committed)) {
-            (None, Some(committed)) => offsets.put(&tp, Stored { committed, appended_at }),
+            (None, Some(committed)) => offsets.put(
+                &tp,
+                Stored {
+                    committed,
+                    appended_at,
+                },
+            ),
             (None, None) => {
                 offsets.take(&tp.topic, tp.partition);
             }
             (Some(producer_id), Some(committed)) => {
-                let undecided = Undecided { committed, write: None, appended_at: Some(appended_at) };
+                let undecided = Undecided {
+                    committed,
+                    write: None,
+                    appended_at: Some(appended_at),
+                };
                 offsets.note_undecided(producer_id, tp, undecided);
                 let groups = self.producers.entry(producer_id).or_default();
                 if !groups.contains(key.group) {
@@ -122,7 +140,15 @@ impl Loader {
 
     /// All records have been replayed: groups come to life, sessions start.
     pub fn finish(self) -> (Machine, Outcome) {
-        let Loader { config, now, offsets, mut groups, producers, notes, .. } = self;
+        let Loader {
+            config,
+            now,
+            offsets,
+            mut groups,
+            producers,
+            notes,
+            ..
+        } = self;
         for (id, offsets) in offsets {
             if let Some(group) = groups.get_mut(&id) {
                 group.offsets = offsets;
@@ -134,7 +160,10 @@ impl Loader {
         }
         let mut machine = Machine::new(config);
         machine.producers = producers.into_iter().collect();
-        let mut out = Outcome { notes, ..Outcome::default() };
+        let mut out = Outcome {
+            notes,
+            ..Outcome::default()
+        };
         for (id, mut group) in groups {
             machine.incarnations += 1;
             group.incarnation = machine.incarnations;
@@ -179,11 +208,15 @@ fn loaded_group(id: &str, value: &GroupValue<'_>, now: Now) -> Group {
     let mut group = Group::new(id.into(), 0, now.wall_ms);
     group.state_since = Some(value.current_state_timestamp).filter(|since| *since != -1);
     group.generation = value.generation;
-    group.protocol_type = Some(value.protocol_type).filter(|name| !name.is_empty()).map(Arc::from);
+    group.protocol_type = Some(value.protocol_type)
+        .filter(|name| !name.is_empty())
+        .map(Arc::from);
     group.protocol = value.protocol.map(Arc::from);
     let protocol = group.protocol.clone().unwrap_or_else(|| "".into());
     for member in &value.members {
-        let instance_taken = member.group_instance_id.is_some_and(|id| group.statics.contains_key(id));
+        let instance_taken = member
+            .group_instance_id
+            .is_some_and(|id| group.statics.contains_key(id));
         if instance_taken || group.members.contains_key(member.member_id) {
             continue; // Nobody writes such a record; whoever did, one of the two is enough.
         }
@@ -206,10 +239,17 @@ fn loaded_group(id: &str, value: &GroupValue<'_>, now: Now) -> Group {
             timer_at: None,
         });
     }
-    if let Some(leader) = value.leader.filter(|leader| group.members.contains_key(*leader)) {
+    if let Some(leader) = value
+        .leader
+        .filter(|leader| group.members.contains_key(*leader))
+    {
         group.leader = Some(leader.into());
     }
-    group.state = if group.members.is_empty() { State::Empty } else { State::Stable };
+    group.state = if group.members.is_empty() {
+        State::Empty
+    } else {
+        State::Stable
+    };
     group.subscribed = group.subscriptions();
     group
 }

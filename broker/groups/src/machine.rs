@@ -57,12 +57,21 @@ impl Machine {
         let refusal = Refusal::NotCoordinator;
         for under_way in std::mem::take(&mut self.writes.under_way).into_values() {
             match under_way.pending {
-                Pending::Offsets { ticket, verdicts, .. }
-                | Pending::Transactional { ticket, verdicts, .. } => {
-                    let verdicts = verdicts.into_iter().map(|verdict| verdict.and(Err(refusal)));
-                    out.answers.push((ticket, Answer::Commit(verdicts.collect())));
+                Pending::Offsets {
+                    ticket, verdicts, ..
                 }
-                Pending::Tombstones { ticket: Some(ticket) } => {
+                | Pending::Transactional {
+                    ticket, verdicts, ..
+                } => {
+                    let verdicts = verdicts
+                        .into_iter()
+                        .map(|verdict| verdict.and(Err(refusal)));
+                    out.answers
+                        .push((ticket, Answer::Commit(verdicts.collect())));
+                }
+                Pending::Tombstones {
+                    ticket: Some(ticket),
+                } => {
                     out.answers.push((ticket, Answer::Deleted));
                 }
                 // Their members wait in joins and syncs, which are answered below.
@@ -72,11 +81,27 @@ impl Machine {
                 | Pending::Empty => {}
             }
         }
-        let Machine { config, groups, timers, writes, .. } = &mut self;
+        let Machine {
+            config,
+            groups,
+            timers,
+            writes,
+            ..
+        } = &mut self;
         for group in groups.values_mut() {
-            let mut work = Work { config, now, timers, writes, out: &mut out };
+            let mut work = Work {
+                config,
+                now,
+                timers,
+                writes,
+                out: &mut out,
+            };
             for id in group.members.keys().cloned().collect::<Vec<_>>() {
-                group.answer_join(&id, JoinAnswer::refused(Arc::clone(&id), refusal), &mut work);
+                group.answer_join(
+                    &id,
+                    JoinAnswer::refused(Arc::clone(&id), refusal),
+                    &mut work,
+                );
                 group.answer_sync(&id, SyncAnswer::refused(refusal), &mut work);
             }
         }
@@ -91,9 +116,24 @@ impl Machine {
         out: &mut Outcome,
         step: impl FnOnce(&mut Group, &mut Work<'_>) -> T,
     ) -> Option<T> {
-        let Machine { config, groups, timers, writes, .. } = self;
+        let Machine {
+            config,
+            groups,
+            timers,
+            writes,
+            ..
+        } = self;
         let group = groups.get_mut(group)?;
-        let result = step(group, &mut Work { config, now, timers, writes, out });
+        let result = step(
+            group,
+            &mut Work {
+                config,
+                now,
+                timers,
+                writes,
+                out,
+            },
+        );
         if cfg!(debug_assertions) {
             group.check();
         }

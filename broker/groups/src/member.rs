@@ -48,6 +48,8 @@ impl Member {
     /// What the member says under one protocol; empty where it does not know it.
     pub(crate) fn metadata(&self, protocol: &str) -> Bytes {
         let known = self.protocols.iter().find(|known| &*known.name == protocol);
-        known.map(|known| known.metadata.clone()).unwrap_or_default()
+        known
+            .map(|known| known.metadata.clone())
+            .unwrap_or_default()
     }
 }

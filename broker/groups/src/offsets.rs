@@ -53,12 +53,17 @@ pub(crate) struct Offsets {
 
 impl Offsets {
     pub(crate) fn get(&self, topic: &str, partition: i32) -> Option<&Committed> {
-        self.stored.get(topic)?.get(&partition).map(|stored| &stored.committed)
+        self.stored
+            .get(topic)?
+            .get(&partition)
+            .map(|stored| &stored.committed)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, i32, &Committed)> {
         self.stored.iter().flat_map(|(topic, partitions)| {
-            partitions.iter().map(move |(number, stored)| (topic, *number, &stored.committed))
+            partitions
+                .iter()
+                .map(move |(number, stored)| (topic, *number, &stored.committed))
         })
     }
 
@@ -122,7 +127,13 @@ impl Offsets {
         appended_at: i64,
     ) {
         if self.writing.contains_key(tp) {
-            self.put_if_younger(tp, Stored { committed, appended_at });
+            self.put_if_younger(
+                tp,
+                Stored {
+                    committed,
+                    appended_at,
+                },
+            );
         }
         self.note_failed(tp, write);
     }
@@ -135,7 +146,10 @@ impl Offsets {
     }
 
     pub(crate) fn note_undecided(&mut self, producer_id: i64, tp: TopicPartition, new: Undecided) {
-        self.undecided.entry(producer_id).or_default().insert(tp, new);
+        self.undecided
+            .entry(producer_id)
+            .or_default()
+            .insert(tp, new);
     }
 
     /// Takes one undecided offset away, as a tombstone inside a transaction does.
@@ -156,7 +170,10 @@ impl Offsets {
         write: WriteId,
         appended_at: i64,
     ) {
-        let open = self.undecided.get_mut(&producer_id).and_then(|open| open.get_mut(tp));
+        let open = self
+            .undecided
+            .get_mut(&producer_id)
+            .and_then(|open| open.get_mut(tp));
         if let Some(undecided) = open
             && undecided.write == Some(write)
         {
@@ -171,7 +188,9 @@ impl Offsets {
 
     /// The producer's transaction has ended: its offsets count, or never were.
     pub(crate) fn decide(&mut self, producer_id: i64, commit: bool) {
-        let Some(open) = self.undecided.remove(&producer_id) else { return };
+        let Some(open) = self.undecided.remove(&producer_id) else {
+            return;
+        };
         if !commit {
             return;
         }
@@ -179,7 +198,13 @@ impl Offsets {
             // A marker lies behind all it decides, and results come in log order: what has not
             // been written by now has failed.
             if let Some(appended_at) = undecided.appended_at {
-                self.put_if_younger(&tp, Stored { committed: undecided.committed, appended_at });
+                self.put_if_younger(
+                    &tp,
+                    Stored {
+                        committed: undecided.committed,
+                        appended_at,
+                    },
+                );
             }
         }
     }
@@ -204,7 +229,9 @@ impl Offsets {
     /// Takes everything away; returns every partition the log may hold an offset of.
     pub(crate) fn clear(&mut self) -> Vec<TopicPartition> {
         let old = std::mem::take(self);
-        let stored = old.iter().map(|(topic, number, _)| TopicPartition::new(Arc::clone(topic), number));
+        let stored = old
+            .iter()
+            .map(|(topic, number, _)| TopicPartition::new(Arc::clone(topic), number));
         let mut removed: std::collections::BTreeSet<TopicPartition> = stored.collect();
         removed.extend(old.writing.into_keys());
         removed.into_iter().collect()

@@ -54,7 +54,10 @@ pub enum Batch {
     /// Offsets: base sequence 0, as Kafka writes them; written when replicated.
     Offsets,
     /// Offsets of a transaction; written when replicated.
-    Transactional { producer_id: i64, producer_epoch: i16 },
+    Transactional {
+        producer_id: i64,
+        producer_epoch: i16,
+    },
     /// Tombstones: written when the leader has them. A lost one is written again by the next pass.
     Tombstones,
 }
@@ -138,21 +141,61 @@ impl SyncAnswer {
 /// Something an operator may want to read; the host logs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    Rebalancing { group: Arc<str>, generation: i32, reason: String },
-    Stabilized { group: Arc<str>, generation: i32, members: usize },
-    Assigned { group: Arc<str>, generation: i32, unassigned: usize },
-    Emptied { group: Arc<str>, generation: i32 },
-    Removed { group: Arc<str>, generation: i32 },
-    MemberLeft { group: Arc<str>, member_id: Arc<str>, why: String },
-    Fenced { group: Arc<str>, member_id: Arc<str>, group_instance_id: Arc<str> },
+    Rebalancing {
+        group: Arc<str>,
+        generation: i32,
+        reason: String,
+    },
+    Stabilized {
+        group: Arc<str>,
+        generation: i32,
+        members: usize,
+    },
+    Assigned {
+        group: Arc<str>,
+        generation: i32,
+        unassigned: usize,
+    },
+    Emptied {
+        group: Arc<str>,
+        generation: i32,
+    },
+    Removed {
+        group: Arc<str>,
+        generation: i32,
+    },
+    MemberLeft {
+        group: Arc<str>,
+        member_id: Arc<str>,
+        why: String,
+    },
+    Fenced {
+        group: Arc<str>,
+        member_id: Arc<str>,
+        group_instance_id: Arc<str>,
+    },
     /// Nobody came back in time; the wait starts again.
-    NobodyRejoined { group: Arc<str> },
+    NobodyRejoined {
+        group: Arc<str>,
+    },
     /// Consumers and transactions commit to one group: each overwrites the other.
-    MixedCommits { group: Arc<str> },
-    NotWritten { group: Arc<str>, refusal: Refusal },
-    OffsetsExpired { count: usize },
+    MixedCommits {
+        group: Arc<str>,
+    },
+    NotWritten {
+        group: Arc<str>,
+        refusal: Refusal,
+    },
+    OffsetsExpired {
+        count: usize,
+    },
     /// A record of a newer coordinator was passed over while loading.
-    UnknownRecord { version: i16 },
+    UnknownRecord {
+        version: i16,
+    },
     /// A record that cannot be read was passed over while loading.
-    DamagedRecord { offset: i64, why: protocol::internal::Malformed },
+    DamagedRecord {
+        offset: i64,
+        why: protocol::internal::Malformed,
+    },
 }

@@ -31,7 +31,10 @@ impl Group {
         let kind = if self.state == State::Empty {
             let delay_ms = work.config.initial_rebalance_delay_ms;
             let remaining_ms = self.rebalance_timeout_ms().saturating_sub(delay_ms).max(0);
-            GatheringKind::First { delay_ms, remaining_ms }
+            GatheringKind::First {
+                delay_ms,
+                remaining_ms,
+            }
         } else {
             GatheringKind::All
         };
@@ -57,7 +60,13 @@ impl Group {
 
     /// Goes on as soon as nobody is missing; a first gathering always waits its time out.
     pub(crate) fn complete_join_if_all_are_here(&mut self, work: &mut Work<'_>) {
-        let may_end = matches!(self.gathering, Some(Gathering { kind: GatheringKind::All, .. }));
+        let may_end = matches!(
+            self.gathering,
+            Some(Gathering {
+                kind: GatheringKind::All,
+                ..
+            })
+        );
         if may_end && self.members.len() == self.awaiting_join && self.pending.is_empty() {
             self.complete_join(work);
         }
@@ -66,13 +75,17 @@ impl Group {
     /// The time to gather is up.
     pub(crate) fn note_gathering_over(&mut self, work: &mut Work<'_>) {
         match self.gathering.map(|gathering| gathering.kind) {
-            Some(GatheringKind::First { delay_ms, remaining_ms })
-                if self.new_member_added && remaining_ms != 0 =>
-            {
+            Some(GatheringKind::First {
+                delay_ms,
+                remaining_ms,
+            }) if self.new_member_added && remaining_ms != 0 => {
                 self.new_member_added = false;
                 let next_ms = work.config.initial_rebalance_delay_ms.min(remaining_ms);
                 let rest_ms = remaining_ms.saturating_sub(delay_ms).max(0);
-                let kind = GatheringKind::First { delay_ms: next_ms, remaining_ms: rest_ms };
+                let kind = GatheringKind::First {
+                    delay_ms: next_ms,
+                    remaining_ms: rest_ms,
+                };
                 self.gather(kind, work);
             }
             Some(_) => self.complete_join(work),
@@ -91,18 +104,27 @@ impl Group {
         for member_id in late {
             self.remove(&member_id);
             let why = "did not join in time".to_owned();
-            work.note(Note::MemberLeft { group: Arc::clone(&self.id), member_id, why });
+            work.note(Note::MemberLeft {
+                group: Arc::clone(&self.id),
+                member_id,
+                why,
+            });
         }
         if !self.members.is_empty() && !self.has_leader_that_joined() {
             // Sessions will take those away who do not come back.
-            work.note(Note::NobodyRejoined { group: Arc::clone(&self.id) });
+            work.note(Note::NobodyRejoined {
+                group: Arc::clone(&self.id),
+            });
             self.gather(GatheringKind::All, work);
             return;
         }
         self.gathering = None;
         self.begin_generation(work);
         if self.state == State::Empty {
-            work.note(Note::Emptied { group: Arc::clone(&self.id), generation: self.generation });
+            work.note(Note::Emptied {
+                group: Arc::clone(&self.id),
+                generation: self.generation,
+            });
             self.write_state(&BTreeMap::new(), Pending::Empty, work);
             return;
         }
@@ -128,11 +150,19 @@ impl Group {
     /// Keeps a leader that has joined, else makes one of those who have.
     // Kafka: GroupMetadata.maybeElectNewJoinedLeader.
     fn has_leader_that_joined(&mut self) -> bool {
-        let joined = |id: &Arc<str>| self.members.get(id).is_some_and(|m| m.awaiting_join.is_some());
+        let joined = |id: &Arc<str>| {
+            self.members
+                .get(id)
+                .is_some_and(|m| m.awaiting_join.is_some())
+        };
         if self.leader.as_ref().is_some_and(joined) {
             return true;
         }
-        let Some(other) = self.members.values().find(|member| member.awaiting_join.is_some()) else {
+        let Some(other) = self
+            .members
+            .values()
+            .find(|member| member.awaiting_join.is_some())
+        else {
             return false;
         };
         self.leader = Some(Arc::clone(&other.id));
@@ -141,8 +171,16 @@ impl Group {
 
     fn begin_generation(&mut self, work: &mut Work<'_>) {
         self.generation = self.generation.wrapping_add(1).max(0);
-        let state = if self.members.is_empty() { State::Empty } else { State::CompletingRebalance };
-        self.protocol = if state == State::Empty { None } else { self.choose_protocol() };
+        let state = if self.members.is_empty() {
+            State::Empty
+        } else {
+            State::CompletingRebalance
+        };
+        self.protocol = if state == State::Empty {
+            None
+        } else {
+            self.choose_protocol()
+        };
         self.subscribed = self.subscriptions();
         self.enter(state, work.now.wall_ms);
         self.plain_commits = false;
@@ -173,13 +211,21 @@ impl Group {
         for member_id in std::mem::take(&mut self.pending_sync) {
             self.remove(&member_id);
             let why = "did not sync in time".to_owned();
-            work.note(Note::MemberLeft { group: Arc::clone(&self.id), member_id, why });
+            work.note(Note::MemberLeft {
+                group: Arc::clone(&self.id),
+                member_id,
+                why,
+            });
         }
         self.prepare_rebalance("members did not sync in time", work);
     }
 
     /// The assignment is written: everyone may have it.
-    pub(crate) fn hand_out(&mut self, assignments: &BTreeMap<Arc<str>, Bytes>, work: &mut Work<'_>) {
+    pub(crate) fn hand_out(
+        &mut self,
+        assignments: &BTreeMap<Arc<str>, Bytes>,
+        work: &mut Work<'_>,
+    ) {
         for member in self.members.values_mut() {
             member.assignment = assignments.get(&member.id).cloned().unwrap_or_default();
         }
@@ -210,7 +256,10 @@ impl Group {
 
     /// What a member of a stable group is told when it syncs.
     pub(crate) fn synced(&self, member_id: &str) -> SyncAnswer {
-        let assignment = self.members.get(member_id).map(|member| member.assignment.clone());
+        let assignment = self
+            .members
+            .get(member_id)
+            .map(|member| member.assignment.clone());
         SyncAnswer {
             refusal: None,
             protocol_type: self.protocol_type.clone(),
@@ -235,10 +284,16 @@ impl Group {
             current_state_timestamp: self.state_since.unwrap_or(-1),
             members: Vec::new(),
         };
-        let subscriptions: Vec<Bytes> =
-            self.members.values().map(|member| member.metadata(protocol.unwrap_or(""))).collect();
-        let members = self.members.values().zip(&subscriptions).map(|(member, subscription)| {
-            MemberValue {
+        let subscriptions: Vec<Bytes> = self
+            .members
+            .values()
+            .map(|member| member.metadata(protocol.unwrap_or("")))
+            .collect();
+        let members = self
+            .members
+            .values()
+            .zip(&subscriptions)
+            .map(|(member, subscription)| MemberValue {
                 member_id: &member.id,
                 group_instance_id: member.instance.as_deref(),
                 client_id: &member.client_id,
@@ -247,15 +302,20 @@ impl Group {
                 session_timeout_ms: member.session_timeout_ms,
                 subscription,
                 assignment: assignments.get(&member.id).map_or(&[], |bytes| bytes),
-            }
-        });
-        let value = GroupValue { members: members.collect(), ..value };
+            });
+        let value = GroupValue {
+            members: members.collect(),
+            ..value
+        };
         let record = Record {
             key: write_key(&self.id),
             value: Some(value.write(work.config.group_value_version)),
         };
-        let under_way =
-            UnderWay { group: Arc::clone(&self.id), incarnation: self.incarnation, pending };
+        let under_way = UnderWay {
+            group: Arc::clone(&self.id),
+            incarnation: self.incarnation,
+            pending,
+        };
         work.write(vec![record], Batch::Group, under_way);
     }
 }

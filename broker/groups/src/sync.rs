@@ -41,7 +41,8 @@ impl Machine {
             }
         };
         if let Some(refusal) = refusal {
-            out.answers.push((ticket, Answer::Sync(SyncAnswer::refused(refusal))));
+            out.answers
+                .push((ticket, Answer::Sync(SyncAnswer::refused(refusal))));
         }
         out
     }
@@ -53,7 +54,8 @@ impl Group {
         if request.generation != self.generation {
             return Err(Refusal::IllegalGeneration);
         }
-        let agrees = |asked: &Option<Arc<str>>, mine: &Option<Arc<str>>| asked.is_none() || asked == mine;
+        let agrees =
+            |asked: &Option<Arc<str>>, mine: &Option<Arc<str>>| asked.is_none() || asked == mine;
         if !agrees(&request.protocol_type, &self.protocol_type)
             || !agrees(&request.protocol, &self.protocol)
         {
@@ -62,10 +64,20 @@ impl Group {
         Ok(())
     }
 
-    fn sync(&mut self, ticket: Ticket, request: SyncRequest, work: &mut Work<'_>) -> Result<(), Refusal> {
+    fn sync(
+        &mut self,
+        ticket: Ticket,
+        request: SyncRequest,
+        work: &mut Work<'_>,
+    ) -> Result<(), Refusal> {
         let member_id = Arc::clone(&request.member_id);
         if let Err(refusal) = self.check_sync(&request) {
-            self.note_if_fenced(refusal, &member_id, request.group_instance_id.as_ref(), work);
+            self.note_if_fenced(
+                refusal,
+                &member_id,
+                request.group_instance_id.as_ref(),
+                work,
+            );
             return Err(refusal);
         }
         match self.state {
@@ -89,7 +101,9 @@ impl Group {
     }
 
     fn wait_for_assignment(&mut self, ticket: Ticket, member_id: &str, work: &mut Work<'_>) {
-        let Some(member) = self.members.get_mut(member_id) else { return };
+        let Some(member) = self.members.get_mut(member_id) else {
+            return;
+        };
         // Kafka forgets the earlier of two syncs; its client would wait for ever. It is told to
         // come again.
         if let Some(earlier) = member.awaiting_sync.replace(ticket) {
@@ -108,10 +122,17 @@ impl Group {
         work.note(Note::Assigned {
             group: Arc::clone(&self.id),
             generation: self.generation,
-            unassigned: self.members.keys().filter(|id| !given.contains_key(*id)).count(),
+            unassigned: self
+                .members
+                .keys()
+                .filter(|id| !given.contains_key(*id))
+                .count(),
         });
         let generation = self.generation;
-        let pending = Pending::Assignment { generation, assignments: assignments.clone() };
+        let pending = Pending::Assignment {
+            generation,
+            assignments: assignments.clone(),
+        };
         self.write_state(&assignments, pending, work);
     }
 }

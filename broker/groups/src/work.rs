@@ -39,7 +39,11 @@ pub(crate) struct Timers(BinaryHeap<Reverse<Timer>>);
 
 impl Timers {
     pub(crate) fn remind(&mut self, at: i64, group: &Arc<str>, alarm: Alarm) {
-        self.0.push(Reverse(Timer { at, group: Arc::clone(group), alarm }));
+        self.0.push(Reverse(Timer {
+            at,
+            group: Arc::clone(group),
+            alarm,
+        }));
     }
 
     pub(crate) fn next_at(&self) -> Option<i64> {
@@ -58,7 +62,10 @@ impl Timers {
 #[derive(Debug)]
 pub(crate) enum Pending {
     /// The leader's assignment; members wait for it in their sync.
-    Assignment { generation: i32, assignments: BTreeMap<Arc<str>, Bytes> },
+    Assignment {
+        generation: i32,
+        assignments: BTreeMap<Arc<str>, Bytes>,
+    },
     /// A static member came back under a new id, without a rebalance.
     StaticMember {
         generation: i32,
@@ -71,14 +78,20 @@ pub(crate) enum Pending {
     },
     /// The last member has gone.
     Empty,
-    Offsets { ticket: Ticket, verdicts: Vec<Result<(), Refusal>>, offsets: Vec<(TopicPartition, Committed)> },
+    Offsets {
+        ticket: Ticket,
+        verdicts: Vec<Result<(), Refusal>>,
+        offsets: Vec<(TopicPartition, Committed)>,
+    },
     Transactional {
         ticket: Ticket,
         producer_id: i64,
         verdicts: Vec<Result<(), Refusal>>,
         partitions: Vec<TopicPartition>,
     },
-    Tombstones { ticket: Option<Ticket> },
+    Tombstones {
+        ticket: Option<Ticket>,
+    },
 }
 
 /// A write under way: whose it is and what it was for.
@@ -124,15 +137,27 @@ impl Work<'_> {
 
     /// The moment `timeout_ms` from now.
     pub(crate) fn after(&self, timeout_ms: i32) -> i64 {
-        self.now.monotonic_ms.saturating_add(i64::from(timeout_ms.max(0)))
+        self.now
+            .monotonic_ms
+            .saturating_add(i64::from(timeout_ms.max(0)))
     }
 
     /// Asks for records to be written, and remembers what for.
-    pub(crate) fn write(&mut self, records: Vec<Record>, batch: Batch, under_way: UnderWay) -> WriteId {
+    pub(crate) fn write(
+        &mut self,
+        records: Vec<Record>,
+        batch: Batch,
+        under_way: UnderWay,
+    ) -> WriteId {
         let id = self.writes.next_id();
         self.writes.next += 1;
         self.writes.under_way.insert(id, under_way);
-        self.out.writes.push(Write { id, records, timestamp_ms: self.now.wall_ms, batch });
+        self.out.writes.push(Write {
+            id,
+            records,
+            timestamp_ms: self.now.wall_ms,
+            batch,
+        });
         id
     }
 }

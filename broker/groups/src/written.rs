@@ -17,17 +17,31 @@ impl Machine {
     /// The result of one write: the offset of its batch, or why there is none.
     pub fn written(&mut self, id: WriteId, result: Result<i64, WriteError>, now: Now) -> Outcome {
         let mut out = Outcome::default();
-        let Some(UnderWay { group, incarnation, pending }) = self.writes.under_way.remove(&id) else {
+        let Some(UnderWay {
+            group,
+            incarnation,
+            pending,
+        }) = self.writes.under_way.remove(&id)
+        else {
             return out;
         };
         match pending {
-            Pending::Offsets { ticket, verdicts, offsets } => {
+            Pending::Offsets {
+                ticket,
+                verdicts,
+                offsets,
+            } => {
                 if let Some(group) = self.same_group(&group, incarnation) {
                     note_offsets(group, id, offsets, result);
                 }
                 out.answers.push(commit_answer(ticket, verdicts, result));
             }
-            Pending::Transactional { ticket, producer_id, verdicts, partitions } => {
+            Pending::Transactional {
+                ticket,
+                producer_id,
+                verdicts,
+                partitions,
+            } => {
                 let mut open = true;
                 if let Some(group) = self.same_group(&group, incarnation) {
                     note_undecided(group, id, producer_id, &partitions, result);
@@ -39,15 +53,21 @@ impl Machine {
                 out.answers.push(commit_answer(ticket, verdicts, result));
             }
             Pending::Tombstones { ticket } => {
-                out.answers.extend(ticket.map(|ticket| (ticket, Answer::Deleted)));
+                out.answers
+                    .extend(ticket.map(|ticket| (ticket, Answer::Deleted)));
                 if let Err(failure) = result {
-                    out.notes.push(Note::NotWritten { group, refusal: failure.of_group() });
+                    out.notes.push(Note::NotWritten {
+                        group,
+                        refusal: failure.of_group(),
+                    });
                 }
             }
             pending => {
                 if self.same_group(&group, incarnation).is_some() {
                     let result = result.map_err(WriteError::of_group);
-                    self.on(&group, now, &mut out, |group, work| group.note_state(pending, result, work));
+                    self.on(&group, now, &mut out, |group, work| {
+                        group.note_state(pending, result, work)
+                    });
                 }
             }
         }
@@ -55,7 +75,9 @@ impl Machine {
     }
 
     fn same_group(&mut self, id: &str, incarnation: u64) -> Option<&mut Group> {
-        self.groups.get_mut(id).filter(|group| group.incarnation == incarnation)
+        self.groups
+            .get_mut(id)
+            .filter(|group| group.incarnation == incarnation)
     }
 
     fn forget_producer(&mut self, producer_id: i64, group: &str) {
@@ -74,7 +96,15 @@ fn commit_answer(
     result: Result<i64, WriteError>,
 ) -> (Ticket, Answer) {
     let written = result.map(drop).map_err(WriteError::of_commit);
-    (ticket, Answer::Commit(verdicts.into_iter().map(|verdict| verdict.and(written)).collect()))
+    (
+        ticket,
+        Answer::Commit(
+            verdicts
+                .into_iter()
+                .map(|verdict| verdict.and(written))
+                .collect(),
+        ),
+    )
 }
 
 fn note_offsets(
@@ -100,7 +130,9 @@ fn note_undecided(
 ) {
     for tp in partitions {
         match result {
-            Ok(at) => group.offsets.note_undecided_written(producer_id, tp, id, at),
+            Ok(at) => group
+                .offsets
+                .note_undecided_written(producer_id, tp, id, at),
             Err(_) => group.offsets.note_undecided_failed(producer_id, tp),
         }
     }
@@ -110,11 +142,17 @@ impl Group {
     /// The group's own record is written, or is not.
     fn note_state(&mut self, pending: Pending, result: Result<i64, Refusal>, work: &mut Work<'_>) {
         if let Err(refusal) = result {
-            work.note(Note::NotWritten { group: Arc::clone(&self.id), refusal });
+            work.note(Note::NotWritten {
+                group: Arc::clone(&self.id),
+                refusal,
+            });
         }
         match pending {
             // Somebody may have joined meanwhile: then this assignment is nobody's any more.
-            Pending::Assignment { generation, assignments } => {
+            Pending::Assignment {
+                generation,
+                assignments,
+            } => {
                 if self.state == State::CompletingRebalance && self.generation == generation {
                     match result {
                         Ok(_) => self.hand_out(&assignments, work),
@@ -128,14 +166,21 @@ impl Group {
             Pending::StaticMember { .. } => self.note_static_member(pending, result.err(), work),
             // The generation before will come back after a crash, and time out: it has no members.
             Pending::Empty => {}
-            Pending::Offsets { .. } | Pending::Transactional { .. } | Pending::Tombstones { .. } => {}
+            Pending::Offsets { .. }
+            | Pending::Transactional { .. }
+            | Pending::Tombstones { .. } => {}
         }
     }
 
     /// A static member's new id is written: it may go on where it stopped. Or it is not: then the
     /// old id is the valid one.
     // Kafka: GroupCoordinator.updateStaticMemberAndRebalance.
-    fn note_static_member(&mut self, pending: Pending, failure: Option<Refusal>, work: &mut Work<'_>) {
+    fn note_static_member(
+        &mut self,
+        pending: Pending,
+        failure: Option<Refusal>,
+        work: &mut Work<'_>,
+    ) {
         let Pending::StaticMember {
             generation,
             member_id,

@@ -15,7 +15,9 @@ use std::path::Path;
 use stage::Stage;
 
 fn check(name: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(name);
     let script = fs::read_to_string(&path).unwrap();
     let mut stage = Stage::new();
     let mut told = String::new();
@@ -34,7 +36,10 @@ fn check(name: &str) {
     if std::env::var_os("BLESS").is_some() {
         fs::write(&path, told).unwrap();
     } else if told != script {
-        let differ = told.lines().zip(script.lines()).position(|(told, script)| told != script);
+        let differ = told
+            .lines()
+            .zip(script.lines())
+            .position(|(told, script)| told != script);
         let at = differ.unwrap_or_else(|| told.lines().count().min(script.lines().count()));
         panic!(
             "{name}:{}: happened: {:?}, expected: {:?}",

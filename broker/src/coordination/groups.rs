@@ -62,13 +62,19 @@ impl Settings {
                 initial_rebalance_delay_ms: config.initial_delay_ms,
                 offset_metadata_max: config.metadata_bytes_max,
                 offsets_retention_ms: config.offsets_retention_ms,
-                ..Config::default()
+                offset_value_version: config.offset_value_version,
+                group_value_version: config.group_value_version,
             },
             partitions: partitions.unwrap_or(config.topic_partitions),
+            codec: u8::try_from(config.codec)
+                .ok()
+                .and_then(Codec::from_id)
+                .unwrap_or_default(),
+            // Kafka: anything but all is deprecated; there is no topic that loses commits by design.
+            acks: Acks::from_wire(config.required_acks).unwrap_or(Acks::All),
             commit_timeout_ms: i64::from(config.commit_timeout_ms),
             retention_check_interval_ms: config.offsets_check_ms,
             load_buffer_bytes: config.load_buffer_bytes,
-            ..Settings::default()
         }
     }
 }

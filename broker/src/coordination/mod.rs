@@ -18,3 +18,6 @@ pub mod groups;
 pub mod verbs;
 
 pub use crate::coordination::groups::{Groups, Settings};
+
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ mod tests {
     fn ids_fall_where_javas_hash_puts_them() {
         assert_eq!(java_hash(""), 0);
         assert_eq!(java_hash("group"), 98_629_247);
-        assert_eq!(java_hash("grüße"), -1_238_312_467);
+        assert_eq!(java_hash("grüße"), 98_768_023);
         assert_eq!(partition_for("group", 50), 47);
         // "polygenelubricants" hashes to the smallest number.
         assert_eq!(java_hash("polygenelubricants"), i32::MIN);

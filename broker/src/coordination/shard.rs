@@ -114,10 +114,6 @@ impl Shard {
         self.deadline.load(Ordering::SeqCst)
     }
 
-    pub(crate) fn is_loading(&self) -> bool {
-        matches!(self.state.lock().phase, Phase::Loading { .. })
-    }
-
     /// This broker leads now, in `epoch`. The turn for [`Shard::install`], or `None` if the
     /// groups are here or coming already.
     // Kafka: a new epoch of the same leader loads nothing again.

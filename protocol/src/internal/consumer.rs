@@ -13,7 +13,9 @@ pub fn subscribed_topics(subscription: &[u8]) -> Result<Vec<&str>, Malformed> {
         return Err(Malformed::Version(version));
     }
     let count = fields.count(2)?.ok_or(Malformed::Length)?;
-    let topics = (0..count).map(|_| fields.text()).collect::<Result<Vec<&str>, _>>()?;
+    let topics = (0..count)
+        .map(|_| fields.text())
+        .collect::<Result<Vec<&str>, _>>()?;
     fields.bytes_or_null()?;
     Ok(topics)
 }
@@ -24,7 +26,9 @@ mod tests {
 
     #[test]
     fn topics_are_read_from_any_version() {
-        let bytes = [0, 1, 0, 0, 0, 2, 0, 1, b'a', 0, 1, b'b', 255, 255, 255, 255, 9, 9];
+        let bytes = [
+            0, 1, 0, 0, 0, 2, 0, 1, b'a', 0, 1, b'b', 255, 255, 255, 255, 9, 9,
+        ];
         assert_eq!(subscribed_topics(&bytes), Ok(vec!["a", "b"]));
         assert_eq!(subscribed_topics(&bytes[..12]), Err(Malformed::Short));
         assert_eq!(subscribed_topics(b""), Err(Malformed::Short));

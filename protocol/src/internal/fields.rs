@@ -108,7 +108,9 @@ impl<'a> Fields<'a> {
     }
 
     pub(crate) fn bytes_or_null(&mut self) -> Result<Option<&'a [u8]>, Malformed> {
-        let Some(length) = self.length(true)? else { return Ok(None) };
+        let Some(length) = self.length(true)? else {
+            return Ok(None);
+        };
         self.slice(length).map(Some)
     }
 

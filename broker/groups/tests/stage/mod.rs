@@ -21,8 +21,15 @@ use protocol::internal::offsets::{Key, OffsetValue};
 
 /// What lies in the log: a batch of records, or the marker that ends a transaction.
 enum Logged {
-    Batch { offset: i64, batch: Batch, records: Vec<Record> },
-    Marker { producer_id: i64, commit: bool },
+    Batch {
+        offset: i64,
+        batch: Batch,
+        records: Vec<Record>,
+    },
+    Marker {
+        producer_id: i64,
+        commit: bool,
+    },
 }
 
 pub(crate) struct Stage {
@@ -48,7 +55,10 @@ struct Words<'a> {
 
 impl<'a> Words<'a> {
     fn read(text: &'a str) -> Self {
-        let mut words = Words { plain: Vec::new(), keyed: BTreeMap::new() };
+        let mut words = Words {
+            plain: Vec::new(),
+            keyed: BTreeMap::new(),
+        };
         for word in text.split_whitespace() {
             match word.split_once('=') {
                 Some((key, value)) => {
@@ -73,7 +83,8 @@ impl<'a> Words<'a> {
     }
 
     fn number<T: std::str::FromStr>(&self, key: &str, otherwise: T) -> T {
-        self.text(key).map_or(otherwise, |text| text.parse().ok().unwrap())
+        self.text(key)
+            .map_or(otherwise, |text| text.parse().ok().unwrap())
     }
 }
 
@@ -118,7 +129,10 @@ impl Stage {
         Stage {
             machine: Machine::new(Arc::clone(&config)),
             config,
-            now: Now { monotonic_ms: 0, wall_ms: 1_000_000 },
+            now: Now {
+                monotonic_ms: 0,
+                wall_ms: 1_000_000,
+            },
             log: Vec::new(),
             next_offset: 0,
             hold: false,
@@ -152,7 +166,8 @@ impl Stage {
             "delete" => self.delete(words.plain(0)),
             "delete-offsets" => self.delete_offsets(&words),
             "forget" => {
-                let gone: Vec<TopicPartition> = words.plain.iter().map(|tp| partition(tp)).collect();
+                let gone: Vec<TopicPartition> =
+                    words.plain.iter().map(|tp| partition(tp)).collect();
                 let outcome = self.machine.forget_partitions(&gone, self.now);
                 self.carry_out(outcome);
             }
@@ -161,7 +176,8 @@ impl Stage {
             "fail" => self.acknowledge(Err(failure(words.plain(0)))),
             "crash" => self.crash(),
             "unload" => {
-                let machine = std::mem::replace(&mut self.machine, Machine::new(Arc::clone(&self.config)));
+                let machine =
+                    std::mem::replace(&mut self.machine, Machine::new(Arc::clone(&self.config)));
                 let outcome = machine.unload(self.now);
                 self.held.clear();
                 self.carry_out(outcome);
@@ -185,14 +201,19 @@ impl Stage {
 
     fn join(&mut self, words: &Words<'_>) {
         let client = words.plain(1);
-        let protocols = words.text("protocols").unwrap_or("range").split(',').filter(|p| !p.is_empty());
+        let protocols = words
+            .text("protocols")
+            .unwrap_or("range")
+            .split(',')
+            .filter(|p| !p.is_empty());
         let topics = words.text("topics").unwrap_or("t");
         self.next_id += 1;
         let request = JoinRequest {
             group: words.plain(0).replace("''", "").into(),
             member_id: words.arc("id").unwrap_or_else(|| "".into()),
             group_instance_id: words.arc("instance"),
-            needs_known_member_id: words.number("version", 3) >= 4 && words.text("instance").is_none(),
+            needs_known_member_id: words.number("version", 3) >= 4
+                && words.text("instance").is_none(),
             may_skip_assignment: words.number("version", 3) >= 9,
             client_id: client.into(),
             client_host: "/127.0.0.1".into(),
@@ -200,7 +221,10 @@ impl Stage {
             session_timeout_ms: words.number("session", 10_000),
             protocol_type: words.text("type").unwrap_or("consumer").into(),
             protocols: protocols
-                .map(|name| Protocol { name: name.into(), metadata: subscription(topics) })
+                .map(|name| Protocol {
+                    name: name.into(),
+                    metadata: subscription(topics),
+                })
                 .collect(),
             reason: None,
             fresh_id: self.next_id.to_string().into(),
@@ -211,7 +235,11 @@ impl Stage {
     }
 
     fn sync(&mut self, words: &Words<'_>) {
-        let given = words.text("assign").unwrap_or("").split(',').filter_map(|pair| pair.split_once(':'));
+        let given = words
+            .text("assign")
+            .unwrap_or("")
+            .split(',')
+            .filter_map(|pair| pair.split_once(':'));
         let request = SyncRequest {
             group: words.plain(0).into(),
             member_id: words.plain(1).into(),
@@ -232,7 +260,9 @@ impl Stage {
         let (group, member) = (words.plain(0), words.plain(1));
         let generation = words.number("generation", 1);
         let instance = words.text("instance");
-        let heard = self.machine.heartbeat(group, member, instance, generation, self.now);
+        let heard = self
+            .machine
+            .heartbeat(group, member, instance, generation, self.now);
         self.say(format!("heartbeat of {member}: {}", verdict(heard)));
     }
 
@@ -240,7 +270,9 @@ impl Stage {
         let leavers: Vec<Leaver> = words.plain[1..]
             .iter()
             .map(|who| {
-                let (id, instance) = who.split_once('/').map_or((*who, None), |(id, i)| (id, Some(i)));
+                let (id, instance) = who
+                    .split_once('/')
+                    .map_or((*who, None), |(id, i)| (id, Some(i)));
                 Leaver {
                     member_id: id.into(),
                     group_instance_id: instance.map(Arc::from),
@@ -249,7 +281,10 @@ impl Stage {
             })
             .collect();
         let mut out = Outcome::default();
-        match self.machine.leave(words.plain(0), &leavers, self.now, &mut out) {
+        match self
+            .machine
+            .leave(words.plain(0), &leavers, self.now, &mut out)
+        {
             Ok(verdicts) => {
                 for (who, left) in words.plain[1..].iter().zip(verdicts) {
                     self.say(format!("leave of {who}: {}", verdict(left)));
@@ -311,7 +346,10 @@ impl Stage {
         let producer_id = words.plain(0).parse().unwrap();
         let commit = words.plain(1) == "commit";
         self.next_offset += 1;
-        self.log.push(Logged::Marker { producer_id, commit });
+        self.log.push(Logged::Marker {
+            producer_id,
+            commit,
+        });
         self.machine.complete_transaction(producer_id, commit);
     }
 
@@ -336,14 +374,24 @@ impl Stage {
 
     fn describe(&mut self, group: &str) {
         let described = self.machine.describe(group);
-        let state = described.state.map_or_else(|| "Dead".to_owned(), |state| state.to_string());
-        self.say(format!("{state} type={:?} protocol={:?}", described.protocol_type, described.protocol));
+        let state = described
+            .state
+            .map_or_else(|| "Dead".to_owned(), |state| state.to_string());
+        self.say(format!(
+            "{state} type={:?} protocol={:?}",
+            described.protocol_type, described.protocol
+        ));
         for member in described.members {
             let mut line = format!("{} topics={}", member.member_id, shown(&member.metadata));
             if let Some(instance) = member.group_instance_id {
                 write!(line, " instance={instance}").unwrap();
             }
-            write!(line, " assignment={}", String::from_utf8_lossy(&member.assignment)).unwrap();
+            write!(
+                line,
+                " assignment={}",
+                String::from_utf8_lossy(&member.assignment)
+            )
+            .unwrap();
             self.say(line);
         }
     }
@@ -367,10 +415,14 @@ impl Stage {
     }
 
     fn delete_offsets(&mut self, words: &Words<'_>) {
-        let partitions: Vec<TopicPartition> = words.plain[1..].iter().map(|tp| partition(tp)).collect();
+        let partitions: Vec<TopicPartition> =
+            words.plain[1..].iter().map(|tp| partition(tp)).collect();
         let ticket = self.ticket("delete".to_owned());
         let mut out = Outcome::default();
-        match self.machine.delete_offsets(ticket, words.plain(0), &partitions, self.now, &mut out) {
+        match self
+            .machine
+            .delete_offsets(ticket, words.plain(0), &partitions, self.now, &mut out)
+        {
             Ok(verdicts) => {
                 for (tp, deleted) in partitions.iter().zip(verdicts) {
                     self.say(format!("delete {tp}: {}", verdict(deleted)));
@@ -393,7 +445,10 @@ impl Stage {
                 }
             }
             for (ticket, answer) in outcome.answers {
-                let name = self.tickets.remove(&ticket).expect("each ticket is answered once");
+                let name = self
+                    .tickets
+                    .remove(&ticket)
+                    .expect("each ticket is answered once");
                 let told = tell_answer(&answer);
                 self.say(format!("{name}: {told}"));
             }
@@ -407,7 +462,11 @@ impl Stage {
     fn append(&mut self, write: Write) -> Outcome {
         let offset = self.next_offset;
         self.next_offset += i64::try_from(write.records.len()).unwrap();
-        self.log.push(Logged::Batch { offset, batch: write.batch, records: write.records });
+        self.log.push(Logged::Batch {
+            offset,
+            batch: write.batch,
+            records: write.records,
+        });
         self.machine.written(write.id, Ok(offset), self.now)
     }
 
@@ -440,16 +499,25 @@ impl Stage {
                         let members: Vec<String> = value
                             .members
                             .iter()
-                            .map(|m| format!("{}:{}", m.member_id, String::from_utf8_lossy(m.assignment)))
+                            .map(|m| {
+                                format!("{}:{}", m.member_id, String::from_utf8_lossy(m.assignment))
+                            })
                             .collect();
-                        format!("group {group} generation={} members=[{}]", value.generation, members.join(" "))
+                        format!(
+                            "group {group} generation={} members=[{}]",
+                            value.generation,
+                            members.join(" ")
+                        )
                     }
                     None => format!("group {group} is gone"),
                 },
                 Key::Unknown(_) => panic!("nobody writes such a key"),
             };
             let transactional = matches!(write.batch, Batch::Transactional { .. });
-            self.say(format!("write{}: {told}", if transactional { " in transaction" } else { "" }));
+            self.say(format!(
+                "write{}: {told}",
+                if transactional { " in transaction" } else { "" }
+            ));
         }
     }
 
@@ -460,13 +528,23 @@ impl Stage {
         let mut loader = Loader::new(Arc::clone(&self.config), self.now);
         for logged in &self.log {
             match logged {
-                Logged::Marker { producer_id, commit } => loader.replay_marker(*producer_id, *commit),
-                Logged::Batch { offset, batch, records } => {
+                Logged::Marker {
+                    producer_id,
+                    commit,
+                } => loader.replay_marker(*producer_id, *commit),
+                Logged::Batch {
+                    offset,
+                    batch,
+                    records,
+                } => {
                     let transaction = match batch {
                         Batch::Transactional { producer_id, .. } => Some(*producer_id),
                         Batch::Group | Batch::Offsets | Batch::Tombstones => None,
                     };
-                    let replayed = ReplayedBatch { base_offset: *offset, transaction };
+                    let replayed = ReplayedBatch {
+                        base_offset: *offset,
+                        transaction,
+                    };
                     for record in records {
                         loader.replay(replayed, &record.key, record.value.as_deref());
                     }

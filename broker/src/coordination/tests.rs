@@ -1,0 +1,349 @@
+//! Groups hosted over a log in memory: loading, waiting for acks, order, deadlines.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ::groups::commit::CommitRequest;
+use ::groups::join::JoinRequest;
+use ::groups::member::Protocol;
+use ::groups::offsets::Committed;
+use ::groups::outcome::JoinAnswer;
+use ::groups::refusal::WriteError;
+use ::groups::sync::SyncRequest;
+use ::groups::{Config, Refusal};
+use base::clock::Clock;
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+use protocol::batch::{BatchView, Marker, end_marker, patch_offset_epoch};
+use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use storage::error::ReadError;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::coordination::log::{Appending, HostLog, Written};
+use crate::coordination::verbs::Asked;
+use crate::coordination::{Groups, Settings};
+
+/// A log in memory. While it holds, acknowledgements wait for [`MemoryLog::acknowledge`].
+#[derive(Debug, Default)]
+struct MemoryLog(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    batches: Vec<Bytes>,
+    end: i64,
+    holds: bool,
+    held: Vec<(i64, oneshot::Sender<Written>)>,
+}
+
+impl MemoryLog {
+    fn hold(&self) {
+        self.0.lock().holds = true;
+    }
+
+    /// Answers held appends by their number, in any order.
+    fn acknowledge(&self, which: usize, result: Result<(), WriteError>) {
+        let (offset, tell) = self.0.lock().held.remove(which);
+        tell.send(result.map(|()| offset)).unwrap();
+    }
+
+    fn held(&self) -> usize {
+        self.0.lock().held.len()
+    }
+
+    fn put(&self, batch: &[u8]) -> i64 {
+        let mut inner = self.0.lock();
+        let offset = inner.end;
+        let mut batch = BytesMut::from(batch);
+        patch_offset_epoch(&mut batch, Offset(offset), LeaderEpoch(0));
+        let batch = batch.freeze();
+        let view = BatchView::open(&batch).unwrap().unwrap();
+        inner.end = view.header().next_offset().0;
+        inner.batches.push(batch);
+        offset
+    }
+}
+
+impl HostLog for MemoryLog {
+    fn append(&self, batch: Bytes, replicated: bool) -> Appending {
+        let offset = self.put(&batch);
+        let mut inner = self.0.lock();
+        if !(inner.holds && replicated) {
+            return Appending::Done(Ok(offset));
+        }
+        let (tell, heard) = oneshot::channel();
+        inner.held.push((offset, tell));
+        Appending::Later(Box::pin(async move {
+            heard.await.unwrap_or(Err(WriteError::Other))
+        }))
+    }
+
+    fn start(&self) -> Offset {
+        Offset(0)
+    }
+
+    fn end(&self) -> Offset {
+        Offset(self.0.lock().end)
+    }
+
+    fn read(&self, from: Offset, _bytes_max: usize) -> Result<Bytes, ReadError> {
+        let inner = self.0.lock();
+        let mut read = BytesMut::new();
+        for batch in &inner.batches {
+            let view = BatchView::open(batch).unwrap().unwrap();
+            // One batch at a time, so that a load has to come back for more.
+            if view.header().next_offset() > from && read.is_empty() {
+                read.extend_from_slice(batch);
+            }
+        }
+        Ok(read.freeze())
+    }
+}
+
+/// One partition, so that every group is in it.
+fn hosted(clock: &Clock) -> Arc<Groups> {
+    let groups = Config {
+        initial_rebalance_delay_ms: 0,
+        ..Config::default()
+    };
+    let settings = Settings {
+        groups,
+        partitions: 1,
+        ..Settings::default()
+    };
+    Groups::new(settings, clock.clone(), Handle::current()).unwrap()
+}
+
+/// Waits until the partition is loaded.
+async fn led(groups: &Arc<Groups>, log: &Arc<MemoryLog>, epoch: i32) {
+    groups.lead(0, LeaderEpoch(epoch), Arc::clone(log) as Arc<dyn HostLog>);
+    while groups.describe("g") == Err(Refusal::CoordinatorLoadInProgress) {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn until(what: impl Fn() -> bool) {
+    while !what() {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn joining(member_id: &str) -> JoinRequest {
+    JoinRequest {
+        group: "g".into(),
+        member_id: member_id.into(),
+        group_instance_id: None,
+        needs_known_member_id: false,
+        may_skip_assignment: false,
+        client_id: "a".into(),
+        client_host: "/127.0.0.1".into(),
+        rebalance_timeout_ms: 10_000,
+        session_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![Protocol {
+            name: "range".into(),
+            metadata: Bytes::from_static(b"\0\0"),
+        }],
+        reason: None,
+        fresh_id: "1".into(),
+    }
+}
+
+fn syncing(joined: &JoinAnswer) -> SyncRequest {
+    let mine = (Arc::clone(&joined.member_id), Bytes::from_static(b"mine"));
+    SyncRequest {
+        group: "g".into(),
+        generation: joined.generation,
+        member_id: Arc::clone(&joined.member_id),
+        group_instance_id: None,
+        protocol_type: None,
+        protocol: None,
+        assignments: BTreeMap::from([mine]),
+    }
+}
+
+fn committing(group: &str, offset: i64) -> CommitRequest {
+    let committed = Committed {
+        offset,
+        leader_epoch: -1,
+        metadata: "".into(),
+        commit_timestamp: 0,
+        expire_timestamp: None,
+    };
+    CommitRequest {
+        group: group.into(),
+        generation: -1,
+        member_id: "".into(),
+        group_instance_id: None,
+        transaction: None,
+        offsets: vec![(TopicPartition::new("t", 0), committed)],
+    }
+}
+
+fn fetched(groups: &Groups, group: &str, stable: bool) -> Result<Option<i64>, Refusal> {
+    let asked = Asked::Partitions(vec![TopicPartition::new("t", 0)]);
+    let mut found = groups.fetch(group, asked, stable)?;
+    Ok(found.remove(0).1?.map(|committed| committed.offset))
+}
+
+/// Joins with deadlines seen to, since even a delay of nothing is a deadline.
+async fn joined(groups: &Arc<Groups>) -> JoinAnswer {
+    let joiner = Arc::clone(groups);
+    let answer = tokio::spawn(async move { joiner.join(joining("")).await });
+    while !answer.is_finished() {
+        groups.expire();
+        tokio::task::yield_now().await;
+    }
+    answer.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_group_lives_through_a_change_of_leader() {
+    let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
+    let groups = hosted(&clock);
+    assert_eq!(groups.describe("g").unwrap_err(), Refusal::NotCoordinator);
+    led(&groups, &log, 0).await;
+    let member = joined(&groups).await;
+    assert_eq!((member.generation, &*member.leader), (1, "a-1"));
+    let synced = groups.sync(syncing(&member)).await;
+    assert_eq!(synced.assignment, "mine");
+    assert_eq!(groups.heartbeat("g", "a-1", None, 1), Ok(()));
+    assert_eq!(groups.commit(committing("s", 7)).await, [Ok(())]);
+
+    groups.resign(0, Some(LeaderEpoch(1)));
+    assert_eq!(
+        groups.heartbeat("g", "a-1", None, 1),
+        Err(Refusal::NotCoordinator)
+    );
+
+    let other = hosted(&clock);
+    led(&other, &log, 2).await;
+    assert_eq!(other.heartbeat("g", "a-1", None, 1), Ok(()));
+    assert_eq!(fetched(&other, "s", true), Ok(Some(7)));
+    assert_eq!(other.delete("s").await, Ok(()));
+    assert_eq!(other.delete("g").await, Err(Refusal::NonEmptyGroup));
+
+    let third = hosted(&clock);
+    led(&third, &log, 3).await;
+    assert_eq!(third.list().1.len(), 1);
+}
+
+#[tokio::test]
+async fn commits_are_answered_when_replicated_and_in_order() {
+    let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
+    let groups = hosted(&clock);
+    led(&groups, &log, 0).await;
+    log.hold();
+    let mut commits = Vec::new();
+    for offset in [1, 2] {
+        let committer = Arc::clone(&groups);
+        commits.push(tokio::spawn(async move {
+            committer.commit(committing("s", offset)).await
+        }));
+        until(|| log.held() == commits.len()).await;
+    }
+    assert_eq!(fetched(&groups, "s", false), Ok(None));
+    assert_eq!(
+        fetched(&groups, "s", true),
+        Err(Refusal::UnstableOffsetCommit)
+    );
+    // The later result is there first; it waits for the earlier one.
+    log.acknowledge(1, Ok(()));
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!commits[1].is_finished());
+    log.acknowledge(0, Err(WriteError::TimedOut));
+    let answers = [
+        commits.remove(0).await.unwrap(),
+        commits.remove(0).await.unwrap(),
+    ];
+    assert_eq!(answers, [vec![Err(Refusal::RequestTimedOut)], vec![Ok(())]]);
+    assert_eq!(fetched(&groups, "s", true), Ok(Some(2)));
+}
+
+#[tokio::test]
+async fn whoever_waits_is_sent_away_with_the_leadership() {
+    let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
+    let groups = hosted(&clock);
+    led(&groups, &log, 0).await;
+    let member = joined(&groups).await;
+    log.hold();
+    let waiting = Arc::clone(&groups);
+    let sync = tokio::spawn(async move { waiting.sync(syncing(&member)).await });
+    let waiting = Arc::clone(&groups);
+    let commit = tokio::spawn(async move { waiting.commit(committing("s", 1)).await });
+    until(|| log.held() == 2).await;
+    groups.resign(0, None);
+    assert_eq!(sync.await.unwrap().refusal, Some(Refusal::NotCoordinator));
+    assert_eq!(commit.await.unwrap(), [Err(Refusal::NotCoordinator)]);
+    // The result that comes too late finds nobody; an older epoch changes nothing.
+    log.acknowledge(0, Ok(()));
+    led(&groups, &log, 4).await;
+    groups.resign(0, Some(LeaderEpoch(3)));
+    assert_eq!(groups.list().0, None);
+}
+
+#[tokio::test]
+async fn a_marker_decides_after_the_commits_before_it() {
+    let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
+    let groups = hosted(&clock);
+    led(&groups, &log, 0).await;
+    log.hold();
+    let committer = Arc::clone(&groups);
+    let commit = tokio::spawn(async move {
+        let request = CommitRequest {
+            transaction: Some((9, 0)),
+            ..committing("s", 5)
+        };
+        committer.commit_in_transaction(request).await
+    });
+    until(|| log.held() == 1).await;
+    log.put(&end_marker(
+        Marker::Commit,
+        ProducerId(9),
+        ProducerEpoch(0),
+        0,
+        0,
+    ));
+    groups.complete_transaction(&[0], 9, true);
+    assert_eq!(
+        fetched(&groups, "s", true),
+        Err(Refusal::UnstableOffsetCommit)
+    );
+    log.acknowledge(0, Ok(()));
+    assert_eq!(commit.await.unwrap(), [Ok(())]);
+    until(|| fetched(&groups, "s", true).is_ok()).await;
+    assert_eq!(fetched(&groups, "s", true), Ok(Some(5)));
+
+    let other = hosted(&clock);
+    led(&other, &log, 1).await;
+    assert_eq!(fetched(&other, "s", true), Ok(Some(5)));
+}
+
+#[tokio::test]
+async fn the_deadline_task_ends_sessions_and_forgets_old_offsets() {
+    let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
+    let groups = hosted(&clock);
+    let (stopper, stop) = base::stop::pair();
+    let task = tokio::spawn(Arc::clone(&groups).run(stop));
+    led(&groups, &log, 0).await;
+    let member = groups.join(joining("")).await;
+    assert_eq!(groups.sync(syncing(&member)).await.refusal, None);
+    assert_eq!(groups.commit(committing("s", 1)).await, [Ok(())]);
+    clock.advance(10_000);
+    until(|| groups.states()["Empty"] == 2).await;
+    // Past the retention and one more check.
+    for _ in 0..8 * 24 * 6 {
+        clock.advance(600_000);
+        tokio::task::yield_now().await;
+    }
+    until(|| groups.list().1.is_empty()).await;
+    stopper.stop();
+    task.await.unwrap();
+    let other = hosted(&clock);
+    led(&other, &log, 1).await;
+    assert_eq!(other.list().1, []);
+    groups.stop();
+    assert_eq!(groups.list().0, Some(Refusal::CoordinatorNotAvailable));
+}
