@@ -22,6 +22,8 @@ use tracing::error;
 use znodes::store::Store;
 
 use crate::admin::configs::Configs;
+use crate::admin::quotas::ClientQuotas;
+use crate::admin::scram::Scram;
 use crate::api::answer::{Answer, Outcome};
 use crate::api::cluster::{describe_cluster, metadata};
 use crate::api::data::fetch::FetchServices;
@@ -29,7 +31,7 @@ use crate::api::peers::authority::Orders;
 use crate::api::request::Context;
 use crate::api::session::{api_versions, sasl_authenticate, sasl_handshake};
 use crate::api::transactions::producer_ids::ProducerIds;
-use crate::api::{configs, data, groups, peers, transactions};
+use crate::api::{configs, data, groups, peers, security, transactions};
 use crate::config::Live;
 use crate::coordination::Groups;
 use crate::metadata::Metadata;
@@ -116,6 +118,8 @@ pub struct Services {
     pub producer_ids: Arc<ProducerIds>,
     pub groups: Arc<Groups>,
     pub configs: Configs,
+    pub client_quotas: ClientQuotas,
+    pub scram: Scram,
     pub features: FeaturesEpoch,
     pub auto_create: AutoCreate,
     pub controller: ControllerHandle,
@@ -392,6 +396,35 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
             IncrementalAlterConfigs,
             configs::incremental_alter_configs::answer(&s.configs, &request).await
         ),
+        R::DescribeClientQuotas(request) => later!(
+            DescribeClientQuotas,
+            configs::describe_client_quotas::answer(&s.client_quotas, &request).await
+        ),
+        R::AlterClientQuotas(request) => {
+            later!(AlterClientQuotas, configs::alter_client_quotas::answer(&s.client_quotas, &request).await)
+        }
+        R::DescribeUserScramCredentials(request) => later!(
+            DescribeUserScramCredentials,
+            configs::describe_user_scram_credentials::answer(&s.scram, &request).await
+        ),
+        R::AlterUserScramCredentials(request) => later!(AlterUserScramCredentials, {
+            let is_controller = s.controller.is_active();
+            configs::alter_user_scram_credentials::answer(&s.scram, is_controller, &request).await
+        }),
+
+        R::DescribeAcls(_) => later!(DescribeAcls, security::describe_acls::answer()),
+        R::CreateAcls(request) => later!(CreateAcls, security::create_acls::answer(&request)),
+        R::DeleteAcls(request) => later!(DeleteAcls, security::delete_acls::answer(&request)),
+        R::CreateDelegationToken(request) => {
+            later!(CreateDelegationToken, security::create_delegation_token::answer(&context, &request))
+        }
+        R::RenewDelegationToken(_) => later!(RenewDelegationToken, security::renew_delegation_token::answer()),
+        R::ExpireDelegationToken(_) => {
+            later!(ExpireDelegationToken, security::expire_delegation_token::answer())
+        }
+        R::DescribeDelegationToken(_) => {
+            later!(DescribeDelegationToken, security::describe_delegation_token::answer())
+        }
         _ => return None,
     })
 }

@@ -11,6 +11,7 @@
 //! Ports are bound first, so that a second broker on the same address ends before it touches
 //! anything; requests are accepted last.
 
+mod cleaner;
 pub mod error;
 pub mod greeting;
 mod identity;
@@ -40,6 +41,7 @@ use crate::embedded;
 use crate::net::budget::Budget;
 use crate::net::connection::Rules;
 use crate::net::listen::{self, Bound, Limits, Reception};
+use crate::server::cleaner::Cleaners;
 use crate::server::error::StartError;
 use crate::server::identity::Found;
 use crate::server::parts::{Assembled, Clusterside, Rooms};
@@ -63,6 +65,7 @@ pub struct Server {
     /// … and everything else after them.
     rest: Stopper,
     upkeep: Vec<JoinHandle<()>>,
+    cleaners: Cleaners,
 }
 
 impl Server {
@@ -101,6 +104,7 @@ impl Server {
         let past = zookeeper.clone();
         let mut assembled = rooms.begin(body, epoch, Arc::new(move || past.past_sessions()))?;
         let upkeep = assembled.take_upkeep();
+        let cleaners = Cleaners::start(&config.cleaner, &assembled.logs, disk, &clock)?;
         let reception = reception(
             &config,
             Arc::new(Table {
@@ -138,6 +142,7 @@ impl Server {
             accepting,
             rest,
             upkeep,
+            cleaners,
         })
     }
 
@@ -205,9 +210,10 @@ impl Server {
     }
 }
 
-/// Watermarks, then the logs: what was flushed and closed is marked clean.
-async fn close_logs(replicas: Arc<Replicas>, logs: Arc<Logs>) {
+/// Cleaners, watermarks, then the logs: what was flushed and closed is marked clean.
+async fn close_logs(cleaners: Cleaners, replicas: Arc<Replicas>, logs: Arc<Logs>) {
     let closed = tokio::task::spawn_blocking(move || {
+        cleaners.stop();
         replicas.write_watermarks();
         logs.close()
     });

@@ -25,6 +25,8 @@ use znodes::store::Store;
 
 use crate::admin::changes::{self, Obeying};
 use crate::admin::configs::Configs;
+use crate::admin::quotas::ClientQuotas;
+use crate::admin::scram::Scram;
 use crate::api::data::fetch::FetchServices;
 use crate::api::peers::authority::Orders as Authority;
 use crate::api::table::{AutoCreate, Services};
@@ -246,6 +248,8 @@ impl Rooms {
                 Arc::clone(&metadata),
                 side.broker,
             ),
+            client_quotas: ClientQuotas::new(Arc::clone(&side.store)),
+            scram: Scram::new(Arc::clone(&side.store)),
             live,
             metadata,
             store: side.store,

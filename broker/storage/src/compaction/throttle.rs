@@ -25,7 +25,8 @@ impl Halt {
         *self.stopped.lock()
     }
 
-    fn wait_ms(&self, ms: i64) {
+    /// Rests, unless and until stop is said.
+    pub fn wait_ms(&self, ms: i64) {
         let mut stopped = self.stopped.lock();
         if !*stopped {
             self.changed.wait_for(

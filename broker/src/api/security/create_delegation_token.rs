@@ -1,19 +1,12 @@
-//! The four delegation token APIs: a token is only given over a connection that proves who asks.
+//! CreateDelegationToken: a token is only given over a connection that proves who asks.
 
 use protocol::StrBytes;
-use protocol::kafka::errors::ErrorCode;
-use protocol::messages::{
-    CreateDelegationTokenRequest, CreateDelegationTokenResponse, DescribeDelegationTokenResponse,
-    ExpireDelegationTokenResponse, RenewDelegationTokenResponse,
-};
+use protocol::messages::{CreateDelegationTokenRequest, CreateDelegationTokenResponse};
 
 use crate::api::request::Context;
+use crate::api::security::{NO_TIME, TOKEN_REFUSED};
 
-const REFUSED: ErrorCode = ErrorCode::DelegationTokenRequestNotAllowed;
-/// What Kafka gives for every time of a token that was not made.
-const NO_TIME: i64 = -1;
-
-pub(crate) fn create(
+pub(crate) fn answer(
     context: &Context,
     request: &CreateDelegationTokenRequest,
 ) -> CreateDelegationTokenResponse {
@@ -23,7 +16,7 @@ pub(crate) fn create(
         .unwrap_or(("User", &context.principal));
     let (kind, name) = (owned(kind), owned(name));
     let mut response = CreateDelegationTokenResponse::default()
-        .with_error_code(REFUSED.code())
+        .with_error_code(TOKEN_REFUSED.code())
         .with_principal_type(kind.clone())
         .with_principal_name(name.clone())
         .with_issue_timestamp_ms(NO_TIME)
@@ -43,22 +36,6 @@ pub(crate) fn create(
         }
     }
     response
-}
-
-pub(crate) fn renew() -> RenewDelegationTokenResponse {
-    RenewDelegationTokenResponse::default()
-        .with_error_code(REFUSED.code())
-        .with_expiry_timestamp_ms(NO_TIME)
-}
-
-pub(crate) fn expire() -> ExpireDelegationTokenResponse {
-    ExpireDelegationTokenResponse::default()
-        .with_error_code(REFUSED.code())
-        .with_expiry_timestamp_ms(NO_TIME)
-}
-
-pub(crate) fn describe() -> DescribeDelegationTokenResponse {
-    DescribeDelegationTokenResponse::default().with_error_code(REFUSED.code())
 }
 
 fn owned(text: &str) -> StrBytes {
