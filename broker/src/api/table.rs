@@ -401,7 +401,10 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
             configs::describe_client_quotas::answer(&s.client_quotas, &request).await
         ),
         R::AlterClientQuotas(request) => {
-            later!(AlterClientQuotas, configs::alter_client_quotas::answer(&s.client_quotas, &request).await)
+            later!(
+                AlterClientQuotas,
+                configs::alter_client_quotas::answer(&s.client_quotas, &request).await
+            )
         }
         R::DescribeUserScramCredentials(request) => later!(
             DescribeUserScramCredentials,
@@ -416,14 +419,26 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
         R::CreateAcls(request) => later!(CreateAcls, security::create_acls::answer(&request)),
         R::DeleteAcls(request) => later!(DeleteAcls, security::delete_acls::answer(&request)),
         R::CreateDelegationToken(request) => {
-            later!(CreateDelegationToken, security::create_delegation_token::answer(&context, &request))
+            later!(
+                CreateDelegationToken,
+                security::create_delegation_token::answer(&context, &request)
+            )
         }
-        R::RenewDelegationToken(_) => later!(RenewDelegationToken, security::renew_delegation_token::answer()),
+        R::RenewDelegationToken(_) => later!(
+            RenewDelegationToken,
+            security::renew_delegation_token::answer()
+        ),
         R::ExpireDelegationToken(_) => {
-            later!(ExpireDelegationToken, security::expire_delegation_token::answer())
+            later!(
+                ExpireDelegationToken,
+                security::expire_delegation_token::answer()
+            )
         }
         R::DescribeDelegationToken(_) => {
-            later!(DescribeDelegationToken, security::describe_delegation_token::answer())
+            later!(
+                DescribeDelegationToken,
+                security::describe_delegation_token::answer()
+            )
         }
         _ => return None,
     })

@@ -31,7 +31,12 @@ impl Cleaners {
         let mut threads = Vec::new();
         if wanted.enable {
             let chance = Arc::new(Chance::from_kernel());
-            let compactor = Arc::new(Compactor::new(disk, clock.clone(), chance, wanted.compaction()));
+            let compactor = Arc::new(Compactor::new(
+                disk,
+                clock.clone(),
+                chance,
+                wanted.compaction(),
+            ));
             for number in 0..wanted.threads {
                 let (logs, halt, compactor) =
                     (Arc::clone(logs), Arc::clone(&halt), Arc::clone(&compactor));
@@ -43,7 +48,11 @@ impl Cleaners {
                         }
                     }
                 };
-                threads.push(std::thread::Builder::new().name(format!("cleaner-{number}")).spawn(clean)?);
+                threads.push(
+                    std::thread::Builder::new()
+                        .name(format!("cleaner-{number}"))
+                        .spawn(clean)?,
+                );
             }
         }
         Ok(Cleaners { halt, threads })

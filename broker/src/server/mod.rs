@@ -197,11 +197,8 @@ impl Server {
         for task in self.upkeep {
             let _ended = task.await;
         }
-        close_logs(
-            Arc::clone(&self.assembled.services.replicas),
-            Arc::clone(&self.assembled.logs),
-        )
-        .await;
+        let (replicas, logs) = (&self.assembled.services.replicas, &self.assembled.logs);
+        close_logs(self.cleaners, Arc::clone(replicas), Arc::clone(logs)).await;
         session::close(&self.zookeeper, Some(&self.session_dir)).await;
         if let Some(coordinator) = self.coordinator {
             coordinator.stop().await;
