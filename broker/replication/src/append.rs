@@ -58,7 +58,10 @@ pub struct Wait {
 enum Stage {
     /// Not done yet: it stands in the lane of a slow directory.
     Lane(oneshot::Receiver<Result<Done, AppendFailure>>),
-    Written { appended: Appended, flush_to: Option<Offset> },
+    Written {
+        appended: Appended,
+        flush_to: Option<Offset>,
+    },
 }
 
 impl Acks {
@@ -130,7 +133,11 @@ pub fn append(
         partition.queued.fetch_sub(1, Ordering::AcqRel);
         return Append::Answered(AppendAnswer::refused(Refusal::Overloaded, Offset::NONE));
     }
-    Append::Waits(Wait { partition: Arc::clone(partition), acks, stage: Stage::Lane(heard) })
+    Append::Waits(Wait {
+        partition: Arc::clone(partition),
+        acks,
+        stage: Stage::Lane(heard),
+    })
 }
 
 /// Appends and waits; for this broker's own records and markers.
@@ -162,25 +169,28 @@ fn append_here(
     // The first write of a transaction here counts as verified: the coordinators of transactions
     // that could be asked (KIP-890) live on other brokers until this one has its own.
     let guard = transactional_producer(records).and_then(|(producer, epoch, sequence)| {
-        partition.log().start_verification(producer, epoch, sequence)
+        partition
+            .log()
+            .start_verification(producer, epoch, sequence)
     });
     partition.append(records, origin, acks == Acks::All, guard.as_ref())
 }
 
 /// What follows an append that was written here.
-fn written(
-    partition: &Arc<Partition>,
-    mut done: Done,
-    acks: Acks,
-    wakes: &mut Wakes,
-) -> Append {
+fn written(partition: &Arc<Partition>, mut done: Done, acks: Acks, wakes: &mut Wakes) -> Append {
     wakes.add(std::mem::take(&mut done.wakes));
     if done.flush_due {
         queue_flush(partition);
     }
-    let Done { appended, flush_to, .. } = done;
+    let Done {
+        appended, flush_to, ..
+    } = done;
     let stage = Stage::Written { appended, flush_to };
-    let wait = Wait { partition: Arc::clone(partition), acks, stage };
+    let wait = Wait {
+        partition: Arc::clone(partition),
+        acks,
+        stage,
+    };
     match wait.check() {
         Some(answer) => Append::Answered(answer),
         None => Append::Waits(wait),
@@ -223,7 +233,9 @@ impl Wait {
                     if done.flush_due {
                         queue_flush(&self.partition);
                     }
-                    let Done { appended, flush_to, .. } = done;
+                    let Done {
+                        appended, flush_to, ..
+                    } = done;
                     self.stage = Stage::Written { appended, flush_to };
                 }
                 Ok(Err(failure)) => return failure.into(),
@@ -244,7 +256,9 @@ impl Wait {
 
     /// The answer, once nothing is left to wait for.
     fn check(&self) -> Option<AppendAnswer> {
-        let Stage::Written { appended, flush_to } = &self.stage else { return None };
+        let Stage::Written { appended, flush_to } = &self.stage else {
+            return None;
+        };
         if self.acks == Acks::None {
             return Some(self.answer(None));
         }
@@ -263,11 +277,16 @@ impl Wait {
     }
 
     fn sit(&self, stay: &Stay) -> Vec<Option<crate::waiting::Seat>> {
-        let Stage::Written { appended, flush_to } = &self.stage else { return Vec::new() };
+        let Stage::Written { appended, flush_to } = &self.stage else {
+            return Vec::new();
+        };
         let queue = self.partition.queue();
         let flush = flush_to.map(|to| queue.sit(Until::FlushReaches(to), stay.parked()));
         let acks = (self.acks == Acks::All).then(|| {
-            queue.sit(Until::WatermarkReaches(appended.last_offset + 1), stay.parked())
+            queue.sit(
+                Until::WatermarkReaches(appended.last_offset + 1),
+                stay.parked(),
+            )
         });
         vec![flush, acks]
     }
@@ -298,7 +317,11 @@ impl From<AppendFailure> for AppendAnswer {
                         | AppendRefusal::Corrupt(_)
                 )
         );
-        let log_start = if untold { Offset::NONE } else { failure.log_start };
+        let log_start = if untold {
+            Offset::NONE
+        } else {
+            failure.log_start
+        };
         AppendAnswer::refused(failure.refusal, log_start)
     }
 }

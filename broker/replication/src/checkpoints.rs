@@ -22,24 +22,34 @@ impl Replicas {
         self.watch_directories();
         let every = |name, ms: i64, work: fn(&Replicas), on: IoPool| {
             let (replicas, stop) = (Arc::clone(self), stop.clone());
-            tasks::spawn(name, async move { replicas.repeat(ms, work, on, stop).await })
+            tasks::spawn(
+                name,
+                async move { replicas.repeat(ms, work, on, stop).await },
+            )
         };
         let lag_ms = (self.shared().config.lag_ms_max / 2).max(1);
         vec![
-            tasks::spawn("deadlines", self.shared().deadlines.clone().run(stop.clone())),
+            tasks::spawn(
+                "deadlines",
+                self.shared().deadlines.clone().run(stop.clone()),
+            ),
             every("isr", lag_ms, Replicas::check_isrs, pool.clone()),
-            every("watermarks", WATERMARKS_MS, Replicas::write_watermarks, pool.clone()),
-            every("upkeep", UPKEEP_MS, |replicas| replicas.store().housekeep(), pool.clone()),
+            every(
+                "watermarks",
+                WATERMARKS_MS,
+                Replicas::write_watermarks,
+                pool.clone(),
+            ),
+            every(
+                "upkeep",
+                UPKEEP_MS,
+                |replicas| replicas.store().housekeep(),
+                pool.clone(),
+            ),
         ]
     }
 
-    async fn repeat(
-        self: Arc<Self>,
-        ms: i64,
-        work: fn(&Replicas),
-        on: IoPool,
-        stop: Stop,
-    ) {
+    async fn repeat(self: Arc<Self>, ms: i64, work: fn(&Replicas), on: IoPool, stop: Stop) {
         loop {
             tokio::select! {
                 () = stop.stopped() => return,

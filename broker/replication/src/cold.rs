@@ -19,15 +19,21 @@ pub fn is_cold(plan: &ReadPlan) -> bool {
     plan.ranges.iter().any(|range| {
         let last = range.position + (range.len as u64).saturating_sub(1);
         range.len > 0
-            && range.file.real().is_some_and(|file| {
-                byte_is_cold(file, range.position) || byte_is_cold(file, last)
-            })
+            && range
+                .file
+                .real()
+                .is_some_and(|file| byte_is_cold(file, range.position) || byte_is_cold(file, last))
     })
 }
 
 fn byte_is_cold(file: &File, position: u64) -> bool {
     let mut byte = [0];
-    let got = preadv2(file, &mut [IoSliceMut::new(&mut byte)], position, ReadWriteFlags::NOWAIT);
+    let got = preadv2(
+        file,
+        &mut [IoSliceMut::new(&mut byte)],
+        position,
+        ReadWriteFlags::NOWAIT,
+    );
     // Where the file system cannot say, the bytes count as warm: so does everyone else's server.
     matches!(got, Err(Errno::AGAIN))
 }
@@ -36,11 +42,18 @@ fn byte_is_cold(file: &File, position: u64) -> bool {
 pub fn warm(plan: &ReadPlan) {
     let mut left = WARM_BYTES_MAX;
     let mut scratch = vec![0; CHUNK_BYTES];
-    for Range { file, position, len } in &plan.ranges {
+    for Range {
+        file,
+        position,
+        len,
+    } in &plan.ranges
+    {
         let end = position + (*len).min(left) as u64;
         let mut at = *position;
         while at < end {
-            let want = usize::try_from(end - at).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+            let want = usize::try_from(end - at)
+                .unwrap_or(CHUNK_BYTES)
+                .min(CHUNK_BYTES);
             match file.read_at(&mut scratch[..want], at) {
                 Ok(got) if got > 0 => at += got as u64,
                 Ok(_) | Err(_) => return,

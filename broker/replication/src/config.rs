@@ -47,12 +47,18 @@ pub struct SessionsConfig {
 
 impl Default for SessionsConfig {
     fn default() -> Self {
-        SessionsConfig { slots_max: 1000, eviction_ms: 120_000 }
+        SessionsConfig {
+            slots_max: 1000,
+            eviction_ms: 120_000,
+        }
     }
 }
 
 impl Default for TopicRules {
     fn default() -> Self {
-        TopicRules { min_insync_replicas: 1, down_conversion: true }
+        TopicRules {
+            min_insync_replicas: 1,
+            down_conversion: true,
+        }
     }
 }

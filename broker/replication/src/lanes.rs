@@ -69,7 +69,10 @@ impl Drop for Permit<'_> {
 impl LaneTable {
     /// For a runtime with `workers` threads.
     pub fn new(clock: Clock, workers: usize) -> Self {
-        let call = || Call { began_ms: AtomicI64::new(FREE), lane: AtomicU32::new(0) };
+        let call = || Call {
+            began_ms: AtomicI64::new(FREE),
+            lane: AtomicU32::new(0),
+        };
         let permits = workers.saturating_sub(1).max(1);
         LaneTable {
             clock,
@@ -93,7 +96,12 @@ impl LaneTable {
                 reads: OnceLock::new(),
             })
         };
-        Arc::clone(&self.lanes.entry(directory.to_path_buf()).or_insert_with(fresh))
+        Arc::clone(
+            &self
+                .lanes
+                .entry(directory.to_path_buf())
+                .or_insert_with(fresh),
+        )
     }
 
     /// Leave to call storage on this thread, unless the directory is slow or all permits are out.
@@ -113,7 +121,9 @@ impl LaneTable {
         // A race for the last free one leaves the loser without: it waits in the lane, which is
         // right when all workers are at their disks.
         let call = free?;
-        call.began_ms.compare_exchange(FREE, now_ms, Ordering::AcqRel, Ordering::Relaxed).ok()?;
+        call.began_ms
+            .compare_exchange(FREE, now_ms, Ordering::AcqRel, Ordering::Relaxed)
+            .ok()?;
         call.lane.store(lane.number, Ordering::Relaxed);
         Some(Permit(call))
     }
@@ -159,7 +169,9 @@ fn pool<'a>(
     threads: usize,
 ) -> Result<&'a IoPool, Full> {
     // Without threads to be had, the work is refused as it is with a full queue.
-    cell.get_or_init(|| IoPool::new(name, threads, QUEUED_MAX).ok()).as_ref().ok_or(Full)
+    cell.get_or_init(|| IoPool::new(name, threads, QUEUED_MAX).ok())
+        .as_ref()
+        .ok_or(Full)
 }
 
 #[cfg(test)]

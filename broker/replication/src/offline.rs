@@ -34,6 +34,7 @@ impl Replicas {
         }
         wakes.fire();
         error!(directory = %directory.display(), replicas = count, "log directory is offline");
-        self.failed.send_modify(|failed| failed.push(directory.to_path_buf()));
+        self.failed
+            .send_modify(|failed| failed.push(directory.to_path_buf()));
     }
 }

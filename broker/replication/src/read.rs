@@ -61,7 +61,9 @@ pub fn read_here(wanted: &[Wanted], rules: FetchRules, counts: bool) -> Option<(
 /// The same on a thread of the slow directory. Counting a follower twice does no harm: its
 /// progress is a place, not a sum.
 pub async fn read_elsewhere(wanted: Vec<Wanted>, rules: FetchRules, counts: bool) -> Round {
-    let slow = wanted.iter().map(|one| (one.partition.shared(), one.partition.lane()));
+    let slow = wanted
+        .iter()
+        .map(|one| (one.partition.shared(), one.partition.lane()));
     let lane = slow
         .clone()
         .find(|(shared, lane)| shared.lanes.is_slow(lane))
@@ -107,6 +109,11 @@ pub async fn wait_round(
             stay.parked().wait().await;
         }
         drop(seats);
+        if !has_moved(wanted, &round) {
+            // The stay is over, or someone woke us for nothing: what was seen still holds, and no
+            // disk is asked again for it.
+            continue;
+        }
         round = match read_here(wanted, rules, false) {
             Some((next, wakes)) => {
                 wakes.fire();
@@ -132,7 +139,9 @@ fn sit(wanted: &[Wanted], round: &Round, stay: &Stay) -> Vec<Seat> {
 
 fn has_moved(wanted: &[Wanted], round: &Round) -> bool {
     wanted.iter().zip(&round.found).any(|(one, found)| {
-        found.as_ref().is_ok_and(|found| one.partition.has_moved(found.moves))
+        found
+            .as_ref()
+            .is_ok_and(|found| one.partition.has_moved(found.moves))
     })
 }
 
@@ -151,7 +160,11 @@ impl Reading {
             rules,
             left: rules.bytes_max,
             min_one: rules.min_one,
-            round: Round { found: Vec::with_capacity(partitions), bytes: 0, is_ready: false },
+            round: Round {
+                found: Vec::with_capacity(partitions),
+                bytes: 0,
+                is_ready: false,
+            },
             wakes: Wakes::none(),
         }
     }

@@ -88,7 +88,10 @@ impl Replicas {
             clock,
             keeper,
         });
-        let orders = Orders { controller_epoch: ControllerEpoch(0), watermarks };
+        let orders = Orders {
+            controller_epoch: ControllerEpoch(0),
+            watermarks,
+        };
         Ok(Arc::new(Replicas {
             shared,
             store,
@@ -126,13 +129,23 @@ impl Replicas {
 
     /// All partitions that are online, in no order.
     pub fn all(&self) -> Vec<Arc<Partition>> {
-        let topics: Vec<_> = self.topics.iter().map(|entry| Arc::clone(entry.value())).collect();
+        let topics: Vec<_> = self
+            .topics
+            .iter()
+            .map(|entry| Arc::clone(entry.value()))
+            .collect();
         let mut all = Vec::new();
         for topic in topics {
-            all.extend(topic.partitions.read().values().filter_map(|slot| match slot {
-                Slot::Online(partition) => Some(Arc::clone(partition)),
-                Slot::Offline => None,
-            }));
+            all.extend(
+                topic
+                    .partitions
+                    .read()
+                    .values()
+                    .filter_map(|slot| match slot {
+                        Slot::Online(partition) => Some(Arc::clone(partition)),
+                        Slot::Offline => None,
+                    }),
+            );
         }
         all
     }
@@ -177,7 +190,10 @@ impl Replicas {
     pub(crate) fn insert(&self, partition: Arc<Partition>) {
         let id = partition.id().clone();
         let topic = Arc::clone(&self.topics.entry(Arc::clone(&id.topic)).or_default());
-        topic.partitions.write().insert(id.partition, Slot::Online(partition));
+        topic
+            .partitions
+            .write()
+            .insert(id.partition, Slot::Online(partition));
     }
 
     pub(crate) fn set_offline(&self, id: &TopicPartition) {
@@ -189,7 +205,8 @@ impl Replicas {
         if let Some(topic) = self.topics.get(&id.topic).map(|entry| Arc::clone(&entry)) {
             topic.partitions.write().remove(&id.partition);
         }
-        self.topics.remove_if(&id.topic, |_, topic| topic.partitions.read().is_empty());
+        self.topics
+            .remove_if(&id.topic, |_, topic| topic.partitions.read().is_empty());
     }
 }
 

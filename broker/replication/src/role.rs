@@ -72,7 +72,9 @@ impl Replicas {
                     leader_epoch = order.leader_epoch.0, "order not applied"
                 );
             }
-            applied.results.push((order.partition.clone(), order.topic_id, result));
+            applied
+                .results
+                .push((order.partition.clone(), order.topic_id, result));
         }
         Ok(applied)
     }
@@ -98,7 +100,9 @@ impl Replicas {
         {
             return Err(Refusal::InconsistentTopicId);
         }
-        let epoch = hosted.as_ref().map_or(LeaderEpoch::NONE, |partition| partition.leader_epoch());
+        let epoch = hosted
+            .as_ref()
+            .map_or(LeaderEpoch::NONE, |partition| partition.leader_epoch());
         if order.leader_epoch > epoch {
             let me = self.shared().config.me;
             if !order.assignment.replicas.contains(&me) {
@@ -126,9 +130,13 @@ impl Replicas {
             }
             // Kafka: a follower forgets the id its fetcher used; without a fetcher there is
             // nothing to forget.
-            Some(_) if order.leader_epoch == epoch
-                && log_id.is_some()
-                && order.leader != self.shared().config.me => Ok(None),
+            Some(_)
+                if order.leader_epoch == epoch
+                    && log_id.is_some()
+                    && order.leader != self.shared().config.me =>
+            {
+                Ok(None)
+            }
             _ => Err(Refusal::StaleControllerEpoch),
         }
     }
@@ -177,7 +185,8 @@ impl Replicas {
             }
             None => {
                 let topic_id = Some(order.topic_id).filter(|id| !id.is_zero());
-                self.store().create(id, topic_id, Arc::clone(&config.log), None)?
+                self.store()
+                    .create(id, topic_id, Arc::clone(&config.log), None)?
             }
         };
         log.set_config(config.log);
@@ -185,7 +194,12 @@ impl Replicas {
             log.set_high_watermark(watermark);
         }
         let shared = Arc::clone(self.shared());
-        Ok(Arc::new(Partition::new(id.clone(), shared, log, config.rules)))
+        Ok(Arc::new(Partition::new(
+            id.clone(),
+            shared,
+            log,
+            config.rules,
+        )))
     }
 
     /// StopReplica. `Err` where the whole order is refused.
@@ -236,7 +250,11 @@ impl Replicas {
 
 /// Fences by both epochs and remembers the controller's.
 fn accept(known: &mut Orders, authority: Authority) -> Result<(), Refusal> {
-    let Authority { controller_epoch, broker_epoch, own_broker_epoch } = authority;
+    let Authority {
+        controller_epoch,
+        broker_epoch,
+        own_broker_epoch,
+    } = authority;
     if broker_epoch.0 != -1 && broker_epoch < own_broker_epoch {
         return Err(Refusal::StaleBrokerEpoch);
     }

@@ -124,7 +124,10 @@ impl Queue {
         };
         // Pairs with `is_empty_after_fence`: either we see the move or the mover sees us.
         fence(Ordering::SeqCst);
-        Seat { queue: Arc::clone(self), key }
+        Seat {
+            queue: Arc::clone(self),
+            key,
+        }
     }
 
     /// Whether nobody can miss the move just made. Whoever sits down later sees it by itself.
@@ -137,7 +140,10 @@ impl Queue {
     pub fn due(&self, moved: &Moved, wakes: &mut Wakes) {
         let seats = self.seats.lock();
         wakes.0.extend(
-            seats.iter().filter(|(_, (until, _))| until.is_due(moved)).map(|(_, seat)| seat.1.clone()),
+            seats
+                .iter()
+                .filter(|(_, (until, _))| until.is_due(moved))
+                .map(|(_, seat)| seat.1.clone()),
         );
     }
 
@@ -146,7 +152,9 @@ impl Queue {
         if self.is_empty_after_fence() {
             return;
         }
-        wakes.0.extend(self.seats.lock().iter().map(|(_, seat)| seat.1.clone()));
+        wakes
+            .0
+            .extend(self.seats.lock().iter().map(|(_, seat)| seat.1.clone()));
     }
 
     /// How many sit here.
@@ -232,7 +240,11 @@ impl Drop for Stay {
 
 impl Deadlines {
     pub fn new(clock: Clock) -> Self {
-        Deadlines(Arc::new(Inner { clock, due: Mutex::default(), first: Notify::new() }))
+        Deadlines(Arc::new(Inner {
+            clock,
+            due: Mutex::default(),
+            first: Notify::new(),
+        }))
     }
 
     /// Parks a request for at most `ms` milliseconds, rounded up to a tick.
@@ -251,7 +263,11 @@ impl Deadlines {
         if was_empty {
             self.0.first.notify_one();
         }
-        Stay { deadlines: self.clone(), key, parked }
+        Stay {
+            deadlines: self.clone(),
+            key,
+            parked,
+        }
     }
 
     /// How many requests are parked.

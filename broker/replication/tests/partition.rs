@@ -53,7 +53,10 @@ struct World {
 }
 
 fn open(dir: &Path, clock: &Clock, keeper: &Arc<Keeper>, rules: TopicRules) -> Arc<Replicas> {
-    let config = StoreConfig { dirs: vec![dir.to_path_buf()], ..StoreConfig::default() };
+    let config = StoreConfig {
+        dirs: vec![dir.to_path_buf()],
+        ..StoreConfig::default()
+    };
     let of_topic = move |topic: &str| {
         let log = LogConfig {
             flush_messages: if topic == "durable" { 1 } else { i64::MAX },
@@ -61,7 +64,10 @@ fn open(dir: &Path, clock: &Clock, keeper: &Arc<Keeper>, rules: TopicRules) -> A
             compact: topic == "compacted",
             ..LogConfig::default()
         };
-        TopicConfig { log: Arc::new(log), rules }
+        TopicConfig {
+            log: Arc::new(log),
+            rules,
+        }
     };
     let log_of = |topic: &str| of_topic(topic).log;
     let store = Store::open(SystemDisk::shared(), config, clock.clone(), &log_of).unwrap();
@@ -72,7 +78,14 @@ fn open(dir: &Path, clock: &Clock, keeper: &Arc<Keeper>, rules: TopicRules) -> A
         workers: 4,
     };
     let keeper = Arc::clone(keeper) as Arc<dyn IsrKeeper>;
-    Replicas::new(config, Arc::new(store), clock.clone(), keeper, Arc::new(of_topic)).unwrap()
+    Replicas::new(
+        config,
+        Arc::new(store),
+        clock.clone(),
+        keeper,
+        Arc::new(of_topic),
+    )
+    .unwrap()
 }
 
 impl World {
@@ -85,12 +98,20 @@ impl World {
         let clock = Clock::by_hand(1_700_000_000_000);
         let keeper = Arc::new(Keeper::default());
         let replicas = open(dir.path(), &clock, &keeper, rules);
-        World { dir, clock, keeper, replicas }
+        World {
+            dir,
+            clock,
+            keeper,
+            replicas,
+        }
     }
 
     fn obey(&self, order: PartitionOrder) -> Result<(), Refusal> {
         let orders = [order];
-        let applied = self.replicas.apply_leader_and_isr(authority(1), &orders).unwrap();
+        let applied = self
+            .replicas
+            .apply_leader_and_isr(authority(1), &orders)
+            .unwrap();
         applied.results.into_iter().next().unwrap().2
     }
 
@@ -121,7 +142,10 @@ fn order(topic: &str, leader: i32, epoch: i32, replicas: &[i32], isr: &[i32]) ->
         leader_epoch: LeaderEpoch(epoch),
         isr: brokers(isr),
         partition_epoch: epoch,
-        assignment: Assignment { replicas: brokers(replicas), ..Assignment::default() },
+        assignment: Assignment {
+            replicas: brokers(replicas),
+            ..Assignment::default()
+        },
         is_new: true,
     }
 }
@@ -129,7 +153,9 @@ fn order(topic: &str, leader: i32, epoch: i32, replicas: &[i32], isr: &[i32]) ->
 fn records(count: usize) -> Bytes {
     let mut batch = BatchBuilder::new(Codec::None);
     for _ in 0..count {
-        batch.push(1_700_000_000_000, Some(b"key"), Some(b"value"), &[]).unwrap();
+        batch
+            .push(1_700_000_000_000, Some(b"key"), Some(b"value"), &[])
+            .unwrap();
     }
     batch.build().unwrap()
 }
@@ -161,11 +187,21 @@ fn wanted(partition: &Arc<Partition>, from: i64, reader: Reader) -> Wanted {
 }
 
 fn follower(id: i32) -> Reader {
-    Reader::Follower { id: BrokerId(id), log_start: Offset(0) }
+    Reader::Follower {
+        id: BrokerId(id),
+        log_start: Offset(0),
+    }
 }
 
-const CONSUMER: Reader = Reader::Consumer { committed_only: false, leader_only: true };
-const RULES: FetchRules = FetchRules { bytes_min: 1, bytes_max: 1 << 20, min_one: true };
+const CONSUMER: Reader = Reader::Consumer {
+    committed_only: false,
+    leader_only: true,
+};
+const RULES: FetchRules = FetchRules {
+    bytes_min: 1,
+    bytes_max: 1 << 20,
+    min_one: true,
+};
 
 /// One look; how many bytes, or why none.
 fn look(partition: &Arc<Partition>, from: i64, reader: Reader) -> Result<usize, Refusal> {
@@ -181,19 +217,31 @@ fn one_replica_is_an_isr_of_one_and_answers_at_once() {
     let answer = answered(produce(&partition, 3, Acks::All));
     assert_eq!((answer.first_offset, answer.refusal), (Offset(0), None));
     let answer = answered(produce(&partition, 2, Acks::Leader));
-    assert_eq!((answer.first_offset, answer.last_offset), (Offset(3), Offset(4)));
+    assert_eq!(
+        (answer.first_offset, answer.last_offset),
+        (Offset(3), Offset(4))
+    );
     assert_eq!(partition.view().offsets.watermark, Offset(5));
     assert!(look(&partition, 0, CONSUMER).unwrap() > 0);
     assert_eq!(look(&partition, 5, CONSUMER), Ok(0));
-    assert_eq!(look(&partition, 6, CONSUMER), Err(Refusal::OffsetOutOfRange));
+    assert_eq!(
+        look(&partition, 6, CONSUMER),
+        Err(Refusal::OffsetOutOfRange)
+    );
 }
 
 #[tokio::test]
 async fn acks_from_all_wait_until_every_member_has_fetched_past_the_records() {
     let world = World::new();
     let partition = world.lead("t", &[1, 2], &[1, 2]);
-    let Append::Waits(wait) = produce(&partition, 3, Acks::All) else { panic!("a follower lacks it") };
-    assert_eq!(look(&partition, 0, CONSUMER), Ok(0), "consumers see nothing uncommitted");
+    let Append::Waits(wait) = produce(&partition, 3, Acks::All) else {
+        panic!("a follower lacks it")
+    };
+    assert_eq!(
+        look(&partition, 0, CONSUMER),
+        Ok(0),
+        "consumers see nothing uncommitted"
+    );
     let stay = partition.shared().deadlines.park(10_000);
     let mut waiting = std::pin::pin!(wait.finish(&stay));
     assert!(look(&partition, 0, follower(2)).unwrap() > 0);
@@ -221,12 +269,18 @@ async fn a_produce_that_waits_in_vain_times_out_and_tells_where_it_was_written()
             () = tokio::task::yield_now() => world.clock.advance(10),
         }
     };
-    assert_eq!((answer.first_offset, answer.refusal), (Offset(0), Some(Refusal::TimedOut)));
+    assert_eq!(
+        (answer.first_offset, answer.refusal),
+        (Offset(0), Some(Refusal::TimedOut))
+    );
 }
 
 #[test]
 fn too_small_an_isr_refuses_before_anything_is_written() {
-    let world = World::with(TopicRules { min_insync_replicas: 2, ..TopicRules::default() });
+    let world = World::with(TopicRules {
+        min_insync_replicas: 2,
+        ..TopicRules::default()
+    });
     let partition = world.lead("t", &[1, 2], &[1]);
     let answer = answered(produce(&partition, 1, Acks::All));
     assert_eq!(answer.refusal, Some(Refusal::NotEnoughReplicas));
@@ -284,7 +338,10 @@ fn a_follower_that_caught_up_is_proposed_once_and_joins_with_the_answer() {
     world.replicas.note_isr_answer(partition.id(), &answer);
     assert_eq!(partition.view().isr, brokers(&[1, 2]));
     // It falls silent, and leaves again; until the answer it holds the watermark.
-    assert!(matches!(produce(&partition, 1, Acks::All), Append::Waits(_)));
+    assert!(matches!(
+        produce(&partition, 1, Acks::All),
+        Append::Waits(_)
+    ));
     world.clock.advance(LAG_MS_MAX + 1);
     world.replicas.check_isrs();
     let proposed = std::mem::take(&mut *world.keeper.proposed.lock().unwrap());
@@ -319,9 +376,15 @@ fn readers_are_checked_by_epoch_then_by_role() {
     assert_eq!(look(&partition, 0, follower(9)), Err(Refusal::NotLeader));
     world.obey(order("t", 2, 5, &[1, 2], &[2])).unwrap();
     assert_eq!(read(5, CONSUMER), Err(Refusal::NotLeader));
-    let from_follower = Reader::Consumer { committed_only: false, leader_only: false };
+    let from_follower = Reader::Consumer {
+        committed_only: false,
+        leader_only: false,
+    };
     assert_eq!(read(5, from_follower), Ok(()));
-    assert_eq!(answered(produce(&partition, 1, Acks::All)).refusal, Some(Refusal::NotLeader));
+    assert_eq!(
+        answered(produce(&partition, 1, Acks::All)).refusal,
+        Some(Refusal::NotLeader)
+    );
 }
 
 #[test]
@@ -338,7 +401,12 @@ fn a_follower_whose_log_went_another_way_is_told_where() {
         };
         let (round, _) = read_here(&[one], RULES, true).unwrap();
         assert!(round.is_ready);
-        round.found.into_iter().next().unwrap().map(|found| found.diverging)
+        round
+            .found
+            .into_iter()
+            .next()
+            .unwrap()
+            .map(|found| found.diverging)
     };
     assert_eq!(part(5, 0), Ok(Some((LeaderEpoch(0), Offset(3)))));
     assert_eq!(part(4, 1), Ok(Some((LeaderEpoch(0), Offset(3)))));
@@ -350,17 +418,38 @@ fn a_follower_whose_log_went_another_way_is_told_where() {
 fn orders_are_answered_by_the_first_rule_that_holds() {
     let world = World::new();
     let id = TopicId::random();
-    let with_id = |epoch: i32, id| PartitionOrder { topic_id: id, ..order("t", 1, epoch, &[1], &[1]) };
+    let with_id = |epoch: i32, id| PartitionOrder {
+        topic_id: id,
+        ..order("t", 1, epoch, &[1], &[1])
+    };
     assert_eq!(world.obey(with_id(3, TopicId::ZERO)), Ok(()));
-    assert_eq!(world.obey(with_id(2, id)), Err(Refusal::StaleControllerEpoch));
-    assert_eq!(world.obey(with_id(3, TopicId::ZERO)), Err(Refusal::StaleControllerEpoch));
+    assert_eq!(
+        world.obey(with_id(2, id)),
+        Err(Refusal::StaleControllerEpoch)
+    );
+    assert_eq!(
+        world.obey(with_id(3, TopicId::ZERO)),
+        Err(Refusal::StaleControllerEpoch)
+    );
     assert_eq!(world.obey(with_id(3, id)), Ok(()), "the id became known");
-    assert_eq!(world.obey(with_id(3, id)), Err(Refusal::StaleControllerEpoch));
-    assert_eq!(world.obey(with_id(4, TopicId::random())), Err(Refusal::InconsistentTopicId));
+    assert_eq!(
+        world.obey(with_id(3, id)),
+        Err(Refusal::StaleControllerEpoch)
+    );
+    assert_eq!(
+        world.obey(with_id(4, TopicId::random())),
+        Err(Refusal::InconsistentTopicId)
+    );
     assert_eq!(world.obey(with_id(4, id)), Ok(()));
-    assert_eq!(world.obey(order("u", 2, 0, &[2, 3], &[2])), Err(Refusal::UnknownPartition));
+    assert_eq!(
+        world.obey(order("u", 2, 0, &[2, 3], &[2])),
+        Err(Refusal::UnknownPartition)
+    );
     let partition = world.replicas.partition("t", 0).online().unwrap();
-    assert_eq!((partition.topic_id(), partition.leader_epoch()), (id, LeaderEpoch(4)));
+    assert_eq!(
+        (partition.topic_id(), partition.leader_epoch()),
+        (id, LeaderEpoch(4))
+    );
 }
 
 #[test]
@@ -379,12 +468,26 @@ fn a_dead_leader_is_not_followed_but_the_log_is_made() {
 fn old_controllers_and_orders_to_an_earlier_registration_are_fenced() {
     let world = World::new();
     let orders = [order("t", 1, 0, &[1], &[1])];
-    world.replicas.apply_leader_and_isr(authority(5), &orders).unwrap();
-    let refused = |authority| world.replicas.apply_leader_and_isr(authority, &orders).unwrap_err();
+    world
+        .replicas
+        .apply_leader_and_isr(authority(5), &orders)
+        .unwrap();
+    let refused = |authority| {
+        world
+            .replicas
+            .apply_leader_and_isr(authority, &orders)
+            .unwrap_err()
+    };
     assert_eq!(refused(authority(4)), Refusal::StaleControllerEpoch);
-    let late = Authority { broker_epoch: BrokerEpoch(6), ..authority(5) };
+    let late = Authority {
+        broker_epoch: BrokerEpoch(6),
+        ..authority(5)
+    };
     assert_eq!(refused(late), Refusal::StaleBrokerEpoch);
-    let unsaid = Authority { broker_epoch: BrokerEpoch(-1), ..authority(5) };
+    let unsaid = Authority {
+        broker_epoch: BrokerEpoch(-1),
+        ..authority(5)
+    };
     assert!(world.replicas.apply_leader_and_isr(unsaid, &orders).is_ok());
     assert!(!world.replicas.accept_controller(ControllerEpoch(4)));
     assert!(world.replicas.accept_controller(ControllerEpoch(6)));
@@ -395,7 +498,10 @@ fn roles_that_change_are_told() {
     let world = World::new();
     let change = |epoch: i32, leader: i32| {
         let orders = [order("t", leader, epoch, &[1, 2], &[1, 2])];
-        let applied = world.replicas.apply_leader_and_isr(authority(1), &orders).unwrap();
+        let applied = world
+            .replicas
+            .apply_leader_and_isr(authority(1), &orders)
+            .unwrap();
         applied.changes.first().map(|(_, change)| *change)
     };
     assert_eq!(change(0, 1), Some(RoleChange::BecameLeader));
@@ -409,16 +515,31 @@ fn roles_that_change_are_told() {
 async fn a_stopped_replica_is_gone_and_whoever_waits_on_it_hears() {
     let world = World::new();
     let partition = world.lead("t", &[1, 2], &[1, 2]);
-    let Append::Waits(wait) = produce(&partition, 1, Acks::All) else { panic!("a follower lacks it") };
+    let Append::Waits(wait) = produce(&partition, 1, Acks::All) else {
+        panic!("a follower lacks it")
+    };
     let stop = |epoch: i32, delete: bool| {
         let leader_epoch = LeaderEpoch(epoch);
-        let order = StopOrder { partition: partition.id().clone(), leader_epoch, delete };
-        let stopped = world.replicas.apply_stop_replica(authority(1), &[order]).unwrap();
+        let order = StopOrder {
+            partition: partition.id().clone(),
+            leader_epoch,
+            delete,
+        };
+        let stopped = world
+            .replicas
+            .apply_stop_replica(authority(1), &[order])
+            .unwrap();
         stopped.results.into_iter().next().unwrap().1
     };
-    assert!(matches!(produce(&partition, 1, Acks::None), Append::Answered(_)));
+    assert!(matches!(
+        produce(&partition, 1, Acks::None),
+        Append::Answered(_)
+    ));
     assert_eq!(stop(0, false), Ok(()));
-    assert!(matches!(world.replicas.partition("t", 0), Hosted::Online(_)));
+    assert!(matches!(
+        world.replicas.partition("t", 0),
+        Hosted::Online(_)
+    ));
     world.obey(order("t", 1, 1, &[1, 2], &[1, 2])).unwrap();
     assert_eq!(stop(0, true), Err(Refusal::FencedLeaderEpoch));
     assert_eq!(stop(-2, true), Ok(()));
@@ -426,7 +547,11 @@ async fn a_stopped_replica_is_gone_and_whoever_waits_on_it_hears() {
     assert!(world.replicas.store().log(partition.id()).is_none());
     let stay = partition.shared().deadlines.park(10_000);
     assert_eq!(wait.finish(&stay).await.refusal, Some(Refusal::NotLeader));
-    assert_eq!(stop(-2, true), Ok(()), "what is not here is stopped already");
+    assert_eq!(
+        stop(-2, true),
+        Ok(()),
+        "what is not here is stopped already"
+    );
 }
 
 #[tokio::test]
@@ -441,7 +566,10 @@ async fn in_the_durable_mode_nothing_is_answered_or_seen_before_it_is_on_the_dis
     };
     assert_eq!(answer.refusal, None);
     let offsets = partition.view().offsets;
-    assert_eq!((offsets.recovery, offsets.watermark), (Offset(2), Offset(2)));
+    assert_eq!(
+        (offsets.recovery, offsets.watermark),
+        (Offset(2), Offset(2))
+    );
 }
 
 #[test]
@@ -449,14 +577,23 @@ fn records_are_deleted_up_to_the_watermark_and_no_further() {
     let world = World::new();
     let partition = world.lead("t", &[1], &[1]);
     answered(produce(&partition, 5, Acks::Leader));
-    assert_eq!(partition.delete_records(Some(Offset(9))).unwrap_err(), Refusal::OffsetOutOfRange);
+    assert_eq!(
+        partition.delete_records(Some(Offset(9))).unwrap_err(),
+        Refusal::OffsetOutOfRange
+    );
     let (wanted, low, _) = partition.delete_records(Some(Offset(3))).unwrap();
     assert_eq!((wanted, low), (Offset(3), Some(Offset(3))));
-    assert_eq!(look(&partition, 2, CONSUMER), Err(Refusal::OffsetOutOfRange));
+    assert_eq!(
+        look(&partition, 2, CONSUMER),
+        Err(Refusal::OffsetOutOfRange)
+    );
     let (wanted, low, _) = partition.delete_records(None).unwrap();
     assert_eq!((wanted, low), (Offset(5), Some(Offset(5))));
     let compacted = world.lead("compacted", &[1], &[1]);
-    assert_eq!(compacted.delete_records(None).unwrap_err(), Refusal::DeletionNotAllowed);
+    assert_eq!(
+        compacted.delete_records(None).unwrap_err(),
+        Refusal::DeletionNotAllowed
+    );
 }
 
 #[test]
@@ -466,7 +603,10 @@ fn the_low_watermark_waits_for_living_followers_only() {
     answered(produce(&partition, 5, Acks::Leader));
     let (_, low, _) = partition.delete_records(Some(Offset(4))).unwrap();
     assert_eq!(low, None, "broker 2 has not said where its log begins");
-    let at = |start: i64| Reader::Follower { id: BrokerId(2), log_start: Offset(start) };
+    let at = |start: i64| Reader::Follower {
+        id: BrokerId(2),
+        log_start: Offset(start),
+    };
     look(&partition, 5, at(0)).unwrap();
     assert_eq!(partition.low_watermark(), Ok(Some(Offset(0))));
     look(&partition, 5, at(4)).unwrap();
@@ -500,10 +640,20 @@ fn a_watermark_outlives_a_restart() {
     world.replicas.write_watermarks();
     world.replicas.store().close().unwrap();
     drop(partition);
-    let World { dir, clock, keeper, replicas } = world;
+    let World {
+        dir,
+        clock,
+        keeper,
+        replicas,
+    } = world;
     drop(replicas);
     let replicas = open(dir.path(), &clock, &keeper, TopicRules::default());
-    let world = World { dir, clock, keeper, replicas };
+    let world = World {
+        dir,
+        clock,
+        keeper,
+        replicas,
+    };
     world.obey(order("t", 2, 1, &[1, 2], &[2])).unwrap();
     let partition = world.replicas.partition("t", 0).online().unwrap();
     let offsets = partition.view().offsets;

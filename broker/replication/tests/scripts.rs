@@ -29,7 +29,11 @@ struct Leader {
 }
 
 fn ids(words: &str) -> Vec<BrokerId> {
-    words.split(',').filter(|word| !word.is_empty()).map(|word| BrokerId(word.parse().unwrap())).collect()
+    words
+        .split(',')
+        .filter(|word| !word.is_empty())
+        .map(|word| BrokerId(word.parse().unwrap()))
+        .collect()
 }
 
 fn show(ids: &[BrokerId]) -> String {
@@ -40,7 +44,9 @@ fn show(ids: &[BrokerId]) -> String {
 impl Leader {
     /// `lead <replicas> isr <members> end <offset>`
     fn begin(words: &[&str]) -> Self {
-        let [replicas, "isr", isr, "end", end] = words else { panic!("lead R isr I end E") };
+        let [replicas, "isr", isr, "end", end] = words else {
+            panic!("lead R isr I end E")
+        };
         let (isr, end) = (ids(isr), end.parse().unwrap());
         let mut followers = Followers::default();
         followers.assign(ids(replicas).into_iter().filter(|id| id.0 != 1));
@@ -74,18 +80,25 @@ impl Leader {
             "fetch" => {
                 let id = BrokerId(words[1].parse().unwrap());
                 let (from, end) = (Offset(number(2)), Offset(self.end));
-                if !self.followers.note_fetch(id, from, Offset(0), end, self.now_ms) {
+                if !self
+                    .followers
+                    .note_fetch(id, from, Offset(0), end, self.now_ms)
+                {
                     self.said.push_str("not a replica; ");
                 }
                 let (watermark, start) = (Offset(self.watermark), Offset(self.epoch_start));
-                let wanted = self.isr.choose_expand(&self.followers, id, watermark, start, |id| {
-                    !self.dead.contains(&id.0)
-                });
+                let wanted = self
+                    .isr
+                    .choose_expand(&self.followers, id, watermark, start, |id| {
+                        !self.dead.contains(&id.0)
+                    });
                 self.propose(wanted);
             }
             "look" => {
                 let end = Offset(self.end);
-                let wanted = self.isr.choose_shrink(&self.followers, end, self.now_ms, LAG_MS_MAX);
+                let wanted = self
+                    .isr
+                    .choose_shrink(&self.followers, end, self.now_ms, LAG_MS_MAX);
                 self.propose(wanted);
             }
             "answer" => {
@@ -105,7 +118,9 @@ impl Leader {
                     ["try-again"] => IsrAnswer::TryAgain,
                     _ => panic!("unknown answer {words:?}"),
                 };
-                let after = self.isr.note_answer(&answer, EPOCH, &mut self.partition_epoch);
+                let after = self
+                    .isr
+                    .note_answer(&answer, EPOCH, &mut self.partition_epoch);
                 write!(self.said, "{after:?}; ").unwrap();
             }
             other => panic!("unknown command {other}"),
@@ -159,7 +174,9 @@ fn play(script: &str) -> String {
     let mut out = String::new();
     let mut leader: Option<Leader> = None;
     for line in script.lines() {
-        let command = line.strip_prefix("    ").map(|line| line.split(" -> ").next().unwrap().trim());
+        let command = line
+            .strip_prefix("    ")
+            .map(|line| line.split(" -> ").next().unwrap().trim());
         let Some(command) = command.filter(|command| !command.is_empty()) else {
             writeln!(out, "{line}").unwrap();
             continue;
@@ -170,7 +187,10 @@ fn play(script: &str) -> String {
             fresh.advance();
             leader = Some(fresh);
         } else {
-            leader.as_mut().expect("a story begins with `lead`").run(&words);
+            leader
+                .as_mut()
+                .expect("a story begins with `lead`")
+                .run(&words);
         }
         let held = leader.as_mut().map(Leader::hold).unwrap_or_default();
         writeln!(out, "    {command} -> {held}").unwrap();
@@ -179,7 +199,9 @@ fn play(script: &str) -> String {
 }
 
 fn check(name: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests")
+        .join(name);
     let script = std::fs::read_to_string(&path).unwrap();
     let played = play(&script);
     if std::env::var_os("BLESS").is_some() {

@@ -23,7 +23,11 @@ pub struct Isr {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IsrAnswer {
     /// It is written. The ISR may differ from what was asked, where the controller knew better.
-    Committed { leader_epoch: LeaderEpoch, partition_epoch: i32, isr: Vec<BrokerId> },
+    Committed {
+        leader_epoch: LeaderEpoch,
+        partition_epoch: i32,
+        isr: Vec<BrokerId>,
+    },
     /// Nothing was written and nothing else changed: a member may not join now.
     Reverted,
     /// The leader's own view is old; the next order from the controller will tell.
@@ -49,7 +53,11 @@ pub enum AfterAnswer {
 
 impl Isr {
     pub fn new(committed: Vec<BrokerId>) -> Self {
-        Isr { maximal: committed.clone(), committed, proposed: None }
+        Isr {
+            maximal: committed.clone(),
+            committed,
+            proposed: None,
+        }
     }
 
     /// What the controller has confirmed.
@@ -83,7 +91,12 @@ impl Isr {
                 .get(*id)
                 .is_some_and(|follower| !follower.is_caught_up(leader_end, now_ms, lag_ms_max))
         };
-        let stay: Vec<_> = self.committed.iter().copied().filter(|id| !lags(id)).collect();
+        let stay: Vec<_> = self
+            .committed
+            .iter()
+            .copied()
+            .filter(|id| !lags(id))
+            .collect();
         (stay.len() < self.committed.len()).then_some(stay)
     }
 
@@ -133,7 +146,11 @@ impl Isr {
             return AfterAnswer::Ignored;
         }
         let after = match answer {
-            IsrAnswer::Committed { leader_epoch: theirs, partition_epoch: epoch, isr } => {
+            IsrAnswer::Committed {
+                leader_epoch: theirs,
+                partition_epoch: epoch,
+                isr,
+            } => {
                 // Kafka: the partition epoch may equal ours, when the order overtook the answer
                 // (Partition.handleAlterPartitionUpdate, 3.9).
                 if *theirs != leader_epoch || *epoch < *partition_epoch {
@@ -155,7 +172,13 @@ impl Isr {
     }
 
     fn check(&self) {
-        debug_assert!(self.committed.iter().all(|id| self.maximal.contains(id)), "{self:?}");
-        debug_assert!(self.proposed.is_some() || self.maximal == self.committed, "{self:?}");
+        debug_assert!(
+            self.committed.iter().all(|id| self.maximal.contains(id)),
+            "{self:?}"
+        );
+        debug_assert!(
+            self.proposed.is_some() || self.maximal == self.committed,
+            "{self:?}"
+        );
     }
 }

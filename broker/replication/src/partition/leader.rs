@@ -44,7 +44,9 @@ impl Follower {
     /// At the leader's end now, or was there no longer than `lag_ms_max` ago.
     pub fn is_caught_up(&self, leader_end: Offset, now_ms: i64, lag_ms_max: i64) -> bool {
         self.end == Some(leader_end)
-            || self.caught_up_ms.is_some_and(|at| now_ms.saturating_sub(at) <= lag_ms_max)
+            || self
+                .caught_up_ms
+                .is_some_and(|at| now_ms.saturating_sub(at) <= lag_ms_max)
     }
 }
 
@@ -98,7 +100,10 @@ impl Followers {
         };
         let caught_up_at = if offset >= leader_end {
             Some(now_ms)
-        } else if follower.leader_end_at_fetch.is_some_and(|end| offset >= end) {
+        } else if follower
+            .leader_end_at_fetch
+            .is_some_and(|end| offset >= end)
+        {
             Some(follower.fetched_ms)
         } else {
             None

@@ -12,17 +12,15 @@
 pub mod leader;
 pub mod isr;
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
-use protocol::ids::{
-    BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicPartition,
-};
-use storage::log::{Appended, FoundOffset, Log, Moment, Origin, ReadPlan, ReadRequest, Upto};
+use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicPartition};
 use storage::log::VerificationGuard;
+use storage::log::{Appended, FoundOffset, Log, Moment, Origin, ReadPlan, ReadRequest, Upto};
 use storage::offsets::Offsets;
 use tracing::{debug, info};
 
@@ -51,9 +49,9 @@ pub struct Partition {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     state: RwLock<State>,
-    /// The threads of the directory the log lies in. A lock of its own, never held over a disk
-    /// call: whoever wants to know where to run must not wait for the disk.
-    lane: RwLock<Arc<Lane>>,
+    /// The threads of the directory the log lies in. Outside the lock: whoever wants to know where
+    /// to run must not wait for the disk.
+    lane: Arc<Lane>,
     topic_id: Mutex<TopicId>,
     marks: Marks,
     /// Set once: the replica was deleted, or its directory failed, perhaps under a call that holds
@@ -155,7 +153,10 @@ pub struct PartitionView {
 pub enum Reader {
     /// Bounded by the watermark or the stable offset. `leader_only` for clients that do not know
     /// of reading from followers (Fetch before version 11).
-    Consumer { committed_only: bool, leader_only: bool },
+    Consumer {
+        committed_only: bool,
+        leader_only: bool,
+    },
     /// Another replica: reads to the end, and its offset is its progress.
     Follower { id: BrokerId, log_start: Offset },
     /// This broker's own loops, to the end.
@@ -230,7 +231,7 @@ impl Partition {
             id,
             shared,
             queue: Arc::new(Queue::default()),
-            lane: RwLock::new(lane),
+            lane,
             topic_id: Mutex::new(log.topic_id().unwrap_or(TopicId::ZERO)),
             marks: Marks::default(),
             gone: OnceLock::new(),
@@ -280,7 +281,7 @@ impl Partition {
 
     /// The threads of the directory its log lies in.
     pub fn lane(&self) -> Arc<Lane> {
-        Arc::clone(&self.lane.read())
+        Arc::clone(&self.lane)
     }
 
     pub fn rules(&self) -> TopicRules {
@@ -346,7 +347,14 @@ impl Partition {
             Role::Leader(led) => (led.progress.into_inner().followers, led.epoch_start),
             Role::Idle | Role::Follower => (Followers::default(), end),
         };
-        followers.assign(order.assignment.replicas.iter().copied().filter(|id| *id != me));
+        followers.assign(
+            order
+                .assignment
+                .replicas
+                .iter()
+                .copied()
+                .filter(|id| *id != me),
+        );
         let epoch_start = if is_new_epoch { end } else { epoch_start };
         if is_new_epoch {
             // An epoch that begins where another did before it must still be in the log's epochs:
@@ -371,7 +379,11 @@ impl Partition {
         );
         self.marks.reset(&state.log.offsets());
         drop(guard);
-        let change = if was_leader { RoleChange::StaysLeader } else { RoleChange::BecameLeader };
+        let change = if was_leader {
+            RoleChange::StaysLeader
+        } else {
+            RoleChange::BecameLeader
+        };
         Ok((change, self.advance()))
     }
 
@@ -409,13 +421,6 @@ impl Partition {
         self.marks.moves.load(Ordering::Acquire) != seen
     }
 
-    /// The log moved to another directory.
-    pub(crate) fn replace_log(&self, log: Arc<Log>) {
-        let lane = self.shared.lanes.lane(&log.directory());
-        self.state.write().log = log;
-        *self.lane.write() = lane;
-    }
-
     /// Appends as leader. With `acks_all` too small an ISR refuses before anything is written.
     pub fn append(
         &self,
@@ -425,7 +430,10 @@ impl Partition {
         guard: Option<&VerificationGuard>,
     ) -> Result<Done, AppendFailure> {
         let state = self.state.read();
-        let unknown_start = |refusal| AppendFailure { refusal, log_start: Offset::NONE };
+        let unknown_start = |refusal| AppendFailure {
+            refusal,
+            log_start: Offset::NONE,
+        };
         let led = self.leadership(&state).map_err(unknown_start)?;
         if acks_all {
             let in_sync = led.progress.lock().isr.committed().len();
@@ -559,11 +567,25 @@ impl Partition {
             None => None,
         };
         if diverging.is_some() {
-            return Ok((Found { offsets, moves, diverging, plan: None }, Wakes::none()));
+            return Ok((
+                Found {
+                    offsets,
+                    moves,
+                    diverging,
+                    plan: None,
+                },
+                Wakes::none(),
+            ));
         }
         let upto = match read.reader {
-            Reader::Consumer { committed_only: true, .. } => Upto::Stable,
-            Reader::Consumer { committed_only: false, .. } => Upto::HighWatermark,
+            Reader::Consumer {
+                committed_only: true,
+                ..
+            } => Upto::Stable,
+            Reader::Consumer {
+                committed_only: false,
+                ..
+            } => Upto::HighWatermark,
             Reader::Follower { .. } | Reader::Local => Upto::End,
         };
         let plan = state.log.read(ReadRequest {
@@ -579,7 +601,15 @@ impl Partition {
             }
             _ => Wakes::none(),
         };
-        Ok((Found { offsets, moves, diverging: None, plan: Some(plan) }, wakes))
+        Ok((
+            Found {
+                offsets,
+                moves,
+                diverging: None,
+                plan: Some(plan),
+            },
+            wakes,
+        ))
     }
 
     /// A follower asked for records from `from`: it has everything before.
@@ -591,11 +621,17 @@ impl Partition {
         leader_end: Offset,
     ) -> Wakes {
         let state = self.state.read();
-        let Ok(led) = self.leadership(&state) else { return Wakes::none() };
+        let Ok(led) = self.leadership(&state) else {
+            return Wakes::none();
+        };
         let now_ms = self.shared.clock.monotonic_ms();
         let wanted = {
             let mut progress = led.progress.lock();
-            let Progress { followers, isr, watermark } = &mut *progress;
+            let Progress {
+                followers,
+                isr,
+                watermark,
+            } = &mut *progress;
             if !followers.note_fetch(id, from, log_start, leader_end, now_ms) {
                 return Wakes::none();
             }
@@ -621,8 +657,12 @@ impl Partition {
         if self.shared.lanes.is_slow(&self.lane()) {
             return Wakes::none();
         }
-        let Some(state) = self.state.try_read() else { return Wakes::none() };
-        let Ok(led) = self.leadership(&state) else { return Wakes::none() };
+        let Some(state) = self.state.try_read() else {
+            return Wakes::none();
+        };
+        let Ok(led) = self.leadership(&state) else {
+            return Wakes::none();
+        };
         let now_ms = self.shared.clock.monotonic_ms();
         let end = Offset(self.marks.end.load(Ordering::Acquire));
         let wanted = {
@@ -650,7 +690,9 @@ impl Partition {
         let mut guard = self.state.write();
         let state = &mut *guard;
         let epoch = state.leader_epoch;
-        let Role::Leader(led) = &mut state.role else { return Wakes::none() };
+        let Role::Leader(led) = &mut state.role else {
+            return Wakes::none();
+        };
         let isr = &mut led.progress.get_mut().isr;
         let after = isr.note_answer(answer, epoch, &mut state.partition_epoch);
         let again = match after {
@@ -687,11 +729,20 @@ impl Partition {
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<Option<FoundOffset>, Refusal> {
         let state = self.state.read();
-        let leader_only = !matches!(reader, Reader::Consumer { leader_only: false, .. });
+        let leader_only = !matches!(
+            reader,
+            Reader::Consumer {
+                leader_only: false,
+                ..
+            }
+        );
         self.check_epoch(&state, current_leader_epoch, leader_only)?;
         let offsets = state.log.offsets();
         let (upto, last, is_client) = match reader {
-            Reader::Consumer { committed_only: true, .. } => (Upto::Stable, offsets.stable, true),
+            Reader::Consumer {
+                committed_only: true,
+                ..
+            } => (Upto::Stable, offsets.stable, true),
             Reader::Consumer { .. } => (Upto::HighWatermark, offsets.watermark, true),
             Reader::Follower { .. } | Reader::Local => (Upto::End, offsets.end, false),
         };
@@ -787,7 +838,9 @@ impl Partition {
 
     fn low_watermark_led(&self, start: Offset, led: &Leadership) -> Option<Offset> {
         let progress = led.progress.lock();
-        progress.followers.low_watermark(start, |id| self.shared.keeper.is_alive(id))
+        progress
+            .followers
+            .low_watermark(start, |id| self.shared.keeper.is_alive(id))
     }
 }
 
@@ -810,7 +863,9 @@ impl Marks {
 
 impl State {
     fn min_isr(&self) -> usize {
-        self.rules.min_insync_replicas.min(self.assignment.replicas.len())
+        self.rules
+            .min_insync_replicas
+            .min(self.assignment.replicas.len())
     }
 
     fn note_order(&mut self, order: &PartitionOrder) {
@@ -827,8 +882,10 @@ impl State {
         from: Offset,
         offsets: &Offsets,
     ) -> Result<Option<(LeaderEpoch, Offset)>, Refusal> {
-        let (ours, end) =
-            self.log.end_offset_for_epoch(epoch).ok_or(Refusal::OffsetOutOfRange)?;
+        let (ours, end) = self
+            .log
+            .end_offset_for_epoch(epoch)
+            .ok_or(Refusal::OffsetOutOfRange)?;
         if from < offsets.start {
             return Err(Refusal::OffsetOutOfRange);
         }

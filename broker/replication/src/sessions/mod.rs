@@ -86,8 +86,13 @@ pub struct Context {
 #[derive(Debug)]
 enum Kind {
     Sessionless,
-    Full { ask: SessionAsk },
-    Incremental { session: Arc<Mutex<Session>>, epoch: i32 },
+    Full {
+        ask: SessionAsk,
+    },
+    Incremental {
+        session: Arc<Mutex<Session>>,
+        epoch: i32,
+    },
 }
 
 /// All sessions of this broker.
@@ -128,7 +133,12 @@ struct Cached {
 
 impl Sessions {
     pub fn new(config: SessionsConfig, clock: Clock, chance: Chance) -> Self {
-        Sessions { config, clock, chance, slots: Mutex::default() }
+        Sessions {
+            config,
+            clock,
+            chance,
+            slots: Mutex::default(),
+        }
     }
 
     /// How many sessions are kept.
@@ -178,7 +188,10 @@ impl Sessions {
         if session.partitions.is_empty() {
             slots.remove(&ask.id);
             keep_last_of_each(&mut asks);
-            return Ok(Context { asks, kind: Kind::Sessionless });
+            return Ok(Context {
+                asks,
+                kind: Kind::Sessionless,
+            });
         }
         slot.used_ms = self.clock.monotonic_ms();
         slot.partitions = session.partitions.len();
@@ -190,9 +203,19 @@ impl Sessions {
                 cached.ask.name = name_of(*id);
             }
         }
-        let asks = session.partitions.values().map(|cached| cached.ask.clone()).collect();
+        let asks = session
+            .partitions
+            .values()
+            .map(|cached| cached.ask.clone())
+            .collect();
         drop(session);
-        Ok(Context { asks, kind: Kind::Incremental { session: shared, epoch } })
+        Ok(Context {
+            asks,
+            kind: Kind::Incremental {
+                session: shared,
+                epoch,
+            },
+        })
     }
 
     /// Ends a fetch whose answer is ready: the session id to answer with, and of `told`, in its
@@ -214,7 +237,10 @@ impl Sessions {
                     return Err((SessionRefusal::WrongEpoch, id));
                 }
                 told.retain(|(index, said)| {
-                    context.asks.get(*index).is_none_or(|ask| session.note_told(ask, said))
+                    context
+                        .asks
+                        .get(*index)
+                        .is_none_or(|ask| session.note_told(ask, said))
                 });
                 Ok(id)
             }
@@ -324,10 +350,17 @@ impl Session {
 
     fn update(&mut self, ask: &PartitionAsk) {
         let key = (ask.topic.clone(), ask.partition);
-        match self.places.get(&key).and_then(|place| self.partitions.get_mut(place)) {
+        match self
+            .places
+            .get(&key)
+            .and_then(|place| self.partitions.get_mut(place))
+        {
             Some(cached) => {
                 let name = ask.name.clone().or_else(|| cached.ask.name.take());
-                cached.ask = PartitionAsk { name, ..ask.clone() };
+                cached.ask = PartitionAsk {
+                    name,
+                    ..ask.clone()
+                };
             }
             None => self.push(Cached {
                 ask: ask.clone(),
@@ -346,7 +379,10 @@ impl Session {
     /// Remembers what is told; false where there is nothing new to tell.
     fn note_told(&mut self, ask: &PartitionAsk, said: &Told) -> bool {
         let key = (ask.topic.clone(), ask.partition);
-        let Some(cached) = self.places.get(&key).and_then(|place| self.partitions.get_mut(place))
+        let Some(cached) = self
+            .places
+            .get(&key)
+            .and_then(|place| self.partitions.get_mut(place))
         else {
             return true;
         };
@@ -354,7 +390,11 @@ impl Session {
         cached.log_start = said.log_start;
         // Kafka: an error makes the cached watermark invalid, so that the partition is told again
         // once the error is gone.
-        cached.watermark = if said.has_error { Offset::NONE } else { said.watermark };
+        cached.watermark = if said.has_error {
+            Offset::NONE
+        } else {
+            said.watermark
+        };
         if said.has_records
             && let Some(place) = self.places.remove(&key)
             && let Some(cached) = self.partitions.remove(&place)
@@ -367,7 +407,11 @@ impl Session {
 
 impl Cached {
     fn told(ask: PartitionAsk, said: &Told) -> Self {
-        Cached { ask, watermark: said.watermark, log_start: said.log_start }
+        Cached {
+            ask,
+            watermark: said.watermark,
+            log_start: said.log_start,
+        }
     }
 }
 
@@ -382,7 +426,11 @@ fn next_epoch(epoch: i32) -> i32 {
 /// Kafka keeps one entry a partition, in the place of the first and with the values of the last.
 fn keep_last_of_each(asks: &mut Vec<PartitionAsk>) {
     let mut seen = HashSet::with_capacity(asks.len());
-    if asks.len() < 2 || asks.iter().all(|ask| seen.insert((&ask.topic, ask.partition))) {
+    if asks.len() < 2
+        || asks
+            .iter()
+            .all(|ask| seen.insert((&ask.topic, ask.partition)))
+    {
         return;
     }
     let mut places: HashMap<(TopicKey, i32), usize> = HashMap::new();

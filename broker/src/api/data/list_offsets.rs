@@ -185,9 +185,14 @@ async fn old_style(
         let end = it
             .find_offset(Moment::Latest, reader, None)?
             .map_or(0, |found| found.offset.0);
-        let offsets = it.log().offsets();
-        let now_ms = it.shared().clock.wall_ms();
-        Ok(([(offsets.start.0, now_ms), (offsets.end.0, now_ms)], end))
+        let starts = it.log().segment_starts()?;
+        Ok((
+            starts
+                .into_iter()
+                .map(|(start, ms)| (start.0, ms))
+                .collect::<Vec<_>>(),
+            end,
+        ))
     })
     .await?;
     Ok(choose_old_style(&starts, end, timestamp, offsets_max))

@@ -7,3 +7,6 @@ pub mod list_offsets;
 pub mod offset_for_leader_epoch;
 pub mod delete_records;
 pub mod describe_producers;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! What Apache Kafka 3.9.2 was asked and answered, byte for byte, in the order it was asked.
+//!
+//! `tests/golden/data.txt` holds a line a request: API, version, request and answer in Base64
+//! (frames without their length; `-` where nothing was answered), and what the case is about.
+//! Masked: session ids, which are drawn by chance; the order of partitions in DeleteRecords
+//! answers, which is that of a hash map.
+
+use std::sync::Arc;
+
+use base::chance::Chance;
+use base::clock::Clock;
+use base::disk::SystemDisk;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{Bytes, BytesMut};
+use protocol::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
+use protocol::kafka::apis::Api;
+use protocol::kafka::codec::{decode_request, encode_response};
+use protocol::kafka::header::RequestHeader;
+use protocol::messages::{RequestKind, ResponseKind};
+use replication::config::{ReplicationConfig, SessionsConfig, TopicConfig, TopicRules};
+use replication::endpoint::{IsrKeeper, Proposal};
+use replication::partition::{Assignment, PartitionOrder};
+use replication::replicas::Replicas;
+use replication::role::Authority;
+use replication::sessions::Sessions;
+use storage::config::{LogConfig, StoreConfig};
+use storage::store::Store;
+
+use crate::api::answer::{Answer, Outcome, Part};
+use crate::api::data::fetch::FetchServices;
+use crate::api::data::{delete_records, fetch, list_offsets, offset_for_leader_epoch, produce};
+use crate::api::request::Context;
+use crate::metadata::update::TopicUpdate;
+use crate::metadata::{Broker, Endpoint, Metadata, PartitionImage, Update};
+
+const GOLDEN: &str = include_str!("../../../tests/golden/data.txt");
+/// The id that the captured topic `t` had.
+const TOPIC_ID: &str = "JbIh-cMBTjGsC7yYF-TUXA";
+/// When the captures were made.
+const THEN_MS: i64 = 1_795_220_200_000;
+const ME: BrokerId = BrokerId(1);
+/// The captured broker listened here.
+const PORT: i32 = 33_481;
+
+#[derive(Debug)]
+struct Alone;
+
+impl IsrKeeper for Alone {
+    fn propose(&self, _: Proposal) {}
+
+    fn is_alive(&self, broker: BrokerId) -> bool {
+        broker == ME
+    }
+}
+
+struct World {
+    _dir: tempfile::TempDir,
+    services: FetchServices,
+    /// The captured session id and ours.
+    session: Option<([u8; 4], [u8; 4])>,
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let clock = Clock::by_hand(THEN_MS);
+        let config = StoreConfig {
+            dirs: vec![dir.path().to_path_buf()],
+            ..StoreConfig::default()
+        };
+        let config_of = |topic: &str| {
+            let is_compacted = topic == "comp";
+            let log = LogConfig {
+                delete: !is_compacted,
+                compact: is_compacted,
+                ..LogConfig::default()
+            };
+            TopicConfig {
+                log: Arc::new(log),
+                rules: TopicRules::default(),
+            }
+        };
+        let log_of = |topic: &str| config_of(topic).log;
+        let store = Store::open(SystemDisk::shared(), config, clock.clone(), &log_of).unwrap();
+        let config = ReplicationConfig {
+            me: ME,
+            lag_ms_max: 30_000,
+            sessions: SessionsConfig::default(),
+            workers: 4,
+        };
+        let replicas = Replicas::new(
+            config,
+            Arc::new(store),
+            clock.clone(),
+            Arc::new(Alone),
+            Arc::new(config_of),
+        )
+        .unwrap();
+        let metadata = Arc::new(Metadata::default());
+        let mut update = Update {
+            controller: ME,
+            brokers: vec![me()],
+            ..Update::default()
+        };
+        for (topic, count) in [("t", 2), ("comp", 1)] {
+            let id = if topic == "t" {
+                TopicId::parse(TOPIC_ID).unwrap()
+            } else {
+                TopicId::ZERO
+            };
+            lead(&replicas, topic, id, count);
+            let led = || PartitionImage {
+                leader: ME,
+                replicas: vec![ME],
+                ..PartitionImage::default()
+            };
+            let partitions = (0..count).map(|index| (index, led())).collect();
+            update.topics.push(TopicUpdate {
+                name: topic.into(),
+                id,
+                partitions,
+            });
+        }
+        metadata.apply(update);
+        let sessions = Sessions::new(SessionsConfig::default(), clock, Chance::seeded(1));
+        let services = FetchServices {
+            replicas,
+            sessions: Arc::new(sessions),
+            metadata,
+            bytes_max: 57_671_680,
+        };
+        World {
+            _dir: dir,
+            services,
+            session: None,
+        }
+    }
+
+    async fn ask(&self, api: Api, version: i16, frame: &Bytes) -> Answer {
+        let (header, body) = RequestHeader::read(api, frame).unwrap();
+        let context = Context {
+            version,
+            correlation_id: header.correlation_id,
+            client_id: header.client_id.as_deref().unwrap_or_default().into(),
+            principal: "User:ANONYMOUS".into(),
+            listener: "PLAINTEXT".into(),
+            peer: [127, 0, 0, 1].into(),
+            arrived_ms: 0,
+        };
+        let FetchServices {
+            replicas, metadata, ..
+        } = &self.services;
+        let image = metadata.image();
+        let outcome = match api {
+            Api::Produce => produce::answer(&context, replicas, metadata, &body).unwrap(),
+            Api::Fetch => fetch::answer(&context, &self.services, &body).unwrap(),
+            _ => {
+                let response = match decode_request(api, version, body).unwrap() {
+                    RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(
+                        list_offsets::answer(&context, replicas, &image, request).await,
+                    ),
+                    RequestKind::OffsetForLeaderEpoch(request) => {
+                        ResponseKind::OffsetForLeaderEpoch(
+                            offset_for_leader_epoch::answer(replicas, &image, request).await,
+                        )
+                    }
+                    RequestKind::DeleteRecords(request) => ResponseKind::DeleteRecords(
+                        delete_records::answer(replicas, &image, request).await,
+                    ),
+                    other => panic!("no such case: {other:?}"),
+                };
+                let bytes =
+                    encode_response(api, version, header.correlation_id, &response).unwrap();
+                Outcome::Now(Answer::bytes(bytes))
+            }
+        };
+        match outcome {
+            Outcome::Now(answer) => answer,
+            Outcome::Later { answer, .. } => {
+                let mut waiting = answer;
+                let clock = self.services.replicas.shared().clock.clone();
+                let deadlines = self.services.replicas.shared().deadlines.clone();
+                let (_stopper, stop) = base::stop::pair();
+                let ticks = base::tasks::spawn("deadlines", deadlines.run(stop));
+                let answer = loop {
+                    tokio::select! { biased;
+                        answer = &mut waiting => break answer,
+                        () = tokio::time::sleep(std::time::Duration::from_millis(1)) => clock.advance(10),
+                    }
+                };
+                ticks.abort();
+                answer
+            }
+        }
+    }
+
+    /// A session has another id here.
+    fn patch(&self, request: Bytes) -> Bytes {
+        let Some((theirs, ours)) = self.session else {
+            return request;
+        };
+        let mut patched = BytesMut::from(&request[..]);
+        if let Some(at) = patched.windows(4).position(|four| four == theirs) {
+            patched[at..at + 4].copy_from_slice(&ours);
+        }
+        patched.freeze()
+    }
+
+    fn note_session(&mut self, version: i16, expected: &mut BytesMut, got: &[u8]) {
+        // Correlation id, tags of a flexible header, throttle time, error code.
+        let at = 4 + usize::from(version >= 12) + 4 + 2;
+        let (Some(theirs), Some(ours)) = (expected.get(at..at + 4), got.get(at..at + 4)) else {
+            return;
+        };
+        let (theirs, ours): ([u8; 4], [u8; 4]) =
+            (theirs.try_into().unwrap(), ours.try_into().unwrap());
+        if theirs != [0; 4] && ours != [0; 4] {
+            self.session = Some((theirs, ours));
+            expected[at..at + 4].copy_from_slice(&ours);
+        }
+    }
+}
+
+fn me() -> Broker {
+    let endpoint = Endpoint {
+        listener: "PLAINTEXT".to_owned(),
+        host: "127.0.0.1".to_owned(),
+        port: PORT,
+        security_protocol: 0,
+    };
+    Broker {
+        id: ME,
+        endpoints: vec![endpoint],
+        rack: None,
+    }
+}
+
+fn lead(replicas: &Replicas, topic: &str, topic_id: TopicId, count: i32) {
+    let orders: Vec<_> = (0..count)
+        .map(|index| PartitionOrder {
+            partition: TopicPartition::new(topic, index),
+            topic_id,
+            controller_epoch: ControllerEpoch(1),
+            leader: ME,
+            leader_epoch: LeaderEpoch(0),
+            isr: vec![ME],
+            partition_epoch: 0,
+            assignment: Assignment {
+                replicas: vec![ME],
+                ..Assignment::default()
+            },
+            is_new: true,
+        })
+        .collect();
+    let authority = Authority {
+        controller_epoch: ControllerEpoch(1),
+        broker_epoch: BrokerEpoch(1),
+        own_broker_epoch: BrokerEpoch(1),
+    };
+    replicas.apply_leader_and_isr(authority, &orders).unwrap();
+}
+
+/// All bytes behind the length prefix.
+fn gather(answer: &Answer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for part in &answer.parts {
+        match part {
+            Part::Bytes(more) => bytes.extend_from_slice(more),
+            Part::File {
+                file,
+                position,
+                len,
+            } => {
+                let mut more = vec![0; *len as usize];
+                assert_eq!(file.read_at(&mut more, *position).unwrap(), more.len());
+                bytes.extend_from_slice(&more);
+            }
+        }
+    }
+    if bytes.len() >= 4 {
+        let prefix: [u8; 4] = bytes[..4].try_into().unwrap();
+        assert_eq!(
+            u32::from_be_bytes(prefix) as usize,
+            bytes.len() - 4,
+            "the length prefix"
+        );
+        bytes.drain(..4);
+    }
+    bytes
+}
+
+#[tokio::test]
+async fn answers_are_those_of_apache_kafka() {
+    let mut world = World::new();
+    let mut wrong = Vec::new();
+    for line in GOLDEN.lines() {
+        let fields: Vec<&str> = line.splitn(5, ' ').collect();
+        let [key, version, request, answer, case] = fields[..] else {
+            panic!("bad line {line}")
+        };
+        let api = Api::from_key(key.parse().unwrap()).unwrap();
+        let version: i16 = version.parse().unwrap();
+        if case.starts_with("null records") {
+            // Apache fails inside and never answers; we refuse the partition.
+            continue;
+        }
+        let request = world.patch(Bytes::from(STANDARD.decode(request).unwrap()));
+        let got = world.ask(api, version, &request).await;
+        let bytes = gather(&got);
+        let mut expected = match answer {
+            "-" => BytesMut::new(),
+            base64 => BytesMut::from(&STANDARD.decode(base64).unwrap()[..]),
+        };
+        if case.starts_with("session") {
+            world.note_session(version, &mut expected, &bytes);
+        }
+        let (mut ours, mut theirs) = (bytes, expected.to_vec());
+        if api == Api::DeleteRecords {
+            ours.sort_unstable();
+            theirs.sort_unstable();
+        }
+        let closes = case.ends_with("connection closed");
+        if ours != theirs || got.close != closes {
+            let show = |bytes: &[u8]| {
+                bytes
+                    .iter()
+                    .take(160)
+                    .map(|b| format!("{b:02x}"))
+                    .collect::<String>()
+            };
+            wrong.push(format!(
+                "{api:?} v{version} {case}\n  ours   {}\n  theirs {}",
+                show(&ours),
+                show(&theirs)
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} differ:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
