@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::{Args, Usage, switch, valued};
 use crate::failure::Failure;
+use crate::java;
 use crate::kafka::admin::Admin;
 use crate::print::Out;
 use crate::properties::Properties;
@@ -59,7 +60,7 @@ pub const API_VERSIONS: Usage = Usage {
 };
 
 /// The names 3.9's `ApiKeys` has beyond ZooKeeper mode, for keys a broker does not announce.
-const CLIENT_APIS_ELSEWHERE: [(i16, &str); 12] = [
+const CLIENT_APIS_ELSEWHERE: [(i16, &str); 17] = [
     (55, "DescribeQuorum"),
     (64, "UnregisterBroker"),
     (71, "GetTelemetrySubscriptions"),
@@ -72,6 +73,11 @@ const CLIENT_APIS_ELSEWHERE: [(i16, &str); 12] = [
     (79, "ShareAcknowledge"),
     (80, "AddRaftVoter"),
     (81, "RemoveRaftVoter"),
+    (83, "InitializeShareGroupState"),
+    (84, "ReadShareGroupState"),
+    (85, "WriteShareGroupState"),
+    (86, "DeleteShareGroupState"),
+    (87, "ReadShareGroupStateSummary"),
 ];
 
 pub async fn api_versions(line: &[String], out: &mut Out) -> Result<(), Failure> {
@@ -182,7 +188,7 @@ async fn log_dirs_of(admin: &mut Admin, id: i32, topics: &[String]) -> Result<Va
     Failure::check(answer.error_code, None)?;
     let mut directories = Vec::new();
     for directory in answer.results {
-        let mut partitions = Vec::new();
+        let mut rows = Vec::new();
         for topic in &directory.topics {
             if !topics.is_empty() && !topics.iter().any(|name| **name == **topic.name) {
                 continue;
@@ -194,9 +200,12 @@ async fn log_dirs_of(admin: &mut Admin, id: i32, topics: &[String]) -> Result<Va
                 row.insert("size".into(), json!(partition.partition_size));
                 row.insert("offsetLag".into(), json!(partition.offset_lag));
                 row.insert("isFuture".into(), json!(partition.is_future_key));
-                partitions.push(Value::Object(row));
+                let hash = java::partition_hash(&topic.name, partition.partition_index);
+                rows.push((hash, Value::Object(row)));
             }
         }
+        let rows = java::order(rows, java::CAPACITY, |row| row.0);
+        let partitions: Vec<Value> = rows.into_iter().map(|row| row.1).collect();
         let error = ErrorCode::of(directory.error_code);
         let error = (!error.is_none()).then(|| error.exception_class());
         let directory = directory.log_dir.to_string();

@@ -146,3 +146,28 @@ pub(crate) fn from_file(path: &str) -> Result<Vec<(String, i32)>, Failure> {
     }
     Ok(made)
 }
+
+pub const PREFERRED: Usage = Usage {
+    about: "This tool helps to cause leadership for each partition to be transferred back to the 'preferred replica', it can be used to balance leadership among the servers.",
+    flags: &[
+        valued("bootstrap-server", "host:port", "The servers to connect to."),
+        valued("zookeeper", "urls", "The ZooKeeper hosts with an optional chroot, instead of --bootstrap-server."),
+        valued("path-to-json-file", "path", "{\"partitions\": [{\"topic\": \"foo\", \"partition\": 1}]}. All partitions by default."),
+        valued("admin.config", "config file", "Properties for the client."),
+    ],
+};
+
+pub async fn preferred(line: &[String], out: &mut Out) -> Result<(), Failure> {
+    let args = Args::read(PREFERRED, line)?;
+    say!(out, "This tool is deprecated. Please use kafka-leader-election tool. Tracking issue: KAFKA-8405");
+    if args.has("bootstrap-server") == args.has("zookeeper") {
+        return Err(args.misuse("Exactly one of --bootstrap-server and --zookeeper is required"));
+    }
+    let wanted = args.get("path-to-json-file").map(from_file).transpose()?;
+    if args.has("bootstrap-server") {
+        let properties = Properties::load(args.get("admin.config"))?;
+        let mut admin = Admin::connect(args.required("bootstrap-server")?, &properties).await?;
+        return elect(&mut admin, false, wanted, out).await;
+    }
+    Err(Failure::Absent("kafka-preferred-replica-election --zookeeper".to_string()))
+}

@@ -21,6 +21,10 @@ mod get_offsets;
 mod delete_records;
 mod leader_election;
 mod cluster;
+mod perf;
+mod verifiable;
+mod zk_shell;
+mod servers;
 mod dump_log;
 mod applets;
 

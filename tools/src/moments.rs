@@ -47,9 +47,8 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-/// `2024-01-31 12:00:00:000`, in UTC: how the perf tools print a moment.
-pub fn perf_stamp(ms: i64) -> String {
-    let (days, of_day) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
+/// Year, month and day of a day counted from 1970.
+fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let of_era = shifted.rem_euclid(146_097);
@@ -58,7 +57,26 @@ pub fn perf_stamp(ms: i64) -> String {
     let shifted_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+/// `Sat Nov 21 02:16:15 UTC 2026`: how Java prints a date, in UTC.
+pub fn java_date(ms: i64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, seconds) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS) / 1000);
+    let (year, month, day) = civil(days);
+    let weekday = DAYS[days.rem_euclid(7).unsigned_abs() as usize];
+    let month = MONTHS[(month - 1).clamp(0, 11).unsigned_abs() as usize];
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    format!("{weekday} {month} {day:02} {hours:02}:{minutes:02}:{:02} UTC {year}", seconds % 60)
+}
+
+/// `2024-01-31 12:00:00:000`, in UTC: how the perf tools print a moment.
+pub fn perf_stamp(ms: i64) -> String {
+    let (days, of_day) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
+    let (year, month, day) = civil(days);
     let (seconds, millis) = (of_day / 1000, of_day % 1000);
     format!(
         "{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}:{millis:03}",
@@ -105,6 +123,7 @@ mod tests {
         assert_eq!(date_time("2023-11-14T23:13:20.123+01:00"), Some(1_700_000_000_123));
         assert_eq!(date_time("yesterday"), None);
         assert_eq!(perf_stamp(1_700_000_000_123), "2023-11-14 22:13:20:123");
+        assert_eq!(java_date(1_700_000_000_123), "Tue Nov 14 22:13:20 UTC 2023");
         assert_eq!(duration_ms("P1DT2H3M4.5S"), Some(DAY_MS + 7_384_500));
         assert_eq!(duration_ms("PT10M"), Some(600_000));
         assert_eq!(duration_ms("10M"), None);

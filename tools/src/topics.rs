@@ -22,6 +22,7 @@ use protocol::messages::{
 use crate::args::{Args, Usage, switch, valued};
 use crate::failure::Failure;
 use crate::filter::{Filter, is_internal};
+use crate::java;
 use crate::kafka::admin::{Admin, text, topic_name};
 use crate::print::Out;
 use crate::properties::Properties;
@@ -370,9 +371,9 @@ async fn describe(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), F
         Failure::check(topic.error_code, None)?;
     }
     let name = |topic: &MetadataResponseTopic| topic.name.as_ref().map(|name| name.0.to_string());
-    // Kafka: topics are described in the order of a Java hash map, except when there is one; ours
-    // come by name.
-    topics.sort_by_key(|topic| name(topic));
+    // Kafka: topics are described in the order of a hash map with room for so many of them.
+    let count = topics.len();
+    topics = java::order(topics, count, |topic| java::string_hash(&name(topic).unwrap_or_default()));
     let names: Vec<String> = topics.iter().filter_map(name).collect();
     let configs = configs(admin, &names).await?;
     let moves = moves(admin, &topics).await?;

@@ -125,7 +125,7 @@ async fn lag(
             member, host, client,
         ]);
     }
-    say!(out);
+    // Kafka: 3.9 ends this table without a line's end.
     Ok(())
 }
 
@@ -153,7 +153,7 @@ fn members(out: &mut Out, group: &str, one: &DescribedGroup, verbose: bool) {
     let group_width = if printable { group.len().max(15) } else { 15 };
     let (member_width, instance_width) = (width(0, 15), width(1, 17));
     let (host_width, client_width) = (width(2, 15), width(3, 15));
-    let mut print = |cells: [&str; 6]| {
+    let print = |out: &mut Out, cells: [&str; 6]| {
         let [group, member, instance, host, client, count] = cells;
         out.text(format_args!("{group:<group_width$} {member:<member_width$} "));
         if instances {
@@ -161,19 +161,12 @@ fn members(out: &mut Out, group: &str, one: &DescribedGroup, verbose: bool) {
         }
         out.text(format_args!("{host:<host_width$} {client:<client_width$} {count:<15} "));
     };
-    print(["\nGROUP", "CONSUMER-ID", "GROUP-INSTANCE-ID", "HOST", "CLIENT-ID", "#PARTITIONS"]);
+    say!(out);
+    print(out, ["GROUP", "CONSUMER-ID", "GROUP-INSTANCE-ID", "HOST", "CLIENT-ID", "#PARTITIONS"]);
     say!(out, "{}", if verbose { "ASSIGNMENT" } else { "" });
     for (member, row) in one.members.iter().zip(&rows) {
         let places = assigned(&member.member_assignment);
-        let mut print = |cells: [&str; 6]| {
-            let [group, member, instance, host, client, count] = cells;
-            out.text(format_args!("{group:<group_width$} {member:<member_width$} "));
-            if instances {
-                out.text(format_args!("{instance:<instance_width$} "));
-            }
-            out.text(format_args!("{host:<host_width$} {client:<client_width$} {count:<15} "));
-        };
-        print([group, &row[0], &row[1], &row[2], &row[3], &places.len().to_string()]);
+        print(out, [group, &row[0], &row[1], &row[2], &row[3], &places.len().to_string()]);
         say!(out, "{}", if verbose { grouped(&places) } else { String::new() });
     }
 }

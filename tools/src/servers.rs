@@ -1,0 +1,217 @@
+//! Starting and stopping the programs, and asking whether they are up: `kafka-server-start`,
+//! `-stop`, `zookeeper-server-start`, `-stop`, `zkServer`, `kafka-storage`, `cub`.
+
+use std::io::{Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use base::clock::Clock;
+use protocol::ids::TopicId;
+
+use crate::failure::Failure;
+use crate::kafka::admin::Admin;
+use crate::print::Out;
+use crate::properties::Properties;
+use crate::say;
+
+/// `kafka-server-start [-daemon] config [--override key=value]*`
+pub async fn server_start(line: &[String], _out: &mut Out) -> Result<(), Failure> {
+    start("broker", "USAGE: kafka-server-start.sh [-daemon] server.properties [--override property=value]*", line)
+}
+
+/// `zookeeper-server-start [-daemon] config`
+pub async fn zookeeper_start(line: &[String], _out: &mut Out) -> Result<(), Failure> {
+    start("coordinator", "USAGE: zookeeper-server-start.sh [-daemon] zookeeper.properties", line)
+}
+
+/// The server lies beside this program; where it does not, the path is searched.
+fn program(name: &str) -> std::path::PathBuf {
+    let beside = std::env::current_exe().ok().and_then(|own| own.canonicalize().ok());
+    let beside = beside.and_then(|own| own.parent().map(|folder| folder.join(name)));
+    beside.filter(|path| path.exists()).unwrap_or_else(|| name.into())
+}
+
+fn start(name: &str, usage: &str, line: &[String]) -> Result<(), Failure> {
+    let daemon = line.first().is_some_and(|word| word == "-daemon");
+    let rest = if daemon { &line[1..] } else { line };
+    if rest.is_empty() {
+        return Err(Failure::said(usage));
+    }
+    let program = program(name);
+    let path = program.display().to_string();
+    let mut command = Command::new(program);
+    command.args(rest);
+    if daemon {
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        return match command.spawn() {
+            Ok(_) => Ok(()),
+            Err(cause) => Err(Failure::File { act: "start", path, cause }),
+        };
+    }
+    // On success the server takes this process over and nothing comes back.
+    Err(Failure::File { act: "start", path, cause: command.exec() })
+}
+
+pub async fn server_stop(_line: &[String], out: &mut Out) -> Result<(), Failure> {
+    stop("broker", "kafka server", out)
+}
+
+pub async fn zookeeper_stop(_line: &[String], out: &mut Out) -> Result<(), Failure> {
+    stop("coordinator", "zookeeper server", out)
+}
+
+/// Asks every process of the program's name to end.
+fn stop(name: &str, label: &str, out: &mut Out) -> Result<(), Failure> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let id = entry.file_name().to_string_lossy().into_owned();
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
+        let first = String::from_utf8_lossy(first);
+        if id.bytes().all(|byte| byte.is_ascii_digit()) && first.rsplit('/').next() == Some(name) {
+            found.push(id);
+        }
+    }
+    if found.is_empty() {
+        say!(out, "No {label} to stop");
+        return Err(Failure::Exit(1));
+    }
+    let done = Command::new("kill").args(&found).status();
+    done.map_err(|cause| Failure::File { act: "run", path: "kill".to_string(), cause })?;
+    Ok(())
+}
+
+/// `zkServer start|start-foreground|stop|status|version`
+pub async fn zk_server(line: &[String], out: &mut Out) -> Result<(), Failure> {
+    let config = |out: &mut Out| {
+        let path = line.get(1).map_or("zoo.cfg", String::as_str);
+        say!(out, "Using config: {path}");
+        path.to_string()
+    };
+    match line.first().map(String::as_str) {
+        Some("start") => {
+            let path = config(out);
+            out.text(format_args!("Starting zookeeper ... "));
+            out.flush();
+            start("coordinator", "", &["-daemon".to_string(), path])?;
+            say!(out, "STARTED");
+            Ok(())
+        }
+        Some("start-foreground") => {
+            let path = config(out);
+            out.flush();
+            start("coordinator", "", &[path])
+        }
+        Some("stop") => {
+            config(out);
+            out.text(format_args!("Stopping zookeeper ... "));
+            stop("coordinator", "zookeeper", out)?;
+            say!(out, "STOPPED");
+            Ok(())
+        }
+        Some("status") => status(&config(out), out),
+        Some("version") => {
+            say!(out, "Apache ZooKeeper, version 3.9");
+            Ok(())
+        }
+        _ => Err(Failure::said("Usage: zkServer [--config <conf-dir>] {start|start-foreground|stop|version|restart|status|print-cmd}")),
+    }
+}
+
+fn status(path: &str, out: &mut Out) -> Result<(), Failure> {
+    let settings = std::fs::read_to_string(path).unwrap_or_default();
+    let settings = Properties::parse(&settings);
+    let host = settings.get("clientPortAddress").unwrap_or("localhost").to_string();
+    let port = settings.get("clientPort").unwrap_or("2181").to_string();
+    say!(out, "Client port found: {port}. Client address: {host}. Client SSL: false.");
+    match four_letters(&format!("{host}:{port}"), "srvr") {
+        Some(answer) if answer.contains("Mode: ") => {
+            let mode = answer.lines().find(|line| line.starts_with("Mode: "));
+            say!(out, "{}", mode.unwrap_or_default());
+            Ok(())
+        }
+        _ => {
+            say!(out, "Error contacting service. It is probably not running.");
+            Err(Failure::Exit(1))
+        }
+    }
+}
+
+/// What a ZooKeeper answers to one of its four-letter words.
+fn four_letters(address: &str, word: &str) -> Option<String> {
+    let patience = Duration::from_secs(5);
+    let address = address.to_socket_addrs().ok()?.next()?;
+    let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
+    stream.set_read_timeout(Some(patience)).ok()?;
+    stream.write_all(word.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.take(64 * 1024).read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// `kafka-storage random-uuid`; the rest belongs to clusters without ZooKeeper.
+pub async fn storage(line: &[String], out: &mut Out) -> Result<(), Failure> {
+    match line.first().map(String::as_str) {
+        Some("random-uuid") => {
+            say!(out, "{}", TopicId::random());
+            Ok(())
+        }
+        Some(other) => Err(Failure::said(format!(
+            "kafka-storage {other} prepares the folders of a cluster without ZooKeeper. This one is in ZooKeeper mode: a broker prepares its folders itself when it starts."
+        ))),
+        None => Err(Failure::said("usage: kafka-storage [-h] {info,format,version-mapping,feature-dependencies,random-uuid} ...")),
+    }
+}
+
+/// `cub kafka-ready MIN_BROKERS TIMEOUT_SECONDS -b SERVERS | -z ZOOKEEPER`, `cub zk-ready ZOOKEEPER TIMEOUT_SECONDS`
+pub async fn cub(line: &[String], _out: &mut Out) -> Result<(), Failure> {
+    let usage = || Failure::said("usage: cub zk-ready CONNECT TIMEOUT_SECONDS | cub kafka-ready MIN_BROKERS TIMEOUT_SECONDS (-b SERVERS | -z CONNECT)");
+    let clock = Clock::system();
+    let number = |at: usize| line.get(at).and_then(|word| word.parse::<i64>().ok()).ok_or_else(usage);
+    match line.first().map(String::as_str) {
+        Some("zk-ready") => {
+            let connect = line.get(1).ok_or_else(usage)?;
+            let hosts = connect.split('/').next().unwrap_or_default();
+            let until = clock.monotonic_ms() + number(2)? * 1000;
+            loop {
+                let up = hosts.split(',').any(|host| {
+                    four_letters(host.trim(), "srvr").is_some_and(|answer| answer.contains("Mode: "))
+                });
+                if up {
+                    return Ok(());
+                }
+                late(&clock, until, "ZooKeeper").await?;
+            }
+        }
+        Some("kafka-ready") => {
+            let least = usize::try_from(number(1)?).map_err(|_| usage())?;
+            let until = clock.monotonic_ms() + number(2)? * 1000;
+            let after = |flags: [&str; 2]| {
+                let at = line.iter().position(|word| flags.contains(&word.as_str()))?;
+                line.get(at + 1).cloned()
+            };
+            if after(["-z", "--zookeeper_connect"]).is_some() {
+                return Err(Failure::Absent("cub kafka-ready -z".to_string()));
+            }
+            let servers = after(["-b", "--bootstrap_broker_list"]).ok_or_else(usage)?;
+            loop {
+                let admin = Admin::connect(&servers, &Properties::default()).await;
+                if admin.is_ok_and(|admin| admin.nodes.len() >= least) {
+                    return Ok(());
+                }
+                late(&clock, until, "Kafka").await?;
+            }
+        }
+        _ => Err(usage()),
+    }
+}
+
+async fn late(clock: &Clock, until: i64, what: &str) -> Result<(), Failure> {
+    if clock.monotonic_ms() >= until {
+        return Err(Failure::said(format!("{what} is not ready")));
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    Ok(())
+}
