@@ -3,6 +3,12 @@
 //! `golden/internal/*.log` are segments of `__consumer_offsets` and `__transaction_state` as a
 //! broker left them after groups, simple consumers and transactions had been at work.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may panic, its helpers as well"
+)]
+
 use std::fs;
 use std::path::Path;
 

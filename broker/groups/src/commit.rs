@@ -41,9 +41,8 @@ impl Machine {
         }
         self.ensure(&group, now);
         let step = |group: &mut Group, work: &mut Work<'_>| group.commit(ticket, request, work);
-        match self.on(&group, now, &mut out, step) {
-            Some(Err(refusal)) => refuse_all(&mut out, ticket, count, refusal),
-            Some(Ok(())) | None => {}
+        if let Some(Err(refusal)) = self.on(&group, now, &mut out, step) {
+            refuse_all(&mut out, ticket, count, refusal);
         }
         if let Some((producer_id, _)) = transaction
             && self

@@ -86,7 +86,7 @@ impl Machine {
     /// Topics are gone: so are all offsets in them.
     pub fn forget_partitions(&mut self, partitions: &[TopicPartition], now: Now) -> Outcome {
         let mut out = Outcome::default();
-        for id in self.groups.keys().cloned().collect::<Vec<_>>() {
+        for id in self.ids() {
             let Some(group) = self.groups.get_mut(&id) else {
                 continue;
             };

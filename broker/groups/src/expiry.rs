@@ -26,7 +26,7 @@ impl Machine {
         let mut out = Outcome::default();
         let retention_ms = self.config.offsets_retention_ms;
         let mut count = 0;
-        for id in self.groups.keys().cloned().collect::<Vec<_>>() {
+        for id in self.ids() {
             let Some(group) = self.groups.get_mut(&id) else {
                 continue;
             };

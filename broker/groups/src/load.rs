@@ -164,7 +164,7 @@ impl Loader {
             notes,
             ..Outcome::default()
         };
-        for (id, mut group) in groups {
+        for (id, mut group) in groups.into_iter().collect::<BTreeMap<_, _>>() {
             machine.incarnations += 1;
             group.incarnation = machine.incarnations;
             machine.groups.insert(Arc::clone(&id), group);

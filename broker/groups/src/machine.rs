@@ -3,7 +3,7 @@
 //! One owner calls it, with the time, and carries out what it returns. Verbs live in the files
 //! named after them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -55,7 +55,10 @@ impl Machine {
     pub fn unload(mut self, now: Now) -> Outcome {
         let mut out = Outcome::default();
         let refusal = Refusal::NotCoordinator;
-        for under_way in std::mem::take(&mut self.writes.under_way).into_values() {
+        let under_way: BTreeMap<_, _> = std::mem::take(&mut self.writes.under_way)
+            .into_iter()
+            .collect();
+        for under_way in under_way.into_values() {
             match under_way.pending {
                 Pending::Offsets {
                     ticket, verdicts, ..
@@ -138,6 +141,11 @@ impl Machine {
             group.check();
         }
         Some(result)
+    }
+
+    /// Every group's id, in order, so that the same events lead to the same log.
+    pub(crate) fn ids(&self) -> BTreeSet<Arc<str>> {
+        self.groups.keys().cloned().collect()
     }
 
     /// Makes a group if it is not there.

@@ -7,6 +7,12 @@
 //! Writes are acknowledged at once unless a story says `> hold writes`. Member ids are the
 //! client's name and a counted number. `> crash` builds the machine anew from what was written.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may panic, its helpers as well"
+)]
+
 mod stage;
 
 use std::fs;
