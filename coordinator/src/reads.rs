@@ -92,7 +92,9 @@ impl<'a> Reading<'a> {
             }
             Request::GetEphemerals { prefix } => {
                 let prefix = prefix.as_deref().unwrap_or_default();
-                let all = matches!(prefix.trim(), "" | "/");
+                // Java's trim takes off everything up to the space, control characters too.
+                let bare = prefix.trim_matches(|c: char| c <= ' ');
+                let all = matches!(bare, "" | "/");
                 let mut paths = self.tree.ephemerals_of(self.session);
                 paths.retain(|path| all || path.starts_with(prefix));
                 out.strings(&paths);

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use base::chance::Chance;
 use bytes::Bytes;
 use protocol::zookeeper::errors::Code;
-use protocol::zookeeper::jute::Reader;
+use protocol::zookeeper::jute::{Reader, Writer};
 use protocol::zookeeper::ops;
 use protocol::zookeeper::replies::{self, ConnectResponse, Frame};
 use protocol::zookeeper::requests::{ConnectRequest, Request, RequestHeader};
@@ -343,7 +343,7 @@ impl Pipeline {
                 let scheme = scheme.unwrap_or_default();
                 return self.authenticate(id, header.xid, &scheme, auth.unwrap_or_default());
             }
-            Ok(Request::Sasl { token }) => return self.sasl(id, header.xid, token),
+            Ok(Request::Sasl { .. }) => return self.refuse_sasl(id, header.xid),
             _ => {}
         }
         if !self.is_let_in(id, header.xid) {
@@ -627,16 +627,15 @@ impl Pipeline {
         }
     }
 
-    fn sasl(&mut self, id: ConnectionId, xid: i32, token: Option<&[u8]>) {
+    /// ZooKeeper: a server without SASL answers with no token and no error.
+    fn refuse_sasl(&mut self, id: ConnectionId, xid: i32) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
         self.dirty.push(id);
         connection.answered += 1;
-        let _unused = token;
-        // ZooKeeper: a server without SASL answers with no token and no error.
         let frame = Frame::reply(&mut connection.out, xid, 0, Code::OK);
-        protocol::zookeeper::jute::Writer(&mut connection.out).buffer(None);
+        Writer(&mut connection.out).buffer(None);
         frame.end(&mut connection.out);
     }
 }
