@@ -245,6 +245,10 @@ impl Directory {
         ))
     }
 
+    pub(crate) fn is_locked(&self) -> bool {
+        self.lock.lock().is_some()
+    }
+
     /// Lets another process have the directory.
     pub(crate) fn unlock(&self) {
         drop(self.lock.lock().take());

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use protocol::ids::{Offset, ProducerId, TopicPartition};
 
+use crate::checkpoint::PartitionOffsets;
 use crate::compaction::{Compactor, Halt, LastOfProducer, SegmentFacts, Subject};
 use crate::config::{LogConfig, StoreConfig};
 use crate::directory::Directory;
@@ -172,25 +173,35 @@ impl Store {
         results.into_iter().collect()
     }
 
+    /// All logs sealed, one sync of the file system for all of them, then what vouches for it.
     fn close_directory(&self, directory: &Arc<Directory>) -> Result<()> {
-        let logs = self.in_directory(directory);
+        if !directory.is_locked() {
+            return Ok(());
+        }
         let starts = self.collect(directory, Log::start_to_note);
-        let mut ends = crate::checkpoint::PartitionOffsets::new();
+        let mut sealed = Vec::new();
+        let mut points = PartitionOffsets::new();
         let mut whole = true;
-        for log in logs {
-            match log.close() {
-                Ok(flushed) => {
-                    ends.insert(log.partition().clone(), flushed);
-                }
+        for log in self.in_directory(directory) {
+            match log.seal() {
+                Ok(end) => sealed.push((log, end)),
                 Err(e) => {
                     // No marker then: the next start looks at everything again.
                     tracing::error!(partition = %log.partition(), error = %e, "a log did not close cleanly");
-                    ends.insert(log.partition().clone(), log.offsets().recovery);
+                    points.insert(log.partition().clone(), log.offsets().recovery);
                     whole = false;
                 }
             }
         }
-        directory.write_recovery_points(|| ends.clone())?;
+        let synced = directory.disk().sync_file_system(&directory.path);
+        directory.judge(synced.map_err(|e| Error::io("sync", &directory.path, e)))?;
+        directory.check()?;
+        for (log, end) in sealed {
+            let recovery = log.close_at(end);
+            whole &= recovery == log.offsets().end;
+            points.insert(log.partition().clone(), recovery);
+        }
+        directory.write_recovery_points(|| points.clone())?;
         directory.write_offsets(files::LOG_START_CHECKPOINT, &starts)?;
         if whole {
             let marker = directory.path.join(files::CLEAN_SHUTDOWN);

@@ -188,7 +188,10 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
             .write_group(dir, members, transactions, rules)
             .and_then(|written| {
                 let old: Vec<Offset> = members.iter().map(|segment| Offset(segment.base)).collect();
-                Ok(written && self.log.replace_segments(Offset(first.base), &old, rules.cuts)?)
+                Ok(written
+                    && self
+                        .log
+                        .replace_segments(Offset(first.base), &old, rules.cuts)?)
             });
         if !matches!(done, Ok(true)) {
             // What fails here too is removed at the next pass or start.

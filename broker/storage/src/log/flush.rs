@@ -107,8 +107,9 @@ impl Log {
         self.conclude(result)
     }
 
-    /// Stops cleanly: all on the disk, producers written down, indexes complete, files closed.
-    pub(crate) fn close(&self) -> Result<Offset> {
+    /// The first half of a clean stop: producers written down, indexes complete, nothing waiting
+    /// in memory. Gives the end that a sync of the file system will make safe.
+    pub(crate) fn seal(&self) -> Result<Offset> {
         let sealed = {
             let mut state = self.lock_open()?;
             let state = &mut *state;
@@ -118,10 +119,19 @@ impl Log {
                     state.producers.end = state.end;
                     self.write_snapshot(state)
                 })
+                .map(|()| Offset(state.end))
         };
-        self.conclude(sealed)?;
-        let flushed = self.flush_whole()?;
+        self.conclude(sealed)
+    }
+
+    /// The second half: the sync is done. Gives how far the log is on the disk, which is less
+    /// than its end where somebody appended between.
+    pub(crate) fn close_at(&self, synced: Offset) -> Offset {
+        let mut state = self.state.lock();
+        state.recovery = state.recovery.max(synced.0.min(state.end));
+        let recovery = Offset(state.recovery);
+        drop(state);
         self.shut();
-        Ok(flushed)
+        recovery
     }
 }
