@@ -183,7 +183,6 @@ mod tests {
 
     use settings::value::Kind;
     use znodes::memory::World;
-    use znodes::store::Store;
 
     use super::*;
     use crate::admin::configs::{Change, Configs, Described};
@@ -193,7 +192,9 @@ mod tests {
 
     /// What a live Apache Kafka 3.9 told and answered, in this order: `broker_plain`,
     /// `topic_plain`, the `attempts` on the topic, `topic_set`, those on the broker and the
-    /// cluster's defaults, `broker_set`, `cluster_set`.
+    /// cluster's defaults, `broker_set`, `cluster_set`. Two lines of `broker_set` were taken before
+    /// Apache had read its last two notices and are set right by hand (`log.cleaner.threads`,
+    /// `my.custom`).
     macro_rules! golden {
         ($name:literal) => {
             include_str!(concat!("../../tests/golden/configs/", $name, ".tsv"))

@@ -133,3 +133,101 @@ pub(crate) fn whose(name: &str, here: i32) -> Result<crate::admin::configs::Whos
         Some(_) => Ok(Whose::Broker),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use protocol::messages::alter_user_scram_credentials_request::{
+        ScramCredentialDeletion, ScramCredentialUpsertion,
+    };
+    use protocol::messages::describe_client_quotas_request::ComponentData;
+    use protocol::messages::describe_user_scram_credentials_request::UserName;
+    use protocol::messages::{
+        AlterUserScramCredentialsRequest, DescribeClientQuotasRequest,
+        DescribeUserScramCredentialsRequest,
+    };
+    use znodes::memory::World;
+    use znodes::paths;
+    use znodes::store::Kind;
+
+    use super::*;
+    use crate::admin::entities::SharedStore;
+    use crate::admin::quotas::ClientQuotas;
+    use crate::admin::scram::Scram;
+
+    async fn store() -> SharedStore {
+        let store: SharedStore = Arc::new(World::new(base::clock::Clock::by_hand(0)).connect());
+        store.create(paths::CONTROLLER, b"{}", Kind::Ephemeral).await.unwrap();
+        store
+    }
+
+    fn upsertion(name: &'static str, mechanism: i8, iterations: i32) -> ScramCredentialUpsertion {
+        ScramCredentialUpsertion::default()
+            .with_name(text(name))
+            .with_mechanism(mechanism)
+            .with_iterations(iterations)
+            .with_salt(Bytes::from_static(&[1; 16]))
+            .with_salted_password(Bytes::from_static(&[2; 32]))
+    }
+
+    /// The request and the answers are those captured from Apache Kafka 3.9.
+    #[tokio::test]
+    async fn credentials_are_made_and_refused_as_apache_does() {
+        let scram = Scram::new(store().await);
+        let make = AlterUserScramCredentialsRequest::default()
+            .with_upsertions(vec![upsertion("scram", 1, 4096)]);
+        let elsewhere = alter_user_scram_credentials::answer(&scram, false, &make).await;
+        assert_eq!(elsewhere.results[0].error_code, ErrorCode::NotController.code());
+        let made = alter_user_scram_credentials::answer(&scram, true, &make).await;
+        assert_eq!(made.results[0].error_code, 0);
+        let nobody = ScramCredentialDeletion::default().with_name(text("nobody")).with_mechanism(1);
+        let wrong = AlterUserScramCredentialsRequest::default()
+            .with_deletions(vec![nobody])
+            .with_upsertions(vec![
+                upsertion("s1", 1, 1),
+                upsertion("s2", 9, 4096),
+                upsertion("", 1, 4096),
+                upsertion("s3", 2, 4096),
+                upsertion("s3", 2, 4096),
+            ]);
+        let refused = alter_user_scram_credentials::answer(&scram, true, &wrong).await;
+        let said: Vec<(&str, i16, &str)> = refused
+            .results
+            .iter()
+            .map(|r| (r.user.as_str(), r.error_code, r.error_message.as_deref().unwrap_or("")))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                ("s1", 93, "Too few iterations"),
+                ("s2", 33, "Unknown SCRAM mechanism"),
+                ("", 93, "Username must not be empty"),
+                ("s3", 92, "A user credential cannot be altered twice in the same request"),
+                ("nobody", 91, "Attempt to delete a user credential that does not exist"),
+            ]
+        );
+        let users = ["scram", "none", "dup", "dup"];
+        let users = users.map(|name| UserName::default().with_name(text(name))).to_vec();
+        let ask = DescribeUserScramCredentialsRequest::default().with_users(Some(users));
+        let told = describe_user_scram_credentials::answer(&scram, &ask).await;
+        let said: Vec<(&str, i16, usize)> = told
+            .results
+            .iter()
+            .map(|r| (r.user.as_str(), r.error_code, r.credential_infos.len()))
+            .collect();
+        assert_eq!(said, [("scram", 0, 1), ("none", 91, 0), ("dup", 92, 0)]);
+    }
+
+    #[tokio::test]
+    async fn a_filter_of_an_unknown_kind_has_kafkas_words_and_no_entries() {
+        let quotas = ClientQuotas::new(store().await);
+        let component = ComponentData::default().with_entity_type(text("nope")).with_match_type(2);
+        let ask = DescribeClientQuotasRequest::default()
+            .with_components(vec![component.with_match(None)]);
+        let told = describe_client_quotas::answer(&quotas, &ask).await;
+        assert_eq!((told.error_code, told.entries), (35, None));
+        assert_eq!(told.error_message.as_deref(), Some("Custom entity type 'nope' not supported"));
+    }
+}
