@@ -418,6 +418,10 @@ const HOSTILE: &[(i16, i16, &str)] = &[
 ];
 
 #[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the real time it takes is what is tested"
+)]
 fn counts_that_nothing_stands_behind_are_refused_at_once() {
     let from = std::time::Instant::now();
     for (key, version, body) in HOSTILE {

@@ -6,62 +6,148 @@ use std::pin::Pin;
 use crate::failure::Failure;
 use crate::print::Out;
 use crate::{
-    cluster, configs, console_consumer, console_producer, consumer_groups, delete_records, dump_log,
-    get_offsets, leader_election, perf, servers, topics, verifiable, zk_shell,
+    cluster, configs, console_consumer, console_producer, consumer_groups, delete_records,
+    dump_log, get_offsets, leader_election, perf, servers, topics, verifiable, zk_shell,
 };
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
 
 /// One tool.
-pub struct Applet {
+pub(crate) struct Applet {
     /// The name without `kafka-`.
-    pub name: &'static str,
-    pub help: &'static str,
-    pub run: for<'a> fn(&'a [String], &'a mut Out) -> Running<'a>,
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) run: for<'a> fn(&'a [String], &'a mut Out) -> Running<'a>,
 }
 
 macro_rules! applet {
     ($name:literal, $help:literal, $run:path) => {
-        Applet { name: $name, help: $help, run: |line, out| Box::pin($run(line, out)) }
+        Applet {
+            name: $name,
+            help: $help,
+            run: |line, out| Box::pin($run(line, out)),
+        }
     };
 }
 
-pub static APPLETS: &[Applet] = &[
-    applet!("topics", "list, create, describe, alter and delete topics", topics::run),
-    applet!("console-producer", "standard input to a topic", console_producer::run),
-    applet!("console-consumer", "topics to standard output", console_consumer::run),
+pub(crate) static APPLETS: &[Applet] = &[
+    applet!(
+        "topics",
+        "list, create, describe, alter and delete topics",
+        topics::run
+    ),
+    applet!(
+        "console-producer",
+        "standard input to a topic",
+        console_producer::run
+    ),
+    applet!(
+        "console-consumer",
+        "topics to standard output",
+        console_consumer::run
+    ),
     applet!("configs", "describe and alter settings", configs::run),
-    applet!("consumer-groups", "list, describe, reset and delete groups", consumer_groups::run),
-    applet!("get-offsets", "first, last and other offsets of partitions", get_offsets::run),
-    applet!("delete-records", "delete records up to an offset", delete_records::run),
-    applet!("leader-election", "elect preferred or unclean leaders", leader_election::run),
-    applet!("log-dirs", "log directories and what lies in them", cluster::log_dirs),
-    applet!("broker-api-versions", "which versions each broker speaks", cluster::api_versions),
+    applet!(
+        "consumer-groups",
+        "list, describe, reset and delete groups",
+        consumer_groups::run
+    ),
+    applet!(
+        "get-offsets",
+        "first, last and other offsets of partitions",
+        get_offsets::run
+    ),
+    applet!(
+        "delete-records",
+        "delete records up to an offset",
+        delete_records::run
+    ),
+    applet!(
+        "leader-election",
+        "elect preferred or unclean leaders",
+        leader_election::run
+    ),
+    applet!(
+        "log-dirs",
+        "log directories and what lies in them",
+        cluster::log_dirs
+    ),
+    applet!(
+        "broker-api-versions",
+        "which versions each broker speaks",
+        cluster::api_versions
+    ),
     applet!("cluster", "the cluster's id", cluster::cluster),
-    applet!("dump-log", "what the files of a log directory hold", dump_log::run),
-    applet!("preferred-replica-election", "leaders back to preferred replicas", leader_election::preferred),
-    applet!("producer-perf-test", "how fast records go in", perf::producer),
-    applet!("consumer-perf-test", "how fast records come out", perf::consumer),
-    applet!("verifiable-producer", "a producer that tells every event", verifiable::producer),
-    applet!("verifiable-consumer", "a consumer that tells every event", verifiable::consumer),
+    applet!(
+        "dump-log",
+        "what the files of a log directory hold",
+        dump_log::run
+    ),
+    applet!(
+        "preferred-replica-election",
+        "leaders back to preferred replicas",
+        leader_election::preferred
+    ),
+    applet!(
+        "producer-perf-test",
+        "how fast records go in",
+        perf::producer
+    ),
+    applet!(
+        "consumer-perf-test",
+        "how fast records come out",
+        perf::consumer
+    ),
+    applet!(
+        "verifiable-producer",
+        "a producer that tells every event",
+        verifiable::producer
+    ),
+    applet!(
+        "verifiable-consumer",
+        "a consumer that tells every event",
+        verifiable::consumer
+    ),
     applet!("server-start", "start a broker", servers::server_start),
     applet!("server-stop", "stop brokers", servers::server_stop),
     applet!("storage", "random-uuid", servers::storage),
     applet!("run-class", "a tool by its Java class", run_class),
     applet!("zookeeper-shell", "a shell on ZooKeeper", zk_shell::shell),
     applet!("zkCli", "the same, with -server", zk_shell::cli),
-    applet!("zookeeper-server-start", "start a coordinator", servers::zookeeper_start),
-    applet!("zookeeper-server-stop", "stop coordinators", servers::zookeeper_stop),
-    applet!("zkServer", "start, stop, status of a coordinator", servers::zk_server),
-    applet!("cub", "wait until Kafka or ZooKeeper is ready", servers::cub),
-    applet!("features", "feature levels of the cluster", cluster::features),
+    applet!(
+        "zookeeper-server-start",
+        "start a coordinator",
+        servers::zookeeper_start
+    ),
+    applet!(
+        "zookeeper-server-stop",
+        "stop coordinators",
+        servers::zookeeper_stop
+    ),
+    applet!(
+        "zkServer",
+        "start, stop, status of a coordinator",
+        servers::zk_server
+    ),
+    applet!(
+        "cub",
+        "wait until Kafka or ZooKeeper is ready",
+        servers::cub
+    ),
+    applet!(
+        "features",
+        "feature levels of the cluster",
+        cluster::features
+    ),
 ];
 
 /// The tool of a name, with or without `kafka-` before and `.sh` behind.
-pub fn find(name: &str) -> Option<&'static Applet> {
+pub(crate) fn find(name: &str) -> Option<&'static Applet> {
     let name = name.strip_suffix(".sh").unwrap_or(name);
     let bare = name.strip_prefix("kafka-").unwrap_or(name);
-    APPLETS.iter().find(|applet| applet.name == bare || applet.name == name)
+    APPLETS
+        .iter()
+        .find(|applet| applet.name == bare || applet.name == name)
 }
 
 /// The classes people call by name.
@@ -73,41 +159,82 @@ const CLASSES: &[(&str, &str)] = &[
     ("org.apache.kafka.tools.TopicCommand", "topics"),
     ("kafka.admin.ConfigCommand", "configs"),
     ("kafka.admin.ConsumerGroupCommand", "consumer-groups"),
-    ("org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "consumer-groups"),
-    ("kafka.admin.BrokerApiVersionsCommand", "broker-api-versions"),
+    (
+        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+        "consumer-groups",
+    ),
+    (
+        "kafka.admin.BrokerApiVersionsCommand",
+        "broker-api-versions",
+    ),
     ("kafka.admin.LeaderElectionCommand", "leader-election"),
-    ("org.apache.kafka.tools.LeaderElectionCommand", "leader-election"),
+    (
+        "org.apache.kafka.tools.LeaderElectionCommand",
+        "leader-election",
+    ),
     ("kafka.admin.LogDirsCommand", "log-dirs"),
     ("org.apache.kafka.tools.LogDirsCommand", "log-dirs"),
     ("kafka.admin.DeleteRecordsCommand", "delete-records"),
-    ("org.apache.kafka.tools.DeleteRecordsCommand", "delete-records"),
-    ("kafka.admin.PreferredReplicaLeaderElectionCommand", "preferred-replica-election"),
+    (
+        "org.apache.kafka.tools.DeleteRecordsCommand",
+        "delete-records",
+    ),
+    (
+        "kafka.admin.PreferredReplicaLeaderElectionCommand",
+        "preferred-replica-election",
+    ),
     ("kafka.tools.ConsoleProducer", "console-producer"),
     ("kafka.tools.ConsoleConsumer", "console-consumer"),
-    ("org.apache.kafka.tools.consumer.ConsoleConsumer", "console-consumer"),
+    (
+        "org.apache.kafka.tools.consumer.ConsoleConsumer",
+        "console-consumer",
+    ),
     ("kafka.tools.ClusterTool", "cluster"),
     ("org.apache.kafka.tools.ClusterTool", "cluster"),
     ("kafka.tools.StorageTool", "storage"),
     ("org.apache.kafka.tools.FeatureCommand", "features"),
-    ("org.apache.kafka.tools.ProducerPerformance", "producer-perf-test"),
+    (
+        "org.apache.kafka.tools.ProducerPerformance",
+        "producer-perf-test",
+    ),
     ("kafka.tools.ConsumerPerformance", "consumer-perf-test"),
-    ("org.apache.kafka.tools.ConsumerPerformance", "consumer-perf-test"),
-    ("org.apache.kafka.tools.VerifiableProducer", "verifiable-producer"),
-    ("org.apache.kafka.tools.VerifiableConsumer", "verifiable-consumer"),
+    (
+        "org.apache.kafka.tools.ConsumerPerformance",
+        "consumer-perf-test",
+    ),
+    (
+        "org.apache.kafka.tools.VerifiableProducer",
+        "verifiable-producer",
+    ),
+    (
+        "org.apache.kafka.tools.VerifiableConsumer",
+        "verifiable-consumer",
+    ),
     ("kafka.Kafka", "server-start"),
-    ("org.apache.zookeeper.server.quorum.QuorumPeerMain", "zookeeper-server-start"),
+    (
+        "org.apache.zookeeper.server.quorum.QuorumPeerMain",
+        "zookeeper-server-start",
+    ),
     ("org.apache.zookeeper.ZooKeeperMain", "zkCli"),
-    ("org.apache.zookeeper.ZooKeeperMainWithTlsSupportForKafka", "zkCli"),
+    (
+        "org.apache.zookeeper.ZooKeeperMainWithTlsSupportForKafka",
+        "zkCli",
+    ),
 ];
 
 fn run_class<'a>(line: &'a [String], out: &'a mut Out) -> Running<'a> {
     Box::pin(async move {
         // The script's own flags come before the class.
         let Some(at) = line.iter().position(|word| !word.starts_with('-')) else {
-            return Err(Failure::said("USAGE: kafka-run-class.sh [-daemon] [-name servicename] [-loggc] classname [opts]"));
+            return Err(Failure::said(
+                "USAGE: kafka-run-class.sh [-daemon] [-name servicename] [-loggc] classname [opts]",
+            ));
         };
         let class = &line[at];
-        let name = CLASSES.iter().find(|(known, _)| known == class).map(|(_, name)| *name);
+        let name = CLASSES
+            .iter()
+            .find(|(known, _)| known == class)
+            .map(|(_, name)| *name);
         match name.and_then(find) {
             Some(applet) => (applet.run)(&line[at + 1..], out).await,
             None => Err(Failure::Absent(format!("the class {class}"))),

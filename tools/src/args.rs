@@ -11,43 +11,55 @@ use crate::failure::Failure;
 
 /// One flag: its name without dashes, what its value is (`None` for a switch), one sentence.
 #[derive(Clone, Copy, Debug)]
-pub struct Flag {
-    pub name: &'static str,
-    pub value: Option<&'static str>,
-    pub help: &'static str,
+pub(crate) struct Flag {
+    pub(crate) name: &'static str,
+    pub(crate) value: Option<&'static str>,
+    pub(crate) help: &'static str,
 }
 
 /// A flag with a value.
-pub const fn valued(name: &'static str, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, value: Some(value), help }
+pub(crate) const fn valued(name: &'static str, value: &'static str, help: &'static str) -> Flag {
+    Flag {
+        name,
+        value: Some(value),
+        help,
+    }
 }
 
 /// A flag that is there or not.
-pub const fn switch(name: &'static str, help: &'static str) -> Flag {
-    Flag { name, value: None, help }
+pub(crate) const fn switch(name: &'static str, help: &'static str) -> Flag {
+    Flag {
+        name,
+        value: None,
+        help,
+    }
 }
 
 /// What one tool takes.
 #[derive(Clone, Copy, Debug)]
-pub struct Usage {
-    pub about: &'static str,
-    pub flags: &'static [Flag],
+pub(crate) struct Usage {
+    pub(crate) about: &'static str,
+    pub(crate) flags: &'static [Flag],
 }
 
 /// A command line that was read.
 #[derive(Debug)]
-pub struct Args {
+pub(crate) struct Args {
     usage: Usage,
     values: HashMap<&'static str, Vec<String>>,
-    pub rest: Vec<String>,
-    pub whole: Vec<String>,
+    pub(crate) rest: Vec<String>,
+    pub(crate) whole: Vec<String>,
 }
 
 impl Args {
     /// Reads a line. `--help` and `--version` are answered here, through the failure.
-    pub fn read(usage: Usage, line: &[String]) -> Result<Args, Failure> {
-        let mut args =
-            Args { usage, values: HashMap::new(), rest: Vec::new(), whole: line.to_vec() };
+    pub(crate) fn read(usage: Usage, line: &[String]) -> Result<Args, Failure> {
+        let mut args = Args {
+            usage,
+            values: HashMap::new(),
+            rest: Vec::new(),
+            whole: line.to_vec(),
+        };
         let mut words = line.iter();
         while let Some(word) = words.next() {
             let Some(name) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
@@ -62,7 +74,9 @@ impl Args {
                 return Err(Failure::Help(usage.text()));
             }
             if name == "version" {
-                return Err(Failure::Help(concat!("3.9.2-rotpeter-", env!("CARGO_PKG_VERSION"), "\n").to_string()));
+                return Err(Failure::Help(
+                    concat!("3.9.2-rotpeter-", env!("CARGO_PKG_VERSION"), "\n").to_string(),
+                ));
             }
             let Some(flag) = usage.flags.iter().find(|flag| flag.name == name) else {
                 return Err(args.misuse(format!("{name} is not a recognized option")));
@@ -89,45 +103,53 @@ impl Args {
     }
 
     /// The usage with a sentence before it.
-    pub fn misuse(&self, message: impl Into<String>) -> Failure {
-        Failure::Misuse { message: message.into(), usage: self.usage.text() }
+    pub(crate) fn misuse(&self, message: impl Into<String>) -> Failure {
+        Failure::Misuse {
+            message: message.into(),
+            usage: self.usage.text(),
+        }
     }
 
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.values.contains_key(name)
     }
 
     /// The last value given.
-    pub fn get(&self, name: &str) -> Option<&str> {
-        self.values.get(name).and_then(|values| values.last()).map(String::as_str)
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.values
+            .get(name)
+            .and_then(|values| values.last())
+            .map(String::as_str)
     }
 
     /// Every value given, in order.
-    pub fn all(&self, name: &str) -> &[String] {
+    pub(crate) fn all(&self, name: &str) -> &[String] {
         self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
-    pub fn required(&self, name: &str) -> Result<&str, Failure> {
+    pub(crate) fn required(&self, name: &str) -> Result<&str, Failure> {
         self.get(name)
             .ok_or_else(|| self.misuse(format!("Missing required argument \"[{name}]\"")))
     }
 
     /// A value in its type.
-    pub fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
-        let Some(text) = self.get(name) else { return Ok(None) };
+    pub(crate) fn parsed<T: FromStr>(&self, name: &str) -> Result<Option<T>, Failure> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
         let wrong = || self.misuse(format!("Cannot parse argument '{text}' of option {name}"));
         text.trim().parse().map(Some).map_err(|_| wrong())
     }
 
     /// Refuses flags that make no sense beside `name`.
-    pub fn exclude(&self, name: &str, others: &[&str]) -> Result<(), Failure> {
+    pub(crate) fn exclude(&self, name: &str, others: &[&str]) -> Result<(), Failure> {
         if !self.has(name) {
             return Ok(());
         }
         match others.iter().find(|other| self.has(other)) {
-            Some(other) => {
-                Err(self.misuse(format!("Option \"[{name}]\" can't be used with option \"[{other}]\"")))
-            }
+            Some(other) => Err(self.misuse(format!(
+                "Option \"[{name}]\" can't be used with option \"[{other}]\""
+            ))),
             None => Ok(()),
         }
     }
@@ -135,7 +157,7 @@ impl Args {
 
 impl Usage {
     /// The usage: one line a flag, the help beside it.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let left: Vec<String> = self
             .flags
             .iter()
@@ -147,14 +169,25 @@ impl Usage {
                 None => format!("--{}", flag.name),
             })
             .collect();
-        let width = left.iter().map(String::len).max().unwrap_or(0).clamp(10, 44);
-        let mut text = format!("{}\n\n{:width$}  Description\n{:width$}  -----------\n", self.about, "Option", "------");
+        let width = left
+            .iter()
+            .map(String::len)
+            .max()
+            .unwrap_or(0)
+            .clamp(10, 44);
+        let mut text = format!(
+            "{}\n\n{:width$}  Description\n{:width$}  -----------\n",
+            self.about, "Option", "------"
+        );
         for (left, flag) in left.iter().zip(self.flags) {
             let mut lines = wrapped(flag.help, 78usize.saturating_sub(width).max(30)).into_iter();
             if left.len() > width {
                 text.push_str(&format!("{left}\n"));
             } else {
-                text.push_str(&format!("{left:width$}  {}\n", lines.next().unwrap_or_default()));
+                text.push_str(&format!(
+                    "{left:width$}  {}\n",
+                    lines.next().unwrap_or_default()
+                ));
             }
             for line in lines {
                 text.push_str(&format!("{:width$}  {line}\n", ""));
@@ -184,11 +217,16 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const USAGE: Usage =
-        Usage { about: "A test.", flags: &[valued("topic", "topic", "Which."), switch("list", "All.")] };
+    const USAGE: Usage = Usage {
+        about: "A test.",
+        flags: &[valued("topic", "topic", "Which."), switch("list", "All.")],
+    };
 
     fn read(line: &[&str]) -> Result<Args, Failure> {
-        Args::read(USAGE, &line.iter().map(|word| word.to_string()).collect::<Vec<_>>())
+        Args::read(
+            USAGE,
+            &line.iter().map(|word| word.to_string()).collect::<Vec<_>>(),
+        )
     }
 
     #[test]

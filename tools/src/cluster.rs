@@ -17,7 +17,7 @@ use crate::properties::Properties;
 use crate::topics::joined;
 use crate::{body, say};
 
-pub const CLUSTER: Usage = Usage {
+pub(crate) const CLUSTER: Usage = Usage {
     about: "The Kafka cluster tool: kafka-cluster cluster-id|unregister --bootstrap-server HOST:PORT",
     flags: &[
         valued("bootstrap-server", "server", "The server to connect to."),
@@ -29,7 +29,7 @@ pub const CLUSTER: Usage = Usage {
     ],
 };
 
-pub async fn cluster(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn cluster(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(CLUSTER, line)?;
     let servers = args.get("bootstrap-server").or(args.get("b"));
     let properties = Properties::load(args.get("config").or(args.get("c")))?;
@@ -38,23 +38,33 @@ pub async fn cluster(line: &[String], out: &mut Out) -> Result<(), Failure> {
             let admin = Admin::connect(servers, &properties).await?;
             match &admin.cluster_id {
                 Some(id) => say!(out, "Cluster ID: {id}"),
-                None => say!(out, "No cluster ID found. The Kafka version is probably too old."),
+                None => say!(
+                    out,
+                    "No cluster ID found. The Kafka version is probably too old."
+                ),
             }
             Ok(())
         }
         (Some("unregister"), Some(_)) => {
             // Kafka: brokers in ZooKeeper mode do not have the API.
-            say!(out, "The target cluster does not support the broker unregistration API.");
+            say!(
+                out,
+                "The target cluster does not support the broker unregistration API."
+            );
             Err(Failure::Exit(1))
         }
         _ => Err(args.misuse("usage: kafka-cluster [-h] {cluster-id,unregister} ...")),
     }
 }
 
-pub const API_VERSIONS: Usage = Usage {
+pub(crate) const API_VERSIONS: Usage = Usage {
     about: "This tool helps to retrieve broker version information.",
     flags: &[
-        valued("bootstrap-server", "server(s)", "REQUIRED: The server to connect to."),
+        valued(
+            "bootstrap-server",
+            "server(s)",
+            "REQUIRED: The server to connect to.",
+        ),
         valued("command-config", "file", "Properties for the client."),
     ],
 };
@@ -80,7 +90,7 @@ const CLIENT_APIS_ELSEWHERE: [(i16, &str); 17] = [
     (87, "ReadShareGroupStateSummary"),
 ];
 
-pub async fn api_versions(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn api_versions(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(API_VERSIONS, line)?;
     let servers = args.required("bootstrap-server")?;
     let properties = Properties::load(args.get("command-config"))?;
@@ -97,7 +107,10 @@ pub async fn api_versions(line: &[String], out: &mut Out) -> Result<(), Failure>
                     rows.insert(key, format!("{name}({key}): UNSUPPORTED"));
                 }
                 for api in &answer.api_keys {
-                    rows.insert(api.api_key, version_row(api.api_key, api.min_version, api.max_version));
+                    rows.insert(
+                        api.api_key,
+                        version_row(api.api_key, api.min_version, api.max_version),
+                    );
                 }
                 let rows: Vec<String> = rows.into_values().collect();
                 say!(out, "{label} -> (\n\t{}\n)", rows.join(",\n\t"));
@@ -109,9 +122,17 @@ pub async fn api_versions(line: &[String], out: &mut Out) -> Result<(), Failure>
 }
 
 fn version_row(key: i16, low: i16, high: i16) -> String {
-    let range = if low == high { low.to_string() } else { format!("{low} to {high}") };
+    let range = if low == high {
+        low.to_string()
+    } else {
+        format!("{low} to {high}")
+    };
     let (name, ours_min, ours_max) = match (Api::from_key(key), ApiKey::try_from(key)) {
-        (Some(api), _) => (api.name().to_string(), api.row().version_min, api.row().version_max),
+        (Some(api), _) => (
+            api.name().to_string(),
+            api.row().version_min,
+            api.row().version_max,
+        ),
         (None, Ok(other)) => {
             let versions = other.valid_versions();
             (format!("{other:?}"), versions.min, versions.max)
@@ -128,18 +149,33 @@ fn version_row(key: i16, low: i16, high: i16) -> String {
     format!("{name}({key}): {range} {usable}")
 }
 
-pub const LOG_DIRS: Usage = Usage {
+pub(crate) const LOG_DIRS: Usage = Usage {
     about: "This tool helps to query log directory usage on the specified brokers.",
     flags: &[
-        valued("bootstrap-server", "server(s)", "REQUIRED: the server(s) to use for bootstrapping"),
+        valued(
+            "bootstrap-server",
+            "server(s)",
+            "REQUIRED: the server(s) to use for bootstrapping",
+        ),
         valued("command-config", "file", "Properties for the client."),
-        switch("describe", "Describe the specified log directories on the specified brokers."),
-        valued("topic-list", "Topic list", "Only these topics, in the form topic1,topic2."),
-        valued("broker-list", "Broker list", "Only these brokers, in the form 0,1,2."),
+        switch(
+            "describe",
+            "Describe the specified log directories on the specified brokers.",
+        ),
+        valued(
+            "topic-list",
+            "Topic list",
+            "Only these topics, in the form topic1,topic2.",
+        ),
+        valued(
+            "broker-list",
+            "Broker list",
+            "Only these brokers, in the form 0,1,2.",
+        ),
     ],
 };
 
-pub async fn log_dirs(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn log_dirs(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(LOG_DIRS, line)?;
     let servers = args.required("bootstrap-server")?;
     args.required("describe")?;
@@ -147,7 +183,10 @@ pub async fn log_dirs(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let mut admin = Admin::connect(servers, &properties).await?;
     let listed = |name: &str| -> Vec<String> {
         let list = args.get(name).unwrap_or_default().split(',');
-        list.map(str::trim).filter(|one| !one.is_empty()).map(str::to_string).collect()
+        list.map(str::trim)
+            .filter(|one| !one.is_empty())
+            .map(str::to_string)
+            .collect()
     };
     let topics = listed("topic-list");
     let mut asked = Vec::new();
@@ -155,7 +194,11 @@ pub async fn log_dirs(line: &[String], out: &mut Out) -> Result<(), Failure> {
         let wrong = || Failure::said(format!("For input string: \"{id}\""));
         asked.push(id.parse::<i32>().map_err(|_| wrong())?);
     }
-    let absent: Vec<i32> = asked.iter().copied().filter(|id| !admin.nodes.contains_key(id)).collect();
+    let absent: Vec<i32> = asked
+        .iter()
+        .copied()
+        .filter(|id| !admin.nodes.contains_key(id))
+        .collect();
     if !absent.is_empty() {
         return Err(Failure::said(format!(
             "ERROR: The given brokers do not exist from --broker-list: {}. Current existent brokers: {}",
@@ -184,7 +227,10 @@ pub async fn log_dirs(line: &[String], out: &mut Out) -> Result<(), Failure> {
 
 async fn log_dirs_of(admin: &mut Admin, id: i32, topics: &[String]) -> Result<Value, Failure> {
     let request = DescribeLogDirsRequest::default().with_topics(None);
-    let answer = body!(admin.node(id, Api::DescribeLogDirs, request.into()).await?, DescribeLogDirs);
+    let answer = body!(
+        admin.node(id, Api::DescribeLogDirs, request.into()).await?,
+        DescribeLogDirs
+    );
     Failure::check(answer.error_code, None)?;
     let mut directories = Vec::new();
     for directory in answer.results {
@@ -196,7 +242,10 @@ async fn log_dirs_of(admin: &mut Admin, id: i32, topics: &[String]) -> Result<Va
             for partition in &topic.partitions {
                 // Kafka: the keys come in the order of Java's hash map.
                 let mut row = Map::new();
-                row.insert("partition".into(), json!(format!("{}-{}", &**topic.name, partition.partition_index)));
+                row.insert(
+                    "partition".into(),
+                    json!(format!("{}-{}", &**topic.name, partition.partition_index)),
+                );
                 row.insert("size".into(), json!(partition.partition_size));
                 row.insert("offsetLag".into(), json!(partition.offset_lag));
                 row.insert("isFuture".into(), json!(partition.is_future_key));
@@ -214,7 +263,7 @@ async fn log_dirs_of(admin: &mut Admin, id: i32, topics: &[String]) -> Result<Va
     Ok(json!({ "broker": id, "logDirs": directories }))
 }
 
-pub const FEATURES: Usage = Usage {
+pub(crate) const FEATURES: Usage = Usage {
     about: "This tool manages feature flags in Kafka: kafka-features --bootstrap-server HOST:PORT describe",
     flags: &[
         valued("bootstrap-server", "server", "The server to connect to."),
@@ -222,7 +271,7 @@ pub const FEATURES: Usage = Usage {
     ],
 };
 
-pub async fn features(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn features(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(FEATURES, line)?;
     let servers = args.required("bootstrap-server")?;
     match args.rest.first().map(String::as_str) {
@@ -236,7 +285,13 @@ pub async fn features(line: &[String], out: &mut Out) -> Result<(), Failure> {
         Some(node) => node.address(),
         None => servers.to_string(),
     };
-    let answer = admin.pool.connection(&address).await?.versions().answer.clone();
+    let answer = admin
+        .pool
+        .connection(&address)
+        .await?
+        .versions()
+        .answer
+        .clone();
     let epoch = match answer.finalized_features_epoch {
         ..0 => "-".to_string(),
         epoch => epoch.to_string(),
@@ -249,7 +304,10 @@ pub async fn features(line: &[String], out: &mut Out) -> Result<(), Failure> {
         rows.entry(one.name.to_string()).or_default().2 = one.max_version_level;
     }
     for (name, (low, high, level)) in rows {
-        say!(out, "Feature: {name}\tSupportedMinVersion: {low}\tSupportedMaxVersion: {high}\tFinalizedVersionLevel: {level}\tEpoch: {epoch}");
+        say!(
+            out,
+            "Feature: {name}\tSupportedMinVersion: {low}\tSupportedMaxVersion: {high}\tFinalizedVersionLevel: {level}\tEpoch: {epoch}"
+        );
     }
     Ok(())
 }

@@ -26,20 +26,39 @@ use crate::print::Out;
 use crate::properties::Properties;
 use crate::{body, say};
 
-pub const USAGE: Usage = Usage {
+pub(crate) const USAGE: Usage = Usage {
     about: "This tool helps to manipulate and describe entity config for a topic, client, user, broker, ip or client-metrics.",
     flags: &[
-        valued("bootstrap-server", "server to connect to", "The Kafka servers to connect to."),
-        valued("zookeeper", "urls", "The ZooKeeper hosts with an optional chroot, instead of --bootstrap-server."),
+        valued(
+            "bootstrap-server",
+            "server to connect to",
+            "The Kafka servers to connect to.",
+        ),
+        valued(
+            "zookeeper",
+            "urls",
+            "The ZooKeeper hosts with an optional chroot, instead of --bootstrap-server.",
+        ),
         valued("command-config", "file", "Properties for the client."),
         switch("alter", "Alter the configuration for the entity."),
         switch("describe", "List configs for the given entity."),
         switch("all", "List all configs, defaults too."),
-        valued("entity-type", "type", "Type of entity (topics/clients/users/brokers/broker-loggers/ips/client-metrics)."),
+        valued(
+            "entity-type",
+            "type",
+            "Type of entity (topics/clients/users/brokers/broker-loggers/ips/client-metrics).",
+        ),
         valued("entity-name", "name", "Name of entity."),
-        switch("entity-default", "Default entity name for clients/users/brokers/ips."),
+        switch(
+            "entity-default",
+            "Default entity name for clients/users/brokers/ips.",
+        ),
         valued("add-config", "k1=v1,k2=[v1,v2]", "Configs to add."),
-        valued("add-config-file", "file", "A properties file with configs to add."),
+        valued(
+            "add-config-file",
+            "file",
+            "A properties file with configs to add.",
+        ),
         valued("delete-config", "k1,k2", "Configs to remove."),
         switch("force", "Suppress console prompts."),
         valued("topic", "topic", "The topic's name."),
@@ -49,7 +68,11 @@ pub const USAGE: Usage = Usage {
         switch("user-defaults", "The config defaults for all users."),
         valued("broker", "broker", "The broker's ID."),
         switch("broker-defaults", "The config defaults for all brokers."),
-        valued("broker-logger", "broker", "The broker's ID for its logger config."),
+        valued(
+            "broker-logger",
+            "broker",
+            "The broker's ID for its logger config.",
+        ),
         valued("ip", "ip", "The IP address."),
         switch("ip-defaults", "The config defaults for all IPs."),
         valued("client-metrics", "name", "The client metrics resource."),
@@ -62,10 +85,17 @@ pub(crate) struct Entities {
     pub(crate) names: Vec<String>,
 }
 
-const TYPES: [&str; 7] =
-    ["topics", "clients", "users", "brokers", "broker-loggers", "ips", "client-metrics"];
+const TYPES: [&str; 7] = [
+    "topics",
+    "clients",
+    "users",
+    "brokers",
+    "broker-loggers",
+    "ips",
+    "client-metrics",
+];
 
-pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
     if line.is_empty() {
         return Err(args.misuse(USAGE.about));
@@ -86,15 +116,25 @@ pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     }
     let (kind, name) = (&entities.types[0], &entities.names[0]);
     match name.is_empty() {
-        false => say!(out, "Completed updating config for {} {name}.", &kind[..kind.len() - 1]),
-        true => say!(out, "Completed updating default config for {kind} in the cluster."),
+        false => say!(
+            out,
+            "Completed updating config for {} {name}.",
+            &kind[..kind.len() - 1]
+        ),
+        true => say!(
+            out,
+            "Completed updating default config for {kind} in the cluster."
+        ),
     }
     Ok(())
 }
 
 /// Reads which entities are meant, in the order of the command line.
 pub(crate) fn entities(args: &Args) -> Result<Entities, Failure> {
-    let mut made = Entities { types: Vec::new(), names: Vec::new() };
+    let mut made = Entities {
+        types: Vec::new(),
+        names: Vec::new(),
+    };
     let short = [
         ("topic", "topics"),
         ("client", "clients"),
@@ -106,12 +146,19 @@ pub(crate) fn entities(args: &Args) -> Result<Entities, Failure> {
     ];
     let mut words = args.whole.iter();
     while let Some(word) = words.next() {
-        let Some(flag) = word.strip_prefix("--") else { continue };
+        let Some(flag) = word.strip_prefix("--") else {
+            continue;
+        };
         let (flag, inline) = match flag.split_once('=') {
             Some((flag, value)) => (flag, Some(value.to_string())),
             None => (flag, None),
         };
-        let mut value = || inline.clone().or_else(|| words.next().cloned()).unwrap_or_default();
+        let mut value = || {
+            inline
+                .clone()
+                .or_else(|| words.next().cloned())
+                .unwrap_or_default()
+        };
         match flag {
             "entity-type" => made.types.push(value()),
             "entity-name" => made.names.push(value()),
@@ -120,12 +167,22 @@ pub(crate) fn entities(args: &Args) -> Result<Entities, Failure> {
                 if let Some((_, kind)) = short.iter().find(|(name, _)| *name == flag) {
                     made.types.push(kind.to_string());
                     made.names.push(value());
-                } else if let Some((_, kind)) =
-                    short.iter().find(|(name, _)| flag.strip_suffix("-defaults") == Some(name))
+                } else if let Some((_, kind)) = short
+                    .iter()
+                    .find(|(name, _)| flag.strip_suffix("-defaults") == Some(name))
                 {
                     made.types.push(kind.to_string());
                     made.names.push(String::new());
-                } else if ["add-config", "add-config-file", "delete-config", "bootstrap-server", "zookeeper", "command-config"].contains(&flag) {
+                } else if [
+                    "add-config",
+                    "add-config-file",
+                    "delete-config",
+                    "bootstrap-server",
+                    "zookeeper",
+                    "command-config",
+                ]
+                .contains(&flag)
+                {
                     value();
                 }
             }
@@ -136,18 +193,36 @@ pub(crate) fn entities(args: &Args) -> Result<Entities, Failure> {
 
 fn check(args: &Args, entities: &Entities) -> Result<(), Failure> {
     let said = |words: String| Err(Failure::Said(words));
-    if ["alter", "describe"].iter().filter(|one| args.has(one)).count() != 1 {
+    if ["alter", "describe"]
+        .iter()
+        .filter(|one| args.has(one))
+        .count()
+        != 1
+    {
         return Err(args.misuse("Command must include exactly one action: --describe, --alter"));
     }
     let Some(first) = entities.types.first() else {
         return said("At least one entity type must be specified".to_string());
     };
-    if let Some(wrong) = entities.types.iter().find(|one| !TYPES.contains(&one.as_str())) {
+    if let Some(wrong) = entities
+        .types
+        .iter()
+        .find(|one| !TYPES.contains(&one.as_str()))
+    {
         let known = "topics, clients, users, brokers, ips, broker-loggers, client-metrics";
-        return said(format!("Invalid entity type {wrong}, the entity type must be one of {known} with a --bootstrap-server argument"));
+        return said(format!(
+            "Invalid entity type {wrong}, the entity type must be one of {known} with a --bootstrap-server argument"
+        ));
     }
-    if entities.types.len() > 1 && !entities.types.iter().all(|one| one == "users" || one == "clients") {
-        return said("Only 'users' and 'clients' entity types may be specified together".to_string());
+    if entities.types.len() > 1
+        && !entities
+            .types
+            .iter()
+            .all(|one| one == "users" || one == "clients")
+    {
+        return said(
+            "Only 'users' and 'clients' entity types may be specified together".to_string(),
+        );
     }
     match (args.has("bootstrap-server"), args.has("zookeeper")) {
         (false, false) => return said("One of the required --bootstrap-server, --boostrap-controller, or --zookeeper arguments must be specified".to_string()),
@@ -157,12 +232,23 @@ fn check(args: &Args, entities: &Entities) -> Result<(), Failure> {
     if first == "brokers" || first == "broker-loggers" {
         for name in entities.names.iter().filter(|name| !name.is_empty()) {
             if name.parse::<i32>().is_err() {
-                return said(format!("The entity name for {first} must be a valid integer broker id, but it is: {name}"));
+                return said(format!(
+                    "The entity name for {first} must be a valid integer broker id, but it is: {name}"
+                ));
             }
         }
     }
-    if args.has("describe") && first == "ips" && entities.names.iter().any(|name| !name.is_empty() && name.parse::<std::net::IpAddr>().is_err()) {
-        return said(format!("The entity name for ips must be a valid IP or resolvable host, but it is: {}", entities.names[0]));
+    if args.has("describe")
+        && first == "ips"
+        && entities
+            .names
+            .iter()
+            .any(|name| !name.is_empty() && name.parse::<std::net::IpAddr>().is_err())
+    {
+        return said(format!(
+            "The entity name for ips must be a valid IP or resolvable host, but it is: {}",
+            entities.names[0]
+        ));
     }
     if args.has("alter") {
         if entities.names.is_empty() {
@@ -172,7 +258,9 @@ fn check(args: &Args, entities: &Entities) -> Result<(), Failure> {
             return said("An entity name must be specified for every entity type".to_string());
         }
         if args.has("add-config") && args.has("add-config-file") {
-            return said("Only one of --add-config or --add-config-file must be specified".to_string());
+            return said(
+                "Only one of --add-config or --add-config-file must be specified".to_string(),
+            );
         }
         if !args.has("add-config") && !args.has("add-config-file") && !args.has("delete-config") {
             return said("At least one of --add-config, --add-config-file, or --delete-config must be specified with --alter".to_string());
@@ -184,7 +272,9 @@ fn check(args: &Args, entities: &Entities) -> Result<(), Failure> {
 /// Splits `k1=v1,k2=[v1,v2]` at the commas outside brackets.
 pub(crate) fn added(args: &Args) -> Result<BTreeMap<String, String>, Failure> {
     let mut made = Properties::load(args.get("add-config-file"))?.0;
-    let Some(list) = args.get("add-config") else { return Ok(made) };
+    let Some(list) = args.get("add-config") else {
+        return Ok(made);
+    };
     let (mut pairs, mut depth) = (vec![String::new()], 0);
     for letter in list.chars() {
         match letter {
@@ -200,19 +290,30 @@ pub(crate) fn added(args: &Args) -> Result<BTreeMap<String, String>, Failure> {
     }
     for pair in pairs {
         let Some((key, value)) = pair.split_once('=') else {
-            return Err(Failure::said("requirement failed: Invalid entity config: all configs to be added must be in the format \"key=val\"."));
+            return Err(Failure::said(
+                "requirement failed: Invalid entity config: all configs to be added must be in the format \"key=val\".",
+            ));
         };
         let legal = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
         if !key.trim().chars().all(legal) {
-            return Err(Failure::said(format!("Invalid character found for config key: {}", key.trim())));
+            return Err(Failure::said(format!(
+                "Invalid character found for config key: {}",
+                key.trim()
+            )));
         }
-        made.insert(key.trim().to_string(), value.replace(['[', ']'], "").trim().to_string());
+        made.insert(
+            key.trim().to_string(),
+            value.replace(['[', ']'], "").trim().to_string(),
+        );
     }
     Ok(made)
 }
 
 pub(crate) fn deleted(args: &Args) -> Vec<String> {
-    let lists = args.all("delete-config").iter().flat_map(|list| list.split(','));
+    let lists = args
+        .all("delete-config")
+        .iter()
+        .flat_map(|list| list.split(','));
     lists.map(|key| key.trim().to_string()).collect()
 }
 
@@ -260,7 +361,9 @@ async fn fetch(
         _ => admin.any(Api::DescribeConfigs, request.into()).await?,
     };
     let mut results = body!(answer, DescribeConfigs).results;
-    let result = results.pop().ok_or_else(|| Failure::said("no config was described"))?;
+    let result = results
+        .pop()
+        .ok_or_else(|| Failure::said("no config was described"))?;
     Failure::check(result.error_code, result.error_message.as_deref())?;
     Ok(result)
 }
@@ -276,8 +379,18 @@ async fn own(
         source = Some(3);
     }
     let result = fetch(admin, kind, name, false).await?;
-    let own = result.configs.into_iter().filter(|entry| source.is_none_or(|source| entry.config_source == source));
-    Ok(own.map(|entry| (entry.name.to_string(), entry.value.map(|value| value.to_string()))).collect())
+    let own = result
+        .configs
+        .into_iter()
+        .filter(|entry| source.is_none_or(|source| entry.config_source == source));
+    Ok(own
+        .map(|entry| {
+            (
+                entry.name.to_string(),
+                entry.value.map(|value| value.to_string()),
+            )
+        })
+        .collect())
 }
 
 async fn describe_resources(
@@ -291,7 +404,9 @@ async fn describe_resources(
         Some(name) => vec![name.clone()],
         None if kind == "topics" => {
             let names = admin.topic_names(true).await?;
-            crate::java::order(names, crate::java::CAPACITY, |name| crate::java::string_hash(name))
+            crate::java::order(names, crate::java::CAPACITY, |name| {
+                crate::java::string_hash(name)
+            })
         }
         None if kind == "client-metrics" => Vec::new(),
         None => {
@@ -319,12 +434,21 @@ async fn describe_resources(
         entries.sort_by(|one, other| one.name.cmp(&other.name));
         for entry in entries {
             let null = |value: &Option<protocol::StrBytes>| {
-                value.as_ref().map_or("null".to_string(), |value| value.to_string())
+                value
+                    .as_ref()
+                    .map_or("null".to_string(), |value| value.to_string())
             };
             let synonyms: Vec<String> = entry
                 .synonyms
                 .iter()
-                .map(|one| format!("{}:{}={}", source_name(one.source), &*one.name, null(&one.value)))
+                .map(|one| {
+                    format!(
+                        "{}:{}={}",
+                        source_name(one.source),
+                        &*one.name,
+                        null(&one.value)
+                    )
+                })
                 .collect();
             say!(
                 out,
@@ -347,16 +471,28 @@ async fn alter_resource(
     let (kind, name) = (entities.types[0].as_str(), entities.names[0].as_str());
     let (add, delete) = (added(args)?, deleted(args));
     let old = own(admin, kind, name).await?;
-    let unknown: Vec<&str> =
-        delete.iter().filter(|key| !old.contains_key(*key)).map(String::as_str).collect();
+    let unknown: Vec<&str> = delete
+        .iter()
+        .filter(|key| !old.contains_key(*key))
+        .map(String::as_str)
+        .collect();
     if kind == "broker-loggers" {
-        let more = add.keys().filter(|key| !old.contains_key(*key)).map(String::as_str);
+        let more = add
+            .keys()
+            .filter(|key| !old.contains_key(*key))
+            .map(String::as_str);
         let wrong: Vec<&str> = unknown.iter().copied().chain(more).collect();
         if !wrong.is_empty() {
-            return Err(Failure::said(format!("Invalid broker logger(s): {}", wrong.join(","))));
+            return Err(Failure::said(format!(
+                "Invalid broker logger(s): {}",
+                wrong.join(",")
+            )));
         }
     } else if !unknown.is_empty() {
-        return Err(Failure::said(format!("Invalid config(s): {}", unknown.join(","))));
+        return Err(Failure::said(format!(
+            "Invalid config(s): {}",
+            unknown.join(",")
+        )));
     }
     if kind == "brokers" {
         return alter_broker(admin, name, old, add, &delete).await;
@@ -378,7 +514,14 @@ async fn alter_resource(
         .with_resource_name(text(name))
         .with_configs(set.chain(unset).collect());
     let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
-    let answer = to_owner(admin, kind, name, Api::IncrementalAlterConfigs, request.into()).await?;
+    let answer = to_owner(
+        admin,
+        kind,
+        name,
+        Api::IncrementalAlterConfigs,
+        request.into(),
+    )
+    .await?;
     for result in body!(answer, IncrementalAlterConfigs).responses {
         Failure::check(result.error_code, result.error_message.as_deref())?;
     }
@@ -396,13 +539,21 @@ async fn alter_broker(
     let mut whole = old;
     whole.extend(add.into_iter().map(|(key, value)| (key, Some(value))));
     whole.retain(|key, _| !delete.contains(key));
-    let hidden: Vec<&str> =
-        whole.iter().filter(|(_, value)| value.is_none()).map(|(key, _)| key.as_str()).collect();
+    let hidden: Vec<&str> = whole
+        .iter()
+        .filter(|(_, value)| value.is_none())
+        .map(|(key, _)| key.as_str())
+        .collect();
     if !hidden.is_empty() {
-        return Err(Failure::said(format!("All sensitive broker config entries must be specified for --alter, missing entries: Set({})", hidden.join(", "))));
+        return Err(Failure::said(format!(
+            "All sensitive broker config entries must be specified for --alter, missing entries: Set({})",
+            hidden.join(", ")
+        )));
     }
     let configs = whole.iter().map(|(key, value)| {
-        Whole::default().with_name(text(key)).with_value(value.as_deref().map(text))
+        Whole::default()
+            .with_name(text(key))
+            .with_value(value.as_deref().map(text))
     });
     let resource = AlterConfigsResource::default()
         .with_resource_type(4)
@@ -456,9 +607,15 @@ async fn quotas(admin: &mut Admin, entities: &Entities) -> Result<Quotas, Failur
     Failure::check(answer.error_code, answer.error_message.as_deref())?;
     let entries = answer.entries.unwrap_or_default().into_iter().map(|entry| {
         let entity = entry.entity.into_iter().map(|one| {
-            (one.entity_type.to_string(), one.entity_name.map(|name| name.to_string()))
+            (
+                one.entity_type.to_string(),
+                one.entity_name.map(|name| name.to_string()),
+            )
         });
-        let values = entry.values.into_iter().map(|one| (one.key.to_string(), one.value));
+        let values = entry
+            .values
+            .into_iter()
+            .map(|one| (one.key.to_string(), one.value));
         (entity.collect(), values.collect())
     });
     Ok(entries.collect())
@@ -477,16 +634,30 @@ async fn describe_quotas(
                 None => format!("the default {words}"),
             })
         };
-        let labels = [label("user", "user-principal"), label("client-id", "client-id"), label("ip", "ip")];
+        let labels = [
+            label("user", "user-principal"),
+            label("client-id", "client-id"),
+            label("ip", "ip"),
+        ];
         let labels: Vec<String> = labels.into_iter().flatten().collect();
         let pairs: Vec<(String, f64)> = values.into_iter().collect();
-        let pairs = crate::java::order(pairs, crate::java::CAPACITY, |pair| crate::java::string_hash(&pair.0));
-        let values: Vec<String> =
-            pairs.iter().map(|(key, value)| format!("{key}={}", java_double(*value))).collect();
-        say!(out, "Quota configs for {} are {}", labels.join(", "), values.join(", "));
+        let pairs = crate::java::order(pairs, crate::java::CAPACITY, |pair| {
+            crate::java::string_hash(&pair.0)
+        });
+        let values: Vec<String> = pairs
+            .iter()
+            .map(|(key, value)| format!("{key}={}", java_double(*value)))
+            .collect();
+        say!(
+            out,
+            "Quota configs for {} are {}",
+            labels.join(", "),
+            values.join(", ")
+        );
     }
     let default = entities.names.iter().any(String::is_empty);
-    if entities.types[0] == "users" && !entities.types.contains(&"clients".to_string()) && !default {
+    if entities.types[0] == "users" && !entities.types.contains(&"clients".to_string()) && !default
+    {
         describe_scram(admin, entities, out).await?;
     }
     Ok(())
@@ -510,9 +681,14 @@ async fn describe_scram(
     entities: &Entities,
     out: &mut Out,
 ) -> Result<(), Failure> {
-    let users = entities.names.iter().map(|name| UserName::default().with_name(text(name)));
+    let users = entities
+        .names
+        .iter()
+        .map(|name| UserName::default().with_name(text(name)));
     let request = DescribeUserScramCredentialsRequest::default().with_users(Some(users.collect()));
-    let answer = admin.any(Api::DescribeUserScramCredentials, request.into()).await?;
+    let answer = admin
+        .any(Api::DescribeUserScramCredentials, request.into())
+        .await?;
     let answer = body!(answer, DescribeUserScramCredentials);
     Failure::check(answer.error_code, answer.error_message.as_deref())?;
     for result in answer.results {
@@ -521,18 +697,29 @@ async fn describe_scram(
             Err(error) if error.code() == Some(ErrorCode::ResourceNotFound) => {}
             Err(error) => {
                 let kind = error.code().map_or("", ErrorCode::exception);
-                say!(out, "Error retrieving SCRAM credential configs for user-principal '{user}': {kind}: {error}");
+                say!(
+                    out,
+                    "Error retrieving SCRAM credential configs for user-principal '{user}': {kind}: {error}"
+                );
             }
             Ok(()) => {
                 let list: Vec<String> = result
                     .credential_infos
                     .iter()
                     .map(|one| {
-                        let name = if one.mechanism == 1 { "SCRAM-SHA-256" } else { "SCRAM-SHA-512" };
+                        let name = if one.mechanism == 1 {
+                            "SCRAM-SHA-256"
+                        } else {
+                            "SCRAM-SHA-512"
+                        };
                         format!("{name}=iterations={}", one.iterations)
                     })
                     .collect();
-                say!(out, "SCRAM credential configs for user-principal '{user}' are {}", list.join(", "));
+                say!(
+                    out,
+                    "SCRAM credential configs for user-principal '{user}' are {}",
+                    list.join(", ")
+                );
             }
         }
     }
@@ -549,8 +736,14 @@ const QUOTA_KEYS: [&str; 5] = [
 
 async fn alter_quotas(args: &Args, admin: &mut Admin, entities: &Entities) -> Result<(), Failure> {
     let (add, delete) = (added(args)?, deleted(args));
-    if add.keys().chain(&delete).any(|key| key.starts_with("SCRAM-")) {
-        return Err(Failure::Absent("altering SCRAM credentials with kafka-configs".to_string()));
+    if add
+        .keys()
+        .chain(&delete)
+        .any(|key| key.starts_with("SCRAM-"))
+    {
+        return Err(Failure::Absent(
+            "altering SCRAM credentials with kafka-configs".to_string(),
+        ));
     }
     let unknown: Vec<&str> = add
         .keys()
@@ -565,28 +758,59 @@ async fn alter_quotas(args: &Args, admin: &mut Admin, entities: &Entities) -> Re
             "users" if entities.types.len() == 1 => "quota and SCRAM credential",
             _ => "quota",
         };
-        return Err(Failure::said(format!("Only {kinds} configs can be added for '{first}' using --bootstrap-server. Unexpected config names: {}", unknown.join(","))));
+        return Err(Failure::said(format!(
+            "Only {kinds} configs can be added for '{first}' using --bootstrap-server. Unexpected config names: {}",
+            unknown.join(",")
+        )));
     }
-    let now = quotas(admin, entities).await?.into_iter().next().map(|(_, values)| values).unwrap_or_default();
-    let absent: Vec<&str> =
-        delete.iter().filter(|key| !now.contains_key(*key)).map(String::as_str).collect();
+    let now = quotas(admin, entities)
+        .await?
+        .into_iter()
+        .next()
+        .map(|(_, values)| values)
+        .unwrap_or_default();
+    let absent: Vec<&str> = delete
+        .iter()
+        .filter(|key| !now.contains_key(*key))
+        .map(String::as_str)
+        .collect();
     if !absent.is_empty() {
-        return Err(Failure::said(format!("Invalid config(s): {}", absent.join(","))));
+        return Err(Failure::said(format!(
+            "Invalid config(s): {}",
+            absent.join(",")
+        )));
     }
     let mut ops = Vec::new();
     for (key, value) in &add {
         let number: f64 = value.parse().map_err(|_| {
-            Failure::said(format!("Cannot parse quota configuration value for {key}: {value}"))
+            Failure::said(format!(
+                "Cannot parse quota configuration value for {key}: {value}"
+            ))
         })?;
-        ops.push(OpData::default().with_key(text(key)).with_value(number).with_remove(false));
+        ops.push(
+            OpData::default()
+                .with_key(text(key))
+                .with_value(number)
+                .with_remove(false),
+        );
     }
-    ops.extend(delete.iter().map(|key| OpData::default().with_key(text(key)).with_remove(true)));
-    let entity = entities.types.iter().zip(&entities.names).map(|(kind, name)| {
-        EntityData::default()
-            .with_entity_type(text(quota_entity(kind)))
-            .with_entity_name((!name.is_empty()).then(|| text(name)))
-    });
-    let entry = EntryData::default().with_entity(entity.collect()).with_ops(ops);
+    ops.extend(
+        delete
+            .iter()
+            .map(|key| OpData::default().with_key(text(key)).with_remove(true)),
+    );
+    let entity = entities
+        .types
+        .iter()
+        .zip(&entities.names)
+        .map(|(kind, name)| {
+            EntityData::default()
+                .with_entity_type(text(quota_entity(kind)))
+                .with_entity_name((!name.is_empty()).then(|| text(name)))
+        });
+    let entry = EntryData::default()
+        .with_entity(entity.collect())
+        .with_ops(ops);
     let request = AlterClientQuotasRequest::default().with_entries(vec![entry]);
     let answer = admin.any(Api::AlterClientQuotas, request.into()).await?;
     for result in body!(answer, AlterClientQuotas).entries {

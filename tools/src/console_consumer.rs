@@ -13,39 +13,111 @@ use crate::kafka::offsets::{EARLIEST, LATEST};
 use crate::print::Out;
 use crate::properties::Properties;
 
-pub const USAGE: Usage = Usage {
+pub(crate) const USAGE: Usage = Usage {
     about: "This tool helps to read data from Kafka topics and outputs it to standard output.",
     flags: &[
-        valued("bootstrap-server", "server to connect to", "REQUIRED: The server(s) to connect to."),
+        valued(
+            "bootstrap-server",
+            "server to connect to",
+            "REQUIRED: The server(s) to connect to.",
+        ),
         valued("topic", "topic", "The topic to consume on."),
-        valued("include", "Java regex (String)", "Regular expression of topics to consume."),
-        valued("whitelist", "Java regex (String)", "DEPRECATED, use --include instead."),
+        valued(
+            "include",
+            "Java regex (String)",
+            "Regular expression of topics to consume.",
+        ),
+        valued(
+            "whitelist",
+            "Java regex (String)",
+            "DEPRECATED, use --include instead.",
+        ),
         valued("partition", "partition", "The partition to consume from."),
-        valued("offset", "consume offset", "The offset to consume from: a number, 'earliest' or 'latest' (default)."),
-        valued("consumer-property", "consumer_prop", "Properties of the consumer, key=value."),
-        valued("consumer.config", "config file", "Properties of the consumer from a file."),
-        valued("formatter", "class", "DefaultMessageFormatter, LoggingMessageFormatter or NoOpMessageFormatter."),
-        valued("property", "prop", "print.timestamp, print.key, print.offset, print.partition, print.headers, print.value, key.separator, line.separator, headers.separator, null.literal, key.deserializer, value.deserializer."),
-        valued("formatter-config", "config file", "The same properties from a file."),
-        switch("from-beginning", "Start with the earliest message if there is no committed offset."),
-        valued("max-messages", "num_messages", "The number of messages to consume before exiting."),
-        valued("timeout-ms", "timeout_ms", "Exit if no message is available for so long."),
-        switch("skip-message-on-error", "Skip a message that cannot be shown."),
-        valued("key-deserializer", "deserializer for key", "Class of the key's deserializer."),
-        valued("value-deserializer", "deserializer for values", "Class of the value's deserializer."),
-        switch("enable-systest-events", "Log lifecycle events of the consumer."),
-        valued("isolation-level", "String", "read_uncommitted (default) or read_committed."),
-        valued("group", "consumer group id", "The consumer group id of the consumer."),
+        valued(
+            "offset",
+            "consume offset",
+            "The offset to consume from: a number, 'earliest' or 'latest' (default).",
+        ),
+        valued(
+            "consumer-property",
+            "consumer_prop",
+            "Properties of the consumer, key=value.",
+        ),
+        valued(
+            "consumer.config",
+            "config file",
+            "Properties of the consumer from a file.",
+        ),
+        valued(
+            "formatter",
+            "class",
+            "DefaultMessageFormatter, LoggingMessageFormatter or NoOpMessageFormatter.",
+        ),
+        valued(
+            "property",
+            "prop",
+            "print.timestamp, print.key, print.offset, print.partition, print.headers, print.value, key.separator, line.separator, headers.separator, null.literal, key.deserializer, value.deserializer.",
+        ),
+        valued(
+            "formatter-config",
+            "config file",
+            "The same properties from a file.",
+        ),
+        switch(
+            "from-beginning",
+            "Start with the earliest message if there is no committed offset.",
+        ),
+        valued(
+            "max-messages",
+            "num_messages",
+            "The number of messages to consume before exiting.",
+        ),
+        valued(
+            "timeout-ms",
+            "timeout_ms",
+            "Exit if no message is available for so long.",
+        ),
+        switch(
+            "skip-message-on-error",
+            "Skip a message that cannot be shown.",
+        ),
+        valued(
+            "key-deserializer",
+            "deserializer for key",
+            "Class of the key's deserializer.",
+        ),
+        valued(
+            "value-deserializer",
+            "deserializer for values",
+            "Class of the value's deserializer.",
+        ),
+        switch(
+            "enable-systest-events",
+            "Log lifecycle events of the consumer.",
+        ),
+        valued(
+            "isolation-level",
+            "String",
+            "read_uncommitted (default) or read_committed.",
+        ),
+        valued(
+            "group",
+            "consumer group id",
+            "The consumer group id of the consumer.",
+        ),
     ],
 };
 
-pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
     let wanted = wanted(&args)?;
     let properties = properties(&args)?;
     let format = Format::read(&args)?;
     let messages_max = args.parsed::<i64>("max-messages")?.unwrap_or(-1);
-    let timeout_ms = args.parsed::<i64>("timeout-ms")?.filter(|ms| *ms >= 0).unwrap_or(i64::MAX);
+    let timeout_ms = args
+        .parsed::<i64>("timeout-ms")?
+        .filter(|ms| *ms >= 0)
+        .unwrap_or(i64::MAX);
     let servers = args.required("bootstrap-server")?;
     let mut consumer = Consumer::connect(servers, &properties, wanted).await?;
     let mut count = 0i64;
@@ -69,7 +141,9 @@ pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
             }
             Ok(None) => {
                 out.flush();
-                eprintln!("[ERROR] Error processing message, terminating consumer process:  org.apache.kafka.common.errors.TimeoutException");
+                eprintln!(
+                    "[ERROR] Error processing message, terminating consumer process:  org.apache.kafka.common.errors.TimeoutException"
+                );
                 break;
             }
             Err(failure) => {
@@ -84,7 +158,10 @@ pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     }
     eprintln!("Processed a total of {count} messages");
     if let Some(failure) = failed {
-        eprintln!("[ERROR] Error processing message, terminating consumer process:  {}", failure.as_exception());
+        eprintln!(
+            "[ERROR] Error processing message, terminating consumer process:  {}",
+            failure.as_exception()
+        );
     }
     Ok(())
 }
@@ -100,7 +177,9 @@ fn wanted(args: &Args) -> Result<Wanted, Failure> {
             return Err(args.misuse("The topic is required when partition is specified."));
         }
         if args.has("from-beginning") && args.has("offset") {
-            return Err(args.misuse("Options from-beginning and offset cannot be specified together."));
+            return Err(
+                args.misuse("Options from-beginning and offset cannot be specified together.")
+            );
         }
     } else if args.has("offset") {
         return Err(args.misuse("The partition is required when offset is specified."));
@@ -120,7 +199,9 @@ fn wanted(args: &Args) -> Result<Wanted, Failure> {
         None => LATEST,
     };
     Ok(match (args.get("topic"), include, partition) {
-        (Some(topic), _, Some(partition)) => Wanted::Partition((topic.to_string(), partition), offset),
+        (Some(topic), _, Some(partition)) => {
+            Wanted::Partition((topic.to_string(), partition), offset)
+        }
         (Some(topic), _, None) => Wanted::Topics(vec![topic.to_string()]),
         (None, include, _) => Wanted::Pattern(Filter::new(include.unwrap_or_default())?),
     })
@@ -130,8 +211,14 @@ fn properties(args: &Args) -> Result<Properties, Failure> {
     let file = Properties::load(args.get("consumer.config"))?;
     let mut extra = Properties::default();
     extra.add_pairs(args.all("consumer-property"))?;
-    let mut groups: Vec<&str> =
-        [args.get("group"), file.get("group.id"), extra.get("group.id")].into_iter().flatten().collect();
+    let mut groups: Vec<&str> = [
+        args.get("group"),
+        file.get("group.id"),
+        extra.get("group.id"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
     groups.sort_unstable();
     groups.dedup();
     if groups.len() > 1 {
@@ -149,18 +236,28 @@ fn properties(args: &Args) -> Result<Properties, Failure> {
     }
     match made.get("auto.offset.reset").map(str::to_string) {
         Some(reset) if args.has("from-beginning") && reset != "earliest" => {
-            return Err(Failure::said(format!("Can't simultaneously specify --from-beginning and 'auto.offset.reset={reset}', please remove one option")));
+            return Err(Failure::said(format!(
+                "Can't simultaneously specify --from-beginning and 'auto.offset.reset={reset}', please remove one option"
+            )));
         }
         Some(_) => {}
         None => {
-            let reset = if args.has("from-beginning") { "earliest" } else { "latest" };
-            made.0.insert("auto.offset.reset".to_string(), reset.to_string());
+            let reset = if args.has("from-beginning") {
+                "earliest"
+            } else {
+                "latest"
+            };
+            made.0
+                .insert("auto.offset.reset".to_string(), reset.to_string());
         }
     }
     if let Some(level) = args.get("isolation-level") {
-        made.0.insert("isolation.level".to_string(), level.to_string());
+        made.0
+            .insert("isolation.level".to_string(), level.to_string());
     }
-    made.0.entry("client.id".to_string()).or_insert_with(|| "console-consumer".to_string());
+    made.0
+        .entry("client.id".to_string())
+        .or_insert_with(|| "console-consumer".to_string());
     Ok(made)
 }
 
@@ -177,7 +274,9 @@ enum Shown {
 
 impl Shown {
     fn read(class: Option<&str>) -> Result<Shown, Failure> {
-        let Some(class) = class else { return Ok(Shown::Bytes) };
+        let Some(class) = class else {
+            return Ok(Shown::Bytes);
+        };
         Ok(match class.rsplit('.').next().unwrap_or_default() {
             "StringDeserializer" | "ByteArrayDeserializer" | "BytesDeserializer" => Shown::Bytes,
             "IntegerDeserializer" => Shown::Integer,
@@ -192,11 +291,26 @@ impl Shown {
     fn write(self, bytes: &[u8], out: &mut Out) {
         let text = match self {
             Shown::Bytes => None,
-            Shown::Integer => bytes.try_into().ok().map(|b| i32::from_be_bytes(b).to_string()),
-            Shown::Long => bytes.try_into().ok().map(|b| i64::from_be_bytes(b).to_string()),
-            Shown::Short => bytes.try_into().ok().map(|b| i16::from_be_bytes(b).to_string()),
-            Shown::Double => bytes.try_into().ok().map(|b| crate::configs::java_double(f64::from_be_bytes(b))),
-            Shown::Float => bytes.try_into().ok().map(|b| format!("{:?}", f32::from_be_bytes(b))),
+            Shown::Integer => bytes
+                .try_into()
+                .ok()
+                .map(|b| i32::from_be_bytes(b).to_string()),
+            Shown::Long => bytes
+                .try_into()
+                .ok()
+                .map(|b| i64::from_be_bytes(b).to_string()),
+            Shown::Short => bytes
+                .try_into()
+                .ok()
+                .map(|b| i16::from_be_bytes(b).to_string()),
+            Shown::Double => bytes
+                .try_into()
+                .ok()
+                .map(|b| crate::configs::java_double(f64::from_be_bytes(b))),
+            Shown::Float => bytes
+                .try_into()
+                .ok()
+                .map(|b| format!("{:?}", f32::from_be_bytes(b))),
         };
         match text {
             Some(text) => out.text(format_args!("{text}")),
@@ -240,9 +354,8 @@ impl Format {
             "NoOpMessageFormatter" => Kind::Nothing,
             _ => return Err(Failure::Absent(format!("the formatter {class}"))),
         };
-        let word = |key: &str, default: &str| {
-            properties.get(key).unwrap_or(default).as_bytes().to_vec()
-        };
+        let word =
+            |key: &str, default: &str| properties.get(key).unwrap_or(default).as_bytes().to_vec();
         let is = |key: &str, default| properties.is_true(key, default);
         let class = |flag, key: &str| Shown::read(args.get(flag).or(properties.get(key)));
         Ok(Format {
@@ -272,9 +385,19 @@ impl Format {
             (ms, kind) => out.text(format_args!("{}:{ms}", kind.name())),
         };
         let gap = |out: &mut Out, more: bool| {
-            out.bytes(if more { &self.key_separator } else { &self.line_separator });
+            out.bytes(if more {
+                &self.key_separator
+            } else {
+                &self.line_separator
+            });
         };
-        let rest = [self.partition, self.offset, self.headers, self.key, self.value];
+        let rest = [
+            self.partition,
+            self.offset,
+            self.headers,
+            self.key,
+            self.value,
+        ];
         let after = |at: usize| rest[at..].contains(&true);
         if self.timestamp {
             stamp(out);
@@ -293,11 +416,13 @@ impl Format {
             gap(out, after(3));
         }
         if self.key {
-            self.key_shown.write(taken.key.as_deref().unwrap_or(&self.null_literal), out);
+            self.key_shown
+                .write(taken.key.as_deref().unwrap_or(&self.null_literal), out);
             gap(out, after(4));
         }
         if self.value {
-            self.value_shown.write(taken.value.as_deref().unwrap_or(&self.null_literal), out);
+            self.value_shown
+                .write(taken.value.as_deref().unwrap_or(&self.null_literal), out);
             out.bytes(&self.line_separator);
         }
     }
@@ -312,7 +437,8 @@ impl Format {
             }
             out.bytes(&key);
             out.bytes(b":");
-            self.headers_shown.write(value.as_deref().unwrap_or(&self.null_literal), out);
+            self.headers_shown
+                .write(value.as_deref().unwrap_or(&self.null_literal), out);
         }
     }
 }

@@ -13,30 +13,110 @@ use crate::kafka::producer::{Message, Producer};
 use crate::print::Out;
 use crate::properties::Properties;
 
-pub const USAGE: Usage = Usage {
+pub(crate) const USAGE: Usage = Usage {
     about: "This tool helps to read data from standard input and publish it to Kafka.",
     flags: &[
-        valued("bootstrap-server", "server to connect to", "REQUIRED unless --broker-list is given. HOST1:PORT1,HOST2:PORT2."),
-        valued("broker-list", "broker-list", "DEPRECATED, use --bootstrap-server instead."),
-        valued("topic", "topic", "REQUIRED: The topic to produce messages to."),
+        valued(
+            "bootstrap-server",
+            "server to connect to",
+            "REQUIRED unless --broker-list is given. HOST1:PORT1,HOST2:PORT2.",
+        ),
+        valued(
+            "broker-list",
+            "broker-list",
+            "DEPRECATED, use --bootstrap-server instead.",
+        ),
+        valued(
+            "topic",
+            "topic",
+            "REQUIRED: The topic to produce messages to.",
+        ),
         switch("sync", "Send messages one at a time as they arrive."),
-        valued("compression-codec", "?compression-codec", "none, gzip, snappy, lz4 or zstd; gzip if no value is given."),
-        valued("batch-size", "size", "Bytes of a batch, unless --max-partition-memory-bytes is given."),
-        valued("message-send-max-retries", "count", "Tries before giving a message up (retries)."),
-        valued("retry-backoff-ms", "ms", "Time between tries (retry.backoff.ms)."),
-        valued("timeout", "timeout_ms", "How long a message may wait for others (linger.ms)."),
-        valued("request-required-acks", "acks", "The required acks of the producer requests."),
-        valued("request-timeout-ms", "ms", "The ack timeout of the producer requests."),
-        valued("metadata-expiry-ms", "ms", "Accepted; leaders are looked up when they move."),
-        valued("max-block-ms", "ms", "The max time to block for metadata (max.block.ms)."),
-        valued("max-memory-bytes", "bytes", "Memory for records waiting to be sent (buffer.memory)."),
-        valued("max-partition-memory-bytes", "bytes", "Bytes of a partition's batch (batch.size)."),
-        valued("line-reader", "reader_class", "Only the default one, which reads lines."),
-        valued("socket-buffer-size", "size", "Accepted; the system sizes the buffers."),
-        valued("property", "prop", "parse.key, parse.headers, ignore.error, key.separator, headers.delimiter, headers.separator, headers.key.separator, null.marker."),
-        valued("reader-config", "config file", "The same properties from a file."),
-        valued("producer-property", "producer_prop", "Properties of the producer, key=value."),
-        valued("producer.config", "config file", "Properties of the producer from a file."),
+        valued(
+            "compression-codec",
+            "?compression-codec",
+            "none, gzip, snappy, lz4 or zstd; gzip if no value is given.",
+        ),
+        valued(
+            "batch-size",
+            "size",
+            "Bytes of a batch, unless --max-partition-memory-bytes is given.",
+        ),
+        valued(
+            "message-send-max-retries",
+            "count",
+            "Tries before giving a message up (retries).",
+        ),
+        valued(
+            "retry-backoff-ms",
+            "ms",
+            "Time between tries (retry.backoff.ms).",
+        ),
+        valued(
+            "timeout",
+            "timeout_ms",
+            "How long a message may wait for others (linger.ms).",
+        ),
+        valued(
+            "request-required-acks",
+            "acks",
+            "The required acks of the producer requests.",
+        ),
+        valued(
+            "request-timeout-ms",
+            "ms",
+            "The ack timeout of the producer requests.",
+        ),
+        valued(
+            "metadata-expiry-ms",
+            "ms",
+            "Accepted; leaders are looked up when they move.",
+        ),
+        valued(
+            "max-block-ms",
+            "ms",
+            "The max time to block for metadata (max.block.ms).",
+        ),
+        valued(
+            "max-memory-bytes",
+            "bytes",
+            "Memory for records waiting to be sent (buffer.memory).",
+        ),
+        valued(
+            "max-partition-memory-bytes",
+            "bytes",
+            "Bytes of a partition's batch (batch.size).",
+        ),
+        valued(
+            "line-reader",
+            "reader_class",
+            "Only the default one, which reads lines.",
+        ),
+        valued(
+            "socket-buffer-size",
+            "size",
+            "Accepted; the system sizes the buffers.",
+        ),
+        valued(
+            "property",
+            "prop",
+            "parse.key, parse.headers, ignore.error, key.separator, headers.delimiter, headers.separator, headers.key.separator, null.marker.",
+        ),
+        valued(
+            "reader-config",
+            "config file",
+            "The same properties from a file.",
+        ),
+        valued(
+            "producer-property",
+            "producer_prop",
+            "Properties of the producer, key=value.",
+        ),
+        valued(
+            "producer.config",
+            "config file",
+            "Properties of the producer from a file.",
+        ),
     ],
 };
 
@@ -53,15 +133,21 @@ const MERGED: [(&str, &str, Option<&str>); 9] = [
     ("max-block-ms", "max.block.ms", Some("60000")),
 ];
 
-pub async fn run(line: &[String], _out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn run(line: &[String], _out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
     let servers = args.get("bootstrap-server").or(args.get("broker-list"));
     let Some(servers) = servers else {
         return Err(args.misuse("Missing required option(s) [bootstrap-server]"));
     };
     let topic = args.required("topic")?.to_string();
-    if args.get("line-reader").is_some_and(|class| !class.ends_with("LineMessageReader")) {
-        return Err(Failure::Absent(format!("the line reader {}", args.get("line-reader").unwrap_or_default())));
+    if args
+        .get("line-reader")
+        .is_some_and(|class| !class.ends_with("LineMessageReader"))
+    {
+        return Err(Failure::Absent(format!(
+            "the line reader {}",
+            args.get("line-reader").unwrap_or_default()
+        )));
     }
     let reader = Reader::read(&args, topic)?;
     let properties = properties(&args)?;
@@ -77,13 +163,18 @@ fn properties(args: &Args) -> Result<Properties, Failure> {
         Some("") => "gzip",
         Some(name) => name,
     };
-    made.0.insert("compression.type".to_string(), codec.to_string());
-    made.0.entry("client.id".to_string()).or_insert_with(|| "console-producer".to_string());
+    made.0
+        .insert("compression.type".to_string(), codec.to_string());
+    made.0
+        .entry("client.id".to_string())
+        .or_insert_with(|| "console-producer".to_string());
     for (flag, key, default) in MERGED {
         if let Some(value) = args.get(flag) {
             made.0.insert(key.to_string(), value.to_string());
         } else if let Some(default) = default {
-            made.0.entry(key.to_string()).or_insert_with(|| default.to_string());
+            made.0
+                .entry(key.to_string())
+                .or_insert_with(|| default.to_string());
         }
     }
     Ok(made)
@@ -121,15 +212,22 @@ impl Reader {
         let clash = made.headers_delimiter == made.headers_separator
             || made.headers_separator == made.headers_key_separator
             || made.headers_delimiter == made.headers_key_separator
-            || made.parse_key && made.headers_delimiter == made.key_separator && made.key_separator != "\t";
+            || made.parse_key
+                && made.headers_delimiter == made.key_separator
+                && made.key_separator != "\t";
         if made.parse_headers && clash {
-            return Err(Failure::said("headers.delimiter, headers.separator, headers.key.separator and key.separator must differ"));
+            return Err(Failure::said(
+                "headers.delimiter, headers.separator, headers.key.separator and key.separator must differ",
+            ));
         }
         Ok(made)
     }
 
     fn message(&self, line: &[u8], number: u64) -> Result<Message, Failure> {
-        let mut message = Message { topic: self.topic.clone(), ..Message::default() };
+        let mut message = Message {
+            topic: self.topic.clone(),
+            ..Message::default()
+        };
         let mut rest = line;
         if self.parse_headers {
             match self.cut(rest, &self.headers_delimiter, "headers delimiter", number)? {
@@ -164,22 +262,37 @@ impl Reader {
         match find(text, mark.as_bytes()) {
             Some(at) => Ok((Some(&text[..at]), &text[at + mark.len()..])),
             None if self.ignore_error => Ok((None, text)),
-            None => Err(Failure::said(format!("No {what} found on line number {number}: '{}'", String::from_utf8_lossy(text)))),
+            None => Err(Failure::said(format!(
+                "No {what} found on line number {number}: '{}'",
+                String::from_utf8_lossy(text)
+            ))),
         }
     }
 
-    fn headers(&self, text: &[u8], number: u64) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
-        if self.null_marker.as_deref().is_some_and(|marker| marker.as_bytes() == text) {
+    fn headers(
+        &self,
+        text: &[u8],
+        number: u64,
+    ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, Failure> {
+        if self
+            .null_marker
+            .as_deref()
+            .is_some_and(|marker| marker.as_bytes() == text)
+        {
             return Ok(Vec::new());
         }
         let mut made = Vec::new();
         let text = String::from_utf8_lossy(text);
         for pair in text.split(&self.headers_separator) {
             match pair.split_once(self.headers_key_separator.as_str()) {
-                Some((key, value)) => made.push((key.as_bytes().to_vec(), self.or_null(value.as_bytes()))),
+                Some((key, value)) => {
+                    made.push((key.as_bytes().to_vec(), self.or_null(value.as_bytes())))
+                }
                 None if self.ignore_error => made.push((pair.as_bytes().to_vec(), None)),
                 None => {
-                    return Err(Failure::said(format!("No header key separator found in pair '{pair}' on line number {number}")));
+                    return Err(Failure::said(format!(
+                        "No header key separator found in pair '{pair}' on line number {number}"
+                    )));
                 }
             }
         }
@@ -187,7 +300,10 @@ impl Reader {
     }
 
     fn or_null(&self, text: &[u8]) -> Option<Vec<u8>> {
-        let null = self.null_marker.as_deref().is_some_and(|marker| marker.as_bytes() == text);
+        let null = self
+            .null_marker
+            .as_deref()
+            .is_some_and(|marker| marker.as_bytes() == text);
         (!null).then(|| text.to_vec())
     }
 }
@@ -293,7 +409,9 @@ fn report(producer: &mut Producer, topic: &str) {
     for delivered in producer.delivered() {
         if let Err(error) = &delivered.outcome {
             for line in &delivered.tags {
-                eprintln!("Error when sending message of line {line} to topic {topic} with error: {error}");
+                eprintln!(
+                    "Error when sending message of line {line} to topic {topic} with error: {error}"
+                );
             }
         }
     }
@@ -304,8 +422,10 @@ mod tests {
     use super::*;
 
     fn reader(pairs: &[&str]) -> Reader {
-        let line: Vec<String> =
-            pairs.iter().flat_map(|pair| ["--property".to_string(), pair.to_string()]).collect();
+        let line: Vec<String> = pairs
+            .iter()
+            .flat_map(|pair| ["--property".to_string(), pair.to_string()])
+            .collect();
         let args = Args::read(USAGE, &line).expect("legal");
         Reader::read(&args, "t".to_string()).expect("legal")
     }
@@ -318,7 +438,10 @@ mod tests {
         let message = keyed.message(b"k:NULL", 1).expect("legal");
         assert_eq!((message.key, message.value), (Some(b"k".to_vec()), None));
         assert_eq!(
-            keyed.message(b"nothing", 7).expect_err("no separator").to_string(),
+            keyed
+                .message(b"nothing", 7)
+                .expect_err("no separator")
+                .to_string(),
             "No key separator found on line number 7: 'nothing'"
         );
         let all = reader(&["parse.key=true", "parse.headers=true"]);

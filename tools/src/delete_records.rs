@@ -15,21 +15,32 @@ use crate::print::Out;
 use crate::properties::Properties;
 use crate::{body, say};
 
-pub const USAGE: Usage = Usage {
+pub(crate) const USAGE: Usage = Usage {
     about: "This tool helps to delete records of the given partitions down to the specified offset.",
     flags: &[
-        valued("bootstrap-server", "server(s)", "REQUIRED: The server to connect to."),
-        valued("offset-json-file", "path", "REQUIRED: {\"partitions\":[{\"topic\": \"foo\", \"partition\": 1, \"offset\": 1}], \"version\":1}"),
+        valued(
+            "bootstrap-server",
+            "server(s)",
+            "REQUIRED: The server to connect to.",
+        ),
+        valued(
+            "offset-json-file",
+            "path",
+            "REQUIRED: {\"partitions\":[{\"topic\": \"foo\", \"partition\": 1, \"offset\": 1}], \"version\":1}",
+        ),
         valued("command-config", "file", "Properties for the client."),
     ],
 };
 
-pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
     let servers = args.required("bootstrap-server")?;
     let path = args.required("offset-json-file")?;
-    let text = std::fs::read_to_string(path)
-        .map_err(|cause| Failure::File { act: "read", path: path.to_string(), cause })?;
+    let text = std::fs::read_to_string(path).map_err(|cause| Failure::File {
+        act: "read",
+        path: path.to_string(),
+        cause,
+    })?;
     let wanted = parse(&text)?;
     let properties = Properties::load(args.get("command-config"))?;
     let mut admin = Admin::connect(servers, &properties).await?;
@@ -39,7 +50,9 @@ pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     names.dedup();
     let mut by_leader: BTreeMap<i32, Vec<(String, i32, i64)>> = BTreeMap::new();
     for topic in admin.metadata(Some(&names)).await?.topics {
-        let Some(name) = topic.name.map(|name| name.0.to_string()) else { continue };
+        let Some(name) = topic.name.map(|name| name.0.to_string()) else {
+            continue;
+        };
         for partition in topic.partitions {
             let place = (name.clone(), partition.partition_index);
             if let Some(offset) = wanted.get(&place) {
@@ -77,16 +90,22 @@ async fn delete(
 ) -> Result<(), Failure> {
     let mut topics: BTreeMap<String, Vec<DeleteRecordsPartition>> = BTreeMap::new();
     for (topic, partition, offset) in list {
-        let partition =
-            DeleteRecordsPartition::default().with_partition_index(partition).with_offset(offset);
+        let partition = DeleteRecordsPartition::default()
+            .with_partition_index(partition)
+            .with_offset(offset);
         topics.entry(topic).or_default().push(partition);
     }
     let topics = topics.into_iter().map(|(name, partitions)| {
-        DeleteRecordsTopic::default().with_name(topic_name(&name)).with_partitions(partitions)
+        DeleteRecordsTopic::default()
+            .with_name(topic_name(&name))
+            .with_partitions(partitions)
     });
-    let request =
-        DeleteRecordsRequest::default().with_topics(topics.collect()).with_timeout_ms(30_000);
-    let answer = admin.node(leader, Api::DeleteRecords, request.into()).await?;
+    let request = DeleteRecordsRequest::default()
+        .with_topics(topics.collect())
+        .with_timeout_ms(30_000);
+    let answer = admin
+        .node(leader, Api::DeleteRecords, request.into())
+        .await?;
     for topic in body!(answer, DeleteRecords).topics {
         for partition in topic.partitions {
             let place = (topic.name.0.to_string(), partition.partition_index);
@@ -102,7 +121,9 @@ fn parse(text: &str) -> Result<BTreeMap<(String, i32), i64>, Failure> {
         .map_err(|_| Failure::said("The input string is not a valid JSON"))?;
     let version = whole.get("version").and_then(Value::as_i64).unwrap_or(1);
     if version != 1 {
-        return Err(Failure::said(format!("Not supported version field value {version}")));
+        return Err(Failure::said(format!(
+            "Not supported version field value {version}"
+        )));
     }
     let list = whole
         .get("partitions")
@@ -112,11 +133,17 @@ fn parse(text: &str) -> Result<BTreeMap<(String, i32), i64>, Failure> {
     let mut twice = Vec::new();
     for one in list {
         let field = |name: &str| {
-            one.get(name).ok_or_else(|| Failure::said(format!("No such field exists: `{name}`")))
+            one.get(name)
+                .ok_or_else(|| Failure::said(format!("No such field exists: `{name}`")))
         };
         let wrong = |name: &str| Failure::said(format!("Invalid {name} in {one}"));
-        let topic = field("topic")?.as_str().ok_or_else(|| wrong("topic"))?.to_string();
-        let partition = field("partition")?.as_i64().and_then(|id| i32::try_from(id).ok());
+        let topic = field("topic")?
+            .as_str()
+            .ok_or_else(|| wrong("topic"))?
+            .to_string();
+        let partition = field("partition")?
+            .as_i64()
+            .and_then(|id| i32::try_from(id).ok());
         let partition = partition.ok_or_else(|| wrong("partition"))?;
         let offset = field("offset")?.as_i64().ok_or_else(|| wrong("offset"))?;
         if made.insert((topic.clone(), partition), offset).is_some() {

@@ -5,7 +5,7 @@ use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
 
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// Help or version was asked for: said on stdout, exit code 0.
     #[error("{0}")]
     Help(String),
@@ -22,14 +22,26 @@ pub enum Failure {
     Client(#[from] ClientError),
     /// A node's advertised address does not work.
     #[error("{cause}; {bootstrap} advertises {address} for broker {node}")]
-    Advertised { cause: ClientError, bootstrap: String, address: String, node: i32 },
+    Advertised {
+        cause: ClientError,
+        bootstrap: String,
+        address: String,
+        node: i32,
+    },
     /// The broker refused.
     #[error("{}", words(*.code, .message.as_deref()))]
-    Refused { code: ErrorCode, message: Option<String> },
+    Refused {
+        code: ErrorCode,
+        message: Option<String>,
+    },
     #[error("answer to {0:?} is of another kind")]
     Kind(Api),
     #[error("{act} {path}: {cause}")]
-    File { act: &'static str, path: String, cause: std::io::Error },
+    File {
+        act: &'static str,
+        path: String,
+        cause: std::io::Error,
+    },
     #[error("{0} is not there yet")]
     Absent(String),
     #[error(transparent)]
@@ -44,19 +56,22 @@ fn words(code: ErrorCode, message: Option<&str>) -> String {
 }
 
 impl Failure {
-    pub fn said(text: impl Into<String>) -> Failure {
+    pub(crate) fn said(text: impl Into<String>) -> Failure {
         Failure::Said(text.into())
     }
 
     /// The refusal of an answer's code and message, if it is one.
-    pub fn check(code: i16, message: Option<&str>) -> Result<(), Failure> {
+    pub(crate) fn check(code: i16, message: Option<&str>) -> Result<(), Failure> {
         match ErrorCode::of(code) {
             ErrorCode::None => Ok(()),
-            code => Err(Failure::Refused { code, message: message.map(str::to_string) }),
+            code => Err(Failure::Refused {
+                code,
+                message: message.map(str::to_string),
+            }),
         }
     }
 
-    pub fn code(&self) -> Option<ErrorCode> {
+    pub(crate) fn code(&self) -> Option<ErrorCode> {
         match self {
             Failure::Refused { code, .. } => Some(*code),
             _ => None,
@@ -64,7 +79,7 @@ impl Failure {
     }
 
     /// As Java prints an exception: its class, then its words.
-    pub fn as_exception(&self) -> String {
+    pub(crate) fn as_exception(&self) -> String {
         match self {
             Failure::Refused { code, .. } => format!("{}: {self}", code.exception_class()),
             other => other.to_string(),

@@ -5,23 +5,25 @@ use regex::Regex;
 
 use crate::failure::Failure;
 
-pub struct Filter(Regex);
+pub(crate) struct Filter(Regex);
 
 impl Filter {
-    pub fn new(pattern: &str) -> Result<Filter, Failure> {
+    pub(crate) fn new(pattern: &str) -> Result<Filter, Failure> {
         let either = pattern.trim().replace(',', "|").replace(' ', "");
-        let either = either.trim_start_matches(['"', '\'']).trim_end_matches(['"', '\'']);
+        let either = either
+            .trim_start_matches(['"', '\''])
+            .trim_end_matches(['"', '\'']);
         Regex::new(&format!("^(?:{either})$"))
             .map(Filter)
             .map_err(|_| Failure::said(format!("{pattern} is an invalid regex.")))
     }
 
-    pub fn allows(&self, name: &str) -> bool {
+    pub(crate) fn allows(&self, name: &str) -> bool {
         self.0.is_match(name)
     }
 }
 
 /// Whether Kafka keeps the topic for itself.
-pub fn is_internal(name: &str) -> bool {
+pub(crate) fn is_internal(name: &str) -> bool {
     matches!(name, "__consumer_offsets" | "__transaction_state")
 }

@@ -11,21 +11,49 @@ use crate::print::Out;
 use crate::properties::Properties;
 use crate::say;
 
-pub const USAGE: Usage = Usage {
+pub(crate) const USAGE: Usage = Usage {
     about: "An interactive shell for getting topic-partition offsets.",
     flags: &[
-        valued("bootstrap-server", "HOST1:PORT1,...", "REQUIRED. The servers to connect to."),
-        valued("broker-list", "HOST1:PORT1,...", "DEPRECATED, use --bootstrap-server instead."),
-        valued("topic-partitions", "topic1:1,topic2:0-3,topic3,topic4:5-,topic5:-3", "Patterns of topics and partitions."),
-        valued("topic", "topic", "The topic, or a regular expression. Not with --topic-partitions."),
-        valued("partitions", "partition ids", "Comma separated partition ids. Not with --topic-partitions."),
-        valued("time", "timestamp / -1 or latest / -2 or earliest / ...", "Which offsets: the first record at or after a time, or a special one."),
-        valued("command-config", "config file", "Properties for the client."),
+        valued(
+            "bootstrap-server",
+            "HOST1:PORT1,...",
+            "REQUIRED. The servers to connect to.",
+        ),
+        valued(
+            "broker-list",
+            "HOST1:PORT1,...",
+            "DEPRECATED, use --bootstrap-server instead.",
+        ),
+        valued(
+            "topic-partitions",
+            "topic1:1,topic2:0-3,topic3,topic4:5-,topic5:-3",
+            "Patterns of topics and partitions.",
+        ),
+        valued(
+            "topic",
+            "topic",
+            "The topic, or a regular expression. Not with --topic-partitions.",
+        ),
+        valued(
+            "partitions",
+            "partition ids",
+            "Comma separated partition ids. Not with --topic-partitions.",
+        ),
+        valued(
+            "time",
+            "timestamp / -1 or latest / -2 or earliest / ...",
+            "Which offsets: the first record at or after a time, or a special one.",
+        ),
+        valued(
+            "command-config",
+            "config file",
+            "Properties for the client.",
+        ),
         switch("exclude-internal-topics", "Leave out Kafka's own topics."),
     ],
 };
 
-pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
     if line.is_empty() {
         return Err(args.misuse(USAGE.about));
@@ -40,10 +68,14 @@ pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
 async fn fetch(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let servers = args.get("bootstrap-server").or(args.get("broker-list"));
     let Some(servers) = servers else {
-        return Err(Failure::said("Missing required option(s) [bootstrap-server]"));
+        return Err(Failure::said(
+            "Missing required option(s) [bootstrap-server]",
+        ));
     };
     if args.has("topic-partitions") && (args.has("topic") || args.has("partitions")) {
-        return Err(Failure::said("--topic-partitions cannot be used with --topic or --partitions"));
+        return Err(Failure::said(
+            "--topic-partitions cannot be used with --topic or --partitions",
+        ));
     }
     let time = time(args.get("time").unwrap_or("latest"))?;
     let rules = match args.get("topic-partitions") {
@@ -54,18 +86,25 @@ async fn fetch(args: &Args, out: &mut Out) -> Result<(), Failure> {
     let mut admin = Admin::connect(servers, &properties).await?;
     let mut wanted: Vec<(Place, i64)> = Vec::new();
     for topic in admin.metadata(None).await?.topics {
-        let Some(name) = topic.name.map(|name| name.0.to_string()) else { continue };
+        let Some(name) = topic.name.map(|name| name.0.to_string()) else {
+            continue;
+        };
         if args.has("exclude-internal-topics") && is_internal(&name) {
             continue;
         }
         for partition in topic.partitions {
-            if rules.iter().any(|rule| rule.allows(&name, partition.partition_index)) {
+            if rules
+                .iter()
+                .any(|rule| rule.allows(&name, partition.partition_index))
+            {
                 wanted.push(((name.clone(), partition.partition_index), time));
             }
         }
     }
     if wanted.is_empty() {
-        return Err(Failure::said("Could not match any topic-partitions with the specified filters"));
+        return Err(Failure::said(
+            "Could not match any topic-partitions with the specified filters",
+        ));
     }
     let found = offsets::list(&mut admin, &wanted, false).await?;
     // Kafka: lines come in the order of the text `topic-partition`.
@@ -117,32 +156,41 @@ struct Rule {
 impl Rule {
     fn allows(&self, topic: &str, partition: i32) -> bool {
         (self.from..self.below).contains(&partition)
-            && self.topic.as_ref().is_none_or(|filter| filter.allows(topic))
+            && self
+                .topic
+                .as_ref()
+                .is_none_or(|filter| filter.allows(topic))
     }
 }
 
 fn simple_rules(args: &Args) -> Result<Vec<Rule>, Failure> {
     let topic = || args.get("topic").map(Filter::new).transpose();
     let Some(list) = args.get("partitions").filter(|list| !list.is_empty()) else {
-        return Ok(vec![Rule { topic: topic()?, from: 0, below: i32::MAX }]);
+        return Ok(vec![Rule {
+            topic: topic()?,
+            from: 0,
+            below: i32::MAX,
+        }]);
     };
     let mut rules = Vec::new();
     for id in list.split(',') {
         let wrong = || {
-            Failure::said(format!("--partitions expects a comma separated list of numeric partition ids, but received: {list}"))
+            Failure::said(format!(
+                "--partitions expects a comma separated list of numeric partition ids, but received: {list}"
+            ))
         };
         let from: i32 = id.trim().parse().map_err(|_| wrong())?;
-        rules.push(Rule { topic: topic()?, from, below: from.saturating_add(1) });
+        rules.push(Rule {
+            topic: topic()?,
+            from,
+            below: from.saturating_add(1),
+        });
     }
     Ok(rules)
 }
 
 fn rule(text: &str) -> Result<Rule, Failure> {
-    let wrong = || {
-        Failure::said(format!(
-            "Invalid rule specification: {text}"
-        ))
-    };
+    let wrong = || Failure::said(format!("Invalid rule specification: {text}"));
     let (topic, partitions) = text.split_once(':').unwrap_or((text, ""));
     let topic = match topic {
         "" => None,
@@ -175,7 +223,11 @@ mod tests {
             ("a.*", "abc", 7, true),
         ];
         for (text, topic, partition, allowed) in cases {
-            assert_eq!(rule(text).expect("legal").allows(topic, partition), allowed, "{text}");
+            assert_eq!(
+                rule(text).expect("legal").allows(topic, partition),
+                allowed,
+                "{text}"
+            );
         }
         assert!(rule("a:x").is_err());
     }

@@ -15,44 +15,77 @@ use crate::print::Out;
 use crate::properties::Properties;
 use crate::{body, say};
 
-pub const USAGE: Usage = Usage {
+pub(crate) const USAGE: Usage = Usage {
     about: "This tool attempts to elect a new leader for a set of topic partitions. The type of elections supported are preferred replicas and unclean replicas.",
     flags: &[
-        valued("bootstrap-server", "host:port", "The servers to connect to."),
+        valued(
+            "bootstrap-server",
+            "host:port",
+            "The servers to connect to.",
+        ),
         valued("admin.config", "config file", "Properties for the client."),
-        valued("path-to-json-file", "path", "{\"partitions\": [{\"topic\": \"foo\", \"partition\": 1}]}. Not with --all-topic-partitions or --topic."),
+        valued(
+            "path-to-json-file",
+            "path",
+            "{\"partitions\": [{\"topic\": \"foo\", \"partition\": 1}]}. Not with --all-topic-partitions or --topic.",
+        ),
         valued("topic", "topic name", "The topic; with --partition."),
         valued("partition", "partition id", "The partition; with --topic."),
         switch("all-topic-partitions", "All partitions that need it."),
-        valued("election-type", "preferred|unclean", "Type of election to attempt."),
+        valued(
+            "election-type",
+            "preferred|unclean",
+            "Type of election to attempt.",
+        ),
     ],
 };
 
-pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
     let missing: Vec<&str> = ["bootstrap-server", "election-type"]
         .into_iter()
         .filter(|name| !args.has(name))
         .collect();
     if !missing.is_empty() {
-        return Err(Failure::said(format!("Missing required option(s): {}", missing.join(", "))));
+        return Err(Failure::said(format!(
+            "Missing required option(s): {}",
+            missing.join(", ")
+        )));
     }
-    let unclean = match args.get("election-type").unwrap_or_default().to_lowercase().as_str() {
+    let unclean = match args
+        .get("election-type")
+        .unwrap_or_default()
+        .to_lowercase()
+        .as_str()
+    {
         "preferred" => false,
         "unclean" => true,
-        other => return Err(Failure::said(format!("Cannot parse argument '{other}' of option election-type"))),
+        other => {
+            return Err(Failure::said(format!(
+                "Cannot parse argument '{other}' of option election-type"
+            )));
+        }
     };
     let scopes = ["topic", "all-topic-partitions", "path-to-json-file"];
     match scopes.iter().filter(|scope| args.has(scope)).count() {
         1 => {}
-        0 => return Err(Failure::said("One and only one of the following options is required: topic, all-topic-partitions, path-to-json-file")),
-        _ => return Err(Failure::said("One and only one of the following options is required: topic, all-topic-partitions, path-to-json-file")),
+        0 => {
+            return Err(Failure::said(
+                "One and only one of the following options is required: topic, all-topic-partitions, path-to-json-file",
+            ));
+        }
+        _ => {
+            return Err(Failure::said(
+                "One and only one of the following options is required: topic, all-topic-partitions, path-to-json-file",
+            ));
+        }
     }
     let wanted = match (args.get("path-to-json-file"), args.get("topic")) {
         (Some(path), _) => Some(from_file(path)?),
         (None, Some(topic)) => {
             let partition = args.parsed::<i32>("partition")?;
-            let partition = partition.ok_or_else(|| Failure::said("Missing required option(s): partition"))?;
+            let partition =
+                partition.ok_or_else(|| Failure::said("Missing required option(s): partition"))?;
             Some(vec![(topic.to_string(), partition)])
         }
         (None, None) => None,
@@ -75,7 +108,9 @@ pub(crate) async fn elect(
             by_topic.entry(topic).or_default().push(partition);
         }
         let topics = by_topic.into_iter().map(|(name, partitions)| {
-            TopicPartitions::default().with_topic(topic_name(&name)).with_partitions(partitions)
+            TopicPartitions::default()
+                .with_topic(topic_name(&name))
+                .with_partitions(partitions)
         });
         topics.collect()
     });
@@ -87,7 +122,9 @@ pub(crate) async fn elect(
         ResponseKind::ElectLeaders(body) => vec![body.error_code],
         _ => Vec::new(),
     };
-    let answer = admin.controller(Api::ElectLeaders, request.into(), codes).await?;
+    let answer = admin
+        .controller(Api::ElectLeaders, request.into(), codes)
+        .await?;
     let answer = body!(answer, ElectLeaders);
     if ErrorCode::of(answer.error_code) == ErrorCode::ClusterAuthorizationFailed {
         say!(out, "Not authorized to perform leader election");
@@ -100,34 +137,53 @@ pub(crate) async fn elect(
             let place = format!("{}-{}", &**topic.topic, partition.partition_id);
             match Failure::check(partition.error_code, partition.error_message.as_deref()) {
                 Ok(()) => done.push(place),
-                Err(error) if error.code() == Some(ErrorCode::ElectionNotNeeded) => needless.push(place),
+                Err(error) if error.code() == Some(ErrorCode::ElectionNotNeeded) => {
+                    needless.push(place)
+                }
                 Err(error) => failed.push((place, error.as_exception())),
             }
         }
     }
     if !done.is_empty() {
-        say!(out, "Successfully completed leader election ({kind}) for partitions {}", done.join(", "));
+        say!(
+            out,
+            "Successfully completed leader election ({kind}) for partitions {}",
+            done.join(", ")
+        );
     }
     if !needless.is_empty() {
-        say!(out, "Valid replica already elected for partitions {}", needless.join(", "));
+        say!(
+            out,
+            "Valid replica already elected for partitions {}",
+            needless.join(", ")
+        );
     }
     for (place, error) in &failed {
-        say!(out, "Error completing leader election ({kind}) for partition: {place}: {error}");
+        say!(
+            out,
+            "Error completing leader election ({kind}) for partition: {place}: {error}"
+        );
     }
     match failed.len() {
         0 => Ok(()),
-        count => Err(Failure::said(format!("{count} replica(s) could not be elected"))),
+        count => Err(Failure::said(format!(
+            "{count} replica(s) could not be elected"
+        ))),
     }
 }
 
 pub(crate) fn from_file(path: &str) -> Result<Vec<(String, i32)>, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|cause| Failure::File { act: "read", path: path.to_string(), cause })?;
-    let whole: Value = serde_json::from_str(&text)
-        .map_err(|_| Failure::said("Replica election data is empty"))?;
-    let list = whole.get("partitions").and_then(Value::as_array).ok_or_else(|| {
-        Failure::said("Replica election data is missing \"partitions\" field")
+    let text = std::fs::read_to_string(path).map_err(|cause| Failure::File {
+        act: "read",
+        path: path.to_string(),
+        cause,
     })?;
+    let whole: Value =
+        serde_json::from_str(&text).map_err(|_| Failure::said("Replica election data is empty"))?;
+    let list = whole
+        .get("partitions")
+        .and_then(Value::as_array)
+        .ok_or_else(|| Failure::said("Replica election data is missing \"partitions\" field"))?;
     let mut made: Vec<(String, i32)> = Vec::new();
     for one in list {
         let topic = one.get("topic").and_then(Value::as_str);
@@ -147,19 +203,34 @@ pub(crate) fn from_file(path: &str) -> Result<Vec<(String, i32)>, Failure> {
     Ok(made)
 }
 
-pub const PREFERRED: Usage = Usage {
+pub(crate) const PREFERRED: Usage = Usage {
     about: "This tool helps to cause leadership for each partition to be transferred back to the 'preferred replica', it can be used to balance leadership among the servers.",
     flags: &[
-        valued("bootstrap-server", "host:port", "The servers to connect to."),
-        valued("zookeeper", "urls", "The ZooKeeper hosts with an optional chroot, instead of --bootstrap-server."),
-        valued("path-to-json-file", "path", "{\"partitions\": [{\"topic\": \"foo\", \"partition\": 1}]}. All partitions by default."),
+        valued(
+            "bootstrap-server",
+            "host:port",
+            "The servers to connect to.",
+        ),
+        valued(
+            "zookeeper",
+            "urls",
+            "The ZooKeeper hosts with an optional chroot, instead of --bootstrap-server.",
+        ),
+        valued(
+            "path-to-json-file",
+            "path",
+            "{\"partitions\": [{\"topic\": \"foo\", \"partition\": 1}]}. All partitions by default.",
+        ),
         valued("admin.config", "config file", "Properties for the client."),
     ],
 };
 
-pub async fn preferred(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn preferred(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(PREFERRED, line)?;
-    say!(out, "This tool is deprecated. Please use kafka-leader-election tool. Tracking issue: KAFKA-8405");
+    say!(
+        out,
+        "This tool is deprecated. Please use kafka-leader-election tool. Tracking issue: KAFKA-8405"
+    );
     if args.has("bootstrap-server") == args.has("zookeeper") {
         return Err(args.misuse("Exactly one of --bootstrap-server and --zookeeper is required"));
     }
@@ -169,5 +240,7 @@ pub async fn preferred(line: &[String], out: &mut Out) -> Result<(), Failure> {
         let mut admin = Admin::connect(args.required("bootstrap-server")?, &properties).await?;
         return elect(&mut admin, false, wanted, out).await;
     }
-    Err(Failure::Absent("kafka-preferred-replica-election --zookeeper".to_string()))
+    Err(Failure::Absent(
+        "kafka-preferred-replica-election --zookeeper".to_string(),
+    ))
 }

@@ -37,7 +37,10 @@ use crate::print::Out;
 fn main() -> ExitCode {
     let mut words = std::env::args();
     let called = words.next().unwrap_or_default();
-    let called = Path::new(&called).file_name().and_then(|name| name.to_str()).unwrap_or("kafka");
+    let called = Path::new(&called)
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or("kafka");
     let mut line: Vec<String> = words.collect();
     let mut name = called.to_string();
     if applets::find(&name).is_none() && (name == "kafka" || name == "kafka.sh") {
@@ -66,9 +69,14 @@ fn run(name: &str, line: &[String], out: &mut Out) -> Result<(), Failure> {
     let Some(applet) = applets::find(name) else {
         return Err(Failure::Absent(name.to_string()));
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|cause| Failure::File { act: "start", path: "runtime".to_string(), cause })?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|cause| Failure::File {
+        act: "start",
+        path: "runtime".to_string(),
+        cause,
+    })?;
     let done = runtime.block_on((applet.run)(line, out));
     runtime.shutdown_background();
     done
@@ -76,7 +84,9 @@ fn run(name: &str, line: &[String], out: &mut Out) -> Result<(), Failure> {
 
 /// Says what went wrong, and gives the exit code.
 fn end(done: Result<(), Failure>, out: &mut Out) -> ExitCode {
-    let Err(failure) = done else { return ExitCode::SUCCESS };
+    let Err(failure) = done else {
+        return ExitCode::SUCCESS;
+    };
     match &failure {
         Failure::Help(text) => {
             out.text(format_args!("{text}"));
@@ -100,24 +110,37 @@ fn overview() {
     for applet in applets::APPLETS {
         eprintln!("  {:<28} {}", applet.name, applet.help);
     }
-    eprintln!("  {:<28} make links by the tools' names in a folder", "link DIR");
+    eprintln!(
+        "  {:<28} make links by the tools' names in a folder",
+        "link DIR"
+    );
 }
 
 /// Links every tool's names, with and without `.sh`, to this program.
 fn link(line: &[String], out: &mut Out) -> Result<(), Failure> {
-    let folder = line.first().ok_or_else(|| Failure::said("kafka link DIR"))?;
-    let failed = |cause| Failure::File { act: "link", path: folder.clone(), cause };
+    let folder = line
+        .first()
+        .ok_or_else(|| Failure::said("kafka link DIR"))?;
+    let failed = |cause| Failure::File {
+        act: "link",
+        path: folder.clone(),
+        cause,
+    };
     let program = std::env::current_exe().map_err(failed)?;
     std::fs::create_dir_all(folder).map_err(failed)?;
     for applet in applets::APPLETS {
         let name = match applet.name {
-            zk if zk.starts_with("zk") || zk.starts_with("zookeeper") || zk == "cub" => zk.to_string(),
+            zk if zk.starts_with("zk") || zk.starts_with("zookeeper") || zk == "cub" => {
+                zk.to_string()
+            }
             other => format!("kafka-{other}"),
         };
         for name in [format!("{name}.sh"), name] {
             let path = Path::new(folder).join(&name);
             match std::fs::remove_file(&path) {
-                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(failed(cause)),
+                Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(failed(cause));
+                }
                 _ => {}
             }
             std::os::unix::fs::symlink(&program, &path).map_err(failed)?;

@@ -3,7 +3,7 @@
 const DAY_MS: i64 = 86_400_000;
 
 /// Milliseconds since 1970 of `YYYY-MM-DDTHH:mm:ss[.SSS][Z|±hh:mm]`; without a zone it is UTC.
-pub fn date_time(text: &str) -> Option<i64> {
+pub(crate) fn date_time(text: &str) -> Option<i64> {
     let (date, time) = text.split_once('T')?;
     let mut days = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
     let (year, month, day) = (days.next()??, days.next()??, days.next()??);
@@ -34,7 +34,10 @@ fn zone(text: &str) -> Option<i64> {
     let sign = if text.starts_with('-') { -1 } else { 1 };
     let digits = text[1..].replace(':', "");
     let hours: i64 = digits.get(..2)?.parse().ok()?;
-    let minutes: i64 = digits.get(2..).filter(|rest| !rest.is_empty()).map_or(Some(0), |rest| rest.parse().ok())?;
+    let minutes: i64 = digits
+        .get(2..)
+        .filter(|rest| !rest.is_empty())
+        .map_or(Some(0), |rest| rest.parse().ok())?;
     Some(sign * (hours * 60 + minutes) * 60_000)
 }
 
@@ -56,25 +59,33 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * of_year + 2) / 153;
     let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 /// `Sat Nov 21 02:16:15 UTC 2026`: how Java prints a date, in UTC.
-pub fn java_date(ms: i64) -> String {
+pub(crate) fn java_date(ms: i64) -> String {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] =
-        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
     let (days, seconds) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS) / 1000);
     let (year, month, day) = civil(days);
     let weekday = DAYS[days.rem_euclid(7).unsigned_abs() as usize];
     let month = MONTHS[(month - 1).clamp(0, 11).unsigned_abs() as usize];
     let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-    format!("{weekday} {month} {day:02} {hours:02}:{minutes:02}:{:02} UTC {year}", seconds % 60)
+    format!(
+        "{weekday} {month} {day:02} {hours:02}:{minutes:02}:{:02} UTC {year}",
+        seconds % 60
+    )
 }
 
 /// `2024-01-31 12:00:00:000`, in UTC: how the perf tools print a moment.
-pub fn perf_stamp(ms: i64) -> String {
+pub(crate) fn perf_stamp(ms: i64) -> String {
     let (days, of_day) = (ms.div_euclid(DAY_MS), ms.rem_euclid(DAY_MS));
     let (year, month, day) = civil(days);
     let (seconds, millis) = (of_day / 1000, of_day % 1000);
@@ -87,7 +98,7 @@ pub fn perf_stamp(ms: i64) -> String {
 }
 
 /// Milliseconds of an ISO duration: `PnDTnHnMnS`.
-pub fn duration_ms(text: &str) -> Option<i64> {
+pub(crate) fn duration_ms(text: &str) -> Option<i64> {
     let (sign, text) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     let rest = text.strip_prefix('P')?;
     let (days, time) = rest.split_once('T').unwrap_or((rest, ""));
@@ -119,8 +130,14 @@ mod tests {
     #[test]
     fn moments_and_spans_are_read() {
         assert_eq!(date_time("1970-01-02T00:00:00.000"), Some(DAY_MS));
-        assert_eq!(date_time("2023-11-14T22:13:20.123Z"), Some(1_700_000_000_123));
-        assert_eq!(date_time("2023-11-14T23:13:20.123+01:00"), Some(1_700_000_000_123));
+        assert_eq!(
+            date_time("2023-11-14T22:13:20.123Z"),
+            Some(1_700_000_000_123)
+        );
+        assert_eq!(
+            date_time("2023-11-14T23:13:20.123+01:00"),
+            Some(1_700_000_000_123)
+        );
         assert_eq!(date_time("yesterday"), None);
         assert_eq!(perf_stamp(1_700_000_000_123), "2023-11-14 22:13:20:123");
         assert_eq!(java_date(1_700_000_000_123), "Tue Nov 14 22:13:20 UTC 2023");

@@ -13,25 +13,60 @@ use crate::print::Out;
 use crate::properties::Properties;
 use crate::say;
 
-pub const PRODUCER: Usage = Usage {
+pub(crate) const PRODUCER: Usage = Usage {
     about: "This tool is used to verify the producer performance.",
     flags: &[
         valued("topic", "TOPIC", "Produce messages to this topic."),
-        valued("num-records", "NUM-RECORDS", "Number of messages to produce."),
+        valued(
+            "num-records",
+            "NUM-RECORDS",
+            "Number of messages to produce.",
+        ),
         valued("record-size", "RECORD-SIZE", "Message size in bytes."),
-        valued("payload-file", "PAYLOAD-FILE", "File to read the message payloads from."),
-        switch("payload-monotonic", "Payload is a monotonically increasing integer."),
-        valued("payload-delimiter", "DELIMITER", "Delimiter of payloads in the file; \\n by default."),
-        valued("throughput", "THROUGHPUT", "Maximum messages a second; -1 for no bound."),
-        valued("producer-props", "PROP-NAME=PROP-VALUE ...", "Producer properties like bootstrap.servers."),
-        valued("producer.config", "CONFIG-FILE", "Producer properties from a file."),
+        valued(
+            "payload-file",
+            "PAYLOAD-FILE",
+            "File to read the message payloads from.",
+        ),
+        switch(
+            "payload-monotonic",
+            "Payload is a monotonically increasing integer.",
+        ),
+        valued(
+            "payload-delimiter",
+            "DELIMITER",
+            "Delimiter of payloads in the file; \\n by default.",
+        ),
+        valued(
+            "throughput",
+            "THROUGHPUT",
+            "Maximum messages a second; -1 for no bound.",
+        ),
+        valued(
+            "producer-props",
+            "PROP-NAME=PROP-VALUE ...",
+            "Producer properties like bootstrap.servers.",
+        ),
+        valued(
+            "producer.config",
+            "CONFIG-FILE",
+            "Producer properties from a file.",
+        ),
         switch("print-metrics", "Print out metrics at the end of the test."),
-        valued("transactional-id", "ID", "Only with transactions, which are not there yet."),
-        valued("transaction-duration-ms", "MS", "Only 0: transactions are not there yet."),
+        valued(
+            "transactional-id",
+            "ID",
+            "Only with transactions, which are not there yet.",
+        ),
+        valued(
+            "transaction-duration-ms",
+            "MS",
+            "Only 0: transactions are not there yet.",
+        ),
     ],
 };
 
-pub async fn producer(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn producer(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(PRODUCER, line)?;
     let topic = args.required("topic")?.to_string();
     let count = args.parsed::<u64>("num-records")?;
@@ -39,7 +74,9 @@ pub async fn producer(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let throughput = args.parsed::<f64>("throughput")?;
     let throughput = throughput.ok_or_else(|| args.misuse("argument --throughput is required"))?;
     if args.parsed::<i64>("transaction-duration-ms")?.unwrap_or(0) > 0 {
-        return Err(Failure::Absent("transactions of kafka-producer-perf-test".to_string()));
+        return Err(Failure::Absent(
+            "transactions of kafka-producer-perf-test".to_string(),
+        ));
     }
     if !args.has("producer-props") && !args.has("producer.config") {
         return Err(args.misuse("Either --producer-props or --producer.config must be specified."));
@@ -49,17 +86,25 @@ pub async fn producer(line: &[String], out: &mut Out) -> Result<(), Failure> {
     // Kafka: the flag takes all the pairs that follow it.
     properties.add_pairs(&args.rest)?;
     let mut payloads = Payloads::read(&args)?;
-    let servers = properties.get("bootstrap.servers").unwrap_or_default().to_string();
+    let servers = properties
+        .get("bootstrap.servers")
+        .unwrap_or_default()
+        .to_string();
     let mut producer = Producer::connect(&servers, &properties).await?;
     let clock = Clock::system();
     let mut stats = Stats::new(&clock, count);
-    let mut message = Message { topic, ..Message::default() };
+    let mut message = Message {
+        topic,
+        ..Message::default()
+    };
     let start = clock.monotonic_ms();
     for at in 0..count {
         payloads.fill(&mut message.value, at);
         let bytes = message.value.as_ref().map_or(0, Vec::len) as u64;
         let now = clock.monotonic_ms();
-        producer.send(&message, now.unsigned_abs() << 32 | bytes & 0xffff_ffff).await?;
+        producer
+            .send(&message, now.unsigned_abs() << 32 | bytes & 0xffff_ffff)
+            .await?;
         stats.take(&mut producer, out);
         if throughput > 0.0 {
             pace(&mut producer, &clock, start, at + 1, throughput).await?;
@@ -109,27 +154,47 @@ impl Payloads {
         let monotonic = args.has("payload-monotonic");
         let kinds = [size.is_some(), args.has("payload-file"), monotonic];
         if kinds.iter().filter(|kind| **kind).count() != 1 {
-            return Err(args.misuse("one of the arguments --record-size --payload-file --payload-monotonic is required"));
+            return Err(args.misuse(
+                "one of the arguments --record-size --payload-file --payload-monotonic is required",
+            ));
         }
         if size == Some(0) {
-            return Err(Failure::said("--record-size must be an integer greater than 0"));
+            return Err(Failure::said(
+                "--record-size must be an integer greater than 0",
+            ));
         }
         let mut list = Vec::new();
         if let Some(path) = args.get("payload-file") {
-            let text = std::fs::read_to_string(path)
-                .map_err(|cause| Failure::File { act: "read", path: path.to_string(), cause })?;
-            let delimiter = args.get("payload-delimiter").unwrap_or("\\n").replace("\\n", "\n");
-            list = text.split(delimiter.as_str()).map(|one| one.as_bytes().to_vec()).collect();
+            let text = std::fs::read_to_string(path).map_err(|cause| Failure::File {
+                act: "read",
+                path: path.to_string(),
+                cause,
+            })?;
+            let delimiter = args
+                .get("payload-delimiter")
+                .unwrap_or("\\n")
+                .replace("\\n", "\n");
+            list = text
+                .split(delimiter.as_str())
+                .map(|one| one.as_bytes().to_vec())
+                .collect();
             if list.last().is_some_and(Vec::is_empty) {
                 list.pop();
             }
             if list.is_empty() {
-                return Err(Failure::said(format!("File does not exist or empty file provided: {path}")));
+                return Err(Failure::said(format!(
+                    "File does not exist or empty file provided: {path}"
+                )));
             }
             say_of_file(path, list.len());
         }
         // The same letters every time, as Apache's has them.
-        Ok(Payloads { size: size.unwrap_or(0), list, monotonic, chance: Chance::seeded(0) })
+        Ok(Payloads {
+            size: size.unwrap_or(0),
+            list,
+            monotonic,
+            chance: Chance::seeded(0),
+        })
     }
 
     fn fill(&mut self, value: &mut Option<Vec<u8>>, at: u64) {
@@ -178,9 +243,18 @@ struct Stats {
 impl Stats {
     fn new(clock: &Clock, count: u64) -> Stats {
         let start = clock.monotonic_ms();
-        let window = || Window { start, ..Window::default() };
+        let window = || Window {
+            start,
+            ..Window::default()
+        };
         let sampling = (count / count.clamp(1, 500_000)).max(1);
-        Stats { clock: clock.clone(), all: window(), window: window(), latencies: Vec::new(), sampling }
+        Stats {
+            clock: clock.clone(),
+            all: window(),
+            window: window(),
+            latencies: Vec::new(),
+            sampling,
+        }
     }
 
     fn take(&mut self, producer: &mut Producer, out: &mut Out) {
@@ -193,7 +267,8 @@ impl Stats {
             for tag in &delivered.tags {
                 let latency = now - (tag >> 32) as i64;
                 if self.all.count.is_multiple_of(self.sampling) {
-                    self.latencies.push(i32::try_from(latency).unwrap_or(i32::MAX));
+                    self.latencies
+                        .push(i32::try_from(latency).unwrap_or(i32::MAX));
                 }
                 for window in [&mut self.all, &mut self.window] {
                     window.count += 1;
@@ -204,7 +279,10 @@ impl Stats {
             }
             if now - self.window.start >= WINDOW_MS {
                 self.print_window(now, out);
-                self.window = Window { start: now, ..Window::default() };
+                self.window = Window {
+                    start: now,
+                    ..Window::default()
+                };
             }
         }
     }
@@ -248,33 +326,76 @@ impl Stats {
     }
 }
 
-pub const CONSUMER: Usage = Usage {
+pub(crate) const CONSUMER: Usage = Usage {
     about: "This tool is used to verify the consumer performance.",
     flags: &[
-        valued("bootstrap-server", "server to connect to", "REQUIRED unless --broker-list is given."),
-        valued("broker-list", "broker-list", "DEPRECATED, use --bootstrap-server instead."),
+        valued(
+            "bootstrap-server",
+            "server to connect to",
+            "REQUIRED unless --broker-list is given.",
+        ),
+        valued(
+            "broker-list",
+            "broker-list",
+            "DEPRECATED, use --bootstrap-server instead.",
+        ),
         valued("topic", "topic", "REQUIRED: The topic to consume from."),
-        valued("messages", "count", "REQUIRED: The number of messages to consume."),
+        valued(
+            "messages",
+            "count",
+            "REQUIRED: The number of messages to consume.",
+        ),
         valued("group", "gid", "The group id to consume on."),
-        valued("fetch-size", "size", "The amount of data to fetch in a single request."),
-        switch("from-latest", "Start with the latest message if there is no committed offset."),
-        valued("socket-buffer-size", "size", "Accepted; the system sizes the buffers."),
+        valued(
+            "fetch-size",
+            "size",
+            "The amount of data to fetch in a single request.",
+        ),
+        switch(
+            "from-latest",
+            "Start with the latest message if there is no committed offset.",
+        ),
+        valued(
+            "socket-buffer-size",
+            "size",
+            "Accepted; the system sizes the buffers.",
+        ),
         valued("threads", "count", "DEPRECATED AND IGNORED."),
         valued("num-fetch-threads", "count", "DEPRECATED AND IGNORED."),
-        valued("consumer.config", "config file", "Consumer properties from a file."),
+        valued(
+            "consumer.config",
+            "config file",
+            "Consumer properties from a file.",
+        ),
         switch("print-metrics", "Print out the metrics."),
-        switch("show-detailed-stats", "Report each interval, not the whole."),
-        valued("timeout", "milliseconds", "The longest time between records; 10000 by default."),
-        valued("reporting-interval", "interval_ms", "Interval of the detailed report; 5000 by default."),
-        valued("date-format", "date format", "Only the default one, yyyy-MM-dd HH:mm:ss:SSS."),
+        switch(
+            "show-detailed-stats",
+            "Report each interval, not the whole.",
+        ),
+        valued(
+            "timeout",
+            "milliseconds",
+            "The longest time between records; 10000 by default.",
+        ),
+        valued(
+            "reporting-interval",
+            "interval_ms",
+            "Interval of the detailed report; 5000 by default.",
+        ),
+        valued(
+            "date-format",
+            "date format",
+            "Only the default one, yyyy-MM-dd HH:mm:ss:SSS.",
+        ),
         switch("hide-header", "Skip the header."),
     ],
 };
 
-pub async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(CONSUMER, line)?;
     let servers = args.get("bootstrap-server").or(args.get("broker-list"));
-    let servers = servers.ok_or_else(|| args.misuse("Missing required argument \"[bootstrap-server]\""))?;
+    let servers =
+        servers.ok_or_else(|| args.misuse("Missing required argument \"[bootstrap-server]\""))?;
     let topic = args.required("topic")?;
     let count = args.parsed::<i64>("messages")?;
     let count = count.ok_or_else(|| args.misuse("Missing required argument \"[messages]\""))?;
@@ -287,17 +408,37 @@ pub async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let mut properties = Properties::load(args.get("consumer.config"))?;
     let mut set = |key: &str, value: String| properties.0.insert(key.to_string(), value);
     let random = Chance::from_kernel().below(100_000);
-    let group = args.get("group").map_or_else(|| format!("perf-consumer-{random}"), str::to_string);
+    let group = args
+        .get("group")
+        .map_or_else(|| format!("perf-consumer-{random}"), str::to_string);
     set("group.id", group);
-    set("auto.offset.reset", if args.has("from-latest") { "latest" } else { "earliest" }.to_string());
-    set("max.partition.fetch.bytes", args.get("fetch-size").unwrap_or("1048576").to_string());
+    set(
+        "auto.offset.reset",
+        if args.has("from-latest") {
+            "latest"
+        } else {
+            "earliest"
+        }
+        .to_string(),
+    );
+    set(
+        "max.partition.fetch.bytes",
+        args.get("fetch-size").unwrap_or("1048576").to_string(),
+    );
     let wanted = match topic.contains(['*', '|', '[', '+']) {
         true => Wanted::Pattern(Filter::new(topic)?),
         false => Wanted::Topics(vec![topic.to_string()]),
     };
     if !args.has("hide-header") {
-        let first = if detailed { "time, threadId" } else { "start.time, end.time" };
-        say!(out, "{first}, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec");
+        let first = if detailed {
+            "time, threadId"
+        } else {
+            "start.time, end.time"
+        };
+        say!(
+            out,
+            "{first}, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec"
+        );
     }
     let clock = Clock::system();
     let start = clock.wall_ms();
@@ -317,7 +458,8 @@ pub async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failure> {
             continue;
         };
         seen += 1;
-        bytes += (taken.key.map_or(0, |key| key.len()) + taken.value.map_or(0, |value| value.len())) as u64;
+        bytes += (taken.key.map_or(0, |key| key.len()) + taken.value.map_or(0, |value| value.len()))
+            as u64;
         if seen % 256 == 1 {
             heard = clock.wall_ms();
             if seen == 1 && joined_ms == 0 {
@@ -332,7 +474,10 @@ pub async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failure> {
         }
     }
     if seen < count {
-        say!(out, "WARNING: Exiting before consuming the expected number of messages: timeout ({timeout} ms) exceeded. You can use the --timeout option to increase the timeout.");
+        say!(
+            out,
+            "WARNING: Exiting before consuming the expected number of messages: timeout ({timeout} ms) exceeded. You can use the --timeout option to increase the timeout."
+        );
     }
     let end = clock.wall_ms();
     consumer.close().await?;

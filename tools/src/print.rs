@@ -3,31 +3,36 @@
 use std::fmt::Arguments;
 use std::io::{self, BufWriter, Stdout, Write};
 
-pub struct Out {
+pub(crate) struct Out {
     to: BufWriter<Stdout>,
 }
 
 impl Out {
-    pub fn new() -> Self {
-        Out { to: BufWriter::with_capacity(64 * 1024, io::stdout()) }
+    pub(crate) fn new() -> Self {
+        Out {
+            to: BufWriter::with_capacity(64 * 1024, io::stdout()),
+        }
     }
 
-    pub fn line(&mut self, text: Arguments<'_>) {
-        let done = self.to.write_fmt(text).and_then(|()| self.to.write_all(b"\n"));
+    pub(crate) fn line(&mut self, text: Arguments<'_>) {
+        let done = self
+            .to
+            .write_fmt(text)
+            .and_then(|()| self.to.write_all(b"\n"));
         Self::settle(done);
     }
 
-    pub fn text(&mut self, text: Arguments<'_>) {
+    pub(crate) fn text(&mut self, text: Arguments<'_>) {
         let done = self.to.write_fmt(text);
         Self::settle(done);
     }
 
-    pub fn bytes(&mut self, bytes: &[u8]) {
+    pub(crate) fn bytes(&mut self, bytes: &[u8]) {
         let done = self.to.write_all(bytes);
         Self::settle(done);
     }
 
-    pub fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         let done = self.to.flush();
         Self::settle(done);
     }

@@ -5,18 +5,23 @@ use std::collections::BTreeMap;
 use crate::failure::Failure;
 
 #[derive(Clone, Debug, Default)]
-pub struct Properties(pub BTreeMap<String, String>);
+pub(crate) struct Properties(pub(crate) BTreeMap<String, String>);
 
 impl Properties {
     /// The file that a flag names, where it is given.
-    pub fn load(path: Option<&str>) -> Result<Properties, Failure> {
-        let Some(path) = path else { return Ok(Properties::default()) };
-        let text = std::fs::read_to_string(path)
-            .map_err(|cause| Failure::File { act: "read", path: path.to_string(), cause })?;
+    pub(crate) fn load(path: Option<&str>) -> Result<Properties, Failure> {
+        let Some(path) = path else {
+            return Ok(Properties::default());
+        };
+        let text = std::fs::read_to_string(path).map_err(|cause| Failure::File {
+            act: "read",
+            path: path.to_string(),
+            cause,
+        })?;
         Ok(Properties::parse(&text))
     }
 
-    pub fn parse(text: &str) -> Properties {
+    pub(crate) fn parse(text: &str) -> Properties {
         let mut made = Properties::default();
         let mut whole = String::new();
         for line in text.lines() {
@@ -33,7 +38,10 @@ impl Properties {
             let (key, value) = match whole.find(['=', ':', ' ', '\t']) {
                 Some(at) => {
                     let value = whole[at..].trim_start();
-                    (&whole[..at], value.strip_prefix(['=', ':']).unwrap_or(value).trim())
+                    (
+                        &whole[..at],
+                        value.strip_prefix(['=', ':']).unwrap_or(value).trim(),
+                    )
                 }
                 None => (whole.trim(), ""),
             };
@@ -44,27 +52,33 @@ impl Properties {
     }
 
     /// Adds `key=value` pairs as given by a repeated flag; a pair without `=` has an empty value.
-    pub fn add_pairs(&mut self, pairs: &[String]) -> Result<(), Failure> {
+    pub(crate) fn add_pairs(&mut self, pairs: &[String]) -> Result<(), Failure> {
         for pair in pairs {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             if key.trim().is_empty() {
-                return Err(Failure::said(format!("Invalid command line properties: {pair}")));
+                return Err(Failure::said(format!(
+                    "Invalid command line properties: {pair}"
+                )));
             }
-            self.0.insert(key.trim().to_string(), value.trim_start().to_string());
+            self.0
+                .insert(key.trim().to_string(), value.trim_start().to_string());
         }
         Ok(())
     }
 
-    pub fn get(&self, key: &str) -> Option<&str> {
+    pub(crate) fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)
     }
 
-    pub fn is_true(&self, key: &str, default: bool) -> bool {
-        self.get(key).map_or(default, |value| value.trim().eq_ignore_ascii_case("true"))
+    pub(crate) fn is_true(&self, key: &str, default: bool) -> bool {
+        self.get(key)
+            .map_or(default, |value| value.trim().eq_ignore_ascii_case("true"))
     }
 
-    pub fn number(&self, key: &str, default: i64) -> Result<i64, Failure> {
-        let Some(text) = self.get(key) else { return Ok(default) };
+    pub(crate) fn number(&self, key: &str, default: i64) -> Result<i64, Failure> {
+        let Some(text) = self.get(key) else {
+            return Ok(default);
+        };
         let wrong = || {
             Failure::said(format!(
                 "Invalid value {text} for configuration {key}: Not a number of type INT"

@@ -17,20 +17,32 @@ use crate::properties::Properties;
 use crate::say;
 
 /// `kafka-server-start [-daemon] config [--override key=value]*`
-pub async fn server_start(line: &[String], _out: &mut Out) -> Result<(), Failure> {
-    start("broker", "USAGE: kafka-server-start.sh [-daemon] server.properties [--override property=value]*", line)
+pub(crate) async fn server_start(line: &[String], _out: &mut Out) -> Result<(), Failure> {
+    start(
+        "broker",
+        "USAGE: kafka-server-start.sh [-daemon] server.properties [--override property=value]*",
+        line,
+    )
 }
 
 /// `zookeeper-server-start [-daemon] config`
-pub async fn zookeeper_start(line: &[String], _out: &mut Out) -> Result<(), Failure> {
-    start("coordinator", "USAGE: zookeeper-server-start.sh [-daemon] zookeeper.properties", line)
+pub(crate) async fn zookeeper_start(line: &[String], _out: &mut Out) -> Result<(), Failure> {
+    start(
+        "coordinator",
+        "USAGE: zookeeper-server-start.sh [-daemon] zookeeper.properties",
+        line,
+    )
 }
 
 /// The server lies beside this program; where it does not, the path is searched.
 fn program(name: &str) -> std::path::PathBuf {
-    let beside = std::env::current_exe().ok().and_then(|own| own.canonicalize().ok());
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| own.canonicalize().ok());
     let beside = beside.and_then(|own| own.parent().map(|folder| folder.join(name)));
-    beside.filter(|path| path.exists()).unwrap_or_else(|| name.into())
+    beside
+        .filter(|path| path.exists())
+        .unwrap_or_else(|| name.into())
 }
 
 fn start(name: &str, usage: &str, line: &[String]) -> Result<(), Failure> {
@@ -44,21 +56,33 @@ fn start(name: &str, usage: &str, line: &[String]) -> Result<(), Failure> {
     let mut command = Command::new(program);
     command.args(rest);
     if daemon {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0);
         return match command.spawn() {
             Ok(_) => Ok(()),
-            Err(cause) => Err(Failure::File { act: "start", path, cause }),
+            Err(cause) => Err(Failure::File {
+                act: "start",
+                path,
+                cause,
+            }),
         };
     }
     // On success the server takes this process over and nothing comes back.
-    Err(Failure::File { act: "start", path, cause: command.exec() })
+    Err(Failure::File {
+        act: "start",
+        path,
+        cause: command.exec(),
+    })
 }
 
-pub async fn server_stop(_line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn server_stop(_line: &[String], out: &mut Out) -> Result<(), Failure> {
     stop("broker", "kafka server", out)
 }
 
-pub async fn zookeeper_stop(_line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn zookeeper_stop(_line: &[String], out: &mut Out) -> Result<(), Failure> {
     stop("coordinator", "zookeeper server", out)
 }
 
@@ -79,12 +103,16 @@ fn stop(name: &str, label: &str, out: &mut Out) -> Result<(), Failure> {
         return Err(Failure::Exit(1));
     }
     let done = Command::new("kill").args(&found).status();
-    done.map_err(|cause| Failure::File { act: "run", path: "kill".to_string(), cause })?;
+    done.map_err(|cause| Failure::File {
+        act: "run",
+        path: "kill".to_string(),
+        cause,
+    })?;
     Ok(())
 }
 
 /// `zkServer start|start-foreground|stop|status|version`
-pub async fn zk_server(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn zk_server(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let config = |out: &mut Out| {
         let path = line.get(1).map_or("zoo.cfg", String::as_str);
         say!(out, "Using config: {path}");
@@ -116,16 +144,24 @@ pub async fn zk_server(line: &[String], out: &mut Out) -> Result<(), Failure> {
             say!(out, "Apache ZooKeeper, version 3.9");
             Ok(())
         }
-        _ => Err(Failure::said("Usage: zkServer [--config <conf-dir>] {start|start-foreground|stop|version|restart|status|print-cmd}")),
+        _ => Err(Failure::said(
+            "Usage: zkServer [--config <conf-dir>] {start|start-foreground|stop|version|restart|status|print-cmd}",
+        )),
     }
 }
 
 fn status(path: &str, out: &mut Out) -> Result<(), Failure> {
     let settings = std::fs::read_to_string(path).unwrap_or_default();
     let settings = Properties::parse(&settings);
-    let host = settings.get("clientPortAddress").unwrap_or("localhost").to_string();
+    let host = settings
+        .get("clientPortAddress")
+        .unwrap_or("localhost")
+        .to_string();
     let port = settings.get("clientPort").unwrap_or("2181").to_string();
-    say!(out, "Client port found: {port}. Client address: {host}. Client SSL: false.");
+    say!(
+        out,
+        "Client port found: {port}. Client address: {host}. Client SSL: false."
+    );
     match four_letters(&format!("{host}:{port}"), "srvr") {
         Some(answer) if answer.contains("Mode: ") => {
             let mode = answer.lines().find(|line| line.starts_with("Mode: "));
@@ -152,7 +188,7 @@ fn four_letters(address: &str, word: &str) -> Option<String> {
 }
 
 /// `kafka-storage random-uuid`; the rest belongs to clusters without ZooKeeper.
-pub async fn storage(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn storage(line: &[String], out: &mut Out) -> Result<(), Failure> {
     match line.first().map(String::as_str) {
         Some("random-uuid") => {
             say!(out, "{}", TopicId::random());
@@ -161,15 +197,25 @@ pub async fn storage(line: &[String], out: &mut Out) -> Result<(), Failure> {
         Some(other) => Err(Failure::said(format!(
             "kafka-storage {other} prepares the folders of a cluster without ZooKeeper. This one is in ZooKeeper mode: a broker prepares its folders itself when it starts."
         ))),
-        None => Err(Failure::said("usage: kafka-storage [-h] {info,format,version-mapping,feature-dependencies,random-uuid} ...")),
+        None => Err(Failure::said(
+            "usage: kafka-storage [-h] {info,format,version-mapping,feature-dependencies,random-uuid} ...",
+        )),
     }
 }
 
 /// `cub kafka-ready MIN_BROKERS TIMEOUT_SECONDS -b SERVERS | -z ZOOKEEPER`, `cub zk-ready ZOOKEEPER TIMEOUT_SECONDS`
-pub async fn cub(line: &[String], _out: &mut Out) -> Result<(), Failure> {
-    let usage = || Failure::said("usage: cub zk-ready CONNECT TIMEOUT_SECONDS | cub kafka-ready MIN_BROKERS TIMEOUT_SECONDS (-b SERVERS | -z CONNECT)");
+pub(crate) async fn cub(line: &[String], _out: &mut Out) -> Result<(), Failure> {
+    let usage = || {
+        Failure::said(
+            "usage: cub zk-ready CONNECT TIMEOUT_SECONDS | cub kafka-ready MIN_BROKERS TIMEOUT_SECONDS (-b SERVERS | -z CONNECT)",
+        )
+    };
     let clock = Clock::system();
-    let number = |at: usize| line.get(at).and_then(|word| word.parse::<i64>().ok()).ok_or_else(usage);
+    let number = |at: usize| {
+        line.get(at)
+            .and_then(|word| word.parse::<i64>().ok())
+            .ok_or_else(usage)
+    };
     match line.first().map(String::as_str) {
         Some("zk-ready") => {
             let connect = line.get(1).ok_or_else(usage)?;
@@ -177,7 +223,8 @@ pub async fn cub(line: &[String], _out: &mut Out) -> Result<(), Failure> {
             let until = clock.monotonic_ms() + number(2)? * 1000;
             loop {
                 let up = hosts.split(',').any(|host| {
-                    four_letters(host.trim(), "srvr").is_some_and(|answer| answer.contains("Mode: "))
+                    four_letters(host.trim(), "srvr")
+                        .is_some_and(|answer| answer.contains("Mode: "))
                 });
                 if up {
                     return Ok(());
@@ -189,7 +236,9 @@ pub async fn cub(line: &[String], _out: &mut Out) -> Result<(), Failure> {
             let least = usize::try_from(number(1)?).map_err(|_| usage())?;
             let until = clock.monotonic_ms() + number(2)? * 1000;
             let after = |flags: [&str; 2]| {
-                let at = line.iter().position(|word| flags.contains(&word.as_str()))?;
+                let at = line
+                    .iter()
+                    .position(|word| flags.contains(&word.as_str()))?;
                 line.get(at + 1).cloned()
             };
             if after(["-z", "--zookeeper_connect"]).is_some() {

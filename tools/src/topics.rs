@@ -28,35 +28,99 @@ use crate::print::Out;
 use crate::properties::Properties;
 use crate::{body, say};
 
-pub const USAGE: Usage = Usage {
+pub(crate) const USAGE: Usage = Usage {
     about: "This tool helps to create, delete, describe, or change a topic.",
     flags: &[
-        valued("bootstrap-server", "server to connect to", "REQUIRED: The Kafka server to connect to."),
-        valued("zookeeper", "hosts", "The ZooKeeper hosts with an optional chroot, instead of --bootstrap-server."),
-        valued("command-config", "file", "Properties for the client. Used with --bootstrap-server."),
+        valued(
+            "bootstrap-server",
+            "server to connect to",
+            "REQUIRED: The Kafka server to connect to.",
+        ),
+        valued(
+            "zookeeper",
+            "hosts",
+            "The ZooKeeper hosts with an optional chroot, instead of --bootstrap-server.",
+        ),
+        valued(
+            "command-config",
+            "file",
+            "Properties for the client. Used with --bootstrap-server.",
+        ),
         switch("list", "List all available topics."),
         switch("create", "Create a new topic."),
         switch("delete", "Delete a topic."),
-        switch("alter", "Alter the number of partitions and replica assignment."),
+        switch(
+            "alter",
+            "Alter the number of partitions and replica assignment.",
+        ),
         switch("describe", "List details for the given topics."),
-        valued("topic", "topic", "The topic to create, alter, describe or delete. A regular expression, except with --create."),
+        valued(
+            "topic",
+            "topic",
+            "The topic to create, alter, describe or delete. A regular expression, except with --create.",
+        ),
         valued("topic-id", "topic-id", "The id of the topic to describe."),
-        valued("config", "name=value", "A topic configuration override for the topic being created."),
-        valued("delete-config", "name", "Not supported with --bootstrap-server."),
-        valued("partitions", "# of partitions", "The number of partitions for the topic being created or altered."),
-        valued("replication-factor", "replication factor", "The replication factor of the topic being created."),
-        valued("replica-assignment", "1:2,2:3,...", "Brokers for each partition's replicas."),
-        switch("under-replicated-partitions", "Describe only under-replicated partitions."),
-        switch("unavailable-partitions", "Describe only partitions whose leader is not available."),
-        switch("under-min-isr-partitions", "Describe only partitions with fewer in-sync replicas than configured."),
-        switch("at-min-isr-partitions", "Describe only partitions with exactly as many in-sync replicas as configured."),
-        switch("topics-with-overrides", "Describe only topics with overridden configs."),
-        switch("if-exists", "Alter, delete or describe only if the topic exists."),
+        valued(
+            "config",
+            "name=value",
+            "A topic configuration override for the topic being created.",
+        ),
+        valued(
+            "delete-config",
+            "name",
+            "Not supported with --bootstrap-server.",
+        ),
+        valued(
+            "partitions",
+            "# of partitions",
+            "The number of partitions for the topic being created or altered.",
+        ),
+        valued(
+            "replication-factor",
+            "replication factor",
+            "The replication factor of the topic being created.",
+        ),
+        valued(
+            "replica-assignment",
+            "1:2,2:3,...",
+            "Brokers for each partition's replicas.",
+        ),
+        switch(
+            "under-replicated-partitions",
+            "Describe only under-replicated partitions.",
+        ),
+        switch(
+            "unavailable-partitions",
+            "Describe only partitions whose leader is not available.",
+        ),
+        switch(
+            "under-min-isr-partitions",
+            "Describe only partitions with fewer in-sync replicas than configured.",
+        ),
+        switch(
+            "at-min-isr-partitions",
+            "Describe only partitions with exactly as many in-sync replicas as configured.",
+        ),
+        switch(
+            "topics-with-overrides",
+            "Describe only topics with overridden configs.",
+        ),
+        switch(
+            "if-exists",
+            "Alter, delete or describe only if the topic exists.",
+        ),
         switch("if-not-exists", "Create only if the topic does not exist."),
-        switch("exclude-internal", "Leave out Kafka's own topics when listing or describing."),
+        switch(
+            "exclude-internal",
+            "Leave out Kafka's own topics when listing or describing.",
+        ),
         switch("force", "Ignored; kept for old scripts."),
         switch("disable-rack-aware", "Kept for --zookeeper."),
-        valued("partition-size-limit-per-response", "number", "Ignored: brokers in ZooKeeper mode have no such limit."),
+        valued(
+            "partition-size-limit-per-response",
+            "number",
+            "Ignored: brokers in ZooKeeper mode have no such limit.",
+        ),
     ],
 };
 
@@ -67,7 +131,7 @@ const REPORTS: [&str; 4] = [
     "unavailable-partitions",
 ];
 
-pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
     check(&args)?;
     if args.has("zookeeper") {
@@ -112,14 +176,18 @@ fn check(args: &Args) -> Result<(), Failure> {
     if !args.has("bootstrap-server") && !args.has("zookeeper") {
         return Err(Failure::said("--bootstrap-server must be specified"));
     }
-    if args.has("describe") && args.has("if-exists") && !args.has("topic") && !args.has("topic-id") {
+    if args.has("describe") && args.has("if-exists") && !args.has("topic") && !args.has("topic-id")
+    {
         return Err(args.misuse("--topic or --topic-id is required to describe a topic"));
     }
     if !args.has("list") && !args.has("describe") {
         args.required("topic")?;
     }
     let only = |flag: &str, allowed: &[&str]| {
-        let others: Vec<&str> = actions.into_iter().filter(|one| !allowed.contains(one)).collect();
+        let others: Vec<&str> = actions
+            .into_iter()
+            .filter(|one| !allowed.contains(one))
+            .collect();
         args.exclude(flag, &others)
     };
     if args.has("bootstrap-server") {
@@ -142,7 +210,10 @@ fn check(args: &Args) -> Result<(), Failure> {
     }
     for report in REPORTS {
         only(report, &["describe"])?;
-        let mut others: Vec<&str> = REPORTS.into_iter().filter(|other| *other != report).collect();
+        let mut others: Vec<&str> = REPORTS
+            .into_iter()
+            .filter(|other| *other != report)
+            .collect();
         others.push("topics-with-overrides");
         args.exclude(report, &others)?;
     }
@@ -162,15 +233,21 @@ pub(crate) fn assignment(text: &str) -> Result<Vec<Vec<i32>>, Failure> {
             replicas.push(id.trim().parse::<i32>().map_err(|_| wrong())?);
         }
         let mut seen = HashSet::new();
-        let twice: Vec<String> =
-            replicas.iter().filter(|id| !seen.insert(**id)).map(i32::to_string).collect();
+        let twice: Vec<String> = replicas
+            .iter()
+            .filter(|id| !seen.insert(**id))
+            .map(i32::to_string)
+            .collect();
         if !twice.is_empty() {
             return Err(Failure::said(format!(
                 "Partition replica lists may not contain duplicate entries: {}",
                 twice.join(",")
             )));
         }
-        if made.first().is_some_and(|first| first.len() != replicas.len()) {
+        if made
+            .first()
+            .is_some_and(|first| first.len() != replicas.len())
+        {
             return Err(Failure::said(format!(
                 "Partition {at} has different replication factor: {replicas:?}"
             )));
@@ -200,7 +277,10 @@ pub(crate) fn overrides(args: &Args) -> Result<BTreeMap<String, String>, Failure
 
 pub(crate) fn warn_of_collisions(name: &str, out: &mut Out) {
     if name.contains(['.', '_']) {
-        say!(out, "WARNING: Due to limitations in metric names, topics with a period ('.') or underscore ('_') could collide. To avoid issues it is best to use either, but not both.");
+        say!(
+            out,
+            "WARNING: Due to limitations in metric names, topics with a period ('.') or underscore ('_') could collide. To avoid issues it is best to use either, but not both."
+        );
     }
 }
 
@@ -215,13 +295,17 @@ async fn create(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Fai
     };
     warn_of_collisions(name, out);
     if factor.is_some_and(|factor| !(1..=i32::from(i16::MAX)).contains(&factor)) {
-        return Err(Failure::said("The replication factor must be between 1 and 32767 inclusive"));
+        return Err(Failure::said(
+            "The replication factor must be between 1 and 32767 inclusive",
+        ));
     }
     if partitions.is_some_and(|count| count < 1) {
         return Err(Failure::said("The partitions must be greater than 0"));
     }
     let configs = configs.iter().map(|(key, value)| {
-        CreatableTopicConfig::default().with_name(text(key)).with_value(Some(text(value)))
+        CreatableTopicConfig::default()
+            .with_name(text(key))
+            .with_value(Some(text(value)))
     });
     let assigned: Vec<_> = assigned
         .into_iter()
@@ -238,12 +322,16 @@ async fn create(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Fai
         .with_replication_factor(factor.filter(|_| assigned.is_empty()).unwrap_or(-1) as i16)
         .with_assignments(assigned)
         .with_configs(configs.collect());
-    let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(30_000);
+    let request = CreateTopicsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(30_000);
     let codes = |answer: &ResponseKind| match answer {
         ResponseKind::CreateTopics(body) => body.topics.iter().map(|one| one.error_code).collect(),
         _ => Vec::new(),
     };
-    let answer = admin.controller(Api::CreateTopics, request.into(), codes).await?;
+    let answer = admin
+        .controller(Api::CreateTopics, request.into(), codes)
+        .await?;
     for topic in body!(answer, CreateTopics).topics {
         match Failure::check(topic.error_code, topic.error_message.as_deref()) {
             Ok(()) => say!(out, "Created topic {name}."),
@@ -273,9 +361,11 @@ async fn existing(args: &Args, admin: &mut Admin) -> Result<Vec<String>, Failure
     let names = matching(args, admin).await?;
     match args.get("topic") {
         // Kafka: the words show Java's Optional.
-        Some(topic) if names.is_empty() && !topic.is_empty() && !args.has("if-exists") => Err(
-            Failure::said(format!("Topic 'Optional[{topic}]' does not exist as expected")),
-        ),
+        Some(topic) if names.is_empty() && !topic.is_empty() && !args.has("if-exists") => {
+            Err(Failure::said(format!(
+                "Topic 'Optional[{topic}]' does not exist as expected"
+            )))
+        }
         _ => Ok(names),
     }
 }
@@ -294,10 +384,13 @@ async fn alter(args: &Args, admin: &mut Admin) -> Result<(), Failure> {
     let mut topics = Vec::new();
     for topic in &now.topics {
         let Some(name) = &topic.name else { continue };
-        let more = assigned.iter().skip(topic.partitions.len()).map(|replicas| {
-            CreatePartitionsAssignment::default()
-                .with_broker_ids(replicas.iter().copied().map(BrokerId).collect())
-        });
+        let more = assigned
+            .iter()
+            .skip(topic.partitions.len())
+            .map(|replicas| {
+                CreatePartitionsAssignment::default()
+                    .with_broker_ids(replicas.iter().copied().map(BrokerId).collect())
+            });
         let more = (!assigned.is_empty()).then(|| more.collect());
         topics.push(
             CreatePartitionsTopic::default()
@@ -306,14 +399,18 @@ async fn alter(args: &Args, admin: &mut Admin) -> Result<(), Failure> {
                 .with_assignments(more),
         );
     }
-    let request = CreatePartitionsRequest::default().with_topics(topics).with_timeout_ms(30_000);
+    let request = CreatePartitionsRequest::default()
+        .with_topics(topics)
+        .with_timeout_ms(30_000);
     let codes = |answer: &ResponseKind| match answer {
         ResponseKind::CreatePartitions(body) => {
             body.results.iter().map(|one| one.error_code).collect()
         }
         _ => Vec::new(),
     };
-    let answer = admin.controller(Api::CreatePartitions, request.into(), codes).await?;
+    let answer = admin
+        .controller(Api::CreatePartitions, request.into(), codes)
+        .await?;
     for result in body!(answer, CreatePartitions).results {
         Failure::check(result.error_code, result.error_message.as_deref())?;
     }
@@ -327,19 +424,30 @@ async fn delete(args: &Args, admin: &mut Admin) -> Result<(), Failure> {
     }
     // Up to version 5 topics are named in one field, from 6 on in another.
     let address = admin.address(admin.controller)?;
-    let version = admin.pool.connection(&address).await?.versions().pick(Api::DeleteTopics);
+    let version = admin
+        .pool
+        .connection(&address)
+        .await?
+        .versions()
+        .pick(Api::DeleteTopics);
     let mut request = DeleteTopicsRequest::default().with_timeout_ms(30_000);
     if version.unwrap_or(0) >= 6 {
-        let named = names.iter().map(|name| DeleteTopicState::default().with_name(Some(topic_name(name))));
+        let named = names
+            .iter()
+            .map(|name| DeleteTopicState::default().with_name(Some(topic_name(name))));
         request.topics = named.collect();
     } else {
         request.topic_names = names.iter().map(|name| topic_name(name)).collect();
     }
     let codes = |answer: &ResponseKind| match answer {
-        ResponseKind::DeleteTopics(body) => body.responses.iter().map(|one| one.error_code).collect(),
+        ResponseKind::DeleteTopics(body) => {
+            body.responses.iter().map(|one| one.error_code).collect()
+        }
         _ => Vec::new(),
     };
-    let answer = admin.controller(Api::DeleteTopics, request.into(), codes).await?;
+    let answer = admin
+        .controller(Api::DeleteTopics, request.into(), codes)
+        .await?;
     for result in body!(answer, DeleteTopics).responses {
         Failure::check(result.error_code, result.error_message.as_deref())?;
     }
@@ -357,7 +465,10 @@ type Moves = BTreeMap<(String, i32), Move>;
 type Configs = BTreeMap<String, Vec<(String, String, bool)>>;
 
 async fn describe(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Failure> {
-    let mut topics = match args.get("topic-id").filter(|id| *id != "AAAAAAAAAAAAAAAAAAAAAA") {
+    let mut topics = match args
+        .get("topic-id")
+        .filter(|id| *id != "AAAAAAAAAAAAAAAAAAAAAA")
+    {
         Some(id) => by_id(args, admin, id).await?,
         None => {
             let names = existing(args, admin).await?;
@@ -373,7 +484,9 @@ async fn describe(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), F
     let name = |topic: &MetadataResponseTopic| topic.name.as_ref().map(|name| name.0.to_string());
     // Kafka: topics are described in the order of a hash map with room for so many of them.
     let count = topics.len();
-    topics = java::order(topics, count, |topic| java::string_hash(&name(topic).unwrap_or_default()));
+    topics = java::order(topics, count, |topic| {
+        java::string_hash(&name(topic).unwrap_or_default())
+    });
     let names: Vec<String> = topics.iter().filter_map(name).collect();
     let configs = configs(admin, &names).await?;
     let moves = moves(admin, &topics).await?;
@@ -408,28 +521,41 @@ async fn by_id(
     let wanted = protocol::ids::TopicId::parse(id)
         .ok_or_else(|| Failure::said(format!("Input string `{id}` is not a topic id")))?;
     let all = admin.metadata(None).await?.topics;
-    let found: Vec<_> = all.into_iter().filter(|topic| topic.topic_id == wanted.0).collect();
+    let found: Vec<_> = all
+        .into_iter()
+        .filter(|topic| topic.topic_id == wanted.0)
+        .collect();
     if found.is_empty() && !args.has("if-exists") {
-        return Err(Failure::said(format!("TopicId '{id}' does not exist as expected")));
+        return Err(Failure::said(format!(
+            "TopicId '{id}' does not exist as expected"
+        )));
     }
     Ok(found)
 }
 
 async fn configs(admin: &mut Admin, names: &[String]) -> Result<Configs, Failure> {
     let resource = |name: &String| {
-        DescribeConfigsResource::default().with_resource_type(2).with_resource_name(text(name))
+        DescribeConfigsResource::default()
+            .with_resource_type(2)
+            .with_resource_name(text(name))
     };
     if names.is_empty() {
         return Ok(Configs::new());
     }
     let request =
         DescribeConfigsRequest::default().with_resources(names.iter().map(resource).collect());
-    let answer = body!(admin.any(Api::DescribeConfigs, request.into()).await?, DescribeConfigs);
+    let answer = body!(
+        admin.any(Api::DescribeConfigs, request.into()).await?,
+        DescribeConfigs
+    );
     let mut made = Configs::new();
     for result in answer.results {
         Failure::check(result.error_code, result.error_message.as_deref())?;
         let entries = result.configs.iter().map(|entry| {
-            let value = entry.value.as_ref().map_or("null".to_string(), |value| value.to_string());
+            let value = entry
+                .value
+                .as_ref()
+                .map_or("null".to_string(), |value| value.to_string());
             // Source 5 is the built-in default.
             (entry.name.to_string(), value, entry.config_source == 5)
         });
@@ -442,7 +568,10 @@ async fn moves(admin: &mut Admin, topics: &[MetadataResponseTopic]) -> Result<Mo
     let asked: Vec<_> = topics
         .iter()
         .map(|topic| {
-            let indexes = topic.partitions.iter().map(|partition| partition.partition_index);
+            let indexes = topic
+                .partitions
+                .iter()
+                .map(|partition| partition.partition_index);
             ListPartitionReassignmentsTopics::default()
                 .with_name(topic.name.clone().unwrap_or_default())
                 .with_partition_indexes(indexes.collect())
@@ -458,13 +587,15 @@ async fn moves(admin: &mut Admin, topics: &[MetadataResponseTopic]) -> Result<Mo
         ResponseKind::ListPartitionReassignments(body) => vec![body.error_code],
         _ => Vec::new(),
     };
-    let answer =
-        match admin.controller(Api::ListPartitionReassignments, request.into(), codes).await {
-            Ok(answer) => body!(answer, ListPartitionReassignments),
-            // A broker too old to say has none to show.
-            Err(Failure::Client(client::ClientError::NoVersion { .. })) => return Ok(Moves::new()),
-            Err(failure) => return Err(failure),
-        };
+    let answer = match admin
+        .controller(Api::ListPartitionReassignments, request.into(), codes)
+        .await
+    {
+        Ok(answer) => body!(answer, ListPartitionReassignments),
+        // A broker too old to say has none to show.
+        Err(Failure::Client(client::ClientError::NoVersion { .. })) => return Ok(Moves::new()),
+        Err(failure) => return Err(failure),
+    };
     match ErrorCode::of(answer.error_code) {
         ErrorCode::None => {}
         ErrorCode::ClusterAuthorizationFailed => return Ok(Moves::new()),
@@ -479,7 +610,10 @@ async fn moves(admin: &mut Admin, topics: &[MetadataResponseTopic]) -> Result<Mo
                 adding: ids(&partition.adding_replicas),
                 removing: ids(&partition.removing_replicas),
             };
-            made.insert((topic.name.0.to_string(), partition.partition_index), running);
+            made.insert(
+                (topic.name.0.to_string(), partition.partition_index),
+                running,
+            );
         }
     }
     Ok(made)
@@ -487,9 +621,15 @@ async fn moves(admin: &mut Admin, topics: &[MetadataResponseTopic]) -> Result<Mo
 
 fn replication_factor(partition: &MetadataResponsePartition, running: Option<&Move>) -> usize {
     match running {
-        Some(one) if one.adding.iter().chain(&one.removing).any(|id| {
-            partition.replica_nodes.contains(&BrokerId(*id))
-        }) => one.replicas.len() - one.adding.len(),
+        Some(one)
+            if one
+                .adding
+                .iter()
+                .chain(&one.removing)
+                .any(|id| partition.replica_nodes.contains(&BrokerId(*id))) =>
+        {
+            one.replicas.len() - one.adding.len()
+        }
         _ => partition.replica_nodes.len(),
     }
 }
@@ -504,7 +644,10 @@ fn print_topic(
 ) {
     out.text(format_args!("Topic: {name}"));
     if !topic.topic_id.is_nil() {
-        out.text(format_args!("\tTopicId: {}", protocol::ids::TopicId(topic.topic_id)));
+        out.text(format_args!(
+            "\tTopicId: {}",
+            protocol::ids::TopicId(topic.topic_id)
+        ));
     }
     let factor = partitions.first().map_or(0, |first| {
         replication_factor(first, moves.get(&(name.to_string(), first.partition_index)))

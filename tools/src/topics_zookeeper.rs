@@ -42,14 +42,23 @@ pub(crate) async fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
 
 async fn act(args: &Args, zk: &dyn Store, out: &mut Out) -> Result<(), Failure> {
     if args.has("create") || args.has("alter") {
-        return Err(Failure::Absent("creating and altering topics with --zookeeper".to_string()));
+        return Err(Failure::Absent(
+            "creating and altering topics with --zookeeper".to_string(),
+        ));
     }
     let names = matching(args, zk).await?;
     match () {
         () if args.has("list") => {
             for name in names {
-                let marked = zk.exists(&paths::delete_topic(&name), None).await?.is_some();
-                say!(out, "{name}{}", if marked { " - marked for deletion" } else { "" });
+                let marked = zk
+                    .exists(&paths::delete_topic(&name), None)
+                    .await?
+                    .is_some();
+                say!(
+                    out,
+                    "{name}{}",
+                    if marked { " - marked for deletion" } else { "" }
+                );
             }
             Ok(())
         }
@@ -67,7 +76,9 @@ async fn matching(args: &Args, zk: &dyn Store) -> Result<Vec<String>, Failure> {
         let filter = Filter::new(pattern)?;
         names.retain(|name| filter.allows(name));
         if names.is_empty() && !args.has("if-exists") && !args.has("list") {
-            return Err(Failure::said(format!("Topic '{pattern}' does not exist as expected")));
+            return Err(Failure::said(format!(
+                "Topic '{pattern}' does not exist as expected"
+            )));
         }
     }
     Ok(names)
@@ -80,7 +91,8 @@ async fn read(zk: &dyn Store, path: &str) -> Result<Option<Value>, Failure> {
 
 fn numbers(list: Option<&Value>) -> Vec<i32> {
     let list = list.and_then(Value::as_array).into_iter().flatten();
-    list.filter_map(|id| id.as_i64().and_then(|id| i32::try_from(id).ok())).collect()
+    list.filter_map(|id| id.as_i64().and_then(|id| i32::try_from(id).ok()))
+        .collect()
 }
 
 async fn describe(
@@ -97,29 +109,47 @@ async fn describe(
         .filter_map(|id| id.parse().ok())
         .collect();
     for name in names {
-        let Some(topic) = read(zk, &paths::topic(name)).await? else { continue };
+        let Some(topic) = read(zk, &paths::topic(name)).await? else {
+            continue;
+        };
         let mut partitions: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-        for (id, replicas) in topic.get("partitions").and_then(Value::as_object).into_iter().flatten() {
+        for (id, replicas) in topic
+            .get("partitions")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             if let Ok(id) = id.parse() {
                 partitions.insert(id, numbers(Some(replicas)));
             }
         }
         let config = read(zk, &paths::topic_config(name)).await?;
-        let config = config.as_ref().and_then(|whole| whole.get("config")?.as_object());
+        let config = config
+            .as_ref()
+            .and_then(|whole| whole.get("config")?.as_object());
         let pairs: Vec<String> = config
             .into_iter()
             .flatten()
             .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
             .collect();
         let marked = zk.exists(&paths::delete_topic(name), None).await?.is_some();
-        let marked = if marked { "\tMarkedForDeletion: true" } else { "" };
+        let marked = if marked {
+            "\tMarkedForDeletion: true"
+        } else {
+            ""
+        };
         let id = topic.get("topic_id").and_then(Value::as_str);
         let reports = ["under-replicated-partitions", "unavailable-partitions"];
         let reported = reports.iter().any(|report| args.has(report));
         if !reported && (!args.has("topics-with-overrides") || !pairs.is_empty()) {
             let id = id.map_or(String::new(), |id| format!("\tTopicId: {id}"));
             let factor = partitions.values().next().map_or(0, Vec::len);
-            say!(out, "Topic: {name}{id}\tPartitionCount: {}\tReplicationFactor: {factor}\tConfigs: {}{marked}", partitions.len(), pairs.join(","));
+            say!(
+                out,
+                "Topic: {name}{id}\tPartitionCount: {}\tReplicationFactor: {factor}\tConfigs: {}{marked}",
+                partitions.len(),
+                pairs.join(",")
+            );
         }
         if args.has("topics-with-overrides") {
             continue;
@@ -127,14 +157,23 @@ async fn describe(
         for (partition, replicas) in partitions {
             let state = read(zk, &paths::partition_state(name, partition)).await?;
             let isr = numbers(state.as_ref().and_then(|state| state.get("isr")));
-            let leader = state.as_ref().and_then(|state| state.get("leader")?.as_i64());
+            let leader = state
+                .as_ref()
+                .and_then(|state| state.get("leader")?.as_i64());
             let available = leader.is_some_and(|id| live.iter().any(|one| i64::from(*one) == id));
             let show = !reported
                 || args.has("under-replicated-partitions") && isr.len() < replicas.len()
                 || args.has("unavailable-partitions") && !available;
             if show {
-                let leader = leader.filter(|id| *id >= 0).map_or("none".to_string(), |id| id.to_string());
-                say!(out, "\tTopic: {name}\tPartition: {partition}\tLeader: {leader}\tReplicas: {}\tIsr: {}{marked}", joined(replicas.into_iter()), joined(isr.into_iter()));
+                let leader = leader
+                    .filter(|id| *id >= 0)
+                    .map_or("none".to_string(), |id| id.to_string());
+                say!(
+                    out,
+                    "\tTopic: {name}\tPartition: {partition}\tLeader: {leader}\tReplicas: {}\tIsr: {}{marked}",
+                    joined(replicas.into_iter()),
+                    joined(isr.into_iter())
+                );
             }
         }
     }
@@ -149,9 +188,14 @@ async fn delete(
 ) -> Result<(), Failure> {
     for name in names {
         if is_internal(name) {
-            return Err(Failure::said(format!("Topic {name} is a kafka internal topic and is not allowed to be marked for deletion.")));
+            return Err(Failure::said(format!(
+                "Topic {name} is a kafka internal topic and is not allowed to be marked for deletion."
+            )));
         }
-        match zk.create(&paths::delete_topic(name), b"", Kind::Persistent).await {
+        match zk
+            .create(&paths::delete_topic(name), b"", Kind::Persistent)
+            .await
+        {
             Ok(_) => {}
             Err(error) if error.is_node_exists() => {
                 say!(out, "Topic {name} is already marked for deletion.");
@@ -160,7 +204,10 @@ async fn delete(
             Err(error) => return Err(error.into()),
         }
         say!(out, "Topic {name} is marked for deletion.");
-        say!(out, "Note: This will have no impact if delete.topic.enable is not set to true.");
+        say!(
+            out,
+            "Note: This will have no impact if delete.topic.enable is not set to true."
+        );
     }
     if names.is_empty() && !args.has("if-exists") {
         return Err(Failure::said("no topic matches"));

@@ -11,30 +11,58 @@ use crate::print::Out;
 use crate::properties::Properties;
 use crate::say;
 
-pub const PRODUCER: Usage = Usage {
+pub(crate) const PRODUCER: Usage = Usage {
     about: "This tool produces increasing integers to the specified topic and prints JSON metadata to stdout on each \"send\" request.",
     flags: &[
         valued("topic", "TOPIC", "Produce messages to this topic."),
-        valued("bootstrap-server", "HOST1:PORT1", "The servers to connect to."),
-        valued("broker-list", "HOST1:PORT1", "DEPRECATED, use --bootstrap-server instead."),
+        valued(
+            "bootstrap-server",
+            "HOST1:PORT1",
+            "The servers to connect to.",
+        ),
+        valued(
+            "broker-list",
+            "HOST1:PORT1",
+            "DEPRECATED, use --bootstrap-server instead.",
+        ),
         valued("max-messages", "COUNT", "How many messages; -1 for no end."),
         valued("throughput", "COUNT", "Messages a second; -1 for no bound."),
         valued("acks", "ACKS", "0, 1 or -1."),
-        valued("producer.config", "FILE", "Producer properties from a file."),
-        valued("message-create-time", "MS", "Timestamps count up from this one."),
-        valued("value-prefix", "NUMBER", "Put before each value, with a dot."),
-        valued("repeating-keys", "COUNT", "Keys count from 0 and begin again."),
+        valued(
+            "producer.config",
+            "FILE",
+            "Producer properties from a file.",
+        ),
+        valued(
+            "message-create-time",
+            "MS",
+            "Timestamps count up from this one.",
+        ),
+        valued(
+            "value-prefix",
+            "NUMBER",
+            "Put before each value, with a dot.",
+        ),
+        valued(
+            "repeating-keys",
+            "COUNT",
+            "Keys count from 0 and begin again.",
+        ),
     ],
 };
 
-pub async fn producer(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn producer(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(PRODUCER, line)?;
     let topic = args.required("topic")?.to_string();
     let servers = args.get("bootstrap-server").or(args.get("broker-list"));
-    let servers = servers.ok_or_else(|| args.misuse("one of the arguments --bootstrap-server --broker-list is required"))?;
+    let servers = servers.ok_or_else(|| {
+        args.misuse("one of the arguments --bootstrap-server --broker-list is required")
+    })?;
     let count = args.parsed::<i64>("max-messages")?.unwrap_or(-1);
     let throughput = args.parsed::<i64>("throughput")?.unwrap_or(-1);
-    let created = args.parsed::<i64>("message-create-time")?.filter(|ms| *ms >= 0);
+    let created = args
+        .parsed::<i64>("message-create-time")?
+        .filter(|ms| *ms >= 0);
     let keys = args.parsed::<i64>("repeating-keys")?;
     let mut properties = Properties::load(args.get("producer.config"))?;
     let acks = args.get("acks").unwrap_or("-1").to_string();
@@ -61,7 +89,11 @@ pub async fn producer(line: &[String], out: &mut Out) -> Result<(), Failure> {
         producer.send(&message, at.unsigned_abs()).await?;
         at += 1;
         report(&mut producer, &args, keys, &clock, out, &mut tally);
-        let ahead = if throughput > 0 { at * 1000 / throughput - (clock.monotonic_ms() - start) } else { 0 };
+        let ahead = if throughput > 0 {
+            at * 1000 / throughput - (clock.monotonic_ms() - start)
+        } else {
+            0
+        };
         if ahead > 0 {
             let pause = std::time::Duration::from_millis(ahead.unsigned_abs());
             tokio::select! {
@@ -75,12 +107,17 @@ pub async fn producer(line: &[String], out: &mut Out) -> Result<(), Failure> {
     report(&mut producer, &args, keys, &clock, out, &mut tally);
     event(out, &clock, "shutdown_complete", json!({}));
     let seconds = (clock.monotonic_ms() - start).max(1) as f64 / 1000.0;
-    event(out, &clock, "tool_data", json!({
-        "sent": tally.0 + tally.1,
-        "acked": tally.0,
-        "target_throughput": throughput,
-        "avg_throughput": tally.0 as f64 / seconds,
-    }));
+    event(
+        out,
+        &clock,
+        "tool_data",
+        json!({
+            "sent": tally.0 + tally.1,
+            "acked": tally.0,
+            "target_throughput": throughput,
+            "avg_throughput": tally.0 as f64 / seconds,
+        }),
+    );
     Ok(())
 }
 
@@ -102,17 +139,27 @@ fn report(
             match &delivered.outcome {
                 Ok(offset) => {
                     tally.0 += 1;
-                    event(out, clock, "producer_send_success", json!({
-                        "key": key, "value": value, "topic": delivered.place.0,
-                        "partition": delivered.place.1, "offset": offset + behind as i64,
-                    }));
+                    event(
+                        out,
+                        clock,
+                        "producer_send_success",
+                        json!({
+                            "key": key, "value": value, "topic": delivered.place.0,
+                            "partition": delivered.place.1, "offset": offset + behind as i64,
+                        }),
+                    );
                 }
                 Err(error) => {
                     tally.1 += 1;
-                    event(out, clock, "producer_send_error", json!({
-                        "key": key, "value": value, "topic": delivered.place.0,
-                        "exception": error.to_string(), "message": error.to_string(),
-                    }));
+                    event(
+                        out,
+                        clock,
+                        "producer_send_error",
+                        json!({
+                            "key": key, "value": value, "topic": delivered.place.0,
+                            "exception": error.to_string(), "message": error.to_string(),
+                        }),
+                    );
                 }
             }
         }
@@ -131,36 +178,67 @@ fn event(out: &mut Out, clock: &Clock, name: &str, rest: serde_json::Value) {
     out.flush();
 }
 
-pub const CONSUMER: Usage = Usage {
+pub(crate) const CONSUMER: Usage = Usage {
     about: "This tool consumes messages from a specific topic and emits consumer events (e.g. group rebalances, received messages, and offsets committed) as JSON objects to STDOUT.",
     flags: &[
         valued("topic", "TOPIC", "Consume messages from this topic."),
-        valued("bootstrap-server", "HOST1:PORT1", "The servers to connect to."),
-        valued("broker-list", "HOST1:PORT1", "DEPRECATED, use --bootstrap-server instead."),
+        valued(
+            "bootstrap-server",
+            "HOST1:PORT1",
+            "The servers to connect to.",
+        ),
+        valued(
+            "broker-list",
+            "HOST1:PORT1",
+            "DEPRECATED, use --bootstrap-server instead.",
+        ),
         valued("group-id", "GROUP_ID", "The group of the consumer."),
-        valued("group-instance-id", "ID", "A unique identifier of the consumer instance."),
+        valued(
+            "group-instance-id",
+            "ID",
+            "A unique identifier of the consumer instance.",
+        ),
         valued("max-messages", "COUNT", "How many messages; -1 for no end."),
         valued("session-timeout", "MS", "The consumer's session timeout."),
         switch("verbose", "Log each record."),
         switch("enable-autocommit", "Commit from time to time."),
         valued("reset-policy", "POLICY", "earliest, latest or none."),
-        valued("consumer.config", "FILE", "Consumer properties from a file."),
+        valued(
+            "consumer.config",
+            "FILE",
+            "Consumer properties from a file.",
+        ),
     ],
 };
 
-pub async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(CONSUMER, line)?;
     let topic = args.required("topic")?.to_string();
     let group = args.required("group-id")?.to_string();
     let servers = args.get("bootstrap-server").or(args.get("broker-list"));
-    let servers = servers.ok_or_else(|| args.misuse("one of the arguments --bootstrap-server --broker-list is required"))?;
+    let servers = servers.ok_or_else(|| {
+        args.misuse("one of the arguments --bootstrap-server --broker-list is required")
+    })?;
     let count = args.parsed::<i64>("max-messages")?.unwrap_or(-1);
     let mut properties = Properties::load(args.get("consumer.config"))?;
     let mut set = |key: &str, value: &str| properties.0.insert(key.to_string(), value.to_string());
     set("group.id", &group);
-    set("enable.auto.commit", if args.has("enable-autocommit") { "true" } else { "false" });
-    set("auto.offset.reset", args.get("reset-policy").unwrap_or("earliest"));
-    set("session.timeout.ms", args.get("session-timeout").unwrap_or("30000"));
+    set(
+        "enable.auto.commit",
+        if args.has("enable-autocommit") {
+            "true"
+        } else {
+            "false"
+        },
+    );
+    set(
+        "auto.offset.reset",
+        args.get("reset-policy").unwrap_or("earliest"),
+    );
+    set(
+        "session.timeout.ms",
+        args.get("session-timeout").unwrap_or("30000"),
+    );
     if let Some(id) = args.get("group-instance-id") {
         set("group.instance.id", id);
     }
@@ -185,7 +263,12 @@ pub async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failure> {
         records(out, &clock, &batch, args.has("verbose"));
         if !args.has("enable-autocommit") {
             consumer.commit().await?;
-            event(out, &clock, "offsets_committed", json!({ "offsets": ends(&batch), "success": true }));
+            event(
+                out,
+                &clock,
+                "offsets_committed",
+                json!({ "offsets": ends(&batch), "success": true }),
+            );
         }
     }
     consumer.close().await?;
@@ -198,9 +281,18 @@ type Batch = [crate::kafka::consumer::Taken];
 fn records(out: &mut Out, clock: &Clock, batch: &Batch, verbose: bool) {
     let mut spans: Vec<(String, i32, i64, i64, i64)> = Vec::new();
     for taken in batch {
-        match spans.iter_mut().find(|span| span.0 == taken.topic && span.1 == taken.partition) {
+        match spans
+            .iter_mut()
+            .find(|span| span.0 == taken.topic && span.1 == taken.partition)
+        {
             Some(span) => (span.2, span.4) = (span.2 + 1, taken.offset),
-            None => spans.push((taken.topic.clone(), taken.partition, 1, taken.offset, taken.offset)),
+            None => spans.push((
+                taken.topic.clone(),
+                taken.partition,
+                1,
+                taken.offset,
+                taken.offset,
+            )),
         }
     }
     let partitions: Vec<_> = spans
@@ -209,22 +301,37 @@ fn records(out: &mut Out, clock: &Clock, batch: &Batch, verbose: bool) {
             json!({ "topic": topic, "partition": partition, "count": count, "minOffset": low, "maxOffset": high })
         })
         .collect();
-    event(out, clock, "records_consumed", json!({ "count": batch.len(), "partitions": partitions }));
+    event(
+        out,
+        clock,
+        "records_consumed",
+        json!({ "count": batch.len(), "partitions": partitions }),
+    );
     for taken in batch.iter().filter(|_| verbose) {
         let text = |bytes: &Option<bytes::Bytes>| {
-            bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+            bytes
+                .as_ref()
+                .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
         };
-        event(out, clock, "record_data", json!({
-            "key": text(&taken.key), "value": text(&taken.value), "topic": taken.topic,
-            "partition": taken.partition, "offset": taken.offset,
-        }));
+        event(
+            out,
+            clock,
+            "record_data",
+            json!({
+                "key": text(&taken.key), "value": text(&taken.value), "topic": taken.topic,
+                "partition": taken.partition, "offset": taken.offset,
+            }),
+        );
     }
 }
 
 fn ends(batch: &Batch) -> Vec<serde_json::Value> {
     let mut made: Vec<(String, i32, i64)> = Vec::new();
     for taken in batch {
-        match made.iter_mut().find(|one| one.0 == taken.topic && one.1 == taken.partition) {
+        match made
+            .iter_mut()
+            .find(|one| one.0 == taken.topic && one.1 == taken.partition)
+        {
             Some(one) => one.2 = taken.offset + 1,
             None => made.push((taken.topic.clone(), taken.partition, taken.offset + 1)),
         }

@@ -6,9 +6,7 @@
 use std::io::{BufRead, IsTerminal};
 use std::time::Duration;
 
-use zookeeper_client::{
-    Acl, Acls, AuthId, Client, CreateMode, Error as ZkError, Permission, Stat,
-};
+use zookeeper_client::{Acl, Acls, AuthId, Client, CreateMode, Error as ZkError, Permission, Stat};
 
 use crate::failure::Failure;
 use crate::moments;
@@ -19,15 +17,17 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(30);
 const UNKNOWN_COMMAND: i32 = 127;
 
 /// `zookeeper-shell HOST:PORT[/chroot] [command …]`
-pub async fn shell(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn shell(line: &[String], out: &mut Out) -> Result<(), Failure> {
     match line.split_first() {
         Some((host, command)) => serve(host, command, out).await,
-        None => Err(Failure::said("USAGE: zookeeper-shell.sh zookeeper_host:port[/path] [-zk-tls-config-file file] [args...]")),
+        None => Err(Failure::said(
+            "USAGE: zookeeper-shell.sh zookeeper_host:port[/path] [-zk-tls-config-file file] [args...]",
+        )),
     }
 }
 
 /// `zkCli [-server HOST:PORT] [command …]`
-pub async fn cli(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn cli(line: &[String], out: &mut Out) -> Result<(), Failure> {
     match line {
         [flag, host, command @ ..] if flag == "-server" => serve(host, command, out).await,
         command => serve("localhost:2181", command, out).await,
@@ -41,12 +41,28 @@ async fn serve(host: &str, command: &[String], out: &mut Out) -> Result<(), Fail
     let client = match connecting.await {
         Ok(Ok(client)) => client,
         Ok(Err(error)) => return Err(Failure::said(format!("cannot reach {host} ({error})"))),
-        Err(_) => return Err(Failure::said(format!("cannot reach {host} (no answer within 30 s)"))),
+        Err(_) => {
+            return Err(Failure::said(format!(
+                "cannot reach {host} (no answer within 30 s)"
+            )));
+        }
     };
-    let mut shell = Shell { client: Some(client), host: host.to_string(), code: 0 };
+    let mut shell = Shell {
+        client: Some(client),
+        host: host.to_string(),
+        code: 0,
+    };
     if command.is_empty() {
         say!(out, "Welcome to ZooKeeper!");
-        say!(out, "JLine support is {}", if std::io::stdin().is_terminal() { "enabled" } else { "disabled" });
+        say!(
+            out,
+            "JLine support is {}",
+            if std::io::stdin().is_terminal() {
+                "enabled"
+            } else {
+                "disabled"
+            }
+        );
         connected(out);
         shell.converse(out).await?;
     } else {
@@ -61,7 +77,10 @@ async fn serve(host: &str, command: &[String], out: &mut Out) -> Result<(), Fail
 }
 
 fn connected(out: &mut Out) {
-    say!(out, "\nWATCHER::\n\nWatchedEvent state:SyncConnected type:None path:null");
+    say!(
+        out,
+        "\nWATCHER::\n\nWatchedEvent state:SyncConnected type:None path:null"
+    );
     out.flush();
 }
 
@@ -100,9 +119,15 @@ impl Shell {
         let mut editor = rustyline::DefaultEditor::new().map_err(lost)?;
         let mut count = 0;
         loop {
-            let state = if self.client.is_some() { "CONNECTED" } else { "CLOSED" };
+            let state = if self.client.is_some() {
+                "CONNECTED"
+            } else {
+                "CLOSED"
+            };
             let prompt = format!("[zk: {}({state}) {count}] ", self.host);
-            let Ok(line) = editor.readline(&prompt) else { return Ok(()) };
+            let Ok(line) = editor.readline(&prompt) else {
+                return Ok(());
+            };
             count += 1;
             editor.add_history_entry(&line).ok();
             if self.quits(&words(&line), out).await {
@@ -117,7 +142,10 @@ impl Shell {
             None => false,
             Some("quit") => {
                 self.client = None;
-                say!(out, "\nWATCHER::\n\nWatchedEvent state:Closed type:None path:null");
+                say!(
+                    out,
+                    "\nWATCHER::\n\nWatchedEvent state:Closed type:None path:null"
+                );
                 true
             }
             Some(_) => {
@@ -156,7 +184,9 @@ impl Shell {
     }
 
     async fn run(&mut self, command: &[String], out: &mut Out) -> Result<(), Refusal> {
-        let Some((name, rest)) = command.split_first() else { return Ok(()) };
+        let Some((name, rest)) = command.split_first() else {
+            return Ok(());
+        };
         let line = Line::read(rest);
         match name.as_str() {
             "help" => {
@@ -164,7 +194,11 @@ impl Shell {
                 return Ok(());
             }
             "version" => {
-                say!(out, "ZooKeeper CLI version: 3.9, of rotpeter {}", env!("CARGO_PKG_VERSION"));
+                say!(
+                    out,
+                    "ZooKeeper CLI version: 3.9, of rotpeter {}",
+                    env!("CARGO_PKG_VERSION")
+                );
                 return Ok(());
             }
             "history" | "printwatches" => return Ok(()),
@@ -173,7 +207,11 @@ impl Shell {
                 return Ok(());
             }
             "connect" => {
-                let host = line.words.first().cloned().unwrap_or_else(|| self.host.clone());
+                let host = line
+                    .words
+                    .first()
+                    .cloned()
+                    .unwrap_or_else(|| self.host.clone());
                 let client = Client::connect(&host).await;
                 self.client = Some(client.map_err(|error| Refusal::Said(error.to_string()))?);
                 self.host = host;
@@ -200,25 +238,37 @@ impl Shell {
             "whoami" => whoami(client, out).await,
             "sync" => {
                 let path = line.path("sync path")?;
-                client.sync(path).await.map_err(|error| told(&error, path))?;
+                client
+                    .sync(path)
+                    .await
+                    .map_err(|error| told(&error, path))?;
                 say!(out, "Sync is OK");
                 Ok(())
             }
             "getAllChildrenNumber" => {
                 let path = line.path("getAllChildrenNumber path")?;
-                let count = client.count_descendants_number(path).await.map_err(|error| told(&error, path))?;
+                let count = client
+                    .count_descendants_number(path)
+                    .await
+                    .map_err(|error| told(&error, path))?;
                 say!(out, "{count}");
                 Ok(())
             }
             "getEphemerals" => {
                 let path = line.words.first().map_or("/", String::as_str);
-                let mut found = client.list_ephemerals(path).await.map_err(|error| told(&error, path))?;
+                let mut found = client
+                    .list_ephemerals(path)
+                    .await
+                    .map_err(|error| told(&error, path))?;
                 found.sort();
                 say!(out, "[{}]", found.join(", "));
                 Ok(())
             }
             "config" => {
-                let (data, _) = client.get_config().await.map_err(|error| told(&error, "/zookeeper/config"))?;
+                let (data, _) = client
+                    .get_config()
+                    .await
+                    .map_err(|error| told(&error, "/zookeeper/config"))?;
                 say!(out, "{}", String::from_utf8_lossy(&data));
                 Ok(())
             }
@@ -229,7 +279,14 @@ impl Shell {
 }
 
 const LATER: [&str; 8] = [
-    "addWatch", "removewatches", "listquota", "setquota", "delquota", "reconfig", "redo", "listquotas",
+    "addWatch",
+    "removewatches",
+    "listquota",
+    "setquota",
+    "delquota",
+    "reconfig",
+    "redo",
+    "listquotas",
 ];
 
 const HELP: &str = "ZooKeeper -server host:port [command [args]]
@@ -287,7 +344,12 @@ struct Line {
 
 impl Line {
     fn read(rest: &[String]) -> Line {
-        let mut line = Line { flags: Vec::new(), version: None, ttl_ms: None, words: Vec::new() };
+        let mut line = Line {
+            flags: Vec::new(),
+            version: None,
+            ttl_ms: None,
+            words: Vec::new(),
+        };
         let mut rest = rest.iter();
         while let Some(word) = rest.next() {
             match word.as_str() {
@@ -310,8 +372,12 @@ impl Line {
         let path = self.words.first().ok_or(Refusal::Usage(usage))?;
         match path.starts_with('/') && (path.len() == 1 || !path.ends_with('/')) {
             true => Ok(path),
-            false if path.starts_with('/') => Err(Refusal::Said("Path must not end with / character".to_string())),
-            false => Err(Refusal::Said("Path must start with / character".to_string())),
+            false if path.starts_with('/') => Err(Refusal::Said(
+                "Path must not end with / character".to_string(),
+            )),
+            false => Err(Refusal::Said(
+                "Path must start with / character".to_string(),
+            )),
         }
     }
 }
@@ -345,7 +411,10 @@ fn print_stat(stat: &Stat, out: &mut Out) {
 
 async fn ls(client: &Client, line: &Line, out: &mut Out) -> Result<(), Refusal> {
     let path = line.path("ls [-s] [-w] [-R] path")?;
-    let (mut children, stat) = client.get_children(path).await.map_err(|error| told(&error, path))?;
+    let (mut children, stat) = client
+        .get_children(path)
+        .await
+        .map_err(|error| told(&error, path))?;
     if line.has('R') {
         let mut open = vec![path.to_string()];
         while let Some(path) = open.pop() {
@@ -354,7 +423,12 @@ async fn ls(client: &Client, line: &Line, out: &mut Out) -> Result<(), Refusal> 
             let mut children = client.list_children(&path).await.unwrap_or_default();
             children.sort();
             let base = if path == "/" { "" } else { &path };
-            open.extend(children.into_iter().rev().map(|child| format!("{base}/{child}")));
+            open.extend(
+                children
+                    .into_iter()
+                    .rev()
+                    .map(|child| format!("{base}/{child}")),
+            );
         }
         return Ok(());
     }
@@ -368,7 +442,10 @@ async fn ls(client: &Client, line: &Line, out: &mut Out) -> Result<(), Refusal> 
 
 async fn get(client: &Client, line: &Line, out: &mut Out) -> Result<(), Refusal> {
     let path = line.path("get [-s] [-w] [-b] [-x] path")?;
-    let (data, stat) = client.get_data(path).await.map_err(|error| told(&error, path))?;
+    let (data, stat) = client
+        .get_data(path)
+        .await
+        .map_err(|error| told(&error, path))?;
     if data.is_empty() && stat.data_length == 0 {
         // The client does not tell null from empty; brokers write null where they mean nothing.
         say!(out, "null");
@@ -396,7 +473,10 @@ async fn set(client: &Client, line: &Line, out: &mut Out) -> Result<(), Refusal>
 
 async fn stat(client: &Client, line: &Line, out: &mut Out) -> Result<(), Refusal> {
     let path = line.path("stat [-w] path")?;
-    let found = client.check_stat(path).await.map_err(|error| told(&error, path))?;
+    let found = client
+        .check_stat(path)
+        .await
+        .map_err(|error| told(&error, path))?;
     let found = found.ok_or_else(|| told(&ZkError::NoNode, path))?;
     print_stat(&found, out);
     Ok(())
@@ -410,7 +490,10 @@ async fn create(client: &Client, line: &Line) -> Result<(), Refusal> {
         (false, true, false) => CreateMode::PersistentSequential,
         (false, false, false) => CreateMode::Persistent,
         (false, false, true) => CreateMode::Container,
-        _ => return Err(Refusal::Said("-c cannot be combined with -s or -e. Containers cannot be ephemeral or sequential.".to_string())),
+        _ => return Err(Refusal::Said(
+            "-c cannot be combined with -s or -e. Containers cannot be ephemeral or sequential."
+                .to_string(),
+        )),
     };
     let acls = line.words.get(2).map(|list| parse_acl(list)).transpose()?;
     let acls = acls.as_deref().map_or(Acls::anyone_all(), Acls::from);
@@ -419,11 +502,14 @@ async fn create(client: &Client, line: &Line) -> Result<(), Refusal> {
         options = options.with_ttl(Duration::from_millis(ms));
     }
     let data = line.words.get(1).map_or(&[][..], |data| data.as_bytes());
-    let (_, sequence) = client.create(path, data, &options).await.map_err(|error| match error {
-        // As ZooKeeper's shell: it is the parent that is missing.
-        ZkError::NoNode => told(&error, path),
-        other => told(&other, path),
-    })?;
+    let (_, sequence) = client
+        .create(path, data, &options)
+        .await
+        .map_err(|error| match error {
+            // As ZooKeeper's shell: it is the parent that is missing.
+            ZkError::NoNode => told(&error, path),
+            other => told(&other, path),
+        })?;
     match line.has('s') {
         true => eprintln!("Created {path}{sequence}"),
         false => eprintln!("Created {path}"),
@@ -433,7 +519,10 @@ async fn create(client: &Client, line: &Line) -> Result<(), Refusal> {
 
 async fn delete(client: &Client, line: &Line) -> Result<(), Refusal> {
     let path = line.path("delete [-v version] path")?;
-    client.delete(path, line.version).await.map_err(|error| told(&error, path))
+    client
+        .delete(path, line.version)
+        .await
+        .map_err(|error| told(&error, path))
 }
 
 async fn delete_all(client: &Client, line: &Line) -> Result<(), Refusal> {
@@ -444,7 +533,10 @@ async fn delete_all(client: &Client, line: &Line) -> Result<(), Refusal> {
     let mut open = vec![path.to_string()];
     let mut doomed = Vec::new();
     while let Some(path) = open.pop() {
-        let children = client.list_children(&path).await.map_err(|error| told(&error, &path))?;
+        let children = client
+            .list_children(&path)
+            .await
+            .map_err(|error| told(&error, &path))?;
         open.extend(children.into_iter().map(|child| format!("{path}/{child}")));
         doomed.push(path);
     }
@@ -474,7 +566,10 @@ fn parse_acl(list: &str) -> Result<Vec<Acl>, Refusal> {
         let (id, letters) = rest.rsplit_once(':').ok_or_else(wrong)?;
         let mut permission = Permission::NONE;
         for letter in letters.chars() {
-            let known = LETTERS.iter().find(|(name, _)| *name == letter).ok_or_else(wrong)?;
+            let known = LETTERS
+                .iter()
+                .find(|(name, _)| *name == letter)
+                .ok_or_else(wrong)?;
             permission = permission | known.1;
         }
         made.push(Acl::new(permission, AuthId::new(scheme, id)));
@@ -484,7 +579,10 @@ fn parse_acl(list: &str) -> Result<Vec<Acl>, Refusal> {
 
 async fn get_acl(client: &Client, line: &Line, out: &mut Out) -> Result<(), Refusal> {
     let path = line.path("getAcl [-s] path")?;
-    let (acls, stat) = client.get_acl(path).await.map_err(|error| told(&error, path))?;
+    let (acls, stat) = client
+        .get_acl(path)
+        .await
+        .map_err(|error| told(&error, path))?;
     for acl in acls {
         let id = acl.auth_id();
         let letters = LETTERS.iter().filter(|(_, one)| acl.permission().has(*one));
@@ -503,12 +601,18 @@ async fn set_acl(client: &Client, line: &Line, out: &mut Out) -> Result<(), Refu
     let acl = parse_acl(line.words.get(1).ok_or(Refusal::Usage(USAGE))?)?;
     let mut open = vec![path.to_string()];
     while let Some(path) = open.pop() {
-        let stat = client.set_acl(&path, &acl, line.version).await.map_err(|error| told(&error, &path))?;
+        let stat = client
+            .set_acl(&path, &acl, line.version)
+            .await
+            .map_err(|error| told(&error, &path))?;
         if line.has('s') {
             print_stat(&stat, out);
         }
         if line.has('R') {
-            let children = client.list_children(&path).await.map_err(|error| told(&error, &path))?;
+            let children = client
+                .list_children(&path)
+                .await
+                .map_err(|error| told(&error, &path))?;
             open.extend(children.into_iter().map(|child| format!("{path}/{child}")));
         }
     }
@@ -516,13 +620,22 @@ async fn set_acl(client: &Client, line: &Line, out: &mut Out) -> Result<(), Refu
 }
 
 async fn add_auth(client: &Client, line: &Line) -> Result<(), Refusal> {
-    let scheme = line.words.first().ok_or(Refusal::Usage("addauth scheme auth"))?;
+    let scheme = line
+        .words
+        .first()
+        .ok_or(Refusal::Usage("addauth scheme auth"))?;
     let auth = line.words.get(1).map_or(&[][..], |auth| auth.as_bytes());
-    client.auth(scheme, auth).await.map_err(|error| Refusal::Said(error.to_string()))
+    client
+        .auth(scheme, auth)
+        .await
+        .map_err(|error| Refusal::Said(error.to_string()))
 }
 
 async fn whoami(client: &Client, out: &mut Out) -> Result<(), Refusal> {
-    let users = client.list_auth_users().await.map_err(|error| Refusal::Said(error.to_string()))?;
+    let users = client
+        .list_auth_users()
+        .await
+        .map_err(|error| Refusal::Said(error.to_string()))?;
     say!(out, "Auth scheme: User");
     for user in users {
         say!(out, "{}: {}", user.scheme(), user.user());
@@ -536,7 +649,10 @@ mod tests {
 
     #[test]
     fn lines_split_into_words_flags_and_values() {
-        assert_eq!(words("set /a \"two words\" ''"), ["set", "/a", "two words", ""]);
+        assert_eq!(
+            words("set /a \"two words\" ''"),
+            ["set", "/a", "two words", ""]
+        );
         let line = Line::read(&words("-s -v 3 /a data"));
         assert!(line.has('s'));
         assert_eq!(line.version, Some(3));
@@ -547,7 +663,9 @@ mod tests {
 
     #[test]
     fn acls_are_read_in_zookeepers_form() {
-        let acls = parse_acl("world:anyone:cdrwa,digest:bob:hash=:r").ok().expect("legal");
+        let acls = parse_acl("world:anyone:cdrwa,digest:bob:hash=:r")
+            .ok()
+            .expect("legal");
         assert_eq!(acls.len(), 2);
         assert_eq!(acls[1].auth_id().id(), "bob:hash=");
         assert!(parse_acl("world:anyone").is_err());

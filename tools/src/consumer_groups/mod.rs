@@ -13,8 +13,7 @@ use protocol::messages::offset_delete_request::{
     OffsetDeleteRequestPartition, OffsetDeleteRequestTopic,
 };
 use protocol::messages::{
-    DeleteGroupsRequest, GroupId, ListGroupsRequest, OffsetDeleteRequest,
-    ResponseKind,
+    DeleteGroupsRequest, GroupId, ListGroupsRequest, OffsetDeleteRequest, ResponseKind,
 };
 
 use crate::args::{Args, Usage, switch, valued};
@@ -26,46 +25,94 @@ use crate::print::Out;
 use crate::properties::Properties;
 use crate::{body, say};
 
-pub const USAGE: Usage = Usage {
+pub(crate) const USAGE: Usage = Usage {
     about: "This tool helps to list all consumer groups, describe a consumer group, delete consumer group info, or reset consumer group offsets.",
     flags: &[
-        valued("bootstrap-server", "server to connect to", "REQUIRED: The server(s) to connect to."),
+        valued(
+            "bootstrap-server",
+            "server to connect to",
+            "REQUIRED: The server(s) to connect to.",
+        ),
         valued("command-config", "file", "Properties for the client."),
-        valued("group", "consumer group", "The consumer group we wish to act on."),
+        valued(
+            "group",
+            "consumer group",
+            "The consumer group we wish to act on.",
+        ),
         switch("all-groups", "Apply to all consumer groups."),
-        valued("topic", "topic", "The topic whose consumer group information should be deleted or reset: topic or topic:0,1,2."),
-        switch("all-topics", "Consider all topics assigned to a group in the reset-offsets process."),
+        valued(
+            "topic",
+            "topic",
+            "The topic whose consumer group information should be deleted or reset: topic or topic:0,1,2.",
+        ),
+        switch(
+            "all-topics",
+            "Consider all topics assigned to a group in the reset-offsets process.",
+        ),
         switch("list", "List all consumer groups."),
-        switch("describe", "Describe consumer group and list offset lag related to given group."),
+        switch(
+            "describe",
+            "Describe consumer group and list offset lag related to given group.",
+        ),
         switch("delete", "Delete entire consumer group."),
         switch("reset-offsets", "Reset offsets of consumer group."),
         switch("delete-offsets", "Delete offsets of consumer group."),
         switch("offsets", "Describe the offsets; this is the default."),
         switch("members", "Describe members of the group."),
         switch("verbose", "Provide more details."),
-        valued("state", "?state", "With --describe: the group's state. With --list: show or filter by it."),
+        valued(
+            "state",
+            "?state",
+            "With --describe: the group's state. With --list: show or filter by it.",
+        ),
         valued("type", "?type", "With --list: show or filter by type."),
-        valued("timeout", "timeout (ms)", "How long to wait for a group to settle."),
+        valued(
+            "timeout",
+            "timeout (ms)",
+            "How long to wait for a group to settle.",
+        ),
         switch("dry-run", "Only show results without executing changes."),
         switch("execute", "Execute operation."),
         switch("export", "Export operation execution to a CSV file."),
         valued("to-offset", "offset", "Reset offsets to a specific offset."),
-        valued("from-file", "path", "Reset offsets to values defined in CSV file."),
-        valued("to-datetime", "datetime", "Reset offsets to offset from datetime. Format: 'YYYY-MM-DDTHH:mm:SS.sss'"),
-        valued("by-duration", "duration", "Reset offsets to offset by duration from current timestamp. Format: 'PnDTnHnMnS'"),
+        valued(
+            "from-file",
+            "path",
+            "Reset offsets to values defined in CSV file.",
+        ),
+        valued(
+            "to-datetime",
+            "datetime",
+            "Reset offsets to offset from datetime. Format: 'YYYY-MM-DDTHH:mm:SS.sss'",
+        ),
+        valued(
+            "by-duration",
+            "duration",
+            "Reset offsets to offset by duration from current timestamp. Format: 'PnDTnHnMnS'",
+        ),
         switch("to-earliest", "Reset offsets to earliest offset."),
         switch("to-latest", "Reset offsets to latest offset."),
-        valued("shift-by", "number-of-offsets", "Reset offsets shifting current offset by 'n'."),
+        valued(
+            "shift-by",
+            "number-of-offsets",
+            "Reset offsets shifting current offset by 'n'.",
+        ),
         switch("to-current", "Reset offsets to current offset."),
     ],
 };
 
 pub(crate) const SCENARIOS: [&str; 8] = [
-    "to-offset", "from-file", "to-datetime", "by-duration", "to-earliest", "to-latest", "shift-by",
+    "to-offset",
+    "from-file",
+    "to-datetime",
+    "by-duration",
+    "to-earliest",
+    "to-latest",
+    "shift-by",
     "to-current",
 ];
 
-pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
+pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
     check(&args)?;
     match by_action(&args, out).await {
@@ -76,7 +123,10 @@ pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
                 Failure::Refused { .. } => failure.as_exception(),
                 other => other.to_string(),
             };
-            say!(out, "\nError: Executing consumer group command failed due to {words}");
+            say!(
+                out,
+                "\nError: Executing consumer group command failed due to {words}"
+            );
             Ok(())
         }
         Ok(()) => Ok(()),
@@ -85,7 +135,13 @@ pub async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
 
 fn check(args: &Args) -> Result<(), Failure> {
     args.required("bootstrap-server")?;
-    let actions = ["list", "describe", "delete", "reset-offsets", "delete-offsets"];
+    let actions = [
+        "list",
+        "describe",
+        "delete",
+        "reset-offsets",
+        "delete-offsets",
+    ];
     if actions.iter().filter(|action| args.has(action)).count() != 1 {
         return Err(args.misuse(
             "Command must include exactly one action: --list, --describe, --delete, --reset-offsets, --delete-offsets",
@@ -94,9 +150,16 @@ fn check(args: &Args) -> Result<(), Failure> {
     let named = args.has("group") || args.has("all-groups");
     if args.has("describe") {
         if !named {
-            return Err(args.misuse("Option [describe] takes one of these options: [all-groups], [group]"));
+            return Err(
+                args.misuse("Option [describe] takes one of these options: [all-groups], [group]")
+            );
         }
-        if ["members", "offsets", "state"].iter().filter(|one| args.has(one)).count() > 1 {
+        if ["members", "offsets", "state"]
+            .iter()
+            .filter(|one| args.has(one))
+            .count()
+            > 1
+        {
             return Err(args.misuse("Option [describe] takes at most one of these options: [members], [offsets], [state]"));
         }
         if args.get("state").is_some_and(|state| !state.is_empty()) {
@@ -105,27 +168,39 @@ fn check(args: &Args) -> Result<(), Failure> {
     }
     if args.has("delete") {
         if !named {
-            return Err(args.misuse("Option [delete] takes one of these options: [all-groups], [group]"));
+            return Err(
+                args.misuse("Option [delete] takes one of these options: [all-groups], [group]")
+            );
         }
         if args.has("topic") {
             return Err(args.misuse("The consumer does not support topic-specific offset deletion from a consumer group."));
         }
     }
     if args.has("delete-offsets") && !(args.has("group") && args.has("topic")) {
-        return Err(args.misuse("Option [delete-offsets] takes the following options: [all-groups], [group]"));
+        return Err(args
+            .misuse("Option [delete-offsets] takes the following options: [all-groups], [group]"));
     }
     if args.has("reset-offsets") {
         if args.has("dry-run") && args.has("execute") {
-            return Err(args.misuse("Option [reset-offsets] only accepts one of [execute] and [dry-run]"));
+            return Err(
+                args.misuse("Option [reset-offsets] only accepts one of [execute] and [dry-run]")
+            );
         }
         if !args.has("dry-run") && !args.has("execute") {
-            eprintln!("WARN: No action will be performed as the --execute option is missing.In a future major release, the default behavior of this command will be to prompt the user before executing the reset rather than doing a dry run. You should add the --dry-run option explicitly if you are scripting this command and want to keep the current default behavior without prompting.");
+            eprintln!(
+                "WARN: No action will be performed as the --execute option is missing.In a future major release, the default behavior of this command will be to prompt the user before executing the reset rather than doing a dry run. You should add the --dry-run option explicitly if you are scripting this command and want to keep the current default behavior without prompting."
+            );
         }
         if !named {
-            return Err(args.misuse("Option [reset-offsets] takes one of these options: [all-groups], [group]"));
+            return Err(args.misuse(
+                "Option [reset-offsets] takes one of these options: [all-groups], [group]",
+            ));
         }
         for scenario in SCENARIOS {
-            let others: Vec<&str> = SCENARIOS.into_iter().filter(|one| *one != scenario).collect();
+            let others: Vec<&str> = SCENARIOS
+                .into_iter()
+                .filter(|one| *one != scenario)
+                .collect();
             args.exclude(scenario, &others)?;
         }
     }
@@ -156,7 +231,10 @@ pub(crate) async fn listed(admin: &mut Admin) -> Result<Vec<Listed>, Failure> {
     let ids: Vec<i32> = admin.nodes.keys().copied().collect();
     for id in ids {
         let request = ListGroupsRequest::default();
-        let answer = body!(admin.node(id, Api::ListGroups, request.into()).await?, ListGroups);
+        let answer = body!(
+            admin.node(id, Api::ListGroups, request.into()).await?,
+            ListGroups
+        );
         Failure::check(answer.error_code, None)?;
         for group in answer.groups {
             // Kafka: only groups of consumers, and those that never had a protocol.
@@ -166,17 +244,25 @@ pub(crate) async fn listed(admin: &mut Admin) -> Result<Vec<Listed>, Failure> {
                 made.push(Listed {
                     id: group.group_id.0.to_string(),
                     state: group.group_state.to_string(),
-                    kind: if type_.is_empty() { "Unknown".to_string() } else { title(&type_) },
+                    kind: if type_.is_empty() {
+                        "Unknown".to_string()
+                    } else {
+                        title(&type_)
+                    },
                 });
             }
         }
     }
-    Ok(java::order(made, CAPACITY, |one| java::string_hash(&one.id)))
+    Ok(java::order(made, CAPACITY, |one| {
+        java::string_hash(&one.id)
+    }))
 }
 
 fn title(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or(String::new(), |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }
 
 /// The groups a command acts on.
@@ -201,8 +287,14 @@ async fn list(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Failu
         groups.retain(|group| states.contains(&group.state));
     }
     if let Some(types) = args.get("type").filter(|text| !text.is_empty()) {
-        let types: Vec<String> = types.split(',').map(|one| title(&one.trim().to_lowercase())).collect();
-        if types.iter().any(|one| !["Classic", "Consumer"].contains(&one.as_str())) {
+        let types: Vec<String> = types
+            .split(',')
+            .map(|one| title(&one.trim().to_lowercase()))
+            .collect();
+        if types
+            .iter()
+            .any(|one| !["Classic", "Consumer"].contains(&one.as_str()))
+        {
             return Err(args.misuse(format!(
                 "Invalid types list '{}'. Valid types are: Consumer, Classic, Share",
                 args.get("type").unwrap_or_default()
@@ -210,7 +302,12 @@ async fn list(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Failu
         }
         groups.retain(|group| types.contains(&group.kind));
     }
-    let width = groups.iter().map(|group| group.id.len().max(15)).max().unwrap_or(15) + 10;
+    let width = groups
+        .iter()
+        .map(|group| group.id.len().max(15))
+        .max()
+        .unwrap_or(15)
+        + 10;
     let mut row = |group: &str, kind: &str, state: &str| {
         out.text(format_args!("{group:<width$}"));
         if by_type {
@@ -230,12 +327,21 @@ async fn list(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Failu
 
 fn known_states(args: &Args, list: &str) -> Result<Vec<String>, Failure> {
     const STATES: [&str; 8] = [
-        "PreparingRebalance", "CompletingRebalance", "Stable", "Dead", "Empty", "Assigning",
-        "Reconciling", "Unknown",
+        "PreparingRebalance",
+        "CompletingRebalance",
+        "Stable",
+        "Dead",
+        "Empty",
+        "Assigning",
+        "Reconciling",
+        "Unknown",
     ];
     let mut made = Vec::new();
     for word in list.split(',') {
-        match STATES.iter().find(|state| state.eq_ignore_ascii_case(word.trim())) {
+        match STATES
+            .iter()
+            .find(|state| state.eq_ignore_ascii_case(word.trim()))
+        {
             Some(state) if *state != "Unknown" => made.push(state.to_string()),
             _ => {
                 return Err(args.misuse(format!(
@@ -257,7 +363,8 @@ pub(crate) async fn named_partitions(
         match word.split_once(':') {
             Some((topic, list)) => {
                 for id in list.split(',') {
-                    let wrong = || Failure::said(format!("Invalid topic partition argument: {word}"));
+                    let wrong =
+                        || Failure::said(format!("Invalid topic partition argument: {word}"));
                     made.push((topic.to_string(), id.trim().parse().map_err(|_| wrong())?));
                 }
             }
@@ -265,8 +372,11 @@ pub(crate) async fn named_partitions(
                 let answer = admin.metadata(Some(std::slice::from_ref(word))).await?;
                 for topic in answer.topics {
                     Failure::check(topic.error_code, None)?;
-                    let mut ids: Vec<i32> =
-                        topic.partitions.iter().map(|partition| partition.partition_index).collect();
+                    let mut ids: Vec<i32> = topic
+                        .partitions
+                        .iter()
+                        .map(|partition| partition.partition_index)
+                        .collect();
                     ids.sort_unstable();
                     made.extend(ids.into_iter().map(|id| (word.clone(), id)));
                 }
@@ -282,10 +392,14 @@ async fn delete(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Fai
     for group in &groups {
         let request = DeleteGroupsRequest::default().with_groups_names(vec![GroupId(text(group))]);
         let codes = |answer: &ResponseKind| match answer {
-            ResponseKind::DeleteGroups(body) => body.results.iter().map(|one| one.error_code).collect(),
+            ResponseKind::DeleteGroups(body) => {
+                body.results.iter().map(|one| one.error_code).collect()
+            }
             _ => Vec::new(),
         };
-        let answer = admin.ask_coordinator(group, Api::DeleteGroups, request.into(), codes).await?;
+        let answer = admin
+            .ask_coordinator(group, Api::DeleteGroups, request.into(), codes)
+            .await?;
         let results: Vec<DeletableGroupResult> = body!(answer, DeleteGroups).results;
         for result in results {
             match Failure::check(result.error_code, None) {
@@ -296,15 +410,27 @@ async fn delete(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Fai
     }
     let done = java::order(done, CAPACITY, |group| java::string_hash(group));
     if failed.is_empty() {
-        say!(out, "Deletion of requested consumer groups ('{}') was successful.", done.join(", "));
+        say!(
+            out,
+            "Deletion of requested consumer groups ('{}') was successful.",
+            done.join(", ")
+        );
         return Ok(());
     }
     say!(out, "\nError: Deletion of some consumer groups failed:");
     for (group, error) in failed {
-        say!(out, "* Group '{group}' could not be deleted due to: java.util.concurrent.ExecutionException: {}", error.as_exception());
+        say!(
+            out,
+            "* Group '{group}' could not be deleted due to: java.util.concurrent.ExecutionException: {}",
+            error.as_exception()
+        );
     }
     if !done.is_empty() {
-        say!(out, "\nThese consumer groups were deleted successfully: '{}', '", done.join("'"));
+        say!(
+            out,
+            "\nThese consumer groups were deleted successfully: '{}', '",
+            done.join("'")
+        );
     }
     Ok(())
 }
@@ -329,7 +455,9 @@ async fn delete_offsets(args: &Args, admin: &mut Admin, out: &mut Out) -> Result
         by_topic.entry(topic.clone()).or_default().push(partition);
     }
     let asked = by_topic.into_iter().map(|(name, partitions)| {
-        OffsetDeleteRequestTopic::default().with_name(topic_name(&name)).with_partitions(partitions)
+        OffsetDeleteRequestTopic::default()
+            .with_name(topic_name(&name))
+            .with_partitions(partitions)
     });
     let request = OffsetDeleteRequest::default()
         .with_group_id(GroupId(text(&group)))
@@ -338,7 +466,9 @@ async fn delete_offsets(args: &Args, admin: &mut Admin, out: &mut Out) -> Result
         ResponseKind::OffsetDelete(body) => vec![body.error_code],
         _ => Vec::new(),
     };
-    let answer = admin.ask_coordinator(&group, Api::OffsetDelete, request.into(), codes).await?;
+    let answer = admin
+        .ask_coordinator(&group, Api::OffsetDelete, request.into(), codes)
+        .await?;
     let answer = body!(answer, OffsetDelete);
     let mut top = ErrorCode::of(answer.error_code);
     for place in &places {
@@ -356,9 +486,16 @@ async fn delete_offsets(args: &Args, admin: &mut Admin, out: &mut Out) -> Result
         }
     }
     say_of_deleted(out, top, &group, &topics);
-    out.text(format_args!("\n{:<30} {:<15} {:<15}", "TOPIC", "PARTITION", "STATUS"));
+    out.text(format_args!(
+        "\n{:<30} {:<15} {:<15}",
+        "TOPIC", "PARTITION", "STATUS"
+    ));
     for ((_, (topic, partition)), error) in rows {
-        let partition = if partition >= 0 { partition.to_string() } else { "Not Provided".to_string() };
+        let partition = if partition >= 0 {
+            partition.to_string()
+        } else {
+            "Not Provided".to_string()
+        };
         let status = error.map_or("Successful".to_string(), |error| format!("Error: :{error}"));
         out.text(format_args!("{topic:<30} {partition:<15} {status:<15}"));
     }
@@ -377,11 +514,17 @@ fn say_of_deleted(out: &mut Out, top: ErrorCode, group: &str, topics: &[String])
         ErrorCode::GroupAuthorizationFailed => {
             say!(out, "\nError: Access to '{group}' is not authorized.");
         }
-        ErrorCode::NonEmptyGroup => say!(out, "\nError: Deleting offsets of a consumer group '{group}' is forbidden if the group is not empty."),
+        ErrorCode::NonEmptyGroup => say!(
+            out,
+            "\nError: Deleting offsets of a consumer group '{group}' is forbidden if the group is not empty."
+        ),
         ErrorCode::GroupSubscribedToTopic
         | ErrorCode::TopicAuthorizationFailed
         | ErrorCode::UnknownTopicOrPartition => {
-            say!(out, "\nError: Encounter some partition level error, see the follow-up details:");
+            say!(
+                out,
+                "\nError: Encounter some partition level error, see the follow-up details:"
+            );
         }
         other => say!(out, "\nError: Encounter some unknown error: {other}"),
     }

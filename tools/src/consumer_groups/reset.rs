@@ -24,7 +24,10 @@ pub(super) async fn run(args: &Args, admin: &mut Admin, out: &mut Out) -> Result
     for group in chosen(args, admin).await? {
         let state = describe(admin, &group).await?.group_state.to_string();
         if state != "Empty" && state != "Dead" {
-            say!(out, "\nError: Assignments can only be reset if the group '{group}' is inactive, but the current state is {state}.");
+            say!(
+                out,
+                "\nError: Assignments can only be reset if the group '{group}' is inactive, but the current state is {state}."
+            );
             plan.push((group, Vec::new()));
             continue;
         }
@@ -42,23 +45,28 @@ pub(super) async fn run(args: &Args, admin: &mut Admin, out: &mut Out) -> Result
         for (group, rows) in &plan {
             for ((topic, partition), offset) in rows {
                 match single {
-                    true => say!(out, "\"{topic}\",{partition},{offset}"),
-                    false => say!(out, "\"{group}\",\"{topic}\",{partition},{offset}"),
+                    true => say!(out, "{topic},{partition},{offset}"),
+                    false => say!(out, "{group},{topic},{partition},{offset}"),
                 }
             }
         }
         say!(out);
         return Ok(());
     }
+    // Kafka: 3.9 prints header and rows without a line's end between them.
     if !plan.is_empty() {
-        out.text(format_args!("\n{:<30} {:<30} {:<10} {:<15}", "GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"));
+        out.text(format_args!(
+            "\n{:<30} {:<30} {:<10} {:<15}",
+            "GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"
+        ));
     }
     for (group, rows) in &plan {
         for ((topic, partition), offset) in rows {
-            out.text(format_args!("\n{group:<30} {topic:<30} {partition:<10} {offset:<15}"));
+            out.text(format_args!(
+                "{group:<30} {topic:<30} {partition:<10} {offset:<15}"
+            ));
         }
     }
-    say!(out);
     Ok(())
 }
 
@@ -71,7 +79,9 @@ async fn scope(args: &Args, admin: &mut Admin, group: &str) -> Result<Vec<Place>
     }
     match args.has("from-file") {
         true => Ok(Vec::new()),
-        false => Err(args.misuse("One of the reset scopes should be defined: --all-topics, --topic.")),
+        false => {
+            Err(args.misuse("One of the reset scopes should be defined: --all-topics, --topic."))
+        }
     }
 }
 
@@ -83,7 +93,11 @@ async fn prepare(
     places: &[Place],
 ) -> Result<BTreeMap<Place, i64>, Failure> {
     if let Some(offset) = args.parsed::<i64>("to-offset")? {
-        return within(admin, places.iter().map(|place| (place.clone(), offset)).collect()).await;
+        return within(
+            admin,
+            places.iter().map(|place| (place.clone(), offset)).collect(),
+        )
+        .await;
     }
     if args.has("to-earliest") {
         return at(args, admin, places, EARLIEST).await;
@@ -103,7 +117,11 @@ async fn prepare(
         return within(admin, wanted).await;
     }
     if let Some(moment) = args.get("to-datetime") {
-        let wrong = || Failure::said(format!("java.text.ParseException: Unparseable date: \"{moment}\""));
+        let wrong = || {
+            Failure::said(format!(
+                "java.text.ParseException: Unparseable date: \"{moment}\""
+            ))
+        };
         let timestamp = moments::date_time(moment).ok_or_else(wrong)?;
         return at_time(args, admin, places, timestamp).await;
     }
@@ -122,7 +140,11 @@ async fn prepare(
     }
     if args.has("to-current") {
         let now = committed(admin, group).await?;
-        let free: Vec<Place> = places.iter().filter(|place| !now.contains_key(place)).cloned().collect();
+        let free: Vec<Place> = places
+            .iter()
+            .filter(|place| !now.contains_key(place))
+            .cloned()
+            .collect();
         let mut wanted = at(args, admin, &free, LATEST).await?;
         for place in places {
             if let Some(offset) = now.get(place) {
@@ -143,12 +165,22 @@ async fn at(
     places: &[Place],
     timestamp: i64,
 ) -> Result<BTreeMap<Place, i64>, Failure> {
-    let wanted: Vec<(Place, i64)> = places.iter().map(|place| (place.clone(), timestamp)).collect();
+    let wanted: Vec<(Place, i64)> = places
+        .iter()
+        .map(|place| (place.clone(), timestamp))
+        .collect();
     let mut made = BTreeMap::new();
     for (place, found) in offsets::list(admin, &wanted, false).await? {
-        let end = if timestamp == EARLIEST { "starting" } else { "ending" };
+        let end = if timestamp == EARLIEST {
+            "starting"
+        } else {
+            "ending"
+        };
         let found = found.map_err(|_| {
-            args.misuse(format!("Error getting {end} offset of topic partition: {}-{}", place.0, place.1))
+            args.misuse(format!(
+                "Error getting {end} offset of topic partition: {}-{}",
+                place.0, place.1
+            ))
         })?;
         made.insert(place, found.offset);
     }
@@ -163,10 +195,16 @@ async fn at_time(
     timestamp: i64,
 ) -> Result<BTreeMap<Place, i64>, Failure> {
     let mut made = at(args, admin, places, timestamp).await?;
-    let none: Vec<Place> =
-        made.iter().filter(|(_, offset)| **offset < 0).map(|(place, _)| place.clone()).collect();
+    let none: Vec<Place> = made
+        .iter()
+        .filter(|(_, offset)| **offset < 0)
+        .map(|(place, _)| place.clone())
+        .collect();
     for place in &none {
-        out_of_range(&format!("Partition {} from topic {} is empty. Falling back to latest known offset.", place.1, place.0));
+        out_of_range(&format!(
+            "Partition {} from topic {} is empty. Falling back to latest known offset.",
+            place.1, place.0
+        ));
     }
     made.extend(at(args, admin, &none, LATEST).await?);
     Ok(made)
@@ -181,18 +219,35 @@ async fn within(
     admin: &mut Admin,
     wanted: BTreeMap<Place, i64>,
 ) -> Result<BTreeMap<Place, i64>, Failure> {
-    let ask = |timestamp| wanted.keys().map(|place| (place.clone(), timestamp)).collect::<Vec<_>>();
+    let ask = |timestamp| {
+        wanted
+            .keys()
+            .map(|place| (place.clone(), timestamp))
+            .collect::<Vec<_>>()
+    };
     let starts = offsets::list(admin, &ask(EARLIEST), false).await?;
     let ends = offsets::list(admin, &ask(LATEST), false).await?;
     let mut made = BTreeMap::new();
     for (place, offset) in &wanted {
-        let start = starts.get(place).and_then(|found| found.ok()).map_or(0, |found| found.offset);
-        let end = ends.get(place).and_then(|found| found.ok()).map_or(i64::MAX, |found| found.offset);
+        let start = starts
+            .get(place)
+            .and_then(|found| found.ok())
+            .map_or(0, |found| found.offset);
+        let end = ends
+            .get(place)
+            .and_then(|found| found.ok())
+            .map_or(i64::MAX, |found| found.offset);
         let kept = (*offset).clamp(start, end.max(start));
         if *offset > end {
-            eprintln!("New offset ({offset}) is higher than latest offset for topic partition {}-{}. Value will be set to {end}", place.0, place.1);
+            eprintln!(
+                "New offset ({offset}) is higher than latest offset for topic partition {}-{}. Value will be set to {end}",
+                place.0, place.1
+            );
         } else if *offset < start {
-            eprintln!("New offset ({offset}) is lower than earliest offset for topic partition {}-{}. Value will be set to {start}", place.0, place.1);
+            eprintln!(
+                "New offset ({offset}) is lower than earliest offset for topic partition {}-{}. Value will be set to {start}",
+                place.0, place.1
+            );
         }
         made.insert(place.clone(), kept);
     }
@@ -201,11 +256,17 @@ async fn within(
 
 /// `topic,partition,offset` or `group,topic,partition,offset`.
 fn from_file(args: &Args, path: &str, group: &str) -> Result<BTreeMap<Place, i64>, Failure> {
-    let file = std::fs::read_to_string(path)
-        .map_err(|cause| Failure::File { act: "read", path: path.to_string(), cause })?;
+    let file = std::fs::read_to_string(path).map_err(|cause| Failure::File {
+        act: "read",
+        path: path.to_string(),
+        cause,
+    })?;
     let mut made = BTreeMap::new();
     for line in file.lines().filter(|line| !line.trim().is_empty()) {
-        let cells: Vec<&str> = line.split(',').map(|cell| cell.trim().trim_matches('"')).collect();
+        let cells: Vec<&str> = line
+            .split(',')
+            .map(|cell| cell.trim().trim_matches('"'))
+            .collect();
         let wrong = || args.misuse(format!("cannot read the line {line} of {path}"));
         let (of, cells) = match cells.len() {
             3 => (group, &cells[..]),
@@ -235,7 +296,9 @@ async fn commit(
         topics.entry(topic).or_default().push(partition);
     }
     let topics = topics.into_iter().map(|(name, partitions)| {
-        OffsetCommitRequestTopic::default().with_name(topic_name(name)).with_partitions(partitions)
+        OffsetCommitRequestTopic::default()
+            .with_name(topic_name(name))
+            .with_partitions(partitions)
     });
     let request = OffsetCommitRequest::default()
         .with_group_id(GroupId(text(group)))
@@ -247,7 +310,9 @@ async fn commit(
         }
         _ => Vec::new(),
     };
-    let answer = admin.ask_coordinator(group, Api::OffsetCommit, request.into(), codes).await?;
+    let answer = admin
+        .ask_coordinator(group, Api::OffsetCommit, request.into(), codes)
+        .await?;
     for topic in body!(answer, OffsetCommit).topics {
         for partition in topic.partitions {
             Failure::check(partition.error_code, None)?;

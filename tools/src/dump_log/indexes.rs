@@ -108,7 +108,10 @@ pub(crate) fn dump_times(
             }
             Some((_, batch)) => {
                 let mut largest_ms = NO_TIMESTAMP;
-                for record in batch.records(DECOMPRESSED_BYTES_MAX).map_err(Stop::content)? {
+                for record in batch
+                    .records(DECOMPRESSED_BYTES_MAX)
+                    .map_err(Stop::content)?
+                {
                     largest_ms = largest_ms.max(record.map_err(Stop::content)?.timestamp_ms);
                 }
                 if largest_ms != entry.timestamp_ms {

@@ -55,7 +55,9 @@ type Each = Box<dyn Iterator<Item = Result<Record, Fault>>>;
 
 /// Kafka: what is compressed is read to its end before the first record of it is shown.
 fn records(batch: &BatchView) -> Result<Each, Stop> {
-    let records = batch.records(DECOMPRESSED_BYTES_MAX).map_err(Stop::content)?;
+    let records = batch
+        .records(DECOMPRESSED_BYTES_MAX)
+        .map_err(Stop::content)?;
     if !batch.is_compressed() {
         return Ok(Box::new(records));
     }

@@ -27,27 +27,27 @@ use crate::properties::Properties;
 const RETRY_FOR_MS: i64 = 60_000;
 const RETRY_EVERY_MS: u64 = 100;
 
-pub fn text(text: &str) -> StrBytes {
+pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_string())
 }
 
-pub fn topic_name(name: &str) -> TopicName {
+pub(crate) fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
-pub struct Admin {
-    pub pool: Pool,
-    pub clock: Clock,
-    pub chance: Chance,
+pub(crate) struct Admin {
+    pub(crate) pool: Pool,
+    pub(crate) clock: Clock,
+    pub(crate) chance: Chance,
     bootstrap: Vec<String>,
-    pub nodes: BTreeMap<i32, Node>,
-    pub controller: i32,
-    pub cluster_id: Option<String>,
+    pub(crate) nodes: BTreeMap<i32, Node>,
+    pub(crate) controller: i32,
+    pub(crate) cluster_id: Option<String>,
 }
 
 impl Admin {
     /// Reaches one of the servers and asks it who is in the cluster.
-    pub async fn connect(servers: &str, properties: &Properties) -> Result<Admin, Failure> {
+    pub(crate) async fn connect(servers: &str, properties: &Properties) -> Result<Admin, Failure> {
         let mut admin = Admin::new(servers, properties)?;
         admin.metadata(Some(&[])).await?;
         Ok(admin)
@@ -56,22 +56,37 @@ impl Admin {
     fn new(servers: &str, properties: &Properties) -> Result<Admin, Failure> {
         let protocol = properties.get("security.protocol").unwrap_or("PLAINTEXT");
         if protocol != "PLAINTEXT" {
-            return Err(Failure::Absent(format!("security.protocol={protocol} of the tools")));
+            return Err(Failure::Absent(format!(
+                "security.protocol={protocol} of the tools"
+            )));
         }
-        let client_id = properties.get("client.id").unwrap_or("kafka-tool").to_string();
-        let bootstrap: Vec<String> =
-            servers.split(',').map(|one| one.trim().to_string()).filter(|one| !one.is_empty()).collect();
+        let client_id = properties
+            .get("client.id")
+            .unwrap_or("kafka-tool")
+            .to_string();
+        let bootstrap: Vec<String> = servers
+            .split(',')
+            .map(|one| one.trim().to_string())
+            .filter(|one| !one.is_empty())
+            .collect();
         for server in &bootstrap {
             client::dial::split_address(server)?;
         }
         if bootstrap.is_empty() {
-            return Err(Failure::said("No resolvable bootstrap urls given in bootstrap.servers"));
+            return Err(Failure::said(
+                "No resolvable bootstrap urls given in bootstrap.servers",
+            ));
         }
         let clock = Clock::system();
         let chance = Chance::from_kernel();
-        let answer = properties.number("request.timeout.ms", 30_000)?.max(1).unsigned_abs();
-        let patience =
-            Patience { dial: Duration::from_secs(10), answer: Duration::from_millis(answer) };
+        let answer = properties
+            .number("request.timeout.ms", 30_000)?
+            .max(1)
+            .unsigned_abs();
+        let patience = Patience {
+            dial: Duration::from_secs(10),
+            answer: Duration::from_millis(answer),
+        };
         let pool = Pool::new(&client_id, patience, clock.clone(), Chance::from_kernel());
         Ok(Admin {
             pool,
@@ -85,22 +100,32 @@ impl Admin {
     }
 
     /// Asks the first broker that can be reached.
-    pub async fn any(&mut self, api: Api, request: RequestKind) -> Result<ResponseKind, Failure> {
-        Ok(self.pool.ask_any(&self.bootstrap.clone(), api, request).await?)
+    pub(crate) async fn any(
+        &mut self,
+        api: Api,
+        request: RequestKind,
+    ) -> Result<ResponseKind, Failure> {
+        Ok(self
+            .pool
+            .ask_any(&self.bootstrap.clone(), api, request)
+            .await?)
     }
 
     /// Asks one broker.
-    pub async fn node(
+    pub(crate) async fn node(
         &mut self,
         id: i32,
         api: Api,
         request: RequestKind,
     ) -> Result<ResponseKind, Failure> {
         let address = self.address(id)?;
-        self.pool.ask(&address, api, request).await.map_err(|cause| self.explain(id, address, cause))
+        self.pool
+            .ask(&address, api, request)
+            .await
+            .map_err(|cause| self.explain(id, address, cause))
     }
 
-    pub fn address(&self, id: i32) -> Result<String, Failure> {
+    pub(crate) fn address(&self, id: i32) -> Result<String, Failure> {
         let unknown = || Failure::said(format!("broker {id} is not available"));
         self.nodes.get(&id).map(Node::address).ok_or_else(unknown)
     }
@@ -108,14 +133,19 @@ impl Admin {
     fn explain(&self, node: i32, address: String, cause: client::ClientError) -> Failure {
         let bootstrap = self.bootstrap.join(",");
         if cause.is_retriable() && !self.bootstrap.contains(&address) {
-            Failure::Advertised { cause, bootstrap, address, node }
+            Failure::Advertised {
+                cause,
+                bootstrap,
+                address,
+                node,
+            }
         } else {
             cause.into()
         }
     }
 
     /// Asks the controller; while `codes` shows NOT_CONTROLLER, finds it again.
-    pub async fn controller(
+    pub(crate) async fn controller(
         &mut self,
         api: Api,
         request: RequestKind,
@@ -136,26 +166,32 @@ impl Admin {
         }
     }
 
-    pub async fn pause(&self) {
+    pub(crate) async fn pause(&self) {
         tokio::time::sleep(Duration::from_millis(RETRY_EVERY_MS)).await;
     }
 
     /// Asks for topics by name (`None`: all of them), and learns the nodes on the way.
-    pub async fn metadata(&mut self, topics: Option<&[String]>) -> Result<MetadataResponse, Failure> {
+    pub(crate) async fn metadata(
+        &mut self,
+        topics: Option<&[String]>,
+    ) -> Result<MetadataResponse, Failure> {
         self.metadata_creating(topics, false).await
     }
 
-    pub async fn metadata_creating(
+    pub(crate) async fn metadata_creating(
         &mut self,
         topics: Option<&[String]>,
         create: bool,
     ) -> Result<MetadataResponse, Failure> {
         let named = topics.map(|names| {
             let named = names.iter();
-            named.map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name)))).collect()
+            named
+                .map(|name| MetadataRequestTopic::default().with_name(Some(topic_name(name))))
+                .collect()
         });
-        let request =
-            MetadataRequest::default().with_topics(named).with_allow_auto_topic_creation(create);
+        let request = MetadataRequest::default()
+            .with_topics(named)
+            .with_allow_auto_topic_creation(create);
         let answer = body!(self.any(Api::Metadata, request.into()).await?, Metadata);
         self.nodes = answer
             .brokers
@@ -163,7 +199,15 @@ impl Admin {
             .map(|broker| {
                 let rack = broker.rack.as_ref().map(|rack| rack.to_string());
                 let host = broker.host.to_string();
-                (broker.node_id.0, Node { id: broker.node_id.0, host, port: broker.port, rack })
+                (
+                    broker.node_id.0,
+                    Node {
+                        id: broker.node_id.0,
+                        host,
+                        port: broker.port,
+                        rack,
+                    },
+                )
             })
             .collect();
         self.controller = answer.controller_id.0;
@@ -172,7 +216,7 @@ impl Admin {
     }
 
     /// All topics' names in order, Kafka's own among them if wanted.
-    pub async fn topic_names(&mut self, internal: bool) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn topic_names(&mut self, internal: bool) -> Result<Vec<String>, Failure> {
         let all = self.metadata(None).await?;
         let mut names: Vec<String> = all
             .topics
@@ -185,7 +229,7 @@ impl Admin {
     }
 
     /// The broker that coordinates a group.
-    pub async fn coordinator(&mut self, group: &str) -> Result<i32, Failure> {
+    pub(crate) async fn coordinator(&mut self, group: &str) -> Result<i32, Failure> {
         let until = self.clock.monotonic_ms() + RETRY_FOR_MS;
         loop {
             let request = FindCoordinatorRequest::default()
@@ -217,7 +261,10 @@ impl Admin {
         let mut last = None;
         for address in addresses {
             let version = match self.pool.connection(address).await {
-                Ok(connection) => connection.versions().pick(Api::FindCoordinator).unwrap_or(0),
+                Ok(connection) => connection
+                    .versions()
+                    .pick(Api::FindCoordinator)
+                    .unwrap_or(0),
                 Err(error) => {
                     last = Some(error);
                     continue;
@@ -228,17 +275,26 @@ impl Admin {
                 4.. => request.key = StrBytes::default(),
                 _ => request.coordinator_keys.clear(),
             }
-            let answer = self.pool.ask(address, Api::FindCoordinator, request.into()).await?;
+            let answer = self
+                .pool
+                .ask(address, Api::FindCoordinator, request.into())
+                .await?;
             let answer = body!(answer, FindCoordinator);
             let first = answer.coordinators.first();
-            let (code, message) = first.map_or((answer.error_code, answer.error_message.clone()), |one| {
-                (one.error_code, one.error_message.clone())
-            });
+            let (code, message) = first
+                .map_or((answer.error_code, answer.error_message.clone()), |one| {
+                    (one.error_code, one.error_message.clone())
+                });
             let (id, host, port) = first
                 .map_or((answer.node_id, answer.host.clone(), answer.port), |one| {
                     (one.node_id, one.host.clone(), one.port)
                 });
-            let node = Node { id: id.0, host: host.to_string(), port, rack: None };
+            let node = Node {
+                id: id.0,
+                host: host.to_string(),
+                port,
+                rack: None,
+            };
             return Ok((code, message.map(|text| text.to_string()), node));
         }
         Err(match last {
@@ -248,7 +304,7 @@ impl Admin {
     }
 
     /// Asks a group's coordinator; while `codes` shows that it moved or is loading, again.
-    pub async fn ask_coordinator(
+    pub(crate) async fn ask_coordinator(
         &mut self,
         group: &str,
         api: Api,
@@ -259,7 +315,9 @@ impl Admin {
         loop {
             let id = self.coordinator(group).await?;
             let answer = self.node(id, api, request.clone()).await?;
-            let passing = codes(&answer).into_iter().any(|code| (14..=16).contains(&code));
+            let passing = codes(&answer)
+                .into_iter()
+                .any(|code| (14..=16).contains(&code));
             if !passing || self.clock.monotonic_ms() > until {
                 return Ok(answer);
             }

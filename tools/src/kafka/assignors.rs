@@ -9,13 +9,13 @@ use crate::kafka::offsets::Place;
 
 /// What one member wants, and what it holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Subscription {
-    pub topics: Vec<String>,
-    pub owned: Vec<Place>,
+pub(crate) struct Subscription {
+    pub(crate) topics: Vec<String>,
+    pub(crate) owned: Vec<Place>,
 }
 
 /// A member's subscription, in version 1 of the consumer protocol.
-pub fn write_subscription(subscription: &Subscription) -> Bytes {
+pub(crate) fn write_subscription(subscription: &Subscription) -> Bytes {
     let mut to = BytesMut::new();
     to.put_i16(1);
     to.put_i32(subscription.topics.len() as i32);
@@ -28,7 +28,7 @@ pub fn write_subscription(subscription: &Subscription) -> Bytes {
 }
 
 /// Reads a subscription of any version; `None` for bytes that are none.
-pub fn read_subscription(bytes: &Bytes) -> Option<Subscription> {
+pub(crate) fn read_subscription(bytes: &Bytes) -> Option<Subscription> {
     let mut from = bytes.clone();
     let version = from.try_get_i16().ok()?;
     let mut made = Subscription::default();
@@ -43,7 +43,7 @@ pub fn read_subscription(bytes: &Bytes) -> Option<Subscription> {
 }
 
 /// A member's assignment, in version 0.
-pub fn write_assignment(places: &[Place]) -> Bytes {
+pub(crate) fn write_assignment(places: &[Place]) -> Bytes {
     let mut to = BytesMut::new();
     to.put_i16(0);
     put_places(&mut to, places);
@@ -51,7 +51,7 @@ pub fn write_assignment(places: &[Place]) -> Bytes {
     to.freeze()
 }
 
-pub fn read_assignment(bytes: &Bytes) -> Option<Vec<Place>> {
+pub(crate) fn read_assignment(bytes: &Bytes) -> Option<Vec<Place>> {
     let mut from = bytes.clone();
     from.try_get_i16().ok()?;
     take_places(&mut from)
@@ -110,11 +110,17 @@ type Members = BTreeMap<String, Subscription>;
 type Plan = BTreeMap<String, Vec<Place>>;
 
 /// Range: of each topic, members in order get neighbouring partitions, the first ones one more.
-pub fn range(members: &Members, partitions: &BTreeMap<String, i32>) -> Plan {
-    let mut plan: Plan = members.keys().map(|member| (member.clone(), Vec::new())).collect();
+pub(crate) fn range(members: &Members, partitions: &BTreeMap<String, i32>) -> Plan {
+    let mut plan: Plan = members
+        .keys()
+        .map(|member| (member.clone(), Vec::new()))
+        .collect();
     for (topic, count) in partitions {
-        let readers: Vec<&String> =
-            members.iter().filter(|(_, one)| one.topics.contains(topic)).map(|(id, _)| id).collect();
+        let readers: Vec<&String> = members
+            .iter()
+            .filter(|(_, one)| one.topics.contains(topic))
+            .map(|(id, _)| id)
+            .collect();
         let readers_count = i32::try_from(readers.len()).unwrap_or(i32::MAX).max(1);
         let (each, more) = (count / readers_count, count % readers_count);
         let mut next = 0;
@@ -131,8 +137,11 @@ pub fn range(members: &Members, partitions: &BTreeMap<String, i32>) -> Plan {
 /// Sticky: everyone keeps what it holds as far as that is fair; the rest goes to whoever has
 /// least. A partition that changes hands is left out for one round, so that its holder lets go
 /// first (the cooperative half).
-pub fn cooperative_sticky(members: &Members, partitions: &BTreeMap<String, i32>) -> Plan {
-    let mut plan: Plan = members.keys().map(|member| (member.clone(), Vec::new())).collect();
+pub(crate) fn cooperative_sticky(members: &Members, partitions: &BTreeMap<String, i32>) -> Plan {
+    let mut plan: Plan = members
+        .keys()
+        .map(|member| (member.clone(), Vec::new()))
+        .collect();
     let all: BTreeSet<Place> = partitions
         .iter()
         .flat_map(|(topic, count)| (0..*count).map(move |partition| (topic.clone(), partition)))
@@ -153,8 +162,12 @@ pub fn cooperative_sticky(members: &Members, partitions: &BTreeMap<String, i32>)
     }
     let kept: BTreeSet<Place> = plan.values().flatten().cloned().collect();
     for place in all.difference(&kept) {
-        let readers = members.iter().filter(|(_, one)| one.topics.contains(&place.0));
-        let least = readers.map(|(id, _)| id).min_by_key(|id| plan.get(*id).map_or(0, Vec::len));
+        let readers = members
+            .iter()
+            .filter(|(_, one)| one.topics.contains(&place.0));
+        let least = readers
+            .map(|(id, _)| id)
+            .min_by_key(|id| plan.get(*id).map_or(0, Vec::len));
         if let Some(member) = least.cloned() {
             plan.entry(member).or_default().push(place.clone());
         }
@@ -172,9 +185,14 @@ mod tests {
     fn members(list: &[(&str, &[(&str, i32)])]) -> Members {
         let member = |owned: &[(&str, i32)]| Subscription {
             topics: vec!["t".to_string()],
-            owned: owned.iter().map(|(topic, at)| (topic.to_string(), *at)).collect(),
+            owned: owned
+                .iter()
+                .map(|(topic, at)| (topic.to_string(), *at))
+                .collect(),
         };
-        list.iter().map(|(id, owned)| (id.to_string(), member(owned))).collect()
+        list.iter()
+            .map(|(id, owned)| (id.to_string(), member(owned)))
+            .collect()
     }
 
     fn sizes(plan: &Plan) -> Vec<usize> {
@@ -183,7 +201,10 @@ mod tests {
 
     #[test]
     fn range_gives_neighbours_and_the_first_one_more() {
-        let plan = range(&members(&[("a", &[]), ("b", &[])]), &BTreeMap::from([("t".to_string(), 5)]));
+        let plan = range(
+            &members(&[("a", &[]), ("b", &[])]),
+            &BTreeMap::from([("t".to_string(), 5)]),
+        );
         assert_eq!(sizes(&plan), [3, 2]);
         assert_eq!(plan["b"], [("t".to_string(), 3), ("t".to_string(), 4)]);
     }
@@ -200,9 +221,21 @@ mod tests {
 
     #[test]
     fn subscriptions_and_assignments_read_as_written() {
-        let one = Subscription { topics: vec!["t".into()], owned: vec![("t".into(), 1)] };
-        assert_eq!(read_subscription(&write_subscription(&one)), Some(one.clone()));
-        assert_eq!(read_assignment(&write_assignment(&one.owned)), Some(one.owned));
-        assert_eq!(read_assignment(&Bytes::from_static(&[0, 0, 0x7f, 255, 255, 255])), None);
+        let one = Subscription {
+            topics: vec!["t".into()],
+            owned: vec![("t".into(), 1)],
+        };
+        assert_eq!(
+            read_subscription(&write_subscription(&one)),
+            Some(one.clone())
+        );
+        assert_eq!(
+            read_assignment(&write_assignment(&one.owned)),
+            Some(one.owned)
+        );
+        assert_eq!(
+            read_assignment(&Bytes::from_static(&[0, 0, 0x7f, 255, 255, 255])),
+            None
+        );
     }
 }

@@ -34,19 +34,19 @@ use crate::kafka::offsets::{self, EARLIEST, LATEST, Place};
 use crate::properties::Properties;
 
 /// A record as it was read.
-pub struct Taken {
-    pub topic: String,
-    pub partition: i32,
-    pub offset: i64,
-    pub timestamp_ms: i64,
-    pub timestamp_type: TimestampType,
-    pub key: Option<Bytes>,
-    pub value: Option<Bytes>,
-    pub headers: RecordHeaders,
+pub(crate) struct Taken {
+    pub(crate) topic: String,
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    pub(crate) timestamp_ms: i64,
+    pub(crate) timestamp_type: TimestampType,
+    pub(crate) key: Option<Bytes>,
+    pub(crate) value: Option<Bytes>,
+    pub(crate) headers: RecordHeaders,
 }
 
 /// What to read.
-pub enum Wanted {
+pub(crate) enum Wanted {
     Topics(Vec<String>),
     Pattern(Filter),
     /// One partition from an offset, or from EARLIEST or LATEST.
@@ -81,7 +81,7 @@ const AUTO_COMMIT_MS: i64 = 5_000;
 const HEARTBEAT_MS: i64 = 3_000;
 const AGAIN_MS: i64 = 100;
 
-pub struct Consumer {
+pub(crate) struct Consumer {
     admin: Admin,
     wanted: Wanted,
     group: Option<Group>,
@@ -95,12 +95,12 @@ pub struct Consumer {
     partition_bytes: i32,
     look_at_ms: i64,
     /// How often partitions were given out; the perf test counts rebalances.
-    pub rebalances: u64,
-    pub fetched_bytes: u64,
+    pub(crate) rebalances: u64,
+    pub(crate) fetched_bytes: u64,
 }
 
 impl Consumer {
-    pub async fn connect(
+    pub(crate) async fn connect(
         servers: &str,
         properties: &Properties,
         wanted: Wanted,
@@ -109,7 +109,11 @@ impl Consumer {
             "earliest" => Some(EARLIEST),
             "latest" => Some(LATEST),
             "none" => None,
-            other => return Err(Failure::said(format!("Invalid value {other} for configuration auto.offset.reset: String must be one of: latest, earliest, none"))),
+            other => {
+                return Err(Failure::said(format!(
+                    "Invalid value {other} for configuration auto.offset.reset: String must be one of: latest, earliest, none"
+                )));
+            }
         };
         let number = |key, default| -> Result<i32, Failure> {
             Ok(i32::try_from(properties.number(key, default)?).unwrap_or(i32::MAX))
@@ -148,7 +152,7 @@ impl Consumer {
     }
 
     /// The next record, waiting at most so long. May be dropped while waiting.
-    pub async fn next(&mut self, wait_ms: i64) -> Result<Option<Taken>, Failure> {
+    pub(crate) async fn next(&mut self, wait_ms: i64) -> Result<Option<Taken>, Failure> {
         let until = self.admin.clock.monotonic_ms().saturating_add(wait_ms);
         loop {
             if let Some(taken) = self.taken.pop_front() {
@@ -172,8 +176,14 @@ impl Consumer {
             self.look().await?;
         }
         self.fetch().await?;
-        let duty = self.group.as_ref().map_or(i64::MAX, |group| group.beat_at_ms - now);
-        let wait_ms = left_ms.min(duty.max(1)).min(self.look_at_ms - now).clamp(1, AGAIN_MS * 5);
+        let duty = self
+            .group
+            .as_ref()
+            .map_or(i64::MAX, |group| group.beat_at_ms - now);
+        let wait_ms = left_ms
+            .min(duty.max(1))
+            .min(self.look_at_ms - now)
+            .clamp(1, AGAIN_MS * 5);
         let wait = Duration::from_millis(wait_ms.unsigned_abs());
         let Ok((address, answer)) = tokio::time::timeout(wait, self.admin.pool.receive_any()).await
         else {
@@ -193,7 +203,11 @@ impl Consumer {
         self.admin.pool.close(address);
         let now = self.admin.clock.monotonic_ms();
         for position in self.positions.values_mut() {
-            let there = self.admin.nodes.get(&position.leader).map(|node| node.address());
+            let there = self
+                .admin
+                .nodes
+                .get(&position.leader)
+                .map(|node| node.address());
             if there.as_deref() == Some(address) || there.is_none() {
                 position.flying = false;
                 position.again_at_ms = now + AGAIN_MS;
@@ -219,9 +233,14 @@ impl Consumer {
         for topic in answer.topics {
             let error = ErrorCode::of(topic.error_code);
             if !error.is_none() && !error.is_retriable() {
-                return Err(Failure::Refused { code: error, message: None });
+                return Err(Failure::Refused {
+                    code: error,
+                    message: None,
+                });
             }
-            let Some(name) = topic.name.map(|name| name.0.to_string()) else { continue };
+            let Some(name) = topic.name.map(|name| name.0.to_string()) else {
+                continue;
+            };
             for partition in topic.partitions {
                 let place = (name.clone(), partition.partition_index);
                 let wanted = match &self.wanted {
@@ -245,8 +264,11 @@ impl Consumer {
         }
         if self.group.is_none() {
             let first = self.positions.is_empty() && self.look_at_ms == i64::MIN;
-            let fresh: Vec<Place> =
-                there.keys().filter(|place| !self.positions.contains_key(*place)).cloned().collect();
+            let fresh: Vec<Place> = there
+                .keys()
+                .filter(|place| !self.positions.contains_key(*place))
+                .cloned()
+                .collect();
             // A partition that appears later is read from its beginning: nothing of it was seen.
             let from = match (&self.wanted, first) {
                 (Wanted::Partition(_, from), _) => *from,
@@ -258,7 +280,12 @@ impl Consumer {
         let now = self.admin.clock.monotonic_ms();
         let unled = self.positions.values().any(|position| position.leader < 0);
         let soon = self.positions.is_empty() && self.group.is_none() || unled;
-        self.look_at_ms = now + if soon { LOOK_AGAIN_EMPTY_MS } else { LOOK_AGAIN_MS };
+        self.look_at_ms = now
+            + if soon {
+                LOOK_AGAIN_EMPTY_MS
+            } else {
+                LOOK_AGAIN_MS
+            };
         Ok(())
     }
 
@@ -287,7 +314,15 @@ impl Consumer {
                 },
             };
             let leader = leaders.get(&place).copied().unwrap_or(-1);
-            self.positions.insert(place, Position { next, leader, flying: false, again_at_ms: 0 });
+            self.positions.insert(
+                place,
+                Position {
+                    next,
+                    leader,
+                    flying: false,
+                    again_at_ms: 0,
+                },
+            );
         }
         Ok(())
     }
@@ -295,8 +330,12 @@ impl Consumer {
     /// Sends a fetch to every leader that owes none.
     async fn fetch(&mut self) -> Result<(), Failure> {
         let now = self.admin.clock.monotonic_ms();
-        let busy: HashSet<i32> =
-            self.positions.values().filter(|one| one.flying).map(|one| one.leader).collect();
+        let busy: HashSet<i32> = self
+            .positions
+            .values()
+            .filter(|one| one.flying)
+            .map(|one| one.leader)
+            .collect();
         let mut asked: BTreeMap<i32, BTreeMap<String, Vec<FetchPartition>>> = BTreeMap::new();
         for (place, position) in &mut self.positions {
             let known = self.admin.nodes.contains_key(&position.leader);
@@ -313,7 +352,9 @@ impl Consumer {
         }
         for (leader, topics) in asked {
             let topics = topics.into_iter().map(|(name, partitions)| {
-                FetchTopic::default().with_topic(topic_name(&name)).with_partitions(partitions)
+                FetchTopic::default()
+                    .with_topic(topic_name(&name))
+                    .with_partitions(partitions)
             });
             let request = FetchRequest::default()
                 .with_replica_id(BrokerId(-1))
@@ -328,7 +369,11 @@ impl Consumer {
             let sent = match self.admin.pool.connection(&address).await {
                 // By name: version 13 and later name topics by id only.
                 Ok(connection) => match connection.versions().pick_within(Api::Fetch, 4, 12) {
-                    Some(version) => connection.send_as(Api::Fetch, version, request.into()).await,
+                    Some(version) => {
+                        connection
+                            .send_as(Api::Fetch, version, request.into())
+                            .await
+                    }
                     None => connection.send(Api::Fetch, request.into()).await,
                 },
                 Err(error) => Err(error),
@@ -347,14 +392,19 @@ impl Consumer {
         for topic in answer.responses {
             for partition in topic.partitions {
                 let place = (topic.topic.0.to_string(), partition.partition_index);
-                let Some(position) = self.positions.get_mut(&place) else { continue };
+                let Some(position) = self.positions.get_mut(&place) else {
+                    continue;
+                };
                 position.flying = false;
                 match ErrorCode::of(partition.error_code) {
                     ErrorCode::None => self.unpack(&place, partition)?,
                     ErrorCode::OffsetOutOfRange => {
                         self.positions.remove(&place);
                         if self.reset_to.is_none() {
-                            return Err(Failure::said(format!("Fetch position of {}-{} is out of range, and no reset policy is configured", place.0, place.1)));
+                            return Err(Failure::said(format!(
+                                "Fetch position of {}-{} is out of range, and no reset policy is configured",
+                                place.0, place.1
+                            )));
                         }
                         self.look_at_ms = now;
                     }
@@ -362,7 +412,12 @@ impl Consumer {
                         position.again_at_ms = now + AGAIN_MS;
                         self.look_at_ms = now;
                     }
-                    error => return Err(Failure::Refused { code: error, message: None }),
+                    error => {
+                        return Err(Failure::Refused {
+                            code: error,
+                            message: None,
+                        });
+                    }
                 }
             }
         }
@@ -370,8 +425,12 @@ impl Consumer {
     }
 
     fn unpack(&mut self, place: &Place, partition: PartitionData) -> Result<(), Failure> {
-        let Some(bytes) = partition.records else { return Ok(()) };
-        let Some(position) = self.positions.get_mut(place) else { return Ok(()) };
+        let Some(bytes) = partition.records else {
+            return Ok(());
+        };
+        let Some(position) = self.positions.get_mut(place) else {
+            return Ok(());
+        };
         self.fetched_bytes += bytes.len() as u64;
         let mut aborts: Vec<(i64, i64)> = partition
             .aborted_transactions
@@ -382,12 +441,18 @@ impl Consumer {
         aborts.sort_unstable_by(|one, other| other.cmp(one));
         let mut aborted: HashSet<i64> = HashSet::new();
         let broken = |error: &dyn std::fmt::Display| {
-            Failure::said(format!("Record batch for partition {}-{} is invalid, cause: {error}", place.0, place.1))
+            Failure::said(format!(
+                "Record batch for partition {}-{} is invalid, cause: {error}",
+                place.0, place.1
+            ))
         };
         for batch in split(&bytes) {
             let batch = batch.map_err(|error| broken(&error))?;
-            let header = batch.header().clone();
-            while aborts.last().is_some_and(|(first, _)| *first <= header.last_offset().0) {
+            let header = *batch.header();
+            while aborts
+                .last()
+                .is_some_and(|(first, _)| *first <= header.last_offset().0)
+            {
                 if let Some((_, producer)) = aborts.pop() {
                     aborted.insert(producer);
                 }
@@ -397,7 +462,10 @@ impl Consumer {
                 skip |= aborted.contains(&header.producer_id.0);
             }
             batch.check_crc().map_err(|error| broken(&error))?;
-            for record in batch.records(DECOMPRESSED_BYTES_MAX).map_err(|error| broken(&error))? {
+            for record in batch
+                .records(DECOMPRESSED_BYTES_MAX)
+                .map_err(|error| broken(&error))?
+            {
                 let record = record.map_err(|error| broken(&error))?;
                 if header.is_control() {
                     let key = record.key.as_deref().unwrap_or_default();
@@ -427,14 +495,18 @@ impl Consumer {
 
     /// Joins, beats, commits, and notices that the group rebalances.
     async fn group_duties(&mut self, now: i64) -> Result<(), Failure> {
-        let Some(group) = &self.group else { return Ok(()) };
+        let Some(group) = &self.group else {
+            return Ok(());
+        };
         if !group.joined {
             return self.join().await;
         }
         if group.auto_commit && now >= group.commit_at_ms {
             self.commit().await?;
         }
-        let Some(group) = &self.group else { return Ok(()) };
+        let Some(group) = &self.group else {
+            return Ok(());
+        };
         if now < group.beat_at_ms {
             return Ok(());
         }
@@ -448,15 +520,26 @@ impl Consumer {
             ResponseKind::Heartbeat(body) => vec![body.error_code],
             _ => Vec::new(),
         };
-        let answer = self.ask_group(&id, Api::Heartbeat, request.into(), codes).await?;
+        let answer = self
+            .ask_group(&id, Api::Heartbeat, request.into(), codes)
+            .await?;
         let code = body!(answer, Heartbeat).error_code;
-        let Some(group) = &mut self.group else { return Ok(()) };
+        let Some(group) = &mut self.group else {
+            return Ok(());
+        };
         group.beat_at_ms = now + HEARTBEAT_MS;
         match ErrorCode::of(code) {
             ErrorCode::None => {}
             ErrorCode::RebalanceInProgress => self.leave_round(false).await?,
-            ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => self.leave_round(true).await?,
-            error => return Err(Failure::Refused { code: error, message: None }),
+            ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
+                self.leave_round(true).await?
+            }
+            error => {
+                return Err(Failure::Refused {
+                    code: error,
+                    message: None,
+                });
+            }
         }
         Ok(())
     }
@@ -478,7 +561,8 @@ impl Consumer {
     async fn settle_fetches(&mut self) -> Result<(), Failure> {
         while !self.admin.pool.busy().is_empty() {
             let patience = Duration::from_millis(30_000);
-            let Ok((address, answer)) = tokio::time::timeout(patience, self.admin.pool.receive_any()).await
+            let Ok((address, answer)) =
+                tokio::time::timeout(patience, self.admin.pool.receive_any()).await
             else {
                 return Ok(());
             };
@@ -516,13 +600,17 @@ impl Consumer {
             Wanted::Topics(names) => names.iter().cloned().collect(),
             _ => there.keys().map(|place| place.0.clone()).collect(),
         };
-        let Some(group) = &self.group else { return Ok(()) };
+        let Some(group) = &self.group else {
+            return Ok(());
+        };
         let metadata = assignors::write_subscription(&Subscription {
             topics: topics.into_iter().collect(),
             owned: Vec::new(),
         });
         let protocols = ["range", "cooperative-sticky"].map(|name| {
-            JoinGroupRequestProtocol::default().with_name(text(name)).with_metadata(metadata.clone())
+            JoinGroupRequestProtocol::default()
+                .with_name(text(name))
+                .with_metadata(metadata.clone())
         });
         let request = JoinGroupRequest::default()
             .with_group_id(GroupId(text(&group.id)))
@@ -537,9 +625,13 @@ impl Consumer {
             ResponseKind::JoinGroup(body) => vec![body.error_code],
             _ => Vec::new(),
         };
-        let answer = self.ask_group(&id, Api::JoinGroup, request.into(), codes).await?;
+        let answer = self
+            .ask_group(&id, Api::JoinGroup, request.into(), codes)
+            .await?;
         let joined = body!(answer, JoinGroup);
-        let Some(group) = &mut self.group else { return Ok(()) };
+        let Some(group) = &mut self.group else {
+            return Ok(());
+        };
         match ErrorCode::of(joined.error_code) {
             ErrorCode::None => {}
             ErrorCode::MemberIdRequired => {
@@ -551,11 +643,20 @@ impl Consumer {
                 return Ok(());
             }
             error if error.is_retriable() => return Ok(()),
-            error => return Err(Failure::Refused { code: error, message: None }),
+            error => {
+                return Err(Failure::Refused {
+                    code: error,
+                    message: None,
+                });
+            }
         }
         group.member = joined.member_id.to_string();
         group.generation = joined.generation_id;
-        let plan = if joined.leader == joined.member_id { plan(&joined, &there) } else { Vec::new() };
+        let plan = if joined.leader == joined.member_id {
+            plan(&joined, &there)
+        } else {
+            Vec::new()
+        };
         let request = SyncGroupRequest::default()
             .with_group_id(GroupId(text(&id)))
             .with_generation_id(joined.generation_id)
@@ -568,7 +669,9 @@ impl Consumer {
             ResponseKind::SyncGroup(body) => vec![body.error_code],
             _ => Vec::new(),
         };
-        let answer = self.ask_group(&id, Api::SyncGroup, request.into(), codes).await?;
+        let answer = self
+            .ask_group(&id, Api::SyncGroup, request.into(), codes)
+            .await?;
         let synced = body!(answer, SyncGroup);
         match ErrorCode::of(synced.error_code) {
             ErrorCode::None => {}
@@ -576,7 +679,12 @@ impl Consumer {
             ErrorCode::UnknownMemberId | ErrorCode::IllegalGeneration => {
                 return self.leave_round(true).await;
             }
-            error => return Err(Failure::Refused { code: error, message: None }),
+            error => {
+                return Err(Failure::Refused {
+                    code: error,
+                    message: None,
+                });
+            }
         }
         let places = assignors::read_assignment(&synced.assignment).unwrap_or_default();
         self.begin(&id, places, &there).await
@@ -598,7 +706,9 @@ impl Consumer {
         self.rebalances += 1;
         let committed = offsets::committed(&mut self.admin, id).await?;
         if self.reset_to.is_none() && places.iter().any(|place| !committed.contains_key(place)) {
-            return Err(Failure::said("Undefined offset with no reset policy for partitions"));
+            return Err(Failure::said(
+                "Undefined offset with no reset policy for partitions",
+            ));
         }
         let from = self.reset_to.unwrap_or(LATEST);
         self.start(places, &committed, from, there).await?;
@@ -607,15 +717,20 @@ impl Consumer {
     }
 
     /// Commits what the caller was given.
-    pub async fn commit(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn commit(&mut self) -> Result<(), Failure> {
         let now = self.admin.clock.monotonic_ms();
         // Records still in hand were not given out: they are to be read again.
-        let mut upto: BTreeMap<Place, i64> =
-            self.positions.iter().map(|(place, position)| (place.clone(), position.next)).collect();
+        let mut upto: BTreeMap<Place, i64> = self
+            .positions
+            .iter()
+            .map(|(place, position)| (place.clone(), position.next))
+            .collect();
         for taken in self.taken.iter().rev() {
             upto.insert((taken.topic.clone(), taken.partition), taken.offset);
         }
-        let Some(group) = &mut self.group else { return Ok(()) };
+        let Some(group) = &mut self.group else {
+            return Ok(());
+        };
         group.commit_at_ms = now + AUTO_COMMIT_MS;
         if upto.is_empty() || !group.joined {
             return Ok(());
@@ -629,7 +744,9 @@ impl Consumer {
             topics.entry(topic).or_default().push(partition);
         }
         let topics = topics.into_iter().map(|(name, partitions)| {
-            OffsetCommitRequestTopic::default().with_name(topic_name(name)).with_partitions(partitions)
+            OffsetCommitRequestTopic::default()
+                .with_name(topic_name(name))
+                .with_partitions(partitions)
         });
         let request = OffsetCommitRequest::default()
             .with_group_id(GroupId(text(&group.id)))
@@ -646,16 +763,23 @@ impl Consumer {
             _ => Vec::new(),
         };
         // A commit that a rebalance refuses is no failure: the next generation reads again.
-        self.ask_group(&id, Api::OffsetCommit, request.into(), codes).await?;
+        self.ask_group(&id, Api::OffsetCommit, request.into(), codes)
+            .await?;
         Ok(())
     }
 
     /// Commits where it should and leaves the group.
-    pub async fn close(&mut self) -> Result<(), Failure> {
-        if self.group.as_ref().is_some_and(|group| group.auto_commit && group.joined) {
+    pub(crate) async fn close(&mut self) -> Result<(), Failure> {
+        if self
+            .group
+            .as_ref()
+            .is_some_and(|group| group.auto_commit && group.joined)
+        {
             self.commit().await?;
         }
-        let Some(group) = &self.group else { return Ok(()) };
+        let Some(group) = &self.group else {
+            return Ok(());
+        };
         if group.member.is_empty() || group.instance.is_some() {
             return Ok(());
         }
@@ -663,20 +787,31 @@ impl Consumer {
         let member = MemberIdentity::default().with_member_id(text(&group.member));
         let coordinator = self.admin.coordinator(&id).await?;
         let address = self.admin.address(coordinator)?;
-        let version = self.admin.pool.connection(&address).await?.versions().pick(Api::LeaveGroup);
+        let version = self
+            .admin
+            .pool
+            .connection(&address)
+            .await?
+            .versions()
+            .pick(Api::LeaveGroup);
         let mut request = LeaveGroupRequest::default().with_group_id(GroupId(text(&id)));
         match version.unwrap_or(0) {
             3.. => request.members = vec![member],
             _ => request.member_id = member.member_id,
         }
         self.settle_fetches().await?;
-        self.admin.node(coordinator, Api::LeaveGroup, request.into()).await?;
+        self.admin
+            .node(coordinator, Api::LeaveGroup, request.into())
+            .await?;
         Ok(())
     }
 }
 
 /// The leader's work: everyone's partitions by the assignor the group chose.
-fn plan(joined: &JoinGroupResponse, there: &BTreeMap<Place, i32>) -> Vec<SyncGroupRequestAssignment> {
+fn plan(
+    joined: &JoinGroupResponse,
+    there: &BTreeMap<Place, i32>,
+) -> Vec<SyncGroupRequestAssignment> {
     let members: BTreeMap<String, Subscription> = joined
         .members
         .iter()

@@ -1,7 +1,7 @@
 //! The hash Java's clients spread keys by.
 
 /// The hash of a key, as `Utils.murmur2` gives it.
-pub fn murmur2(key: &[u8]) -> i32 {
+pub(crate) fn murmur2(key: &[u8]) -> i32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;
     let mut h = SEED ^ key.len() as u32;
@@ -23,7 +23,7 @@ pub fn murmur2(key: &[u8]) -> i32 {
 }
 
 /// The partition of a key.
-pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
+pub(crate) fn partition_of(key: &[u8], partitions: i32) -> i32 {
     (murmur2(key) & i32::MAX) % partitions.max(1)
 }
 
@@ -39,7 +39,10 @@ mod tests {
             (b"foobar", -790332482),
             (b"a-little-bit-long-string", -985981536),
             (b"a-little-bit-longer-string", -1486304829),
-            (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
+            (
+                b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
+                -58897971,
+            ),
             (b"abc", 479470107),
         ];
         for (key, hash) in known {

@@ -7,33 +7,31 @@ use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
-use protocol::messages::{
-    BrokerId, GroupId, ListOffsetsRequest, OffsetFetchRequest, ResponseKind,
-};
+use protocol::messages::{BrokerId, GroupId, ListOffsetsRequest, OffsetFetchRequest, ResponseKind};
 
 use crate::body;
 use crate::failure::Failure;
 use crate::kafka::admin::{Admin, text, topic_name};
 
-pub const LATEST: i64 = -1;
-pub const EARLIEST: i64 = -2;
+pub(crate) const LATEST: i64 = -1;
+pub(crate) const EARLIEST: i64 = -2;
 
 /// A partition by topic and number.
-pub type Place = (String, i32);
+pub(crate) type Place = (String, i32);
 
 /// What a leader said of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub offset: i64,
-    pub timestamp: i64,
-    pub leader_epoch: i32,
+pub(crate) struct Found {
+    pub(crate) offset: i64,
+    pub(crate) timestamp: i64,
+    pub(crate) leader_epoch: i32,
 }
 
 /// Tries for partitions whose leader moved meanwhile.
 const TRIES: usize = 20;
 
 /// Asks for the offset at a timestamp (or a special one) of each partition.
-pub async fn list(
+pub(crate) async fn list(
     admin: &mut Admin,
     wanted: &[(Place, i64)],
     read_committed: bool,
@@ -48,7 +46,8 @@ pub async fn list(
             admin.pause().await;
         }
         let leaders = leaders(admin, &open).await?;
-        let mut requests: BTreeMap<i32, BTreeMap<String, Vec<ListOffsetsPartition>>> = BTreeMap::new();
+        let mut requests: BTreeMap<i32, BTreeMap<String, Vec<ListOffsetsPartition>>> =
+            BTreeMap::new();
         for (place, timestamp) in &open {
             match leaders.get(place) {
                 Some(Ok(leader)) => {
@@ -68,7 +67,9 @@ pub async fn list(
         }
         for (leader, topics) in requests {
             let topics = topics.into_iter().map(|(name, partitions)| {
-                ListOffsetsTopic::default().with_name(topic_name(&name)).with_partitions(partitions)
+                ListOffsetsTopic::default()
+                    .with_name(topic_name(&name))
+                    .with_partitions(partitions)
             });
             let request = ListOffsetsRequest::default()
                 .with_replica_id(BrokerId(-1))
@@ -89,7 +90,9 @@ pub async fn list(
             }
         }
         open.retain(|place, _| match made.get(place) {
-            Some(Err(error)) => error.is_retriable() && *error != ErrorCode::UnknownTopicOrPartition,
+            Some(Err(error)) => {
+                error.is_retriable() && *error != ErrorCode::UnknownTopicOrPartition
+            }
             _ => false,
         });
     }
@@ -119,13 +122,18 @@ async fn leaders(
 }
 
 /// What a group committed.
-pub async fn committed(
+pub(crate) async fn committed(
     admin: &mut Admin,
     group: &str,
 ) -> Result<BTreeMap<Place, i64>, Failure> {
     let id = admin.coordinator(group).await?;
     let address = admin.address(id)?;
-    let version = admin.pool.connection(&address).await?.versions().pick(Api::OffsetFetch);
+    let version = admin
+        .pool
+        .connection(&address)
+        .await?
+        .versions()
+        .pick(Api::OffsetFetch);
     let mut request = OffsetFetchRequest::default();
     if version.unwrap_or(0) >= 8 {
         let group = OffsetFetchRequestGroup::default()
@@ -137,25 +145,36 @@ pub async fn committed(
         request.topics = None;
     }
     let codes = |answer: &ResponseKind| match answer {
-        ResponseKind::OffsetFetch(body) => {
-            body.groups.iter().map(|group| group.error_code).chain([body.error_code]).collect()
-        }
+        ResponseKind::OffsetFetch(body) => body
+            .groups
+            .iter()
+            .map(|group| group.error_code)
+            .chain([body.error_code])
+            .collect(),
         _ => Vec::new(),
     };
-    let answer = admin.ask_coordinator(group, Api::OffsetFetch, request.into(), codes).await?;
+    let answer = admin
+        .ask_coordinator(group, Api::OffsetFetch, request.into(), codes)
+        .await?;
     let answer = body!(answer, OffsetFetch);
     Failure::check(answer.error_code, None)?;
     let mut made = BTreeMap::new();
     for topic in &answer.topics {
         for partition in &topic.partitions {
-            made.insert((topic.name.0.to_string(), partition.partition_index), partition.committed_offset);
+            made.insert(
+                (topic.name.0.to_string(), partition.partition_index),
+                partition.committed_offset,
+            );
         }
     }
     for group in &answer.groups {
         Failure::check(group.error_code, None)?;
         for topic in &group.topics {
             for partition in &topic.partitions {
-                made.insert((topic.name.0.to_string(), partition.partition_index), partition.committed_offset);
+                made.insert(
+                    (topic.name.0.to_string(), partition.partition_index),
+                    partition.committed_offset,
+                );
             }
         }
     }

@@ -31,55 +31,64 @@ use crate::properties::Properties;
 
 /// Records of one topic and partition that stay together. Headers are key and value.
 #[derive(Clone, Debug, Default)]
-pub struct Message {
-    pub topic: String,
-    pub partition: Option<i32>,
-    pub timestamp_ms: Option<i64>,
-    pub key: Option<Vec<u8>>,
-    pub value: Option<Vec<u8>>,
-    pub headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+pub(crate) struct Message {
+    pub(crate) topic: String,
+    pub(crate) partition: Option<i32>,
+    pub(crate) timestamp_ms: Option<i64>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 
 /// What became of the records of one batch: where it lies, or why it does not.
-pub struct Delivered {
-    pub place: Place,
-    pub tags: Vec<u64>,
-    pub outcome: Result<i64, Undelivered>,
+pub(crate) struct Delivered {
+    pub(crate) place: Place,
+    pub(crate) tags: Vec<u64>,
+    pub(crate) outcome: Result<i64, Undelivered>,
 }
 
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum Undelivered {
+pub(crate) enum Undelivered {
     #[error("{}: {}", .0.exception_class(), .1.as_deref().or(.0.message()).unwrap_or_default())]
     Refused(ErrorCode, Option<String>),
-    #[error("org.apache.kafka.common.errors.TimeoutException: Expiring {records} record(s) for {topic}-{partition}:{after_ms} ms has passed since batch creation")]
-    Expired { topic: String, partition: i32, records: usize, after_ms: i64 },
+    #[error(
+        "org.apache.kafka.common.errors.TimeoutException: Expiring {records} record(s) for {topic}-{partition}:{after_ms} ms has passed since batch creation"
+    )]
+    Expired {
+        topic: String,
+        partition: i32,
+        records: usize,
+        after_ms: i64,
+    },
 }
 
-pub struct Config {
-    pub acks: i16,
-    pub linger_ms: i64,
-    pub batch_bytes: usize,
-    pub codec: Codec,
-    pub retries: i64,
-    pub retry_backoff_ms: i64,
-    pub delivery_timeout_ms: i64,
-    pub request_timeout_ms: i32,
-    pub max_block_ms: i64,
-    pub request_bytes_max: usize,
-    pub buffer_bytes_max: usize,
-    pub in_flight_max: usize,
-    pub idempotent: bool,
+pub(crate) struct Config {
+    pub(crate) acks: i16,
+    pub(crate) linger_ms: i64,
+    pub(crate) batch_bytes: usize,
+    pub(crate) codec: Codec,
+    pub(crate) retries: i64,
+    pub(crate) retry_backoff_ms: i64,
+    pub(crate) delivery_timeout_ms: i64,
+    pub(crate) request_timeout_ms: i32,
+    pub(crate) max_block_ms: i64,
+    pub(crate) request_bytes_max: usize,
+    pub(crate) buffer_bytes_max: usize,
+    pub(crate) in_flight_max: usize,
+    pub(crate) idempotent: bool,
 }
 
 impl Config {
     /// The settings of Java's producer, under their names.
-    pub fn read(properties: &Properties) -> Result<Config, Failure> {
+    pub(crate) fn read(properties: &Properties) -> Result<Config, Failure> {
         let acks = match properties.get("acks").unwrap_or("all") {
             "all" | "-1" => -1,
             "0" => 0,
             "1" => 1,
             other => {
-                return Err(Failure::said(format!("Invalid value {other} for configuration acks: String must be one of: all, -1, 0, 1")));
+                return Err(Failure::said(format!(
+                    "Invalid value {other} for configuration acks: String must be one of: all, -1, 0, 1"
+                )));
             }
         };
         let name = properties.get("compression.type").unwrap_or("none");
@@ -87,10 +96,14 @@ impl Config {
             Failure::said(format!("Invalid value {name} for configuration compression.type: String must be one of: none, gzip, snappy, lz4, zstd"))
         })?;
         if properties.get("transactional.id").is_some() {
-            return Err(Failure::Absent("transactional.id of the producer tools".to_string()));
+            return Err(Failure::Absent(
+                "transactional.id of the producer tools".to_string(),
+            ));
         }
         let size = |key, default| -> Result<usize, Failure> {
-            Ok(usize::try_from(properties.number(key, default)?).unwrap_or(0).max(1))
+            Ok(usize::try_from(properties.number(key, default)?)
+                .unwrap_or(0)
+                .max(1))
         };
         Ok(Config {
             acks,
@@ -100,7 +113,8 @@ impl Config {
             retries: properties.number("retries", i64::from(i32::MAX))?,
             retry_backoff_ms: properties.number("retry.backoff.ms", 100)?,
             delivery_timeout_ms: properties.number("delivery.timeout.ms", 120_000)?,
-            request_timeout_ms: i32::try_from(properties.number("request.timeout.ms", 30_000)?).unwrap_or(i32::MAX),
+            request_timeout_ms: i32::try_from(properties.number("request.timeout.ms", 30_000)?)
+                .unwrap_or(i32::MAX),
             max_block_ms: properties.number("max.block.ms", 60_000)?,
             request_bytes_max: size("max.request.size", 1_048_576)?,
             buffer_bytes_max: size("buffer.memory", 33_554_432)?,
@@ -144,15 +158,15 @@ struct Topic {
 }
 
 /// Why [`Producer::wait`] came back.
-pub enum Woke {
-    Answer(String, Result<(Ticket, ResponseKind), ClientError>),
+pub(crate) enum Woke {
+    Answer(String, Box<Result<(Ticket, ResponseKind), ClientError>>),
     Timer,
 }
 
 /// A try on the wire: which batches went in which request.
 type Flight = (i32, Vec<(Place, Batch)>);
 
-pub struct Producer {
+pub(crate) struct Producer {
     admin: Admin,
     config: Config,
     topics: HashMap<String, Topic>,
@@ -167,7 +181,10 @@ pub struct Producer {
 }
 
 impl Producer {
-    pub async fn connect(servers: &str, properties: &Properties) -> Result<Producer, Failure> {
+    pub(crate) async fn connect(
+        servers: &str,
+        properties: &Properties,
+    ) -> Result<Producer, Failure> {
         let config = Config::read(properties)?;
         let admin = Admin::connect(servers, properties).await?;
         let mut producer = Producer {
@@ -203,38 +220,52 @@ impl Producer {
                 continue;
             }
             Failure::check(answer.error_code, None)?;
-            self.identity = (ProducerId(answer.producer_id.0), ProducerEpoch(answer.producer_epoch));
+            self.identity = (
+                ProducerId(answer.producer_id.0),
+                ProducerEpoch(answer.producer_epoch),
+            );
             return Ok(());
         }
     }
 
     /// What has been settled since the last call.
-    pub fn delivered(&mut self) -> Vec<Delivered> {
+    pub(crate) fn delivered(&mut self) -> Vec<Delivered> {
         mem::take(&mut self.delivered)
     }
 
-    pub fn is_idle(&self) -> bool {
-        self.lanes.values().all(|lane| lane.open.is_none() && lane.ready.is_empty() && lane.flying == 0)
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lanes
+            .values()
+            .all(|lane| lane.open.is_none() && lane.ready.is_empty() && lane.flying == 0)
     }
 
     /// Takes a record; waits only for its topic's first metadata and for room.
-    pub async fn send(&mut self, message: &Message, tag: u64) -> Result<(), Failure> {
+    pub(crate) async fn send(&mut self, message: &Message, tag: u64) -> Result<(), Failure> {
         while self.buffered > self.config.buffer_bytes_max {
             let woke = self.wait().await;
             self.step(woke).await?;
         }
-        let headers: Vec<(&[u8], Option<&[u8]>)> =
-            message.headers.iter().map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
+        let headers: Vec<(&[u8], Option<&[u8]>)> = message
+            .headers
+            .iter()
+            .map(|(key, value)| (key.as_slice(), value.as_deref()))
+            .collect();
         let (key, value) = (message.key.as_deref(), message.value.as_deref());
         let size = BatchBuilder::record_size_max(key, value, &headers);
         if size + 61 > self.config.request_bytes_max {
-            return Err(Failure::said(format!("The message is {} bytes when serialized which is larger than {}, which is the value of the max.request.size configuration.", size + 61, self.config.request_bytes_max)));
+            return Err(Failure::said(format!(
+                "The message is {} bytes when serialized which is larger than {}, which is the value of the max.request.size configuration.",
+                size + 61,
+                self.config.request_bytes_max
+            )));
         }
         let place = (message.topic.clone(), self.choose(message, size).await?);
         let now = self.admin.clock.monotonic_ms();
-        let full = self.lanes.get(&place).and_then(|lane| lane.open.as_ref()).is_some_and(|open| {
-            open.builder.size_max() + size > self.config.batch_bytes
-        });
+        let full = self
+            .lanes
+            .get(&place)
+            .and_then(|lane| lane.open.as_ref())
+            .is_some_and(|open| open.builder.size_max() + size > self.config.batch_bytes);
         if full {
             self.close(&place)?;
         }
@@ -245,7 +276,9 @@ impl Producer {
             since_ms: now,
             held: 0,
         });
-        let timestamp = message.timestamp_ms.unwrap_or_else(|| self.admin.clock.wall_ms());
+        let timestamp = message
+            .timestamp_ms
+            .unwrap_or_else(|| self.admin.clock.wall_ms());
         open.builder
             .push(timestamp, key, value, &headers)
             .map_err(|error| Failure::said(error.to_string()))?;
@@ -266,12 +299,18 @@ impl Producer {
         if !self.topics.contains_key(&message.topic) {
             self.learn(&message.topic).await?;
         }
-        let topic = self.topics.get_mut(&message.topic).expect("it was learnt above");
+        let topic = self
+            .topics
+            .get_mut(&message.topic)
+            .expect("it was learnt above");
         let count = topic.leaders.len() as i32;
         if let Some(partition) = message.partition {
             return match (0..count).contains(&partition) {
                 true => Ok(partition),
-                false => Err(Failure::said(format!("Topic {} not present in metadata after {} ms.", message.topic, self.config.max_block_ms))),
+                false => Err(Failure::said(format!(
+                    "Topic {} not present in metadata after {} ms.",
+                    message.topic, self.config.max_block_ms
+                ))),
             };
         }
         if let Some(key) = &message.key {
@@ -280,7 +319,9 @@ impl Producer {
         topic.sticky_bytes += size;
         if topic.sticky_bytes > self.config.batch_bytes {
             topic.sticky_bytes = size;
-            let led: Vec<i32> = (0..count).filter(|at| topic.leaders[*at as usize] >= 0).collect();
+            let led: Vec<i32> = (0..count)
+                .filter(|at| topic.leaders[*at as usize] >= 0)
+                .collect();
             topic.sticky = match led.len() {
                 0 => self.admin.chance.below(count.unsigned_abs().into()) as i32,
                 some => led[self.admin.chance.below(some as u64) as usize],
@@ -311,15 +352,29 @@ impl Producer {
                         None => self.admin.chance.below(count) as i32,
                     };
                     let sticky_bytes = before.map_or(0, |topic| topic.sticky_bytes);
-                    self.topics.insert(name.to_string(), Topic { leaders, sticky, sticky_bytes });
+                    self.topics.insert(
+                        name.to_string(),
+                        Topic {
+                            leaders,
+                            sticky,
+                            sticky_bytes,
+                        },
+                    );
                     return Ok(());
                 }
                 if !error.is_none() && !error.is_retriable() {
-                    return Err(Failure::Refused { code: error, message: Some(format!("Invalid topics: [{name}]")).filter(|_| error == ErrorCode::InvalidTopicException) });
+                    return Err(Failure::Refused {
+                        code: error,
+                        message: Some(format!("Invalid topics: [{name}]"))
+                            .filter(|_| error == ErrorCode::InvalidTopicException),
+                    });
                 }
             }
             if self.admin.clock.monotonic_ms() > until {
-                return Err(Failure::said(format!("Topic {name} not present in metadata after {} ms.", self.config.max_block_ms)));
+                return Err(Failure::said(format!(
+                    "Topic {name} not present in metadata after {} ms.",
+                    self.config.max_block_ms
+                )));
             }
             self.admin.pause().await;
         }
@@ -327,8 +382,12 @@ impl Producer {
 
     /// Ends a lane's open batch and gives it its sequence.
     fn close(&mut self, place: &Place) -> Result<(), Failure> {
-        let Some(lane) = self.lanes.get_mut(place) else { return Ok(()) };
-        let Some(open) = lane.open.take() else { return Ok(()) };
+        let Some(lane) = self.lanes.get_mut(place) else {
+            return Ok(());
+        };
+        let Some(open) = lane.open.take() else {
+            return Ok(());
+        };
         let count = i32::try_from(open.tags.len()).unwrap_or(i32::MAX);
         let sequence = lane.sequence;
         let mut builder = open.builder;
@@ -336,7 +395,9 @@ impl Producer {
             builder = builder.producer(self.identity.0, self.identity.1, sequence);
             lane.sequence = protocol::batch::next_sequence(sequence, count);
         }
-        let bytes = builder.build().map_err(|error| Failure::said(error.to_string()))?;
+        let bytes = builder
+            .build()
+            .map_err(|error| Failure::said(error.to_string()))?;
         lane.ready.push_back(Batch {
             bytes,
             held: open.held,
@@ -349,24 +410,36 @@ impl Producer {
     }
 
     /// Waits for an answer or for the next thing to fall due. May be dropped while waiting.
-    pub async fn wait(&mut self) -> Woke {
+    pub(crate) async fn wait(&mut self) -> Woke {
         let now = self.admin.clock.monotonic_ms();
         let due = self.lanes.values().filter_map(|lane| {
-            let linger = lane.open.as_ref().map(|open| open.since_ms + self.config.linger_ms);
-            let again = (!lane.ready.is_empty() && lane.flying == 0).then_some(lane.again_at_ms.max(now + 1));
+            let linger = lane
+                .open
+                .as_ref()
+                .map(|open| open.since_ms + self.config.linger_ms);
+            let again = (!lane.ready.is_empty() && lane.flying == 0)
+                .then_some(lane.again_at_ms.max(now + 1));
             linger.into_iter().chain(again).min()
         });
-        let wait_ms = due.min().map_or(1000, |at| (at - now).clamp(0, 1000)).unsigned_abs();
-        match tokio::time::timeout(Duration::from_millis(wait_ms), self.admin.pool.receive_any()).await {
-            Ok((address, answer)) => Woke::Answer(address, answer),
+        let wait_ms = due
+            .min()
+            .map_or(1000, |at| (at - now).clamp(0, 1000))
+            .unsigned_abs();
+        match tokio::time::timeout(
+            Duration::from_millis(wait_ms),
+            self.admin.pool.receive_any(),
+        )
+        .await
+        {
+            Ok((address, answer)) => Woke::Answer(address, Box::new(answer)),
             Err(_) => Woke::Timer,
         }
     }
 
     /// Takes in what [`Producer::wait`] gave, and sends what may go. Not to be dropped half way.
-    pub async fn step(&mut self, woke: Woke) -> Result<(), Failure> {
+    pub(crate) async fn step(&mut self, woke: Woke) -> Result<(), Failure> {
         if let Woke::Answer(address, answer) = woke {
-            match answer {
+            match *answer {
                 Ok((ticket, ResponseKind::Produce(answer))) => {
                     self.settle(&address, ticket.correlation_id, &answer);
                 }
@@ -384,7 +457,7 @@ impl Producer {
     }
 
     /// Sends everything and waits until it is settled.
-    pub async fn flush(&mut self) -> Result<(), Failure> {
+    pub(crate) async fn flush(&mut self) -> Result<(), Failure> {
         self.flushing = true;
         self.drain().await?;
         while !self.is_idle() {
@@ -441,7 +514,10 @@ impl Producer {
                 continue;
             }
             let leaders = self.topics.get(&place.0).map(|topic| &topic.leaders);
-            let leader = leaders.and_then(|all| all.get(place.1 as usize)).copied().unwrap_or(-1);
+            let leader = leaders
+                .and_then(|all| all.get(place.1 as usize))
+                .copied()
+                .unwrap_or(-1);
             let Some(node) = self.admin.nodes.get(&leader) else {
                 lane.again_at_ms = now + self.config.retry_backoff_ms;
                 self.stale = true;
@@ -453,15 +529,17 @@ impl Producer {
             }
             let (bytes, batches) = requests.entry(leader).or_default();
             let size = lane.ready.front().map_or(0, |batch| batch.bytes.len());
-            if batches.is_empty() || *bytes + size <= self.config.request_bytes_max {
-                if let Some(batch) = lane.ready.pop_front() {
-                    lane.flying += 1;
-                    *bytes += size;
-                    batches.push((place.clone(), batch));
-                }
+            let fits = batches.is_empty() || *bytes + size <= self.config.request_bytes_max;
+            if fits && let Some(batch) = lane.ready.pop_front() {
+                lane.flying += 1;
+                *bytes += size;
+                batches.push((place.clone(), batch));
             }
         }
-        requests.into_iter().map(|(leader, (_, batches))| (leader, batches)).collect()
+        requests
+            .into_iter()
+            .map(|(leader, (_, batches))| (leader, batches))
+            .collect()
     }
 
     async fn dispatch(&mut self, leader: i32, batches: Vec<(Place, Batch)>) {
@@ -473,7 +551,9 @@ impl Producer {
             topics.entry(topic).or_default().push(partition);
         }
         let topics = topics.into_iter().map(|(name, partitions)| {
-            TopicProduceData::default().with_name(topic_name(name)).with_partition_data(partitions)
+            TopicProduceData::default()
+                .with_name(topic_name(name))
+                .with_partition_data(partitions)
         });
         let request = ProduceRequest::default()
             .with_acks(self.config.acks)
@@ -486,7 +566,10 @@ impl Producer {
                     .send_unanswered(Api::Produce, version, request.into())
                     .await
                     .map(|()| None),
-                _ => connection.send(Api::Produce, request.into()).await.map(Some),
+                _ => connection
+                    .send(Api::Produce, request.into())
+                    .await
+                    .map(Some),
             },
             Err(error) => Err(error),
         };
@@ -523,16 +606,26 @@ impl Producer {
         correlation_id: i32,
         answer: &protocol::messages::ProduceResponse,
     ) {
-        let Some((due, batches)) = self.flights.get_mut(address).and_then(VecDeque::pop_front) else {
+        let Some((due, batches)) = self.flights.get_mut(address).and_then(VecDeque::pop_front)
+        else {
             return;
         };
-        debug_assert_eq!(due, correlation_id, "answers come in the order of the requests");
+        debug_assert_eq!(
+            due, correlation_id,
+            "answers come in the order of the requests"
+        );
         let mut told: HashMap<Place, (i16, i64, Option<String>)> = HashMap::new();
         for topic in &answer.responses {
             for partition in &topic.partition_responses {
                 let place = (topic.name.0.to_string(), partition.index);
-                let message = partition.error_message.as_ref().map(|text| text.to_string());
-                told.insert(place, (partition.error_code, partition.base_offset, message));
+                let message = partition
+                    .error_message
+                    .as_ref()
+                    .map(|text| text.to_string());
+                told.insert(
+                    place,
+                    (partition.error_code, partition.base_offset, message),
+                );
             }
         }
         for (place, batch) in batches {
@@ -565,17 +658,24 @@ impl Producer {
     /// Queues a batch for another try, or gives it up.
     fn again(&mut self, place: Place, mut batch: Batch, error: ErrorCode, message: Option<String>) {
         let now = self.admin.clock.monotonic_ms();
-        let Some(lane) = self.lanes.get_mut(&place) else { return };
+        let Some(lane) = self.lanes.get_mut(&place) else {
+            return;
+        };
         let overtaken = error == ErrorCode::OutOfOrderSequenceNumber && lane.careful;
         let forgotten = self.config.idempotent
-            && matches!(error, ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch);
+            && matches!(
+                error,
+                ErrorCode::UnknownProducerId | ErrorCode::InvalidProducerEpoch
+            );
         self.renew |= forgotten;
         if (error.is_retriable() || overtaken || forgotten) && batch.tries < self.config.retries {
             batch.tries += 1;
             lane.careful = true;
             lane.again_at_ms = now + self.config.retry_backoff_ms;
             self.stale = true;
-            let at = lane.ready.iter().position(|other| other.since_ms > batch.since_ms || other.sequence > batch.sequence);
+            let at = lane.ready.iter().position(|other| {
+                other.since_ms > batch.since_ms || other.sequence > batch.sequence
+            });
             lane.ready.insert(at.unwrap_or(lane.ready.len()), batch);
             return;
         }
@@ -589,7 +689,11 @@ impl Producer {
         let late = |batch: &Batch, limit: i64| now - batch.since_ms > limit;
         let mut gone = Vec::new();
         for (place, lane) in &mut self.lanes {
-            while lane.ready.front().is_some_and(|batch| late(batch, self.config.delivery_timeout_ms)) {
+            while lane
+                .ready
+                .front()
+                .is_some_and(|batch| late(batch, self.config.delivery_timeout_ms))
+            {
                 if let Some(batch) = lane.ready.pop_front() {
                     gone.push((place.clone(), batch));
                 }
@@ -628,7 +732,11 @@ impl Producer {
 
     fn tell(&mut self, place: Place, batch: Batch, outcome: Result<i64, Undelivered>) {
         self.buffered = self.buffered.saturating_sub(batch.held);
-        self.delivered.push(Delivered { place, tags: batch.tags, outcome });
+        self.delivered.push(Delivered {
+            place,
+            tags: batch.tags,
+            outcome,
+        });
     }
 }
 
@@ -636,9 +744,14 @@ fn rebuilt(bytes: &Bytes, mut builder: BatchBuilder) -> Result<Bytes, Failure> {
     let broken = |error: &dyn std::fmt::Display| Failure::said(format!("rebuild batch: {error}"));
     let view = BatchView::open(bytes).map_err(|error| broken(&error))?;
     let view = view.ok_or_else(|| broken(&"it is cut short"))?;
-    for record in view.records(DECOMPRESSED_BYTES_MAX).map_err(|error| broken(&error))? {
+    for record in view
+        .records(DECOMPRESSED_BYTES_MAX)
+        .map_err(|error| broken(&error))?
+    {
         let record = record.map_err(|error| broken(&error))?;
-        builder.push_record(record.offset, &record).map_err(|error| broken(&error))?;
+        builder
+            .push_record(record.offset, &record)
+            .map_err(|error| broken(&error))?;
     }
     builder.build().map_err(|error| broken(&error))
 }
