@@ -298,9 +298,8 @@ impl Groups {
         }
         let mut complete = true;
         for shard in &self.shards {
-            match shard.look(&mut look) {
-                Err(Refusal::CoordinatorLoadInProgress) => complete = false,
-                Ok(()) | Err(_) => {}
+            if let Err(Refusal::CoordinatorLoadInProgress) = shard.look(&mut look) {
+                complete = false;
             }
         }
         Ok(complete)

@@ -12,6 +12,7 @@ use ::groups::refusal::WriteError;
 use ::groups::sync::SyncRequest;
 use ::groups::{Config, Refusal};
 use base::clock::Clock;
+use base::tasks;
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use protocol::batch::{BatchView, Marker, end_marker, patch_offset_epoch};
@@ -189,7 +190,7 @@ fn fetched(groups: &Groups, group: &str, stable: bool) -> Result<Option<i64>, Re
 /// Joins with deadlines seen to, since even a delay of nothing is a deadline.
 async fn joined(groups: &Arc<Groups>) -> JoinAnswer {
     let joiner = Arc::clone(groups);
-    let answer = tokio::spawn(async move { joiner.join(joining("")).await });
+    let answer = tasks::spawn("test", async move { joiner.join(joining("")).await });
     while !answer.is_finished() {
         groups.expire();
         tokio::task::yield_now().await;
@@ -237,7 +238,7 @@ async fn commits_are_answered_when_replicated_and_in_order() {
     let mut commits = Vec::new();
     for offset in [1, 2] {
         let committer = Arc::clone(&groups);
-        commits.push(tokio::spawn(async move {
+        commits.push(tasks::spawn("test", async move {
             committer.commit(committing("s", offset)).await
         }));
         until(|| log.held() == commits.len()).await;
@@ -270,9 +271,12 @@ async fn whoever_waits_is_sent_away_with_the_leadership() {
     let member = joined(&groups).await;
     log.hold();
     let waiting = Arc::clone(&groups);
-    let sync = tokio::spawn(async move { waiting.sync(syncing(&member)).await });
+    let sync = tasks::spawn("test", async move { waiting.sync(syncing(&member)).await });
     let waiting = Arc::clone(&groups);
-    let commit = tokio::spawn(async move { waiting.commit(committing("s", 1)).await });
+    let commit = tasks::spawn(
+        "test",
+        async move { waiting.commit(committing("s", 1)).await },
+    );
     until(|| log.held() == 2).await;
     groups.resign(0, None);
     assert_eq!(sync.await.unwrap().refusal, Some(Refusal::NotCoordinator));
@@ -291,7 +295,7 @@ async fn a_marker_decides_after_the_commits_before_it() {
     led(&groups, &log, 0).await;
     log.hold();
     let committer = Arc::clone(&groups);
-    let commit = tokio::spawn(async move {
+    let commit = tasks::spawn("test", async move {
         let request = CommitRequest {
             transaction: Some((9, 0)),
             ..committing("s", 5)
@@ -326,7 +330,7 @@ async fn the_deadline_task_ends_sessions_and_forgets_old_offsets() {
     let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
     let groups = hosted(&clock);
     let (stopper, stop) = base::stop::pair();
-    let task = tokio::spawn(Arc::clone(&groups).run(stop));
+    let task = tasks::spawn("test", Arc::clone(&groups).run(stop));
     led(&groups, &log, 0).await;
     let member = groups.join(joining("")).await;
     assert_eq!(groups.sync(syncing(&member)).await.refusal, None);
