@@ -1,7 +1,10 @@
 //! The disk stops, tears, fails and fills up: what was acknowledged is there afterwards, and
 //! nothing is acknowledged after a failure.
 
-#![allow(clippy::unwrap_used, reason = "a test program: a panic is its way to fail")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test program: a panic is its way to fail"
+)]
 
 mod raw;
 

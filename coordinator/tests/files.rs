@@ -1,6 +1,9 @@
 //! Files that Apache's server left open here as the same tree; ours survive our own restart.
 
-#![allow(clippy::unwrap_used, reason = "a test program: a panic is its way to fail")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test program: a panic is its way to fail"
+)]
 
 mod raw;
 

@@ -1,6 +1,9 @@
 //! Bytes no client would send: the connection ends or an error comes back, and the server goes on.
 
-#![allow(clippy::unwrap_used, reason = "a test program: a panic is its way to fail")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test program: a panic is its way to fail"
+)]
 
 mod raw;
 

@@ -1,6 +1,9 @@
 //! Scripts of requests and answers, played against a fresh server: `tree.txt`, `watches.txt`.
 
-#![allow(clippy::unwrap_used, reason = "a test program: a panic is its way to fail")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test program: a panic is its way to fail"
+)]
 
 mod raw;
 

@@ -1,7 +1,10 @@
 //! A recorded session with Apache's server, replayed: every reply must be the same bytes, but for
 //! session numbers, passwords, times, and the order of children.
 
-#![allow(clippy::unwrap_used, reason = "a test program: a panic is its way to fail")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test program: a panic is its way to fail"
+)]
 
 mod raw;
 

@@ -163,6 +163,10 @@ fn random_requests_are_answered_as_apaches_server_does() {
             .and_then(|text| text.parse().ok())
             .unwrap_or(default)
     };
-    let seed = number("ROTPETER_SEED", 39);
-    compare(number("ROTPETER_STEPS", 2_000), seed);
+    let steps = number("ROTPETER_STEPS", 1_500);
+    match number("ROTPETER_SEED", 0) {
+        // Seed 2 once found that Java's trim takes off control characters too.
+        0 => [39, 2].into_iter().for_each(|seed| compare(steps, seed)),
+        seed => compare(steps, seed),
+    }
 }

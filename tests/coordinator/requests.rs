@@ -40,9 +40,9 @@ fn pick<'a, T>(chance: &Chance, from: &'a [T]) -> &'a T {
 
 fn path(chance: &Chance) -> &'static str {
     if chance.below(12) == 0 {
-        *pick(chance, BAD_PATHS)
+        pick(chance, BAD_PATHS)
     } else {
-        *pick(chance, PATHS)
+        pick(chance, PATHS)
     }
 }
 
