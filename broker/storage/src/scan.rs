@@ -195,7 +195,7 @@ impl<'f> Batches<'f> {
     }
 
     /// The next batch and its bytes; `None` at the end, at the first torn or damaged batch.
-    pub fn next(&mut self) -> io::Result<Option<(Head, &[u8])>> {
+    pub fn read_next(&mut self) -> io::Result<Option<(Head, &[u8])>> {
         let rest = usize::try_from(self.end.saturating_sub(self.position)).unwrap_or(usize::MAX);
         if rest < OVERHEAD + 14 {
             return Ok(None);

@@ -1,6 +1,8 @@
 //! The process stopped at every change of a script, the disk losing what was not synced: reopened,
 //! the log must hold every promise made, and nothing that was never written.
 
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
 use std::path::Path;
 use std::sync::Arc;
 

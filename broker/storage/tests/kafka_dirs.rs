@@ -1,6 +1,8 @@
 //! Directories written by Apache Kafka 3.9 and 2.8, healthy and broken: opened, they must show what
 //! Apache shows.
 
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};

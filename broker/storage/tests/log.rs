@@ -1,5 +1,7 @@
 //! What a log promises to those above it: order, bounds, duplicates, rolling, retention, moves.
 
+#![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
+
 use std::path::Path;
 use std::sync::Arc;
 

@@ -272,7 +272,10 @@ impl Log {
         let file = segment.log_file()?;
         let mut batches = Batches::new(&*file, begin, size);
         let mut keep = begin;
-        while let Some((head, batch)) = batches.next().map_err(|e| Error::io("scan", &path, e))? {
+        while let Some((head, batch)) = batches
+            .read_next()
+            .map_err(|e| Error::io("scan", &path, e))?
+        {
             if !follows(&head, state.end, segment.base_offset()) {
                 break;
             }
@@ -497,7 +500,7 @@ fn trusted_head(segment: &Segment, recovery: i64) -> Result<Option<Head>> {
     let file = segment.log_file()?;
     let mut batches = Batches::new(&*file, entry.position, segment.size());
     let head = batches
-        .next()
+        .read_next()
         .map_err(|e| Error::io("read", &path, e))?
         .map(|(head, _)| head);
     Ok(head.filter(|head| {
