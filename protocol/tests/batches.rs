@@ -70,6 +70,23 @@ fn files_of_apache_brokers_are_whole_and_every_crc_is_right() {
     }
 }
 
+#[cfg(feature = "corpus")]
+#[test]
+fn the_corpus_for_apaches_tools_is_sound() {
+    for (name, log) in protocol::batch::corpus::logs(7) {
+        let found = check_for_follower(&log).unwrap();
+        assert_eq!(found.size, log.len(), "{name}");
+        assert!(found.in_order, "{name}");
+        let records = records_of(&log);
+        assert!(records.is_sorted_by(|a, b| a.offset < b.offset), "{name}");
+        if let Ok(dir) = std::env::var("CORPUS_OUT") {
+            let dir = format!("{dir}/{name}-0");
+            std::fs::create_dir_all(&dir).unwrap();
+            std::fs::write(format!("{dir}/00000000000000000000.log"), &log).unwrap();
+        }
+    }
+}
+
 #[test]
 fn records_read_as_the_producer_meant_them_with_every_codec() {
     let set = file("codecs");

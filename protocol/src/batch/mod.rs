@@ -22,6 +22,8 @@ pub mod records;
 pub mod build;
 pub mod legacy;
 pub mod check;
+#[cfg(feature = "corpus")]
+pub mod corpus;
 
 pub use build::{BatchBuilder, BuildError, Marker, emptied, end_marker};
 pub use compress::{Codec, Compression, DECOMPRESSED_BYTES_MAX};
