@@ -41,7 +41,7 @@ const TOPIC_ID: &str = "JbIh-cMBTjGsC7yYF-TUXA";
 const THEN_MS: i64 = 1_795_220_200_000;
 const ME: BrokerId = BrokerId(1);
 /// The captured broker listened here.
-const PORT: i32 = 33_481;
+const PORT: i32 = 33_401;
 
 #[derive(Debug)]
 struct Alone;
