@@ -1,6 +1,5 @@
 //! Orders of a controller in this very process: the same doors that serve the wire.
 
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 

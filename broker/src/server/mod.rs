@@ -35,7 +35,7 @@ use znodes::store::Store;
 use znodes::zookeeper::ZooKeeper;
 use znodes::{registration, session};
 
-use crate::api::table::{Services, Table};
+use crate::api::table::Table;
 use crate::config::Config;
 use crate::embedded;
 use crate::net::budget::Budget;

@@ -1,6 +1,6 @@
 //! The rooms between the session and the listeners, built and tied to one another.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::chance::Chance;
@@ -9,7 +9,6 @@ use base::disk::Disk;
 use base::io_pool::IoPool;
 use base::stop::Stop;
 use base::tasks;
-use controller::ControllerHandle;
 use parking_lot::Mutex;
 use protocol::ids::{BrokerEpoch, BrokerId};
 use protocol::names::CONSUMER_OFFSETS;
