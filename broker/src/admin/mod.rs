@@ -10,3 +10,7 @@ pub mod quotas;
 pub mod scram;
 /// What others wrote below `/config`.
 pub mod changes;
+/// Topics: created, grown, deleted.
+pub mod topics;
+/// Topics made on first mention.
+pub mod auto_create;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use controller::ControllerHandle;
 use protocol::kafka::apis::Api;
 use protocol::kafka::codec::{self, CodecError};
+use protocol::kafka::errors::ErrorCode;
 use protocol::kafka::header::{Opening, RequestHeader};
 use protocol::kafka::shape;
 use protocol::messages::{RequestKind, ResponseKind};
@@ -21,17 +22,19 @@ use replication::replicas::Replicas;
 use tracing::error;
 use znodes::store::Store;
 
+use crate::admin::auto_create::AutoCreate;
 use crate::admin::configs::Configs;
 use crate::admin::quotas::ClientQuotas;
 use crate::admin::scram::Scram;
+use crate::admin::topics::Topics;
 use crate::api::answer::{Answer, Outcome};
-use crate::api::cluster::{describe_cluster, metadata};
+use crate::api::cluster::{describe_cluster, elect_leaders, metadata, update_features};
 use crate::api::data::fetch::FetchServices;
 use crate::api::peers::authority::Orders;
 use crate::api::request::Context;
 use crate::api::session::{api_versions, sasl_authenticate, sasl_handshake};
 use crate::api::transactions::producer_ids::ProducerIds;
-use crate::api::{configs, data, groups, peers, security, transactions};
+use crate::api::{configs, data, groups, peers, security, topics, transactions};
 use crate::config::Live;
 use crate::coordination::Groups;
 use crate::metadata::Metadata;
@@ -121,6 +124,7 @@ pub struct Services {
     pub client_quotas: ClientQuotas,
     pub scram: Scram,
     pub features: FeaturesEpoch,
+    pub topics: Arc<Topics>,
     pub auto_create: AutoCreate,
     pub controller: ControllerHandle,
     pub orders: Orders,
@@ -345,6 +349,47 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
             )
         }
 
+        R::CreateTopics(request) => {
+            later!(
+                CreateTopics,
+                topics::create_topics::answer(&context, &s.topics, &s.configs, &s.controller, request)
+                    .await
+            )
+        }
+        R::DeleteTopics(request) => {
+            let image = s.metadata.image();
+            later!(
+                DeleteTopics,
+                topics::delete_topics::answer(&context, &image, &s.topics, &s.controller, request)
+                    .await
+            )
+        }
+        R::CreatePartitions(request) => {
+            later!(
+                CreatePartitions,
+                topics::create_partitions::answer(&s.topics, &s.controller, request).await
+            )
+        }
+
+        R::AlterPartitionReassignments(request) => {
+            later!(
+                AlterPartitionReassignments,
+                topics::alter_partition_reassignments::answer(&s.controller, request).await
+            )
+        }
+        R::ListPartitionReassignments(request) => {
+            later!(
+                ListPartitionReassignments,
+                topics::list_partition_reassignments::answer(&s.controller, request).await
+            )
+        }
+        R::ElectLeaders(request) => {
+            later!(ElectLeaders, elect_leaders::answer(&s.controller, request).await)
+        }
+        R::UpdateFeatures(request) => {
+            later!(UpdateFeatures, update_features::answer(&s.controller, &request))
+        }
+
         R::LeaderAndIsr(request) => {
             later!(
                 LeaderAndIsr,
@@ -494,19 +539,20 @@ fn encode(api: Api, version: i16, correlation_id: i32, response: &ResponseKind) 
     }
 }
 
-#[derive(Debug)]
-pub struct AutoCreate;
 impl metadata::MakesTopics for AutoCreate {
-    async fn make(
-        &self,
-        names: Vec<Arc<str>>,
-    ) -> Vec<(Arc<str>, protocol::kafka::errors::ErrorCode)> {
-        names
-            .into_iter()
-            .map(|n| (n, protocol::kafka::errors::ErrorCode::LeaderNotAvailable))
-            .collect()
+    async fn make(&self, names: Vec<Arc<str>>) -> Vec<(Arc<str>, ErrorCode)> {
+        let mut answers = Vec::with_capacity(names.len());
+        for name in names {
+            let code = AutoCreate::make(self, &name).await;
+            answers.push((name, code));
+        }
+        answers
     }
 }
+
 impl groups::find_coordinator::MakesInternalTopics for AutoCreate {
-    async fn make(&self, _topic: &'static str) {}
+    async fn make(&self, topic: &'static str) {
+        // The client asks again until the topic is there.
+        let _retriable = AutoCreate::make(self, topic).await;
+    }
 }

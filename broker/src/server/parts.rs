@@ -28,7 +28,9 @@ use crate::admin::quotas::ClientQuotas;
 use crate::admin::scram::Scram;
 use crate::api::data::fetch::FetchServices;
 use crate::api::peers::authority::Orders as Authority;
-use crate::api::table::{AutoCreate, Services};
+use crate::admin::auto_create::AutoCreate;
+use crate::admin::topics::Topics;
+use crate::api::table::Services;
 use crate::api::transactions::producer_ids::{Block, ProducerIds};
 use crate::config::{Config, Live, TopicSettings};
 use crate::coordination::{Groups, Settings};
@@ -239,7 +241,15 @@ impl Rooms {
             metadata: Arc::clone(&metadata),
             bytes_max: config.fetches.bytes_max,
         };
+        let topics = Arc::new(Topics::new(
+            Arc::clone(&side.store),
+            live.clone(),
+            Arc::clone(&metadata),
+            side.clock.clone(),
+        ));
         let services = Services {
+            auto_create: AutoCreate::new(Arc::clone(&topics), live.clone()),
+            topics,
             cluster_id: side.cluster_id,
             configs: Configs::new(
                 Arc::clone(&side.store),
@@ -259,7 +269,6 @@ impl Rooms {
             controller,
             orders: authority,
             features,
-            auto_create: AutoCreate,
         };
         Ok(Assembled {
             services: Arc::new(services),

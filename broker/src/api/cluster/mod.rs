@@ -2,3 +2,5 @@
 
 pub mod metadata;
 pub mod describe_cluster;
+pub mod elect_leaders;
+pub mod update_features;

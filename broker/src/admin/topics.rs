@@ -1,0 +1,422 @@
+//! Topics are created, grown and marked for deletion by writing their nodes; the controller's
+//! watches do the rest.
+//!
+//! Checks come in Kafka's order and words (`ZkAdminManager`, `AdminZkClient`). Until followers
+//! fetch, a replication factor above one is refused here; what other tools write is not touched.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use base::chance::Chance;
+use base::clock::Clock;
+use controller::assign::{self, Candidate};
+use protocol::ids::TopicId;
+use protocol::kafka::errors::ErrorCode;
+use protocol::names;
+use settings::layers::Texts;
+use znodes::bodies::config::Overrides;
+use znodes::bodies::topic::{Assignment, Topic};
+use znodes::paths;
+use znodes::registration;
+use znodes::store::{ANY, Error, Kind, Store, create_with_parents};
+
+use crate::config::Live;
+use crate::metadata::Metadata;
+
+/// A "no" in Kafka's code, with its words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    pub code: ErrorCode,
+    pub text: Option<String>,
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, text: impl Into<String>) -> Self {
+        Refusal { code, text: Some(text.into()) }
+    }
+
+    fn unwritten(error: &Error) -> Self {
+        tracing::warn!(%error, "could not write to ZooKeeper");
+        let code = ErrorCode::UnknownServerError;
+        Refusal { code, text: code.message().map(str::to_owned) }
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Refusal::unwritten(&error)
+    }
+}
+
+impl From<registration::Refusal> for Refusal {
+    fn from(refusal: registration::Refusal) -> Self {
+        Refusal::new(ErrorCode::UnknownServerError, refusal.to_string())
+    }
+}
+
+/// A topic somebody wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    pub name: String,
+    /// −1: the broker's default.
+    pub partitions: i32,
+    pub replication_factor: i16,
+    /// Given by hand; empty for an automatic assignment.
+    pub assignments: Vec<(i32, Vec<i32>)>,
+    pub configs: Vec<(String, Option<String>)>,
+}
+
+/// A topic that was made, or would have been.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    pub id: TopicId,
+    pub partitions: i32,
+    pub replication_factor: i16,
+}
+
+/// The room itself.
+#[derive(Debug)]
+pub struct Topics {
+    store: Arc<dyn Store>,
+    live: Live,
+    metadata: Arc<Metadata>,
+    clock: Clock,
+    chance: Chance,
+}
+
+impl Topics {
+    pub fn new(store: Arc<dyn Store>, live: Live, metadata: Arc<Metadata>, clock: Clock) -> Self {
+        Topics { store, live, metadata, clock, chance: Chance::from_kernel() }
+    }
+
+    /// Creates a topic, or only checks whether it could be.
+    pub async fn create(&self, wanted: &Wanted, check_only: bool) -> Result<Made, Refusal> {
+        let name = wanted.name.as_str();
+        if self.metadata.image().topic(name).is_some() {
+            return Err(exists(name));
+        }
+        let empty: Vec<&str> = wanted
+            .configs
+            .iter()
+            .filter(|(_, value)| value.is_none())
+            .map(|(key, _)| key.as_str())
+            .collect();
+        if !empty.is_empty() {
+            let text = format!("Null value not supported for topic configs: {}", empty.join(","));
+            return Err(Refusal::new(ErrorCode::InvalidConfig, text));
+        }
+        let assignment = self.assignment(wanted).await?;
+        self.check(name, &assignment).await?;
+        let overrides: Texts = wanted
+            .configs
+            .iter()
+            .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
+            .collect();
+        let config = self.live.now();
+        settings::topics::check(&overrides, &config.topic_defaults)
+            .map_err(|refusal| Refusal::new(ErrorCode::InvalidConfig, refusal.to_string()))?;
+        let factor = assignment.values().next().map_or(0, Vec::len);
+        let mut made = Made {
+            id: TopicId::ZERO,
+            partitions: i32::try_from(assignment.len()).unwrap_or(i32::MAX),
+            replication_factor: i16::try_from(factor).unwrap_or(i16::MAX),
+        };
+        if !check_only {
+            made.id = TopicId::random();
+            let configs = wanted.configs.iter().filter_map(|(key, value)| {
+                Some((key.clone(), value.clone()?))
+            });
+            self.write(name, made.id, assignment, configs.collect()).await?;
+        }
+        Ok(made)
+    }
+
+    async fn assignment(&self, wanted: &Wanted) -> Result<BTreeMap<i32, Vec<i32>>, Refusal> {
+        let automatic = wanted.assignments.is_empty();
+        if !automatic && (wanted.partitions != -1 || wanted.replication_factor != -1) {
+            return Err(Refusal::new(
+                ErrorCode::InvalidRequest,
+                "Both numPartitions or replicationFactor and replicasAssignments were set. Both cannot be used at the same time.",
+            ));
+        }
+        let assignment = if automatic {
+            let defaults = &self.live.now().topics;
+            let count =
+                if wanted.partitions == -1 { defaults.partitions } else { wanted.partitions };
+            let factor = match wanted.replication_factor {
+                -1 => defaults.replication_factor,
+                given => given,
+            };
+            let brokers = self.candidates().await?;
+            self.assign(&brokers, count, i32::from(factor), 0)?
+        } else {
+            wanted.assignments.iter().cloned().collect()
+        };
+        only_one_replica(assignment.values())?;
+        Ok(assignment)
+    }
+
+    fn assign(
+        &self,
+        brokers: &[Candidate],
+        count: i32,
+        factor: i32,
+        first: i32,
+    ) -> Result<BTreeMap<i32, Vec<i32>>, Refusal> {
+        let places = u64::try_from(brokers.len()).unwrap_or(1);
+        let draw = || usize::try_from(self.chance.below(places)).unwrap_or(0);
+        assign::assign(brokers, count, factor, first, draw(), draw()).map_err(|refusal| {
+            let code = match refusal {
+                assign::Refusal::Partitions => ErrorCode::InvalidPartitions,
+                assign::Refusal::ReplicationFactor | assign::Refusal::TooFewBrokers { .. } => {
+                    ErrorCode::InvalidReplicationFactor
+                }
+                assign::Refusal::SomeRacks => ErrorCode::UnknownServerError,
+            };
+            match code {
+                // Kafka: an exception without a code of its own tells the code's text.
+                ErrorCode::UnknownServerError => {
+                    Refusal { code, text: code.message().map(str::to_owned) }
+                }
+                _ => Refusal::new(code, refusal.to_string()),
+            }
+        })
+    }
+
+    async fn candidates(&self) -> Result<Vec<Candidate>, Refusal> {
+        let brokers = registration::brokers(&*self.store).await?;
+        Ok(brokers.into_iter().map(|(id, body)| Candidate { id, rack: body.rack }).collect())
+    }
+
+    /// Kafka: `AdminZkClient.validateTopicCreate`.
+    async fn check(&self, name: &str, assignment: &BTreeMap<i32, Vec<i32>>) -> Result<(), Refusal> {
+        names::check_topic_name(name).map_err(|reason| {
+            let text = format!("Topic name is invalid: {reason}");
+            Refusal::new(ErrorCode::InvalidTopicException, text)
+        })?;
+        let deleting = paths::delete_topic(name);
+        let (there, marked) =
+            (paths::topic(name), self.store.exists(&deleting, None).await?.is_some());
+        if marked {
+            let text = format!("Topic '{name}' is marked for deletion.");
+            return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
+        }
+        if self.store.exists(&there, None).await?.is_some() {
+            return Err(exists(name));
+        }
+        if name.contains(['.', '_']) {
+            let all = self.store.list(paths::TOPICS, None).await?.unwrap_or_default();
+            let twins: Vec<String> =
+                all.into_iter().filter(|other| names::collide(other, name)).collect();
+            if !twins.is_empty() {
+                let text =
+                    format!("Topic '{name}' collides with existing topics: {}", twins.join(", "));
+                return Err(Refusal::new(ErrorCode::InvalidTopicException, text));
+            }
+        }
+        let refuse = |text: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+        let sizes: BTreeSet<usize> = assignment.values().map(Vec::len).collect();
+        if sizes.len() != 1 {
+            return refuse("All partitions should have the same number of replicas".to_owned());
+        }
+        let uniques = |replicas: &Vec<i32>| replicas.iter().collect::<BTreeSet<_>>().len();
+        if assignment.values().any(|replicas| uniques(replicas) != replicas.len()) {
+            return refuse(format!("Duplicate replica assignment found: {}", scala_map(assignment)));
+        }
+        let count = i32::try_from(assignment.len()).unwrap_or(i32::MAX);
+        if !assignment.keys().copied().eq(0..count) {
+            return refuse("partitions should be a consecutive 0-based integer sequence".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Config first, then the topic's node. Kafka: `AdminZkClient.createTopicWithAssignment`.
+    async fn write(
+        &self,
+        name: &str,
+        id: TopicId,
+        assignment: BTreeMap<i32, Vec<i32>>,
+        overrides: Overrides,
+    ) -> Result<(), Refusal> {
+        let config = paths::topic_config(name);
+        let body = overrides.encode();
+        match create_with_parents(&*self.store, &config, body.as_bytes()).await {
+            Ok(_) => {}
+            Err(Error::NodeExists { .. } | Error::Unknown { .. }) => {
+                znodes::store::set_or_create(&*self.store, &config, body.as_bytes()).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let partitions =
+            assignment.into_iter().map(|(index, replicas)| (index, Assignment::of(replicas)));
+        let topic = Topic { id: Some(id), partitions: partitions.collect() }.encode();
+        let path = paths::topic(name);
+        match create_with_parents(&*self.store, &path, topic.as_bytes()).await {
+            Ok(_) => Ok(()),
+            Err(Error::NodeExists { .. }) => Err(exists(name)),
+            Err(Error::Unknown { .. }) => match self.store.get(&path, None).await? {
+                Some(node) if Topic::decode(&node.data).is_ok_and(|held| held.id == Some(id)) => Ok(()),
+                Some(_) => Err(exists(name)),
+                None => Err(Refusal::new(ErrorCode::RequestTimedOut, "the outcome is unknown")),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Adds partitions up to `count`. Kafka: `ZkAdminManager.createPartitions`.
+    pub async fn grow(
+        &self,
+        name: &str,
+        count: i32,
+        given: Option<Vec<Vec<i32>>>,
+        check_only: bool,
+    ) -> Result<(), Refusal> {
+        let path = paths::topic(name);
+        let missing = || {
+            let text = format!("The topic '{name}' does not exist.");
+            Refusal::new(ErrorCode::UnknownTopicOrPartition, text)
+        };
+        let node = self.store.get(&path, None).await?.ok_or_else(missing)?;
+        let mut topic = Topic::decode(&node.data)
+            .map_err(|error| Refusal::new(ErrorCode::UnknownServerError, error.to_string()))?;
+        if topic.partitions.values().any(Assignment::is_reassigning) {
+            let text = format!("A partition reassignment is in progress for the topic '{name}'.");
+            return Err(Refusal::new(ErrorCode::ReassignmentInProgress, text));
+        }
+        if self.store.exists(&paths::delete_topic(name), None).await?.is_some() {
+            return Err(missing());
+        }
+        let now = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        if count < now {
+            let text = format!("Topic currently has {now} partitions, which is higher than the requested {count}.");
+            return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
+        }
+        if count == now {
+            let text = format!("Topic already has {now} partitions.");
+            return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
+        }
+        let brokers = self.candidates().await?;
+        let more = count - now;
+        let factor = topic.partitions.values().next().map_or(1, |first| first.replicas.len());
+        let added: BTreeMap<i32, Vec<i32>> = match given {
+            None => {
+                let factor = i32::try_from(factor).unwrap_or(i32::MAX);
+                self.assign(&brokers, more, factor, now)?
+            }
+            Some(lists) => {
+                check_given(&lists, more, factor, &brokers)?;
+                (now..).zip(lists).collect()
+            }
+        };
+        only_one_replica(added.values())?;
+        if check_only {
+            return Ok(());
+        }
+        let added = added.into_iter().map(|(index, replicas)| (index, Assignment::of(replicas)));
+        topic.partitions.extend(added);
+        match self.store.set(&path, topic.encode().as_bytes(), ANY).await {
+            Ok(_) | Err(Error::Unknown { .. }) => Ok(()),
+            Err(Error::NoNode { .. }) => Err(missing()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Marks a topic for deletion.
+    pub async fn delete(&self, name: &str) -> Result<(), Refusal> {
+        let code = if !self.live.now().topics.delete_enable {
+            ErrorCode::TopicDeletionDisabled
+        } else if self.metadata.image().topic(name).is_none() {
+            ErrorCode::UnknownTopicOrPartition
+        } else {
+            let path = paths::delete_topic(name);
+            return match self.store.create(&path, &[], Kind::Persistent).await {
+                // Kafka: a marker that is there already is as good.
+                Ok(_) | Err(Error::NodeExists { .. } | Error::Unknown { .. }) => Ok(()),
+                Err(Error::NoNode { .. }) => match create_with_parents(&*self.store, &path, &[]).await {
+                    Ok(_) | Err(Error::NodeExists { .. }) => Ok(()),
+                    Err(error) => Err(error.into()),
+                },
+                Err(error) => Err(error.into()),
+            };
+        };
+        Err(Refusal { code, text: None })
+    }
+
+    /// Waits until `done` holds of the cluster as this broker knows it; `false` when time is up.
+    pub async fn wait_until(
+        &self,
+        within_ms: i32,
+        done: impl Fn(&crate::metadata::Image) -> bool,
+    ) -> bool {
+        let mut changes = self.metadata.changes();
+        let wait = async {
+            loop {
+                if done(&self.metadata.image()) {
+                    return true;
+                }
+                if changes.changed().await.is_err() {
+                    return false;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            seen = wait => seen,
+            () = self.clock.sleep_ms(i64::from(within_ms)) => false,
+        }
+    }
+}
+
+fn exists(name: &str) -> Refusal {
+    Refusal::new(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists."))
+}
+
+fn only_one_replica<'a>(mut lists: impl Iterator<Item = &'a Vec<i32>>) -> Result<(), Refusal> {
+    let unique = |list: &Vec<i32>| list.iter().collect::<BTreeSet<_>>().len();
+    if lists.any(|list| unique(list) > 1) {
+        return Err(Refusal::new(
+            ErrorCode::InvalidReplicationFactor,
+            "Replication factor above 1 is not supported yet: this broker does not fetch from other brokers, so further replicas would never be in sync.",
+        ));
+    }
+    Ok(())
+}
+
+fn check_given(
+    lists: &[Vec<i32>],
+    more: i32,
+    factor: usize,
+    brokers: &[Candidate],
+) -> Result<(), Refusal> {
+    let refuse = |text: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
+    let known = |id: &i32| brokers.iter().any(|broker| broker.id == *id);
+    let unknown: Vec<String> =
+        lists.iter().flatten().filter(|id| !known(id)).map(i32::to_string).collect();
+    if !unknown.is_empty() {
+        return refuse(format!("Unknown broker(s) in replica assignment: {}.", unknown.join(", ")));
+    }
+    if i32::try_from(lists.len()) != Ok(more) {
+        return refuse(format!(
+            "Increasing the number of partitions by {more} but {} assignments provided.",
+            lists.len()
+        ));
+    }
+    if lists.iter().any(|list| list.is_empty() || list.len() != factor) {
+        return refuse(format!(
+            "Inconsistent replication factor between partitions, the existing partitions have {factor} replicas."
+        ));
+    }
+    Ok(())
+}
+
+/// An assignment as Scala prints it inside Kafka's message.
+fn scala_map(assignment: &BTreeMap<i32, Vec<i32>>) -> String {
+    let entries: Vec<String> = assignment
+        .iter()
+        .map(|(index, replicas)| {
+            let ids: Vec<String> = replicas.iter().map(i32::to_string).collect();
+            format!("{index} -> ArrayBuffer({})", ids.join(", "))
+        })
+        .collect();
+    format!("HashMap({})", entries.join(", "))
+}

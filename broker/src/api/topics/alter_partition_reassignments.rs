@@ -1,0 +1,49 @@
+//! AlterPartitionReassignments: moves partitions, or calls moves off; the controller answers.
+
+use controller::ControllerHandle;
+use protocol::StrBytes;
+use protocol::ids::TopicPartition;
+use protocol::messages::alter_partition_reassignments_response::{
+    ReassignablePartitionResponse, ReassignableTopicResponse,
+};
+use protocol::messages::{
+    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
+};
+
+pub(crate) async fn answer(
+    controller: &ControllerHandle,
+    request: AlterPartitionReassignmentsRequest,
+) -> AlterPartitionReassignmentsResponse {
+    let targets = request.topics.iter().flat_map(|topic| {
+        topic.partitions.iter().map(|one| {
+            let tp = TopicPartition::new(topic.name.as_str(), one.partition_index);
+            let replicas = one.replicas.as_ref().map(|ids| ids.iter().map(|id| id.0).collect());
+            (tp, replicas)
+        })
+    });
+    let verdicts = match controller.reassign(targets.collect()).await {
+        Ok(verdicts) => verdicts,
+        Err(code) => {
+            return AlterPartitionReassignmentsResponse::default()
+                .with_error_code(code.code())
+                .with_error_message(code.message().map(StrBytes::from_static_str));
+        }
+    };
+    let mut verdicts = verdicts.into_iter();
+    // The verdicts come in the order asked.
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().zip(verdicts.by_ref());
+        let partitions = partitions.map(|(one, (_, (code, text)))| {
+            ReassignablePartitionResponse::default()
+                .with_partition_index(one.partition_index)
+                .with_error_code(code.code())
+                .with_error_message(text.map(StrBytes::from_string))
+        });
+        ReassignableTopicResponse::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
+    });
+    AlterPartitionReassignmentsResponse::default()
+        .with_error_message(Some(StrBytes::from_static_str("")))
+        .with_responses(topics.collect())
+}

@@ -1,0 +1,58 @@
+//! CreatePartitions: topics grow; answered once the new partitions are led.
+
+use controller::ControllerHandle;
+use protocol::StrBytes;
+use protocol::kafka::errors::ErrorCode;
+use protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
+use protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
+
+use crate::admin::topics::{Refusal, Topics};
+
+pub(crate) async fn answer(
+    topics: &Topics,
+    controller: &ControllerHandle,
+    request: CreatePartitionsRequest,
+) -> CreatePartitionsResponse {
+    let mut results = Vec::with_capacity(request.topics.len());
+    let mut grown = Vec::new();
+    for topic in &request.topics {
+        let name = topic.name.as_str();
+        let twice = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
+        let outcome = if !controller.is_active() {
+            Err(Refusal { code: ErrorCode::NotController, text: None })
+        } else if twice {
+            let text = "Duplicate topic in request.".to_owned();
+            Err(Refusal { code: ErrorCode::InvalidRequest, text: Some(text) })
+        } else {
+            let given = topic.assignments.as_ref().map(|lists| {
+                lists.iter().map(|list| list.broker_ids.iter().map(|id| id.0).collect()).collect()
+            });
+            topics.grow(name, topic.count, given, request.validate_only).await
+        };
+        let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
+        results.push(match outcome {
+            Ok(()) => {
+                grown.push((name.to_owned(), topic.count));
+                result
+            }
+            Err(refusal) => result
+                .with_error_code(refusal.code.code())
+                .with_error_message(refusal.text.map(StrBytes::from_string)),
+        });
+    }
+    if !request.validate_only && !grown.is_empty() {
+        let done = topics
+            .wait_until(request.timeout_ms, |image| {
+                grown.iter().all(|(name, count)| {
+                    (0..*count).all(|index| {
+                        image.partition(name, index).is_some_and(|held| held.leader.0 >= 0)
+                    })
+                })
+            })
+            .await;
+        for result in results.iter_mut().filter(|result| result.error_code == 0 && !done) {
+            result.error_code = ErrorCode::RequestTimedOut.code();
+        }
+    }
+    CreatePartitionsResponse::default().with_results(results)
+}

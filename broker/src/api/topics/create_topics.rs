@@ -1,0 +1,108 @@
+//! CreateTopics: written by the controller's broker, answered once the topics are led.
+
+use std::collections::HashMap;
+
+use controller::ControllerHandle;
+use protocol::StrBytes;
+use protocol::kafka::errors::ErrorCode;
+use protocol::messages::create_topics_request::CreatableTopic;
+use protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+
+use crate::admin::configs::Configs;
+use crate::admin::topics::{Refusal, Topics, Wanted};
+use crate::api::request::Context;
+
+pub(crate) async fn answer(
+    context: &Context,
+    topics: &Topics,
+    configs: &Configs,
+    controller: &ControllerHandle,
+    request: CreateTopicsRequest,
+) -> CreateTopicsResponse {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for topic in &request.topics {
+        *counts.entry(topic.name.to_string()).or_default() += 1;
+    }
+    let mut results = Vec::with_capacity(request.topics.len());
+    let mut made = Vec::new();
+    for topic in &request.topics {
+        let blank = CreatableTopicResult::default()
+            .with_name(topic.name.clone())
+            .with_num_partitions(-1)
+            .with_replication_factor(-1)
+            .with_configs(Some(vec![]));
+        let outcome = if !controller.is_active() {
+            Err(Refusal { code: ErrorCode::NotController, text: None })
+        } else if counts.get(topic.name.as_str()).is_some_and(|count| *count > 1) {
+            let text = "Found multiple entries for this topic.".to_owned();
+            Err(Refusal { code: ErrorCode::InvalidRequest, text: Some(text) })
+        } else {
+            topics.create(&wanted(topic), request.validate_only).await
+        };
+        match outcome {
+            Ok(told) => {
+                made.push(topic.name.to_string());
+                results.push(
+                    blank
+                        .with_topic_id(told.id.0)
+                        .with_num_partitions(told.partitions)
+                        .with_replication_factor(told.replication_factor),
+                );
+            }
+            Err(refusal) => results.push(
+                blank
+                    .with_error_code(refusal.code.code())
+                    .with_error_message(refusal.text.map(StrBytes::from_string)),
+            ),
+        }
+    }
+    if request.validate_only || made.is_empty() {
+        return CreateTopicsResponse::default().with_topics(results);
+    }
+    let led = topics
+        .wait_until(request.timeout_ms, |image| {
+            made.iter().all(|name| {
+                image.topic(name).is_some_and(|topic| {
+                    topic.partitions.values().all(|partition| partition.leader.0 >= 0)
+                })
+            })
+        })
+        .await;
+    for result in results.iter_mut().filter(|result| result.error_code == 0) {
+        if !led {
+            result.error_code = ErrorCode::RequestTimedOut.code();
+        } else if context.version >= 5
+            && let Ok(lines) = configs.describe_topic(result.name.as_str()).await
+        {
+            let lines = lines.into_iter().map(|line| {
+                CreatableTopicConfigs::default()
+                    .with_name(StrBytes::from_string(line.name))
+                    .with_value(line.value.map(StrBytes::from_string))
+                    .with_read_only(line.read_only)
+                    .with_config_source(line.source.wire())
+                    .with_is_sensitive(line.sensitive)
+            });
+            result.configs = Some(lines.collect());
+        }
+    }
+    CreateTopicsResponse::default().with_topics(results)
+}
+
+fn wanted(topic: &CreatableTopic) -> Wanted {
+    Wanted {
+        name: topic.name.to_string(),
+        partitions: topic.num_partitions,
+        replication_factor: topic.replication_factor,
+        assignments: topic
+            .assignments
+            .iter()
+            .map(|one| (one.partition_index, one.broker_ids.iter().map(|id| id.0).collect()))
+            .collect(),
+        configs: topic
+            .configs
+            .iter()
+            .map(|one| (one.name.to_string(), one.value.as_ref().map(ToString::to_string)))
+            .collect(),
+    }
+}
