@@ -1,3 +1,5 @@
+//! Fetch sessions, as the partitions and epochs of their requests tell them.
+
 use super::*;
 
 fn sessions(slots_max: usize) -> (Sessions, Clock) {
