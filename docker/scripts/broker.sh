@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The broker's entrypoint: settles what the container implies, then becomes the broker. Anything
+# that is no argument of the broker's is run instead: `docker run … kafka-topics --help`, `… bash`.
+set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=settings.sh
+. "$(dirname "$0")/settings.sh"
+
+case ${1-} in
+  '' | -* | *.properties | *.yaml | *.yml) ;;
+  broker) shift ;;
+  *) exec "$@" ;;
+esac
+
+settle "$@"
+
+old_name() {
+  local old=$1 host=${2:-localhost} port=${3:-9092}
+  say "$old was removed in Kafka 3 and is ignored. What it said is said now by" \
+    "KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://$host:$port"
+}
+if [ -n "${KAFKA_ADVERTISED_HOST_NAME-}" ]; then
+  old_name KAFKA_ADVERTISED_HOST_NAME "$KAFKA_ADVERTISED_HOST_NAME" "${KAFKA_ADVERTISED_PORT-}"
+fi
+
+if [ -n "$advised" ]; then
+  name=$(cat /proc/sys/kernel/hostname)
+  say "This broker tells clients to reach it at $name:9092: containers on its network can. For clients" \
+    "on the host, publish the port (-p 9092:9092) and set, for both kinds at once:"
+  say "  KAFKA_LISTENERS=PLAINTEXT://:9093,HOST://:9092"
+  say "  KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://$name:9093,HOST://localhost:9092"
+  say "  KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,HOST:PLAINTEXT"
+fi
+
+IFS=, read -r -a directories <<< "${KAFKA_LOG_DIRS-},${KAFKA_COORDINATOR_DATA_DIR-}"
+for directory in "${directories[@]}"; do
+  [ -n "$directory" ] || continue
+  if ! mkdir -p "$directory" 2> /dev/null || [ ! -w "$directory" ]; then
+    refuse "$directory cannot be written by user $(id -u). If it is a folder of the host's, give it to" \
+      "that user: chown -R $(id -u):$(id -g) FOLDER; or run the container as its owner: --user."
+  fi
+done
+
+exec broker "$@"
