@@ -39,10 +39,10 @@ fn pick<'a, T>(chance: &Chance, from: &'a [T]) -> &'a T {
 }
 
 fn path(chance: &Chance) -> &'static str {
-    if chance.below(12) == 0 {
-        pick(chance, BAD_PATHS)
+    *if chance.below(12) == 0 {
+        pick::<&'static str>(chance, BAD_PATHS)
     } else {
-        pick(chance, PATHS)
+        pick::<&'static str>(chance, PATHS)
     }
 }
 

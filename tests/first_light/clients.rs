@@ -90,7 +90,7 @@ fn apaches_console_tools_produce_and_consume_in_a_group() {
         "",
     );
     assert!(
-        describe.contains("PartitionCount: 3") && describe.contains("Leader: 0"),
+        describe.contains("PartitionCount: 3") && describe.contains("Leader: 1"),
         "{describe}"
     );
     run(

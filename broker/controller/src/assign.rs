@@ -44,15 +44,27 @@ pub fn assign(
     }
     let factor = usize::try_from(replication_factor).unwrap_or(usize::MAX);
     if factor > brokers.len() {
-        return Err(Refusal::TooFewBrokers { wanted: replication_factor, available: brokers.len() });
+        return Err(Refusal::TooFewBrokers {
+            wanted: replication_factor,
+            available: brokers.len(),
+        });
     }
-    let racks = brokers.iter().filter(|broker| broker.rack.is_some()).count();
+    let racks = brokers
+        .iter()
+        .filter(|broker| broker.rack.is_some())
+        .count();
     if racks != 0 && racks != brokers.len() {
         return Err(Refusal::SomeRacks);
     }
-    let order = if racks == 0 { by_id(brokers) } else { alternate_racks(brokers) };
-    let rack_of: BTreeMap<i32, &str> =
-        brokers.iter().filter_map(|broker| Some((broker.id, broker.rack.as_deref()?))).collect();
+    let order = if racks == 0 {
+        by_id(brokers)
+    } else {
+        alternate_racks(brokers)
+    };
+    let rack_of: BTreeMap<i32, &str> = brokers
+        .iter()
+        .filter_map(|broker| Some((broker.id, broker.rack.as_deref()?)))
+        .collect();
     let places = order.len();
     let (start, mut shift) = (start % places, shift % places);
     let mut assigned = BTreeMap::new();
@@ -102,7 +114,10 @@ fn racked_replicas(
 ) -> Vec<i32> {
     let places = order.len();
     let rack = |id: &i32| rack_of.get(id).copied().unwrap_or_default();
-    let racks_in_all = rack_of.values().collect::<std::collections::BTreeSet<_>>().len();
+    let racks_in_all = rack_of
+        .values()
+        .collect::<std::collections::BTreeSet<_>>()
+        .len();
     let mut replicas = vec![order[leader]];
     let mut racks = std::collections::BTreeSet::from([rack(&order[leader])]);
     let mut step = 0;
@@ -125,13 +140,18 @@ fn racked_replicas(
 fn alternate_racks(brokers: &[Candidate]) -> Vec<i32> {
     let mut racks: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
     for broker in brokers {
-        racks.entry(broker.rack.as_deref().unwrap_or_default()).or_default().push(broker.id);
+        racks
+            .entry(broker.rack.as_deref().unwrap_or_default())
+            .or_default()
+            .push(broker.id);
     }
     for ids in racks.values_mut() {
         ids.sort_unstable();
     }
     let longest = racks.values().map(Vec::len).max().unwrap_or(0);
-    (0..longest).flat_map(|at| racks.values().filter_map(move |ids| ids.get(at).copied())).collect()
+    (0..longest)
+        .flat_map(|at| racks.values().filter_map(move |ids| ids.get(at).copied()))
+        .collect()
 }
 
 #[cfg(test)]
@@ -151,22 +171,46 @@ mod tests {
         // Kafka: the example in the comment of `AdminUtils`: 5 brokers, 10 partitions, factor 3.
         let made = assign(&brokers(&[None; 5]), 10, 3, 0, 0, 0).unwrap();
         let expected = [
-            [0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 0], [4, 0, 1],
-            [0, 2, 3], [1, 3, 4], [2, 4, 0], [3, 0, 1], [4, 1, 2],
+            [0, 1, 2],
+            [1, 2, 3],
+            [2, 3, 4],
+            [3, 4, 0],
+            [4, 0, 1],
+            [0, 2, 3],
+            [1, 3, 4],
+            [2, 4, 0],
+            [3, 0, 1],
+            [4, 1, 2],
         ];
         for (partition, replicas) in made {
-            assert_eq!(replicas, expected[usize::try_from(partition).unwrap()], "{partition}");
+            assert_eq!(
+                replicas,
+                expected[usize::try_from(partition).unwrap()],
+                "{partition}"
+            );
         }
     }
 
     #[test]
     fn replicas_stand_in_different_racks_while_there_are_enough() {
-        let racks = [Some("a"), Some("a"), Some("b"), Some("b"), Some("c"), Some("c")];
+        let racks = [
+            Some("a"),
+            Some("a"),
+            Some("b"),
+            Some("b"),
+            Some("c"),
+            Some("c"),
+        ];
         let candidates = brokers(&racks);
         for (start, shift) in [(0, 0), (3, 1), (5, 4)] {
-            for replicas in assign(&candidates, 12, 3, 0, start, shift).unwrap().values() {
-                let seen: std::collections::BTreeSet<_> =
-                    replicas.iter().map(|id| racks[usize::try_from(*id).unwrap()]).collect();
+            for replicas in assign(&candidates, 12, 3, 0, start, shift)
+                .unwrap()
+                .values()
+            {
+                let seen: std::collections::BTreeSet<_> = replicas
+                    .iter()
+                    .map(|id| racks[usize::try_from(*id).unwrap()])
+                    .collect();
                 assert_eq!(seen.len(), 3, "{replicas:?}");
             }
         }
@@ -180,7 +224,10 @@ mod tests {
             assign(&two, 1, 3, 0, 0, 0).unwrap_err().to_string(),
             "Replication factor: 3 larger than available brokers: 2."
         );
-        assert_eq!(assign(&brokers(&[None, Some("a")]), 1, 1, 0, 0, 0), Err(Refusal::SomeRacks));
+        assert_eq!(
+            assign(&brokers(&[None, Some("a")]), 1, 1, 0, 0, 0),
+            Err(Refusal::SomeRacks)
+        );
         assert_eq!(assign(&two, 0, 1, 0, 0, 0), Err(Refusal::Partitions));
         assert_eq!(assign(&two, 1, 0, 0, 0, 0), Err(Refusal::ReplicationFactor));
     }

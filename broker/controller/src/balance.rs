@@ -54,7 +54,9 @@ impl Reign {
     }
 
     fn needs_election(&self, tp: &TopicPartition, kind: ElectionKind) -> bool {
-        let Some(partition) = self.context.partition(tp) else { return false };
+        let Some(partition) = self.context.partition(tp) else {
+            return false;
+        };
         match kind {
             ElectionKind::Preferred => {
                 let leader = partition.leadership.as_ref().map(|held| held.leader);
@@ -74,20 +76,34 @@ impl Reign {
     /// `/admin/preferred_replica_election` appeared; it goes whatever comes of it.
     pub(crate) async fn preferred_node_changed(&mut self) -> Result<(), Fenced> {
         let listener = self.wakes.listener(Wake::PreferredElection);
-        if self.store.exists(paths::PREFERRED_ELECTION, Some(listener)).await?.is_none() {
+        if self
+            .store
+            .exists(paths::PREFERRED_ELECTION, Some(listener))
+            .await?
+            .is_none()
+        {
             return Ok(());
         }
         let Some(node) = self.store.get(paths::PREFERRED_ELECTION, None).await? else {
             return Ok(());
         };
         let asked = reassign::decode_partitions(&node.data).unwrap_or_default();
-        let known: Vec<_> =
-            asked.into_iter().filter(|tp| self.context.partition(tp).is_some()).collect();
+        let known: Vec<_> = asked
+            .into_iter()
+            .filter(|tp| self.context.partition(tp).is_some())
+            .collect();
         info!(partitions = known.len(), "preferred leaders asked for");
-        self.elect_leaders(ElectionKind::Preferred, Some(known)).await?;
-        self.delete_nodes(vec![paths::PREFERRED_ELECTION.to_owned()]).await?;
+        self.elect_leaders(ElectionKind::Preferred, Some(known))
+            .await?;
+        self.delete_nodes(vec![paths::PREFERRED_ELECTION.to_owned()])
+            .await?;
         let listener = self.wakes.listener(Wake::PreferredElection);
-        if self.store.exists(paths::PREFERRED_ELECTION, Some(listener)).await?.is_some() {
+        if self
+            .store
+            .exists(paths::PREFERRED_ELECTION, Some(listener))
+            .await?
+            .is_some()
+        {
             self.wakes.add(Wake::PreferredElection);
         }
         Ok(())
@@ -99,8 +115,12 @@ impl Reign {
         // Of each broker: how many it should lead, how many are led elsewhere, which can be helped.
         let mut should: BTreeMap<i32, (usize, usize, Vec<TopicPartition>)> = BTreeMap::new();
         for tp in self.context.all_partitions() {
-            let Some(partition) = self.context.partition(&tp) else { continue };
-            let Some(preferred) = partition.assignment.replicas.first().copied() else { continue };
+            let Some(partition) = self.context.partition(&tp) else {
+                continue;
+            };
+            let Some(preferred) = partition.assignment.replicas.first().copied() else {
+                continue;
+            };
             if self.context.is_deleting(&tp.topic) {
                 continue;
             }
@@ -122,8 +142,14 @@ impl Reign {
             }
             let limit = usize::try_from(self.config.imbalance_percent.max(0)).unwrap_or(0);
             if away * 100 > count * limit {
-                info!(broker, leaders_away = away, of = count, "giving leaders back");
-                self.elect_leaders(ElectionKind::Preferred, Some(able)).await?;
+                info!(
+                    broker,
+                    leaders_away = away,
+                    of = count,
+                    "giving leaders back"
+                );
+                self.elect_leaders(ElectionKind::Preferred, Some(able))
+                    .await?;
             }
         }
         Ok(())

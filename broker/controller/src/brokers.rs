@@ -17,15 +17,25 @@ impl Reign {
     /// The registered brokers as ZooKeeper has them now; watches the list and each of them.
     pub(crate) async fn read_brokers(&self) -> Result<BTreeMap<i32, Registered>, Fenced> {
         let listener = self.wakes.listener(Wake::Brokers);
-        let names = self.store.list(paths::IDS, Some(listener)).await?.unwrap_or_default();
+        let names = self
+            .store
+            .list(paths::IDS, Some(listener))
+            .await?
+            .unwrap_or_default();
         let ids: Vec<i32> = names.iter().filter_map(|name| name.parse().ok()).collect();
-        let listener = self.wakes.listener_by(|path| {
-            paths::name(path).parse().ok().map(Wake::Broker)
-        });
-        let fresh: Vec<i32> =
-            ids.iter().copied().filter(|id| !self.context.is_registered(*id)).collect();
-        let known: Vec<i32> =
-            ids.iter().copied().filter(|id| self.context.is_registered(*id)).collect();
+        let listener = self
+            .wakes
+            .listener_by(|path| paths::name(path).parse().ok().map(Wake::Broker));
+        let fresh: Vec<i32> = ids
+            .iter()
+            .copied()
+            .filter(|id| !self.context.is_registered(*id))
+            .collect();
+        let known: Vec<i32> = ids
+            .iter()
+            .copied()
+            .filter(|id| self.context.is_registered(*id))
+            .collect();
         let path_of = |ids: &[i32]| ids.iter().map(|id| paths::broker(*id)).collect::<Vec<_>>();
         // Nodes known already are watched already; a bounced one was watched until it went.
         let mut nodes = self.store.get_many(path_of(&fresh), Some(listener)).await?;
@@ -35,7 +45,13 @@ impl Reign {
             let Some(node) = node else { continue };
             match Broker::decode(&node.data) {
                 Ok(body) => {
-                    found.insert(id, Registered { epoch: node.stat.czxid, body });
+                    found.insert(
+                        id,
+                        Registered {
+                            epoch: node.stat.czxid,
+                            body,
+                        },
+                    );
                 }
                 Err(error) => warn!(broker = id, %error, "registration cannot be read"),
             }
@@ -46,14 +62,25 @@ impl Reign {
     /// The list below `/brokers/ids` changed.
     pub(crate) async fn brokers_changed(&mut self) -> Result<(), Fenced> {
         let now = self.read_brokers().await?;
-        let new: Vec<i32> =
-            now.keys().copied().filter(|id| !self.context.is_registered(*id)).collect();
-        let dead: Vec<i32> =
-            self.context.brokers.keys().copied().filter(|id| !now.contains_key(id)).collect();
+        let new: Vec<i32> = now
+            .keys()
+            .copied()
+            .filter(|id| !self.context.is_registered(*id))
+            .collect();
+        let dead: Vec<i32> = self
+            .context
+            .brokers
+            .keys()
+            .copied()
+            .filter(|id| !now.contains_key(id))
+            .collect();
         let bounced: Vec<i32> = now
             .iter()
             .filter(|(id, broker)| {
-                self.context.brokers.get(id).is_some_and(|held| broker.epoch > held.epoch)
+                self.context
+                    .brokers
+                    .get(id)
+                    .is_some_and(|held| broker.epoch > held.epoch)
             })
             .map(|(id, _)| *id)
             .collect();
@@ -92,7 +119,9 @@ impl Reign {
 
     /// A bounced broker's node is a new node: it needs its watch again.
     async fn rewatch(&mut self, ids: &[i32]) -> Result<(), Fenced> {
-        let listener = self.wakes.listener_by(|path| paths::name(path).parse().ok().map(Wake::Broker));
+        let listener = self
+            .wakes
+            .listener_by(|path| paths::name(path).parse().ok().map(Wake::Broker));
         let paths = ids.iter().map(|id| paths::broker(*id)).collect();
         self.store.get_many(paths, Some(listener)).await?;
         Ok(())
@@ -104,8 +133,12 @@ impl Reign {
         let Some(node) = self.store.get(&paths::broker(id), Some(listener)).await? else {
             return Ok(());
         };
-        let Ok(body) = Broker::decode(&node.data) else { return Ok(()) };
-        let Some(held) = self.context.brokers.get_mut(&id) else { return Ok(()) };
+        let Ok(body) = Broker::decode(&node.data) else {
+            return Ok(());
+        };
+        let Some(held) = self.context.brokers.get_mut(&id) else {
+            return Ok(());
+        };
         // Kafka: a new rack alone is not noticed before the next registration.
         if node.stat.czxid != held.epoch
             || (held.body.endpoints == body.endpoints && held.body.features == body.features)
@@ -130,15 +163,22 @@ impl Reign {
         for id in new {
             self.context.offline_dirs.remove(id);
         }
-        let old: Vec<i32> =
-            self.context.registered().into_iter().filter(|id| !new.contains(id)).collect();
+        let old: Vec<i32> = self
+            .context
+            .registered()
+            .into_iter()
+            .filter(|id| !new.contains(id))
+            .collect();
         self.outbox.tell_of(&self.context, &old, &[]);
         self.flush();
-        let all = self.context.partitions_where(|_, partition| partition.leadership.is_some());
+        let all = self
+            .context
+            .partitions_where(|_, partition| partition.leadership.is_some());
         self.outbox.tell_of(&self.context, new, &all);
         self.flush();
         let replicas = self.context.replicas_on(new);
-        self.move_replicas(&replicas, Some(ReplicaPhase::Online)).await?;
+        self.move_replicas(&replicas, Some(ReplicaPhase::Online))
+            .await?;
         self.trigger_elections(None).await?;
         self.resume_reassignments(new).await?;
         let waiting: Vec<_> = replicas
@@ -167,18 +207,22 @@ impl Reign {
         &mut self,
         replicas: &[(TopicPartition, i32)],
     ) -> Result<(), Fenced> {
-        let (deleting, kept): (Vec<_>, Vec<_>) =
-            replicas.iter().cloned().partition(|(tp, _)| self.context.is_deleting(&tp.topic));
+        let (deleting, kept): (Vec<_>, Vec<_>) = replicas
+            .iter()
+            .cloned()
+            .partition(|(tp, _)| self.context.is_deleting(&tp.topic));
         let leaderless = self.context.partitions_where(|tp, partition| {
             !self.context.is_deleting(&tp.topic)
                 && partition.phase.is_some()
-                && partition.leadership.as_ref().is_some_and(|held| {
-                    !self.context.is_replica_online(held.leader, tp)
-                })
+                && partition
+                    .leadership
+                    .as_ref()
+                    .is_some_and(|held| !self.context.is_replica_online(held.leader, tp))
         });
         self.note_partitions(&leaderless, Some(PartitionPhase::Offline));
         self.trigger_elections(None).await?;
-        self.move_replicas(&kept, Some(ReplicaPhase::Offline)).await?;
+        self.move_replicas(&kept, Some(ReplicaPhase::Offline))
+            .await?;
         if !deleting.is_empty() {
             self.fail_deletions(&deleting).await?;
         }
@@ -200,7 +244,8 @@ impl Reign {
                 )
         });
         if !waiting.is_empty() {
-            self.bring_online(&waiting, Strategy::Offline { unclean: false }).await?;
+            self.bring_online(&waiting, Strategy::Offline { unclean: false })
+                .await?;
         }
         Ok(())
     }

@@ -26,15 +26,29 @@ pub fn offline(
     is_live: impl Fn(i32) -> bool,
     unclean_allowed: bool,
 ) -> Option<Chosen> {
-    if let Some(leader) = first(assignment, |replica| is_live(replica) && isr.contains(&replica)) {
-        let isr = isr.iter().copied().filter(|member| is_live(*member)).collect();
-        return Some(Chosen { leader, isr, unclean: false });
+    if let Some(leader) = first(assignment, |replica| {
+        is_live(replica) && isr.contains(&replica)
+    }) {
+        let isr = isr
+            .iter()
+            .copied()
+            .filter(|member| is_live(*member))
+            .collect();
+        return Some(Chosen {
+            leader,
+            isr,
+            unclean: false,
+        });
     }
     if !unclean_allowed {
         return None;
     }
     let leader = first(assignment, &is_live)?;
-    Some(Chosen { leader, isr: vec![leader], unclean: true })
+    Some(Chosen {
+        leader,
+        isr: vec![leader],
+        unclean: true,
+    })
 }
 
 pub fn preferred(assignment: &[i32], isr: &[i32], is_live: impl Fn(i32) -> bool) -> Option<Chosen> {
@@ -48,7 +62,11 @@ pub fn preferred(assignment: &[i32], isr: &[i32], is_live: impl Fn(i32) -> bool)
 
 pub fn reassigning(target: &[i32], isr: &[i32], is_live: impl Fn(i32) -> bool) -> Option<Chosen> {
     let leader = first(target, |replica| is_live(replica) && isr.contains(&replica))?;
-    Some(Chosen { leader, isr: isr.to_vec(), unclean: false })
+    Some(Chosen {
+        leader,
+        isr: isr.to_vec(),
+        unclean: false,
+    })
 }
 
 pub fn leaving(
@@ -60,8 +78,16 @@ pub fn leaving(
     let leader = first(assignment, |replica| {
         is_registered(replica) && isr.contains(&replica) && !leaves(replica)
     })?;
-    let isr = isr.iter().copied().filter(|member| !leaves(*member)).collect();
-    Some(Chosen { leader, isr, unclean: false })
+    let isr = isr
+        .iter()
+        .copied()
+        .filter(|member| !leaves(*member))
+        .collect();
+    Some(Chosen {
+        leader,
+        isr,
+        unclean: false,
+    })
 }
 
 fn first(replicas: &[i32], fits: impl Fn(i32) -> bool) -> Option<i32> {
@@ -73,13 +99,20 @@ mod tests {
     use super::*;
 
     fn chosen(leader: i32, isr: &[i32], unclean: bool) -> Option<Chosen> {
-        Some(Chosen { leader, isr: isr.to_vec(), unclean })
+        Some(Chosen {
+            leader,
+            isr: isr.to_vec(),
+            unclean,
+        })
     }
 
     #[test]
     fn offline_prefers_the_isr_and_falls_back_only_where_allowed() {
         let live = |id| id != 1;
-        assert_eq!(offline(&[1, 2, 3], &[3, 1], live, false), chosen(3, &[3], false));
+        assert_eq!(
+            offline(&[1, 2, 3], &[3, 1], live, false),
+            chosen(3, &[3], false)
+        );
         assert_eq!(offline(&[1, 2, 3], &[1], live, false), None);
         assert_eq!(offline(&[1, 2, 3], &[1], live, true), chosen(2, &[2], true));
         assert_eq!(offline(&[1], &[1], live, true), None);
@@ -87,7 +120,10 @@ mod tests {
 
     #[test]
     fn preferred_is_the_first_replica_or_nobody() {
-        assert_eq!(preferred(&[2, 1], &[1, 2], |_| true), chosen(2, &[1, 2], false));
+        assert_eq!(
+            preferred(&[2, 1], &[1, 2], |_| true),
+            chosen(2, &[1, 2], false)
+        );
         assert_eq!(preferred(&[2, 1], &[1], |_| true), None);
         assert_eq!(preferred(&[2, 1], &[1, 2], |id| id != 2), None);
         assert_eq!(preferred(&[], &[], |_| true), None);
@@ -95,7 +131,10 @@ mod tests {
 
     #[test]
     fn reassigning_takes_a_target_that_is_in_sync() {
-        assert_eq!(reassigning(&[4, 5], &[1, 5], |_| true), chosen(5, &[1, 5], false));
+        assert_eq!(
+            reassigning(&[4, 5], &[1, 5], |_| true),
+            chosen(5, &[1, 5], false)
+        );
         assert_eq!(reassigning(&[4], &[1], |_| true), None);
     }
 

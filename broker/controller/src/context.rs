@@ -78,11 +78,19 @@ pub(crate) struct Partition {
 
 impl Partition {
     pub(crate) fn new(assignment: Assignment) -> Self {
-        Partition { assignment, phase: None, leadership: None, replicas: vec![] }
+        Partition {
+            assignment,
+            phase: None,
+            leadership: None,
+            replicas: vec![],
+        }
     }
 
     pub(crate) fn replica(&self, broker: i32) -> Option<ReplicaPhase> {
-        self.replicas.iter().find(|(id, _)| *id == broker).map(|(_, phase)| *phase)
+        self.replicas
+            .iter()
+            .find(|(id, _)| *id == broker)
+            .map(|(_, phase)| *phase)
     }
 
     pub(crate) fn set_replica(&mut self, broker: i32, phase: Option<ReplicaPhase>) {
@@ -148,7 +156,11 @@ impl Context {
     }
 
     pub(crate) fn live(&self) -> Vec<i32> {
-        self.brokers.keys().copied().filter(|id| !self.shutting_down.contains(id)).collect()
+        self.brokers
+            .keys()
+            .copied()
+            .filter(|id| !self.shutting_down.contains(id))
+            .collect()
     }
 
     pub(crate) fn registered(&self) -> Vec<i32> {
@@ -166,7 +178,9 @@ impl Context {
     }
 
     fn is_on_failed_directory(&self, broker: i32, tp: &TopicPartition) -> bool {
-        self.offline_dirs.get(&broker).is_some_and(|set| set.contains(tp))
+        self.offline_dirs
+            .get(&broker)
+            .is_some_and(|set| set.contains(tp))
     }
 
     pub(crate) fn is_deleting(&self, topic: &str) -> bool {
@@ -178,7 +192,10 @@ impl Context {
     }
 
     pub(crate) fn partition_mut(&mut self, tp: &TopicPartition) -> Option<&mut Partition> {
-        self.topics.get_mut(&tp.topic)?.partitions.get_mut(&tp.partition)
+        self.topics
+            .get_mut(&tp.topic)?
+            .partitions
+            .get_mut(&tp.partition)
     }
 
     pub(crate) fn leadership(&self, tp: &TopicPartition) -> Option<&Leadership> {
@@ -196,7 +213,10 @@ impl Context {
         let mut found = Vec::new();
         for (name, topic) in &self.topics {
             for (index, partition) in &topic.partitions {
-                let tp = TopicPartition { topic: name.clone(), partition: *index };
+                let tp = TopicPartition {
+                    topic: name.clone(),
+                    partition: *index,
+                };
                 if fits(&tp, partition) {
                     found.push(tp);
                 }
@@ -210,7 +230,10 @@ impl Context {
             Some((name, topic)) => topic
                 .partitions
                 .keys()
-                .map(|index| TopicPartition { topic: name.clone(), partition: *index })
+                .map(|index| TopicPartition {
+                    topic: name.clone(),
+                    partition: *index,
+                })
                 .collect(),
             None => vec![],
         }
@@ -221,7 +244,13 @@ impl Context {
         let mut found = Vec::new();
         for tp in partitions {
             if let Some(partition) = self.partition(tp) {
-                found.extend(partition.assignment.replicas.iter().map(|id| (tp.clone(), *id)));
+                found.extend(
+                    partition
+                        .assignment
+                        .replicas
+                        .iter()
+                        .map(|id| (tp.clone(), *id)),
+                );
             }
         }
         found
@@ -231,8 +260,19 @@ impl Context {
         let mut found = Vec::new();
         for (name, topic) in &self.topics {
             for (index, partition) in &topic.partitions {
-                for id in partition.assignment.replicas.iter().filter(|id| brokers.contains(id)) {
-                    found.push((TopicPartition { topic: name.clone(), partition: *index }, *id));
+                for id in partition
+                    .assignment
+                    .replicas
+                    .iter()
+                    .filter(|id| brokers.contains(id))
+                {
+                    found.push((
+                        TopicPartition {
+                            topic: name.clone(),
+                            partition: *index,
+                        },
+                        *id,
+                    ));
                 }
             }
         }
@@ -262,12 +302,19 @@ impl Context {
     /// Invariant: what is said in two places agrees.
     pub(crate) fn check(&self) {
         for (id, name) in &self.names {
-            assert_eq!(self.topics.get(name).and_then(|topic| topic.id), Some(*id), "{name}");
+            assert_eq!(
+                self.topics.get(name).and_then(|topic| topic.id),
+                Some(*id),
+                "{name}"
+            );
         }
         for (name, topic) in &self.topics {
             for (index, partition) in &topic.partitions {
                 if let Some(leadership) = &partition.leadership {
-                    assert!(!leadership.isr.is_empty(), "{name}-{index} has an empty ISR");
+                    assert!(
+                        !leadership.isr.is_empty(),
+                        "{name}-{index} has an empty ISR"
+                    );
                 }
             }
         }

@@ -22,13 +22,24 @@ impl Reign {
     /// The markers below `/admin/delete_topics` changed.
     pub(crate) async fn deletions_changed(&mut self) -> Result<(), Fenced> {
         let listener = self.wakes.listener(Wake::DeleteTopics);
-        let names = self.store.list(paths::DELETE_TOPICS, Some(listener)).await?.unwrap_or_default();
+        let names = self
+            .store
+            .list(paths::DELETE_TOPICS, Some(listener))
+            .await?
+            .unwrap_or_default();
         let asked: BTreeSet<Arc<str>> = names.into_iter().map(Arc::from).collect();
-        let (known, unknown): (Vec<_>, Vec<_>) =
-            asked.into_iter().partition(|name| self.context.topics.contains_key(name));
+        let (known, unknown): (Vec<_>, Vec<_>) = asked
+            .into_iter()
+            .partition(|name| self.context.topics.contains_key(name));
         if !unknown.is_empty() {
             warn!(topics = ?unknown, "unknown topics marked for deletion; markers removed");
-            self.delete_nodes(unknown.iter().map(|name| paths::delete_topic(name)).collect()).await?;
+            self.delete_nodes(
+                unknown
+                    .iter()
+                    .map(|name| paths::delete_topic(name))
+                    .collect(),
+            )
+            .await?;
         }
         if !self.config.delete_topics {
             if !known.is_empty() {
@@ -38,15 +49,20 @@ impl Reign {
             }
             return Ok(());
         }
-        let fresh: Vec<Arc<str>> =
-            known.into_iter().filter(|name| !self.context.is_deleting(name)).collect();
+        let fresh: Vec<Arc<str>> = known
+            .into_iter()
+            .filter(|name| !self.context.is_deleting(name))
+            .collect();
         if fresh.is_empty() {
             return Ok(());
         }
         info!(topics = ?fresh, "topics marked for deletion");
         for name in &fresh {
             let reassigning = self.context.topics.get(name).is_some_and(|topic| {
-                topic.partitions.values().any(|held| held.assignment.is_reassigning())
+                topic
+                    .partitions
+                    .values()
+                    .any(|held| held.assignment.is_reassigning())
             });
             if reassigning {
                 self.context.ineligible.insert(name.clone());
@@ -58,9 +74,15 @@ impl Reign {
 
     /// At failover: which topics are marked, and which of them must wait.
     pub(crate) async fn load_deletions(&mut self) -> Result<(), Fenced> {
-        let names = self.store.list(paths::DELETE_TOPICS, None).await?.unwrap_or_default();
+        let names = self
+            .store
+            .list(paths::DELETE_TOPICS, None)
+            .await?
+            .unwrap_or_default();
         if !self.config.delete_topics {
-            return self.delete_nodes(names.iter().map(|name| paths::delete_topic(name)).collect()).await;
+            return self
+                .delete_nodes(names.iter().map(|name| paths::delete_topic(name)).collect())
+                .await;
         }
         for name in names.into_iter().map(Arc::<str>::from) {
             let waits = self.context.partitions_of(&name).iter().any(|tp| {
@@ -82,7 +104,10 @@ impl Reign {
     }
 
     /// `now_eligible` topics need not wait any more; then everything that can go goes.
-    pub(crate) async fn resume_deletions(&mut self, now_eligible: &[Arc<str>]) -> Result<(), Fenced> {
+    pub(crate) async fn resume_deletions(
+        &mut self,
+        now_eligible: &[Arc<str>],
+    ) -> Result<(), Fenced> {
         for name in now_eligible {
             self.context.ineligible.remove(name);
         }
@@ -90,7 +115,10 @@ impl Reign {
         let mut start = Vec::new();
         for name in topics {
             let phases = self.replica_phases(&name);
-            if phases.iter().all(|phase| *phase == Some(ReplicaPhase::DeletionSuccessful)) {
+            if phases
+                .iter()
+                .all(|phase| *phase == Some(ReplicaPhase::DeletionSuccessful))
+            {
                 self.complete_deletion(&name).await?;
                 continue;
             }
@@ -112,7 +140,9 @@ impl Reign {
     }
 
     fn replica_phases(&self, topic: &str) -> Vec<Option<ReplicaPhase>> {
-        let Some(topic) = self.context.topics.get(topic) else { return vec![] };
+        let Some(topic) = self.context.topics.get(topic) else {
+            return vec![];
+        };
         topic
             .partitions
             .values()
@@ -128,12 +158,15 @@ impl Reign {
             .replicas_of(&partitions)
             .into_iter()
             .filter(|(tp, id)| {
-                self.context.partition(tp).and_then(|held| held.replica(*id))
+                self.context
+                    .partition(tp)
+                    .and_then(|held| held.replica(*id))
                     == Some(ReplicaPhase::DeletionIneligible)
             })
             .collect();
         self.context.deletion_started.remove(topic);
-        self.move_replicas(&failed, Some(ReplicaPhase::Offline)).await
+        self.move_replicas(&failed, Some(ReplicaPhase::Offline))
+            .await
     }
 
     /// Kafka: `onTopicDeletion`, `onPartitionDeletion`.
@@ -145,18 +178,24 @@ impl Reign {
         }
         let existing: Vec<TopicPartition> = partitions
             .iter()
-            .filter(|tp| self.context.partition(tp).is_some_and(|held| held.phase.is_some()))
+            .filter(|tp| {
+                self.context
+                    .partition(tp)
+                    .is_some_and(|held| held.phase.is_some())
+            })
             .cloned()
             .collect();
         self.note_partitions(&existing, Some(PartitionPhase::Offline));
         self.note_partitions(&existing, None);
         self.tell_all_brokers(&partitions);
         let replicas = self.context.replicas_of(&partitions);
-        let (alive, dead): (Vec<_>, Vec<_>) =
-            replicas.into_iter().partition(|(tp, id)| self.context.is_replica_online(*id, tp));
-        let phase_is = |context: &crate::context::Context, (tp, id): &(TopicPartition, i32), phase| {
-            context.partition(tp).and_then(|held| held.replica(*id)) == Some(phase)
-        };
+        let (alive, dead): (Vec<_>, Vec<_>) = replicas
+            .into_iter()
+            .partition(|(tp, id)| self.context.is_replica_online(*id, tp));
+        let phase_is =
+            |context: &crate::context::Context, (tp, id): &(TopicPartition, i32), phase| {
+                context.partition(tp).and_then(|held| held.replica(*id)) == Some(phase)
+            };
         let alive: Vec<_> = alive
             .into_iter()
             .filter(|one| !phase_is(&self.context, one, ReplicaPhase::DeletionSuccessful))
@@ -166,11 +205,15 @@ impl Reign {
                 self.context.ineligible.insert(tp.topic.clone());
             }
             // Through Offline, so that the move is legal wherever the replica stood.
-            self.move_replicas(&dead, Some(ReplicaPhase::Offline)).await?;
-            self.move_replicas(&dead, Some(ReplicaPhase::DeletionIneligible)).await?;
+            self.move_replicas(&dead, Some(ReplicaPhase::Offline))
+                .await?;
+            self.move_replicas(&dead, Some(ReplicaPhase::DeletionIneligible))
+                .await?;
         }
-        self.move_replicas(&alive, Some(ReplicaPhase::Offline)).await?;
-        self.move_replicas(&alive, Some(ReplicaPhase::DeletionStarted)).await
+        self.move_replicas(&alive, Some(ReplicaPhase::Offline))
+            .await?;
+        self.move_replicas(&alive, Some(ReplicaPhase::DeletionStarted))
+            .await
     }
 
     /// Replicas of topics being deleted went offline.
@@ -192,18 +235,25 @@ impl Reign {
         let standing: Vec<_> = failed
             .into_iter()
             .filter(|(tp, id)| {
-                self.context.partition(tp).and_then(|held| held.replica(*id)).is_some()
+                self.context
+                    .partition(tp)
+                    .and_then(|held| held.replica(*id))
+                    .is_some()
             })
             .collect();
         let (started, others): (Vec<_>, Vec<_>) = standing.into_iter().partition(|(tp, id)| {
             matches!(
-                self.context.partition(tp).and_then(|held| held.replica(*id)),
+                self.context
+                    .partition(tp)
+                    .and_then(|held| held.replica(*id)),
                 Some(ReplicaPhase::DeletionStarted | ReplicaPhase::Offline)
             )
         });
-        self.move_replicas(&others, Some(ReplicaPhase::Offline)).await?;
+        self.move_replicas(&others, Some(ReplicaPhase::Offline))
+            .await?;
         let all: Vec<_> = started.into_iter().chain(others).collect();
-        self.move_replicas(&all, Some(ReplicaPhase::DeletionIneligible)).await?;
+        self.move_replicas(&all, Some(ReplicaPhase::DeletionIneligible))
+            .await?;
         self.resume_deletions(&[]).await
     }
 
@@ -215,19 +265,26 @@ impl Reign {
         partitions: Vec<(TopicPartition, ErrorCode)>,
     ) -> Result<(), Fenced> {
         let started = |tp: &TopicPartition| {
-            self.context.partition(tp).and_then(|held| held.replica(broker))
+            self.context
+                .partition(tp)
+                .and_then(|held| held.replica(broker))
                 == Some(ReplicaPhase::DeletionStarted)
         };
         let (mut failed, mut done) = (Vec::new(), Vec::new());
         for (tp, code) in partitions {
             if started(&tp) {
-                let list = if error.is_none() && code.is_none() { &mut done } else { &mut failed };
+                let list = if error.is_none() && code.is_none() {
+                    &mut done
+                } else {
+                    &mut failed
+                };
                 list.push((tp, broker));
             }
         }
         self.fail_deletions(&failed).await?;
         if !done.is_empty() {
-            self.move_replicas(&done, Some(ReplicaPhase::DeletionSuccessful)).await?;
+            self.move_replicas(&done, Some(ReplicaPhase::DeletionSuccessful))
+                .await?;
             self.resume_deletions(&[]).await?;
         }
         Ok(())

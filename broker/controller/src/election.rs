@@ -12,7 +12,10 @@ use znodes::store::{Error, Kind, Listener, Op, Store, get_watched};
 /// What an attempt came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Won { epoch: i32, fence: Fence },
+    Won {
+        epoch: i32,
+        fence: Fence,
+    },
     /// Somebody else is controller, or nobody knows yet.
     Lost,
 }
@@ -20,14 +23,20 @@ pub(crate) enum Outcome {
 /// Who is controller now; watches for a change.
 pub(crate) async fn current(store: &dyn Store, listener: &Listener) -> Result<Option<i32>, Error> {
     let node = get_watched(store, paths::CONTROLLER, listener).await?;
-    Ok(node.and_then(|node| Controller::decode(&node.data).ok()).map(|held| held.broker))
+    Ok(node
+        .and_then(|node| Controller::decode(&node.data).ok())
+        .map(|held| held.broker))
 }
 
 /// Tries once. Kafka: `registerControllerAndIncrementControllerEpoch`.
 pub(crate) async fn attempt(store: &dyn Store, me: i32, now_ms: i64) -> Result<Outcome, Error> {
     let (epoch, version) = read_or_create_epoch(store).await?;
     let next = epoch.saturating_add(1);
-    let body = Controller { broker: me, timestamp: now_ms, kraft_epoch: -1 };
+    let body = Controller {
+        broker: me,
+        timestamp: now_ms,
+        kraft_epoch: -1,
+    };
     let ops = vec![
         Op::Create {
             path: paths::CONTROLLER.to_owned(),
@@ -41,7 +50,10 @@ pub(crate) async fn attempt(store: &dyn Store, me: i32, now_ms: i64) -> Result<O
             let stat = done.last().and_then(znodes::store::Done::stat);
             let version = stat.map_or(version.saturating_add(1), |stat| stat.version);
             info!(epoch = next, "elected controller");
-            Ok(Outcome::Won { epoch: next, fence: Fence(version) })
+            Ok(Outcome::Won {
+                epoch: next,
+                fence: Fence(version),
+            })
         }
         Err(error @ Error::SessionEnded) => Err(error),
         // A reply may have been lost: it was our own success if all is as we tried to write it.
@@ -54,7 +66,10 @@ pub(crate) async fn attempt(store: &dyn Store, me: i32, now_ms: i64) -> Result<O
             });
             let (epoch, version) = read_or_create_epoch(store).await?;
             if mine && epoch == next {
-                return Ok(Outcome::Won { epoch, fence: Fence(version) });
+                return Ok(Outcome::Won {
+                    epoch,
+                    fence: Fence(version),
+                });
             }
             Ok(Outcome::Lost)
         }
@@ -78,7 +93,10 @@ async fn read_or_create_epoch(store: &dyn Store) -> Result<(i32, i32), Error> {
             })?;
             return Ok((epoch, node.stat.version));
         }
-        match store.create(paths::CONTROLLER_EPOCH, b"0", Kind::Persistent).await {
+        match store
+            .create(paths::CONTROLLER_EPOCH, b"0", Kind::Persistent)
+            .await
+        {
             Ok(created) => return Ok((0, created.stat.version)),
             Err(Error::NodeExists { .. } | Error::Unknown { .. }) => {}
             Err(error) => return Err(error),

@@ -145,11 +145,26 @@ type Reply<T> = oneshot::Sender<Result<T, ErrorCode>>;
 #[derive(Debug)]
 pub(crate) enum Request {
     AlterPartition(IsrProposals, Reply<IsrAnswers>),
-    ControlledShutdown { broker: i32, broker_epoch: i64, reply: Reply<Vec<TopicPartition>> },
-    Elect { kind: ElectionKind, partitions: Option<Vec<TopicPartition>>, reply: Reply<ElectionOutcomes> },
+    ControlledShutdown {
+        broker: i32,
+        broker_epoch: i64,
+        reply: Reply<Vec<TopicPartition>>,
+    },
+    Elect {
+        kind: ElectionKind,
+        partitions: Option<Vec<TopicPartition>>,
+        reply: Reply<ElectionOutcomes>,
+    },
     Reassign(ReassignmentTargets, Reply<Vec<(TopicPartition, Verdict)>>),
-    ListReassignments(Option<Vec<TopicPartition>>, Reply<BTreeMap<TopicPartition, Ongoing>>),
-    ProducerIds { broker: i32, broker_epoch: i64, reply: Reply<i64> },
+    ListReassignments(
+        Option<Vec<TopicPartition>>,
+        Reply<BTreeMap<TopicPartition, Ongoing>>,
+    ),
+    ProducerIds {
+        broker: i32,
+        broker_epoch: i64,
+        reply: Reply<i64>,
+    },
     /// A topic's `unclean.leader.election.enable` was turned on; everywhere for `None`.
     UncleanEnabled(Option<Arc<str>>),
 }

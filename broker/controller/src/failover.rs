@@ -45,8 +45,14 @@ impl Reign {
     /// Watches what is not read below, and clears away what the former controller was told.
     async fn watch_folders(&mut self) -> Result<(), Fenced> {
         let store = self.store.clone();
-        let listeners = [Wake::LogDirs, Wake::IsrChanges, Wake::DeleteTopics, Wake::PreferredElection, Wake::Reassign]
-            .map(|wake| self.wakes.listener(wake));
+        let listeners = [
+            Wake::LogDirs,
+            Wake::IsrChanges,
+            Wake::DeleteTopics,
+            Wake::PreferredElection,
+            Wake::Reassign,
+        ]
+        .map(|wake| self.wakes.listener(wake));
         let [log_dirs, isr, deletes, preferred, reassign] = listeners;
         let (log_dirs, isr, deletes, preferred, reassign) = tokio::join!(
             store.list(paths::LOG_DIR_EVENTS, Some(log_dirs)),
@@ -56,10 +62,16 @@ impl Reign {
             store.exists(paths::REASSIGN, Some(reassign)),
         );
         (deletes?, preferred?, reassign?);
-        let stale = [(paths::LOG_DIR_EVENTS, log_dirs?), (paths::ISR_CHANGES, isr?)];
+        let stale = [
+            (paths::LOG_DIR_EVENTS, log_dirs?),
+            (paths::ISR_CHANGES, isr?),
+        ];
         for (folder, names) in stale {
-            let nodes: Vec<String> =
-                names.unwrap_or_default().iter().map(|name| format!("{folder}/{name}")).collect();
+            let nodes: Vec<String> = names
+                .unwrap_or_default()
+                .iter()
+                .map(|name| format!("{folder}/{name}"))
+                .collect();
             if !nodes.is_empty() {
                 self.delete_nodes(nodes).await?;
             }
@@ -101,7 +113,9 @@ impl Reign {
         for (tp, id) in all {
             let is_online = self.context.is_replica_online(id, &tp);
             let deleting = self.context.is_deleting(&tp.topic);
-            let Some(partition) = self.context.partition_mut(&tp) else { continue };
+            let Some(partition) = self.context.partition_mut(&tp) else {
+                continue;
+            };
             if is_online {
                 partition.set_replica(id, Some(ReplicaPhase::Online));
                 online.push((tp, id));
@@ -113,13 +127,17 @@ impl Reign {
             }
         }
         self.tell_led_partitions();
-        self.move_replicas(&online, Some(ReplicaPhase::Online)).await?;
-        self.move_replicas(&offline, Some(ReplicaPhase::Offline)).await
+        self.move_replicas(&online, Some(ReplicaPhase::Online))
+            .await?;
+        self.move_replicas(&offline, Some(ReplicaPhase::Offline))
+            .await
     }
 
     fn tell_led_partitions(&mut self) {
         let registered = self.context.registered();
-        let led = self.context.partitions_where(|_, partition| partition.leadership.is_some());
+        let led = self
+            .context
+            .partitions_where(|_, partition| partition.leadership.is_some());
         self.outbox.tell_of(&self.context, &registered, &led);
     }
 
@@ -146,18 +164,27 @@ impl Reign {
     pub(crate) async fn log_dirs_changed(&mut self) -> Result<(), Fenced> {
         let names = self.notices(paths::LOG_DIR_EVENTS, Wake::LogDirs).await?;
         for data in names {
-            let Ok(broker) = znodes::bodies::notices::decode_log_dir_failure(&data) else { continue };
-            info!(broker, "a log directory failed; asking for all of its replicas");
+            let Ok(broker) = znodes::bodies::notices::decode_log_dir_failure(&data) else {
+                continue;
+            };
+            info!(
+                broker,
+                "a log directory failed; asking for all of its replicas"
+            );
             // Kafka: the state is sent again for every replica there; the broken ones answer 56.
             let replicas: Vec<_> = self
                 .context
                 .replicas_on(&[broker])
                 .into_iter()
                 .filter(|(tp, id)| {
-                    self.context.partition(tp).and_then(|held| held.replica(*id)).is_some()
+                    self.context
+                        .partition(tp)
+                        .and_then(|held| held.replica(*id))
+                        .is_some()
                 })
                 .collect();
-            self.move_replicas(&replicas, Some(ReplicaPhase::Online)).await?;
+            self.move_replicas(&replicas, Some(ReplicaPhase::Online))
+                .await?;
         }
         Ok(())
     }
@@ -167,7 +194,11 @@ impl Reign {
         let mut partitions: Vec<TopicPartition> = Vec::new();
         for data in self.notices(paths::ISR_CHANGES, Wake::IsrChanges).await? {
             if let Ok(named) = znodes::bodies::reassign::decode_partitions(&data) {
-                partitions.extend(named.into_iter().filter(|tp| self.context.partition(tp).is_some()));
+                partitions.extend(
+                    named
+                        .into_iter()
+                        .filter(|tp| self.context.partition(tp).is_some()),
+                );
             }
         }
         partitions.sort();
@@ -183,9 +214,16 @@ impl Reign {
     /// Reads and deletes all notices of a folder; watches it.
     async fn notices(&mut self, folder: &str, wake: Wake) -> Result<Vec<Vec<u8>>, Fenced> {
         let listener = self.wakes.listener(wake);
-        let mut names = self.store.list(folder, Some(listener)).await?.unwrap_or_default();
+        let mut names = self
+            .store
+            .list(folder, Some(listener))
+            .await?
+            .unwrap_or_default();
         names.sort();
-        let nodes: Vec<String> = names.iter().map(|name| format!("{folder}/{name}")).collect();
+        let nodes: Vec<String> = names
+            .iter()
+            .map(|name| format!("{folder}/{name}"))
+            .collect();
         if nodes.is_empty() {
             return Ok(vec![]);
         }
@@ -222,11 +260,18 @@ impl Reign {
         if failed.is_empty() {
             return Ok(());
         }
-        warn!(broker, replicas = failed.len(), "replicas lie on a failed log directory");
+        warn!(
+            broker,
+            replicas = failed.len(),
+            "replicas lie on a failed log directory"
+        );
         self.replicas_became_offline(&failed).await
     }
 
     pub(crate) fn topic_name(&self, name: &str) -> Option<Arc<str>> {
-        self.context.topics.get_key_value(name).map(|(name, _)| name.clone())
+        self.context
+            .topics
+            .get_key_value(name)
+            .map(|(name, _)| name.clone())
     }
 }

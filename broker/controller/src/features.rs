@@ -7,10 +7,17 @@ use znodes::store::{ANY, Error, Kind, Store};
 
 /// Creates the node, or enables it keeping what it names. Kafka: `enableFeatureVersioning`.
 pub(crate) async fn enable(store: &dyn Store) -> Result<(), Error> {
-    let empty = Features { version: 2, enabled: true, levels: vec![] };
+    let empty = Features {
+        version: 2,
+        enabled: true,
+        levels: vec![],
+    };
     loop {
         let Some(node) = store.get(paths::FEATURES, None).await? else {
-            match store.create(paths::FEATURES, empty.encode().as_bytes(), Kind::Persistent).await {
+            match store
+                .create(paths::FEATURES, empty.encode().as_bytes(), Kind::Persistent)
+                .await
+            {
                 Ok(_) => return Ok(()),
                 Err(Error::NodeExists { .. } | Error::Unknown { .. }) => continue,
                 Err(error) => return Err(error),
@@ -18,8 +25,15 @@ pub(crate) async fn enable(store: &dyn Store) -> Result<(), Error> {
         };
         let wanted = match Features::decode(&node.data) {
             Ok(held) if held.enabled => {
-                let levels = held.levels.into_iter().map(|(name, _, max)| (name, None, max)).collect();
-                Features { levels, ..empty.clone() }
+                let levels = held
+                    .levels
+                    .into_iter()
+                    .map(|(name, _, max)| (name, None, max))
+                    .collect();
+                Features {
+                    levels,
+                    ..empty.clone()
+                }
             }
             Ok(_) => empty.clone(),
             Err(error) => {

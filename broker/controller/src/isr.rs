@@ -18,7 +18,11 @@ impl Reign {
         &mut self,
         asked: IsrProposals,
     ) -> Result<Result<IsrAnswers, ErrorCode>, Fenced> {
-        let known = self.context.brokers.get(&asked.broker).map(|held| held.epoch);
+        let known = self
+            .context
+            .brokers
+            .get(&asked.broker)
+            .map(|held| held.epoch);
         if known != Some(asked.broker_epoch) {
             return Ok(Err(ErrorCode::StaleBrokerEpoch));
         }
@@ -33,7 +37,10 @@ impl Reign {
                 let outcome = match &name {
                     Err(code) => Err(*code),
                     Ok(name) => {
-                        let tp = TopicPartition { topic: name.clone(), partition };
+                        let tp = TopicPartition {
+                            topic: name.clone(),
+                            partition,
+                        };
                         all.push(tp.clone());
                         match self.check_proposal(&tp, asked.broker, asked.by_id, &proposal) {
                             Verdict::Refused(code) => Err(code),
@@ -73,7 +80,10 @@ impl Reign {
     }
 
     /// After the answer was given: proposals may have completed reassignments.
-    pub(crate) async fn after_isr_change(&mut self, partitions: &[TopicPartition]) -> Result<(), Fenced> {
+    pub(crate) async fn after_isr_change(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> Result<(), Fenced> {
         for tp in partitions {
             self.complete_reassignment_if_ready(tp).await?;
         }
@@ -83,18 +93,29 @@ impl Reign {
     fn name_of(&self, key: &TopicKey) -> Result<Arc<str>, ErrorCode> {
         match key {
             TopicKey::Name(name) => Ok(name.clone()),
-            TopicKey::Id(id) => {
-                self.context.names.get(id).cloned().ok_or(ErrorCode::UnknownTopicId)
-            }
+            TopicKey::Id(id) => self
+                .context
+                .names
+                .get(id)
+                .cloned()
+                .ok_or(ErrorCode::UnknownTopicId),
         }
     }
 
-    fn note_answer(&self, answers: &mut IsrAnswers, tp: &TopicPartition, outcome: Result<i32, ErrorCode>) {
+    fn note_answer(
+        &self,
+        answers: &mut IsrAnswers,
+        tp: &TopicPartition,
+        outcome: Result<i32, ErrorCode>,
+    ) {
         for (key, list) in answers {
             if self.name_of(key).ok().as_ref() != Some(&tp.topic) {
                 continue;
             }
-            for answer in list.iter_mut().filter(|answer| answer.partition == tp.partition) {
+            for answer in list
+                .iter_mut()
+                .filter(|answer| answer.partition == tp.partition)
+            {
                 match (&mut answer.outcome, outcome) {
                     (Ok(state), Ok(epoch)) => state.partition_epoch = epoch,
                     (slot, Err(code)) => *slot = Err(code),
@@ -121,7 +142,8 @@ impl Reign {
         if asked.leader_epoch < held.leader_epoch {
             return Verdict::Refused(ErrorCode::FencedLeaderEpoch);
         }
-        let same = asked.isr == held.isr && asked.recovering == held.recovering && broker == held.leader;
+        let same =
+            asked.isr == held.isr && asked.recovering == held.recovering && broker == held.leader;
         if same {
             return Verdict::AsItIs(held.clone());
         }

@@ -40,7 +40,9 @@ impl Outbox {
         leadership: &Leadership,
         is_new: bool,
     ) {
-        let Some(partition) = context.partition(tp) else { return };
+        let Some(partition) = context.partition(tp) else {
+            return;
+        };
         for broker in brokers.iter().filter(|broker| **broker >= 0) {
             let orders = self.lead.entry(*broker).or_default();
             let was_new = orders.get(tp).is_some_and(|order| order.is_new);
@@ -63,39 +65,71 @@ impl Outbox {
     }
 
     /// Tells `brokers` to stop their replica of `tp`.
-    pub(crate) fn stop(&mut self, context: &Context, brokers: &[i32], tp: &TopicPartition, delete: bool) {
+    pub(crate) fn stop(
+        &mut self,
+        context: &Context,
+        brokers: &[i32],
+        tp: &TopicPartition,
+        delete: bool,
+    ) {
         let leader_epoch = if context.is_deleting(&tp.topic) {
             EPOCH_DURING_DELETE
         } else {
-            context.leadership(tp).map_or(NO_EPOCH, |leadership| leadership.leader_epoch)
+            context
+                .leadership(tp)
+                .map_or(NO_EPOCH, |leadership| leadership.leader_epoch)
         };
         for broker in brokers.iter().filter(|broker| **broker >= 0) {
             let stops = self.stop.entry(*broker).or_default();
             let deleted = stops.get(tp).is_some_and(|stop| stop.delete);
-            let stop =
-                StopPartition { index: tp.partition, leader_epoch, delete: delete || deleted };
+            let stop = StopPartition {
+                index: tp.partition,
+                leader_epoch,
+                delete: delete || deleted,
+            };
             stops.insert(tp.clone(), stop);
         }
     }
 
     /// Tells `brokers` what clients should know of these partitions; with none, of the brokers.
-    pub(crate) fn tell_of(&mut self, context: &Context, brokers: &[i32], partitions: &[TopicPartition]) {
-        self.tell.extend(brokers.iter().filter(|broker| **broker >= 0));
+    pub(crate) fn tell_of(
+        &mut self,
+        context: &Context,
+        brokers: &[i32],
+        partitions: &[TopicPartition],
+    ) {
+        self.tell
+            .extend(brokers.iter().filter(|broker| **broker >= 0));
         for tp in partitions {
-            let Some(partition) = context.partition(tp) else { continue };
-            let Some(leadership) = &partition.leadership else { continue };
+            let Some(partition) = context.partition(tp) else {
+                continue;
+            };
+            let Some(leadership) = &partition.leadership else {
+                continue;
+            };
             let replicas = partition.assignment.replicas.clone();
-            let offline_replicas =
-                replicas.iter().copied().filter(|id| !context.is_replica_online(*id, tp)).collect();
+            let offline_replicas = replicas
+                .iter()
+                .copied()
+                .filter(|id| !context.is_replica_online(*id, tp))
+                .collect();
             let deleting = context.is_deleting(&tp.topic);
             // Kafka: `LeaderAndIsr.duringDelete` has epoch and version 0.
             let facts = PartitionFacts {
                 index: tp.partition,
                 controller_epoch: leadership.controller_epoch,
-                leader: if deleting { LEADER_DURING_DELETE } else { leadership.leader },
+                leader: if deleting {
+                    LEADER_DURING_DELETE
+                } else {
+                    leadership.leader
+                },
                 leader_epoch: if deleting { 0 } else { leadership.leader_epoch },
                 isr: leadership.isr.clone(),
-                partition_epoch: if deleting { 0 } else { leadership.partition_epoch },
+                partition_epoch: if deleting {
+                    0
+                } else {
+                    leadership.partition_epoch
+                },
                 replicas,
                 offline_replicas,
             };
@@ -114,16 +148,26 @@ impl Outbox {
     ) {
         let gathered = std::mem::take(self);
         let ids = |name: &str| {
-            context.topics.get(name).and_then(|topic| topic.id).unwrap_or(TopicId::ZERO)
+            context
+                .topics
+                .get(name)
+                .and_then(|topic| topic.id)
+                .unwrap_or(TopicId::ZERO)
         };
         for (broker, orders) in gathered.lead {
-            let Some(registered) = context.brokers.get(&broker) else { continue };
+            let Some(registered) = context.brokers.get(&broker) else {
+                continue;
+            };
             let leaders: BTreeSet<i32> = orders.values().map(|order| order.leader).collect();
             let live_leaders = leaders
                 .into_iter()
                 .filter_map(|id| {
                     let at = context.brokers.get(&id)?.body.endpoint(listener)?;
-                    Some(LiveLeader { id, host: at.host.clone(), port: at.port })
+                    Some(LiveLeader {
+                        id,
+                        host: at.host.clone(),
+                        port: at.port,
+                    })
                 })
                 .collect();
             let order = LeaderAndIsr {
@@ -146,17 +190,27 @@ impl Outbox {
                 })
                 .collect();
             let topics = by_topic(gathered.facts, ids);
-            let body = Arc::new(UpdateMetadata { controller_id, controller_epoch, topics, brokers });
+            let body = Arc::new(UpdateMetadata {
+                controller_id,
+                controller_epoch,
+                topics,
+                brokers,
+            });
             for broker in gathered.tell {
                 if let Some(registered) = context.brokers.get(&broker) {
                     let body = body.clone();
-                    let order = Order::UpdateMetadata { broker_epoch: registered.epoch, body };
+                    let order = Order::UpdateMetadata {
+                        broker_epoch: registered.epoch,
+                        body,
+                    };
                     sender.send(broker, order);
                 }
             }
         }
         for (broker, stops) in gathered.stop {
-            let Some(registered) = context.brokers.get(&broker) else { continue };
+            let Some(registered) = context.brokers.get(&broker) else {
+                continue;
+            };
             let order = StopReplica {
                 controller_id,
                 controller_epoch,
@@ -179,7 +233,11 @@ fn by_topic<T>(
             Some(last) if last.name == tp.topic => last.partitions.push(entry),
             _ => {
                 let id = id(&tp.topic);
-                topics.push(OfTopic { name: tp.topic, id, partitions: vec![entry] });
+                topics.push(OfTopic {
+                    name: tp.topic,
+                    id,
+                    partitions: vec![entry],
+                });
             }
         }
     }

@@ -23,7 +23,9 @@ use crate::reign::Reign;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Strategy {
     /// The leader is gone. `unclean`: allowed whatever the configs say.
-    Offline { unclean: bool },
+    Offline {
+        unclean: bool,
+    },
     Preferred,
     Reassigning,
     Leaving,
@@ -34,9 +36,15 @@ pub(crate) type Failures = BTreeMap<TopicPartition, (ErrorCode, String)>;
 
 impl Reign {
     /// Moves that only change memory.
-    pub(crate) fn note_partitions(&mut self, partitions: &[TopicPartition], to: Option<PartitionPhase>) {
+    pub(crate) fn note_partitions(
+        &mut self,
+        partitions: &[TopicPartition],
+        to: Option<PartitionPhase>,
+    ) {
         for tp in partitions {
-            let Some(partition) = self.context.partition_mut(tp) else { continue };
+            let Some(partition) = self.context.partition_mut(tp) else {
+                continue;
+            };
             let legal = match to {
                 Some(PartitionPhase::New) => partition.phase.is_none(),
                 Some(PartitionPhase::Online | PartitionPhase::Offline) => partition.phase.is_some(),
@@ -79,7 +87,9 @@ impl Reign {
         let mut failures = Failures::new();
         let mut wanted = Vec::with_capacity(fresh.len());
         for tp in fresh {
-            let Some(partition) = self.context.partition(&tp) else { continue };
+            let Some(partition) = self.context.partition(&tp) else {
+                continue;
+            };
             let isr: Vec<i32> = partition
                 .assignment
                 .replicas
@@ -117,7 +127,8 @@ impl Reign {
                         partition.phase = Some(PartitionPhase::Online);
                     }
                     info!(target: "state_change", partition = %tp, leader = leadership.leader, isr = ?leadership.isr, "new partition led");
-                    self.outbox.lead(&self.context, &leadership.isr, &tp, &leadership, true);
+                    self.outbox
+                        .lead(&self.context, &leadership.isr, &tp, &leadership, true);
                 }
             }
         }
@@ -133,7 +144,10 @@ impl Reign {
         let mut has_parent: BTreeSet<Arc<str>> = BTreeSet::new();
         for (tp, _) in &wanted {
             let led = self.context.topics.get(&tp.topic).is_some_and(|topic| {
-                topic.partitions.values().any(|partition| partition.leadership.is_some())
+                topic
+                    .partitions
+                    .values()
+                    .any(|partition| partition.leadership.is_some())
             });
             if led {
                 has_parent.insert(tp.topic.clone());
@@ -160,12 +174,18 @@ impl Reign {
             let mut batch = Vec::new();
             let mut steps = 0;
             while steps < length {
-                let Some((entry, size)) = rest.next() else { break };
+                let Some((entry, size)) = rest.next() else {
+                    break;
+                };
                 steps += size;
                 batch.push(entry);
             }
             match outcome {
-                Ok(_) => created.extend(batch.into_iter().map(|(tp, leadership)| (tp, Ok(leadership)))),
+                Ok(_) => created.extend(
+                    batch
+                        .into_iter()
+                        .map(|(tp, leadership)| (tp, Ok(leadership))),
+                ),
                 // Something of it was there, or nobody knows: one by one, as Kafka does always.
                 Err(_) => {
                     for (tp, leadership) in batch {
@@ -183,16 +203,20 @@ impl Reign {
         tp: &TopicPartition,
         wanted: Leadership,
     ) -> Result<Result<Leadership, String>, Fenced> {
-        for path in [paths::partitions(&tp.topic), paths::partition(&tp.topic, tp.partition)] {
+        for path in [
+            paths::partitions(&tp.topic),
+            paths::partition(&tp.topic, tp.partition),
+        ] {
             self.create_fenced(path, vec![]).await?;
         }
         let path = paths::partition_state(&tp.topic, tp.partition);
         match self.create_fenced(path.clone(), wanted.body()).await? {
             None => Ok(Ok(wanted)),
             Some(Error::NodeExists { .. }) => match self.store.get(&path, None).await? {
-                Some(node) if node.data == wanted.body() => {
-                    Ok(Ok(Leadership { partition_epoch: node.stat.version, ..wanted }))
-                }
+                Some(node) if node.data == wanted.body() => Ok(Ok(Leadership {
+                    partition_epoch: node.stat.version,
+                    ..wanted
+                })),
                 _ => Ok(Err(format!("{path} exists already"))),
             },
             Some(error) => Ok(Err(error.to_string())),
@@ -236,15 +260,26 @@ impl Reign {
                 self.note_elected(&tp, leadership, strategy);
             }
             for tp in self.read_states(&conflicts).await? {
-                failures.insert(tp, (ErrorCode::UnknownServerError, "state node is missing".to_owned()));
+                failures.insert(
+                    tp,
+                    (
+                        ErrorCode::UnknownServerError,
+                        "state node is missing".to_owned(),
+                    ),
+                );
             }
-            pending = conflicts.into_iter().filter(|tp| !failures.contains_key(tp)).collect();
+            pending = conflicts
+                .into_iter()
+                .filter(|tp| !failures.contains_key(tp))
+                .collect();
         }
         Ok(failures)
     }
 
     fn note_elected(&mut self, tp: &TopicPartition, leadership: Leadership, strategy: Strategy) {
-        let Some(partition) = self.context.partition_mut(tp) else { return };
+        let Some(partition) = self.context.partition_mut(tp) else {
+            return;
+        };
         partition.leadership = Some(leadership.clone());
         partition.phase = Some(PartitionPhase::Online);
         let assignment = partition.assignment.clone();
@@ -273,7 +308,8 @@ impl Reign {
                 .filter(|id| self.context.is_replica_registered(*id, tp))
                 .collect(),
         };
-        self.outbox.lead(&self.context, &recipients, tp, &leadership, false);
+        self.outbox
+            .lead(&self.context, &recipients, tp, &leadership, false);
     }
 
     /// Which of these may be led by a replica that was not in sync: asked of the configs only where
@@ -283,12 +319,17 @@ impl Reign {
         partitions: &[TopicPartition],
         strategy: Strategy,
     ) -> Result<BTreeSet<TopicPartition>, Fenced> {
-        let Strategy::Offline { unclean } = strategy else { return Ok(BTreeSet::new()) };
+        let Strategy::Offline { unclean } = strategy else {
+            return Ok(BTreeSet::new());
+        };
         let lost: BTreeSet<TopicPartition> = partitions
             .iter()
             .filter(|tp| {
                 self.context.leadership(tp).is_some_and(|held| {
-                    !held.isr.iter().any(|id| self.context.is_replica_online(*id, tp))
+                    !held
+                        .isr
+                        .iter()
+                        .any(|id| self.context.is_replica_online(*id, tp))
                 })
             })
             .cloned()
@@ -299,7 +340,10 @@ impl Reign {
         let topics: BTreeSet<Arc<str>> = lost.iter().map(|tp| tp.topic.clone()).collect();
         let topics: Vec<Arc<str>> = topics.into_iter().collect();
         let allowed = self.unclean_allowed(&topics).await?;
-        Ok(lost.into_iter().filter(|tp| allowed.get(&tp.topic) == Some(&true)).collect())
+        Ok(lost
+            .into_iter()
+            .filter(|tp| allowed.get(&tp.topic) == Some(&true))
+            .collect())
     }
 
     fn plan(
@@ -309,11 +353,14 @@ impl Reign {
         unclean: bool,
     ) -> Result<Leadership, (ErrorCode, String)> {
         let none = |code: ErrorCode| {
-            let text = format!("failed to elect leader for partition {tp} under strategy {strategy:?}");
+            let text =
+                format!("failed to elect leader for partition {tp} under strategy {strategy:?}");
             (code, text)
         };
-        let partition =
-            self.context.partition(tp).ok_or_else(|| none(ErrorCode::UnknownTopicOrPartition))?;
+        let partition = self
+            .context
+            .partition(tp)
+            .ok_or_else(|| none(ErrorCode::UnknownTopicOrPartition))?;
         let Some(held) = &partition.leadership else {
             return Err(none(ErrorCode::UnknownServerError));
         };
@@ -361,5 +408,10 @@ impl Reign {
 /// Where a reassignment leads: all replicas but those that go.
 pub(crate) fn target(assignment: &znodes::bodies::topic::Assignment) -> Vec<i32> {
     let goes = |id: &i32| assignment.removing.contains(id);
-    assignment.replicas.iter().copied().filter(|id| !goes(id)).collect()
+    assignment
+        .replicas
+        .iter()
+        .copied()
+        .filter(|id| !goes(id))
+        .collect()
 }

@@ -10,7 +10,10 @@ use znodes::store::{Error, Kind, Store};
 pub async fn allocate(store: &dyn Store, broker: i32) -> Result<Result<i64, ErrorCode>, Error> {
     loop {
         let Some(node) = store.get(paths::PRODUCER_IDS, None).await? else {
-            match store.create(paths::PRODUCER_IDS, &[], Kind::Persistent).await {
+            match store
+                .create(paths::PRODUCER_IDS, &[], Kind::Persistent)
+                .await
+            {
                 Ok(_) | Err(Error::NodeExists { .. } | Error::Unknown { .. }) => continue,
                 Err(error) => return Err(error),
             }
@@ -30,8 +33,19 @@ pub async fn allocate(store: &dyn Store, broker: i32) -> Result<Result<i64, Erro
                 }
             }
         };
-        let block = Block { broker, first, last: first + BLOCK_LEN - 1 };
-        match store.set(paths::PRODUCER_IDS, block.encode().as_bytes(), node.stat.version).await {
+        let block = Block {
+            broker,
+            first,
+            last: first + BLOCK_LEN - 1,
+        };
+        match store
+            .set(
+                paths::PRODUCER_IDS,
+                block.encode().as_bytes(),
+                node.stat.version,
+            )
+            .await
+        {
             Ok(_) => {
                 info!(broker, first, "producer ids given out");
                 return Ok(Ok(first));

@@ -28,7 +28,12 @@ use crate::reign::Reign;
 /// The replicas before a reassignment began: all but those it adds.
 fn origin(assignment: &Assignment) -> Vec<i32> {
     let added = |id: &i32| assignment.adding.contains(id);
-    assignment.replicas.iter().copied().filter(|id| !added(id)).collect()
+    assignment
+        .replicas
+        .iter()
+        .copied()
+        .filter(|id| !added(id))
+        .collect()
 }
 
 /// The assignment while moving from `from` to `to`: targets first, then what goes.
@@ -37,7 +42,11 @@ fn moving(from: &[i32], to: &[i32]) -> Assignment {
     let removing: Vec<i32> = from.iter().copied().filter(|id| !to.contains(id)).collect();
     let mut replicas = to.to_vec();
     replicas.extend(&removing);
-    Assignment { replicas, adding, removing }
+    Assignment {
+        replicas,
+        adding,
+        removing,
+    }
 }
 
 impl Reign {
@@ -58,7 +67,8 @@ impl Reign {
             };
             verdicts.push((tp, verdict));
         }
-        self.trim_reassign_node(&begin.iter().map(|(tp, _)| tp.clone()).collect::<Vec<_>>()).await?;
+        self.trim_reassign_node(&begin.iter().map(|(tp, _)| tp.clone()).collect::<Vec<_>>())
+            .await?;
         for (tp, plan) in begin {
             self.begin_reassignment(&tp, plan).await?;
         }
@@ -71,7 +81,10 @@ impl Reign {
         targets: Option<&[i32]>,
     ) -> Result<Assignment, Verdict> {
         let unknown = || {
-            (ErrorCode::UnknownTopicOrPartition, Some("The partition does not exist.".to_owned()))
+            (
+                ErrorCode::UnknownTopicOrPartition,
+                Some("The partition does not exist.".to_owned()),
+            )
         };
         if let Some(targets) = targets {
             self.check_targets(targets)?;
@@ -112,7 +125,10 @@ impl Reign {
             return refuse("Empty replica list specified in partition reassignment.".to_owned());
         }
         if targets.iter().any(|id| *id < 0) {
-            return refuse(format!("Invalid broker id in replica list {}", list(targets)));
+            return refuse(format!(
+                "Invalid broker id in replica list {}",
+                list(targets)
+            ));
         }
         let mut sorted = targets.to_vec();
         sorted.sort_unstable();
@@ -132,16 +148,26 @@ impl Reign {
         tp: &TopicPartition,
         plan: Assignment,
     ) -> Result<(), Fenced> {
-        let Some(partition) = self.context.partition_mut(tp) else { return Ok(()) };
+        let Some(partition) = self.context.partition_mut(tp) else {
+            return Ok(());
+        };
         let before = std::mem::replace(&mut partition.assignment, plan.clone());
         info!(target: "state_change", partition = %tp, from = ?before.replicas, to = ?plan.replicas, adding = ?plan.adding, removing = ?plan.removing, "reassignment");
         self.write_topic(&tp.topic).await?;
-        let needless: Vec<i32> =
-            before.replicas.iter().copied().filter(|id| !plan.replicas.contains(id)).collect();
+        let needless: Vec<i32> = before
+            .replicas
+            .iter()
+            .copied()
+            .filter(|id| !plan.replicas.contains(id))
+            .collect();
         if !needless.is_empty() {
             // Kafka: the replicas of a superseded plan hear that they are not assigned any more.
-            let brokers: Vec<i32> =
-                before.replicas.iter().chain(&plan.replicas).copied().collect();
+            let brokers: Vec<i32> = before
+                .replicas
+                .iter()
+                .chain(&plan.replicas)
+                .copied()
+                .collect();
             self.raise_leader_epoch(tp, &brokers, &[]).await?;
             self.stop_replicas(tp, &needless).await?;
         }
@@ -152,19 +178,24 @@ impl Reign {
     }
 
     async fn advance_reassignment(&mut self, tp: &TopicPartition) -> Result<(), Fenced> {
-        let Some(partition) = self.context.partition(tp) else { return Ok(()) };
+        let Some(partition) = self.context.partition(tp) else {
+            return Ok(());
+        };
         let assignment = partition.assignment.clone();
         if self.has_caught_up(tp) {
             return self.finish_reassignment(tp, assignment).await;
         }
         // Those that were assigned before learn of it as they are, the new ones as new.
         let old: Vec<i32> = origin(&assignment);
-        self.raise_leader_epoch(tp, &old, &assignment.adding).await?;
+        self.raise_leader_epoch(tp, &old, &assignment.adding)
+            .await?;
         let fresh: Vec<_> = assignment
             .adding
             .iter()
             .filter(|id| {
-                self.context.partition(tp).is_some_and(|held| held.replica(**id).is_none())
+                self.context
+                    .partition(tp)
+                    .is_some_and(|held| held.replica(**id).is_none())
             })
             .map(|id| (tp.clone(), *id))
             .collect();
@@ -172,9 +203,15 @@ impl Reign {
     }
 
     fn has_caught_up(&self, tp: &TopicPartition) -> bool {
-        let Some(partition) = self.context.partition(tp) else { return false };
-        let Some(held) = &partition.leadership else { return false };
-        target(&partition.assignment).iter().all(|id| held.isr.contains(id))
+        let Some(partition) = self.context.partition(tp) else {
+            return false;
+        };
+        let Some(held) = &partition.leadership else {
+            return false;
+        };
+        target(&partition.assignment)
+            .iter()
+            .all(|id| held.isr.contains(id))
     }
 
     /// Phase B. Kafka: steps B1 to B9.
@@ -188,19 +225,20 @@ impl Reign {
             .adding
             .iter()
             .filter(|id| {
-                self.context.partition(tp).is_some_and(|held| held.replica(**id).is_some())
+                self.context
+                    .partition(tp)
+                    .is_some_and(|held| held.replica(**id).is_some())
             })
             .map(|id| (tp.clone(), *id))
             .collect();
-        self.move_replicas(&online, Some(ReplicaPhase::Online)).await?;
-        let led = self
-            .context
-            .leadership(tp)
-            .is_some_and(|held| {
-                targets.contains(&held.leader) && self.context.is_replica_online(held.leader, tp)
-            });
+        self.move_replicas(&online, Some(ReplicaPhase::Online))
+            .await?;
+        let led = self.context.leadership(tp).is_some_and(|held| {
+            targets.contains(&held.leader) && self.context.is_replica_online(held.leader, tp)
+        });
         if !led {
-            self.bring_online(std::slice::from_ref(tp), Strategy::Reassigning).await?;
+            self.bring_online(std::slice::from_ref(tp), Strategy::Reassigning)
+                .await?;
         }
         if let Some(partition) = self.context.partition_mut(tp) {
             partition.assignment = Assignment::of(targets.clone());
@@ -214,7 +252,8 @@ impl Reign {
         info!(target: "state_change", partition = %tp, replicas = ?targets, "reassignment done");
         self.tell_all_brokers(std::slice::from_ref(tp));
         if self.context.is_deleting(&tp.topic) {
-            self.resume_deletions(std::slice::from_ref(&tp.topic)).await?;
+            self.resume_deletions(std::slice::from_ref(&tp.topic))
+                .await?;
         }
         Ok(())
     }
@@ -224,7 +263,9 @@ impl Reign {
         let replicas: Vec<_> = brokers
             .iter()
             .filter(|id| {
-                self.context.partition(tp).is_some_and(|held| held.replica(**id).is_some())
+                self.context
+                    .partition(tp)
+                    .is_some_and(|held| held.replica(**id).is_some())
             })
             .map(|id| (tp.clone(), *id))
             .collect();
@@ -247,7 +288,9 @@ impl Reign {
         new: &[i32],
     ) -> Result<(), Fenced> {
         loop {
-            let Some(held) = self.context.leadership(tp) else { return Ok(()) };
+            let Some(held) = self.context.leadership(tp) else {
+                return Ok(());
+            };
             if held.controller_epoch > self.epoch {
                 return Ok(());
             }
@@ -277,7 +320,9 @@ impl Reign {
         &mut self,
         tp: &TopicPartition,
     ) -> Result<(), Fenced> {
-        let Some(partition) = self.context.partition(tp) else { return Ok(()) };
+        let Some(partition) = self.context.partition(tp) else {
+            return Ok(());
+        };
         let assignment = partition.assignment.clone();
         if assignment.is_reassigning() && self.has_caught_up(tp) {
             self.finish_reassignment(tp, assignment).await?;
@@ -289,7 +334,9 @@ impl Reign {
     pub(crate) async fn resume_reassignments(&mut self, brokers: &[i32]) -> Result<(), Fenced> {
         let waiting = self.context.partitions_where(|_, partition| {
             partition.assignment.is_reassigning()
-                && target(&partition.assignment).iter().any(|id| brokers.contains(id))
+                && target(&partition.assignment)
+                    .iter()
+                    .any(|id| brokers.contains(id))
         });
         for tp in waiting {
             self.advance_reassignment(&tp).await?;
@@ -299,7 +346,9 @@ impl Reign {
 
     pub(crate) async fn resume_all_reassignments(&mut self) -> Result<(), Fenced> {
         self.reassign_node_changed().await?;
-        let waiting = self.context.partitions_where(|_, held| held.assignment.is_reassigning());
+        let waiting = self
+            .context
+            .partitions_where(|_, held| held.assignment.is_reassigning());
         for tp in waiting {
             self.advance_reassignment(&tp).await?;
         }
@@ -309,10 +358,17 @@ impl Reign {
     /// `/admin/reassign_partitions` appeared.
     pub(crate) async fn reassign_node_changed(&mut self) -> Result<(), Fenced> {
         let listener = self.wakes.listener(Wake::Reassign);
-        if self.store.exists(paths::REASSIGN, Some(listener)).await?.is_none() {
+        if self
+            .store
+            .exists(paths::REASSIGN, Some(listener))
+            .await?
+            .is_none()
+        {
             return Ok(());
         }
-        let Some(node) = self.store.get(paths::REASSIGN, None).await? else { return Ok(()) };
+        let Some(node) = self.store.get(paths::REASSIGN, None).await? else {
+            return Ok(());
+        };
         let targets = match reassign::decode_targets(&node.data) {
             Ok(targets) => targets,
             Err(error) => {
@@ -323,7 +379,10 @@ impl Reign {
         let mut dropped = Vec::new();
         for (tp, replicas) in targets {
             let name = self.topic_name(&tp.topic);
-            let tp = TopicPartition { topic: name.unwrap_or(tp.topic), partition: tp.partition };
+            let tp = TopicPartition {
+                topic: name.unwrap_or(tp.topic),
+                partition: tp.partition,
+            };
             match self.plan_reassignment(&tp, Some(&replicas)) {
                 Ok(plan) => self.begin_reassignment(&tp, plan).await?,
                 Err((code, text)) => {
@@ -340,16 +399,29 @@ impl Reign {
         if done.is_empty() {
             return Ok(());
         }
-        let Some(node) = self.store.get(paths::REASSIGN, None).await? else { return Ok(()) };
-        let Ok(targets) = reassign::decode_targets(&node.data) else { return Ok(()) };
-        let left: Vec<_> = targets.iter().filter(|(tp, _)| !done.contains(tp)).cloned().collect();
+        let Some(node) = self.store.get(paths::REASSIGN, None).await? else {
+            return Ok(());
+        };
+        let Ok(targets) = reassign::decode_targets(&node.data) else {
+            return Ok(());
+        };
+        let left: Vec<_> = targets
+            .iter()
+            .filter(|(tp, _)| !done.contains(tp))
+            .cloned()
+            .collect();
         if left.len() == targets.len() {
             return Ok(());
         }
         if left.is_empty() {
             self.delete_nodes(vec![paths::REASSIGN.to_owned()]).await?;
             let listener = self.wakes.listener(Wake::Reassign);
-            if self.store.exists(paths::REASSIGN, Some(listener)).await?.is_some() {
+            if self
+                .store
+                .exists(paths::REASSIGN, Some(listener))
+                .await?
+                .is_some()
+            {
                 self.wakes.add(Wake::Reassign);
             }
             return Ok(());
@@ -371,8 +443,19 @@ impl Reign {
         });
         let describe = |tp: TopicPartition| {
             let held = self.context.partition(&tp)?.assignment.clone();
-            let Assignment { replicas, adding, removing } = held;
-            Some((tp, Ongoing { replicas, adding, removing }))
+            let Assignment {
+                replicas,
+                adding,
+                removing,
+            } = held;
+            Some((
+                tp,
+                Ongoing {
+                    replicas,
+                    adding,
+                    removing,
+                },
+            ))
         };
         moving.into_iter().filter_map(describe).collect()
     }
@@ -398,8 +481,11 @@ mod tests {
     #[test]
     fn targets_come_first_and_what_goes_stays_to_the_end() {
         let plan = moving(&[1, 2], &[4, 2]);
-        let expected =
-            Assignment { replicas: vec![4, 2, 1], adding: vec![4], removing: vec![1] };
+        let expected = Assignment {
+            replicas: vec![4, 2, 1],
+            adding: vec![4],
+            removing: vec![1],
+        };
         assert_eq!(plan, expected);
         assert_eq!((target(&plan), origin(&plan)), (vec![4, 2], vec![2, 1]));
     }

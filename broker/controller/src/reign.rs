@@ -78,7 +78,9 @@ impl Reign {
     }
 
     pub(crate) fn open_peer(&self, broker: i32) {
-        let Some(registered) = self.context.brokers.get(&broker) else { return };
+        let Some(registered) = self.context.brokers.get(&broker) else {
+            return;
+        };
         let Some(endpoint) = registered.body.endpoint(&self.config.listener) else {
             warn!(
                 broker,
@@ -87,7 +89,11 @@ impl Reign {
             );
             return;
         };
-        let peer = Peer { id: broker, epoch: registered.epoch, endpoint: endpoint.clone() };
+        let peer = Peer {
+            id: broker,
+            epoch: registered.epoch,
+            endpoint: endpoint.clone(),
+        };
         self.sender.open(peer, self.answers.clone());
     }
 
@@ -103,7 +109,11 @@ impl Reign {
         while !remaining.is_empty() {
             let groups = remaining.iter().map(|(tp, leadership)| {
                 let path = znodes::paths::partition_state(&tp.topic, tp.partition);
-                vec![znodes::store::Op::set(path, leadership.body(), leadership.partition_epoch)]
+                vec![znodes::store::Op::set(
+                    path,
+                    leadership.body(),
+                    leadership.partition_epoch,
+                )]
             });
             let batches = znodes::fence::pack(groups);
             let lengths: Vec<usize> = batches.iter().map(Vec::len).collect();
@@ -111,7 +121,8 @@ impl Reign {
             let mut rest = remaining.into_iter();
             let mut again = Vec::new();
             for (length, outcome) in lengths.into_iter().zip(outcomes) {
-                let mut batch: Vec<(TopicPartition, Leadership)> = rest.by_ref().take(length).collect();
+                let mut batch: Vec<(TopicPartition, Leadership)> =
+                    rest.by_ref().take(length).collect();
                 match outcome {
                     Ok(_) => written.extend(batch.into_iter().map(|(tp, mut leadership)| {
                         leadership.partition_epoch += 1;
@@ -143,7 +154,11 @@ impl Reign {
         &self,
         batch: Vec<(TopicPartition, Leadership)>,
     ) -> Result<
-        (Vec<(TopicPartition, Leadership)>, Vec<(TopicPartition, Leadership)>, Vec<TopicPartition>),
+        (
+            Vec<(TopicPartition, Leadership)>,
+            Vec<(TopicPartition, Leadership)>,
+            Vec<TopicPartition>,
+        ),
         Fenced,
     > {
         let paths = batch
@@ -182,15 +197,16 @@ impl Reign {
         let nodes = self.store.get_many(paths, None).await?;
         let mut missing = Vec::new();
         for (tp, node) in partitions.iter().zip(nodes) {
-            let read = node.and_then(|node| {
-                match znodes::bodies::partition::PartitionState::decode(&node.data) {
-                    Ok(state) => Some(Leadership::read(state, node.stat.version)),
-                    Err(error) => {
-                        warn!(partition = %tp, %error, "partition state node cannot be read");
-                        None
+            let read =
+                node.and_then(|node| {
+                    match znodes::bodies::partition::PartitionState::decode(&node.data) {
+                        Ok(state) => Some(Leadership::read(state, node.stat.version)),
+                        Err(error) => {
+                            warn!(partition = %tp, %error, "partition state node cannot be read");
+                            None
+                        }
                     }
-                }
-            });
+                });
             let found = read.is_some();
             if let Some(partition) = self.context.partition_mut(tp) {
                 partition.leadership = read;
@@ -207,15 +223,25 @@ impl Reign {
         &self,
         topics: &[Arc<str>],
     ) -> Result<std::collections::HashMap<Arc<str>, bool>, Fenced> {
-        let paths = topics.iter().map(|topic| znodes::paths::topic_config(topic)).collect();
+        let paths = topics
+            .iter()
+            .map(|topic| znodes::paths::topic_config(topic))
+            .collect();
         let nodes = self.store.get_many(paths, None).await?;
         let allowed = |node: Option<znodes::store::Node>| {
             let overrides = node.and_then(|node| Overrides::decode(&node.data).ok());
-            match overrides.as_ref().and_then(|all| all.get("unclean.leader.election.enable")) {
+            match overrides
+                .as_ref()
+                .and_then(|all| all.get("unclean.leader.election.enable"))
+            {
                 Some(value) => value.eq_ignore_ascii_case("true"),
                 None => self.config.unclean_election,
             }
         };
-        Ok(topics.iter().cloned().zip(nodes.into_iter().map(allowed)).collect())
+        Ok(topics
+            .iter()
+            .cloned()
+            .zip(nodes.into_iter().map(allowed))
+            .collect())
     }
 }

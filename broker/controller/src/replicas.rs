@@ -39,7 +39,9 @@ impl Reign {
     ) -> Result<(), Fenced> {
         let mut by_broker: BTreeMap<i32, Vec<TopicPartition>> = BTreeMap::new();
         for (tp, broker) in replicas {
-            let Some(partition) = self.context.partition(tp) else { continue };
+            let Some(partition) = self.context.partition(tp) else {
+                continue;
+            };
             let from = partition.replica(*broker);
             if is_legal(from, to) {
                 by_broker.entry(*broker).or_default().push(tp.clone());
@@ -75,7 +77,12 @@ impl Reign {
         Ok(())
     }
 
-    fn note_replicas(&mut self, broker: i32, partitions: &[TopicPartition], to: Option<ReplicaPhase>) {
+    fn note_replicas(
+        &mut self,
+        broker: i32,
+        partitions: &[TopicPartition],
+        to: Option<ReplicaPhase>,
+    ) {
         for tp in partitions {
             if let Some(partition) = self.context.partition_mut(tp) {
                 partition.set_replica(broker, to);
@@ -91,7 +98,8 @@ impl Reign {
                     continue;
                 }
                 Some(leadership) => {
-                    self.outbox.lead(&self.context, &[broker], tp, &leadership, true);
+                    self.outbox
+                        .lead(&self.context, &[broker], tp, &leadership, true);
                 }
                 None => {}
             }
@@ -101,13 +109,16 @@ impl Reign {
 
     fn replicas_online(&mut self, broker: i32, partitions: &[TopicPartition]) {
         for tp in partitions {
-            let Some(partition) = self.context.partition_mut(tp) else { continue };
+            let Some(partition) = self.context.partition_mut(tp) else {
+                continue;
+            };
             if partition.replica(broker) == Some(ReplicaPhase::New) {
                 if !partition.assignment.replicas.contains(&broker) {
                     partition.assignment.replicas.push(broker);
                 }
             } else if let Some(leadership) = partition.leadership.clone() {
-                self.outbox.lead(&self.context, &[broker], tp, &leadership, false);
+                self.outbox
+                    .lead(&self.context, &[broker], tp, &leadership, false);
             }
             self.note_replicas(broker, std::slice::from_ref(tp), Some(ReplicaPhase::Online));
         }
@@ -121,17 +132,28 @@ impl Reign {
         for tp in partitions {
             self.outbox.stop(&self.context, &[broker], tp, false);
         }
-        let (led, never): (Vec<_>, Vec<_>) =
-            partitions.iter().cloned().partition(|tp| self.context.leadership(tp).is_some());
+        let (led, never): (Vec<_>, Vec<_>) = partitions
+            .iter()
+            .cloned()
+            .partition(|tp| self.context.leadership(tp).is_some());
         self.leave_isr(broker, &led).await?;
         for tp in &led {
-            let Some(partition) = self.context.partition(tp) else { continue };
-            let others: Vec<i32> =
-                partition.assignment.replicas.iter().copied().filter(|id| *id != broker).collect();
-            if let (false, Some(leadership)) =
-                (self.context.is_deleting(&tp.topic), partition.leadership.clone())
-            {
-                self.outbox.lead(&self.context, &others, tp, &leadership, false);
+            let Some(partition) = self.context.partition(tp) else {
+                continue;
+            };
+            let others: Vec<i32> = partition
+                .assignment
+                .replicas
+                .iter()
+                .copied()
+                .filter(|id| *id != broker)
+                .collect();
+            if let (false, Some(leadership)) = (
+                self.context.is_deleting(&tp.topic),
+                partition.leadership.clone(),
+            ) {
+                self.outbox
+                    .lead(&self.context, &others, tp, &leadership, false);
             }
         }
         let registered = self.context.registered();
@@ -141,12 +163,18 @@ impl Reign {
     }
 
     /// Takes a replica out of the ISRs it is in; the last member stays, but leads no more.
-    async fn leave_isr(&mut self, broker: i32, partitions: &[TopicPartition]) -> Result<(), Fenced> {
+    async fn leave_isr(
+        &mut self,
+        broker: i32,
+        partitions: &[TopicPartition],
+    ) -> Result<(), Fenced> {
         let mut pending: Vec<TopicPartition> = partitions.to_vec();
         while !pending.is_empty() {
             let mut wanted = Vec::new();
             for tp in &pending {
-                let Some(held) = self.context.leadership(tp) else { continue };
+                let Some(held) = self.context.leadership(tp) else {
+                    continue;
+                };
                 if !held.isr.contains(&broker) || held.controller_epoch > self.epoch {
                     continue;
                 }
@@ -155,7 +183,11 @@ impl Reign {
                     isr.retain(|id| *id != broker);
                 }
                 let leadership = Leadership {
-                    leader: if held.leader == broker { -1 } else { held.leader },
+                    leader: if held.leader == broker {
+                        -1
+                    } else {
+                        held.leader
+                    },
                     leader_epoch: held.leader_epoch.saturating_add(1),
                     isr,
                     recovering: held.recovering,
@@ -172,7 +204,10 @@ impl Reign {
                 }
             }
             let missing = self.read_states(&conflicts).await?;
-            pending = conflicts.into_iter().filter(|tp| !missing.contains(tp)).collect();
+            pending = conflicts
+                .into_iter()
+                .filter(|tp| !missing.contains(tp))
+                .collect();
         }
         Ok(())
     }

@@ -84,9 +84,19 @@ pub fn start(parts: Parts) -> ControllerHandle {
         broker_epoch: parts.broker_epoch,
     });
     let term = parts.store.state().borrow().term();
-    let desk = Desk { parts, wakes: Wakes::default(), status, reign: None, answers: None, term };
+    let desk = Desk {
+        parts,
+        wakes: Wakes::default(),
+        status,
+        reign: None,
+        answers: None,
+        term,
+    };
     base::tasks::spawn("controller", desk.run(incoming));
-    ControllerHandle { requests, status: seen }
+    ControllerHandle {
+        requests,
+        status: seen,
+    }
 }
 
 impl ControllerHandle {
@@ -105,7 +115,10 @@ impl ControllerHandle {
 
     /// AlterPartition.
     pub async fn alter_partition(&self, asked: IsrProposals) -> Result<IsrAnswers, ErrorCode> {
-        self.ask(ErrorCode::NotController, |reply| Request::AlterPartition(asked, reply)).await
+        self.ask(ErrorCode::NotController, |reply| {
+            Request::AlterPartition(asked, reply)
+        })
+        .await
     }
 
     /// ControlledShutdown: what the broker still leads and others could.
@@ -114,7 +127,11 @@ impl ControllerHandle {
         broker: i32,
         broker_epoch: i64,
     ) -> Result<Vec<TopicPartition>, ErrorCode> {
-        let ask = |reply| Request::ControlledShutdown { broker, broker_epoch, reply };
+        let ask = |reply| Request::ControlledShutdown {
+            broker,
+            broker_epoch,
+            reply,
+        };
         self.ask(ErrorCode::StaleControllerEpoch, ask).await
     }
 
@@ -124,7 +141,11 @@ impl ControllerHandle {
         kind: ElectionKind,
         partitions: Option<Vec<TopicPartition>>,
     ) -> Result<ElectionOutcomes, ErrorCode> {
-        let ask = |reply| Request::Elect { kind, partitions, reply };
+        let ask = |reply| Request::Elect {
+            kind,
+            partitions,
+            reply,
+        };
         self.ask(ErrorCode::NotController, ask).await
     }
 
@@ -133,7 +154,10 @@ impl ControllerHandle {
         &self,
         targets: ReassignmentTargets,
     ) -> Result<Vec<(TopicPartition, Verdict)>, ErrorCode> {
-        self.ask(ErrorCode::NotController, |reply| Request::Reassign(targets, reply)).await
+        self.ask(ErrorCode::NotController, |reply| {
+            Request::Reassign(targets, reply)
+        })
+        .await
     }
 
     /// ListPartitionReassignments; all of them for `None`.
@@ -151,7 +175,11 @@ impl ControllerHandle {
         broker: i32,
         broker_epoch: i64,
     ) -> Result<i64, ErrorCode> {
-        let ask = |reply| Request::ProducerIds { broker, broker_epoch, reply };
+        let ask = |reply| Request::ProducerIds {
+            broker,
+            broker_epoch,
+            reply,
+        };
         self.ask(ErrorCode::NotController, ask).await
     }
 
@@ -170,7 +198,10 @@ impl ControllerHandle {
             return Err(otherwise);
         }
         let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.map_err(|_gone| otherwise)?;
+        self.requests
+            .send(request(reply))
+            .await
+            .map_err(|_gone| otherwise)?;
         match answer.await {
             Ok(Err(ErrorCode::NotController)) | Err(_) => Err(otherwise),
             Ok(outcome) => outcome,
@@ -218,8 +249,8 @@ impl Desk {
                 Next::Request(request) => self.request(request).await,
                 Next::Answer(broker, answer) => self.answer(broker, answer).await,
                 Next::Rebalance => {
-                    rebalance_at = self.parts.clock.monotonic_ms()
-                        + self.parts.config.rebalance_interval_ms;
+                    rebalance_at =
+                        self.parts.clock.monotonic_ms() + self.parts.config.rebalance_interval_ms;
                     match &mut self.reign {
                         Some(reign) => reign.rebalance().await,
                         None => Ok(()),
@@ -292,7 +323,13 @@ impl Desk {
                 // The same session, joined again: what was missed is read.
                 self.wakes.add(Wake::Controller);
                 if self.reign.is_some() {
-                    for wake in [Wake::Brokers, Wake::Topics, Wake::DeleteTopics, Wake::LogDirs, Wake::IsrChanges] {
+                    for wake in [
+                        Wake::Brokers,
+                        Wake::Topics,
+                        Wake::DeleteTopics,
+                        Wake::LogDirs,
+                        Wake::IsrChanges,
+                    ] {
                         self.wakes.add(wake);
                     }
                 }
@@ -302,12 +339,18 @@ impl Desk {
                 self.forget_reign();
                 let mine = (self.parts.past_sessions)();
                 let store = &*self.parts.store;
-                match registration::register(store, self.parts.config.broker, &self.parts.body, &mine)
-                    .await
+                match registration::register(
+                    store,
+                    self.parts.config.broker,
+                    &self.parts.body,
+                    &mine,
+                )
+                .await
                 {
                     Ok(epoch) => {
                         self.term = term;
-                        self.status.send_modify(|status| status.broker_epoch = epoch);
+                        self.status
+                            .send_modify(|status| status.broker_epoch = epoch);
                         self.wakes.add(Wake::Controller);
                     }
                     Err(error) => {
@@ -325,7 +368,9 @@ impl Desk {
         if wake == Wake::Controller {
             return self.controller_changed().await;
         }
-        let Some(reign) = &mut self.reign else { return Ok(()) };
+        let Some(reign) = &mut self.reign else {
+            return Ok(());
+        };
         let outcome = match wake {
             Wake::Controller => Ok(()),
             Wake::Brokers => reign.brokers_changed().await,
@@ -352,7 +397,8 @@ impl Desk {
         let store = self.parts.store.clone();
         let listener = self.wakes.listener(Wake::Controller);
         let current = election::current(&*store, &listener).await?;
-        self.status.send_modify(|status| status.controller = current);
+        self.status
+            .send_modify(|status| status.controller = current);
         match current {
             Some(id) if id == me && self.reign.is_some() => Ok(()),
             Some(id) if id == me => self.drop_own_leftover().await,
@@ -380,11 +426,16 @@ impl Desk {
     /// `/controller` names us, but this task does not reign: left by a former session or failure.
     async fn drop_own_leftover(&mut self) -> Result<(), Fenced> {
         let store = &*self.parts.store;
-        let Some(node) = store.get(paths::CONTROLLER, None).await? else { return Ok(()) };
+        let Some(node) = store.get(paths::CONTROLLER, None).await? else {
+            return Ok(());
+        };
         let owner = node.stat.ephemeral_owner;
         let session = store.state().borrow().session();
         if owner != session && !(self.parts.past_sessions)().contains(&owner) {
-            info!(session = format!("{owner:#x}"), "a former process of this broker is still controller; waiting for its session to end");
+            info!(
+                session = format!("{owner:#x}"),
+                "a former process of this broker is still controller; waiting for its session to end"
+            );
             return Ok(());
         }
         match store.delete(paths::CONTROLLER, ANY).await {
@@ -413,19 +464,32 @@ impl Desk {
         self.reign = Some(reign);
         outcome?;
         self.status.send_modify(|status| {
-            *status = Status { active: true, epoch, controller: Some(me), ..*status };
+            *status = Status {
+                active: true,
+                epoch,
+                controller: Some(me),
+                ..*status
+            };
         });
         Ok(())
     }
 
     fn forget_reign(&mut self) {
-        let Some(reign) = self.reign.take() else { return };
+        let Some(reign) = self.reign.take() else {
+            return;
+        };
         for id in reign.context.brokers.keys() {
             self.parts.sender.close(*id);
         }
         self.answers = None;
         self.wakes.clear();
-        self.status.send_modify(|status| *status = Status { active: false, epoch: 0, ..*status });
+        self.status.send_modify(|status| {
+            *status = Status {
+                active: false,
+                epoch: 0,
+                ..*status
+            }
+        });
         info!(epoch = reign.epoch, "resigned as controller");
     }
 
@@ -448,7 +512,9 @@ impl Desk {
     }
 
     async fn answer(&mut self, broker: i32, answer: Answer) -> Result<(), Fenced> {
-        let Some(reign) = &mut self.reign else { return Ok(()) };
+        let Some(reign) = &mut self.reign else {
+            return Ok(());
+        };
         match answer {
             Answer::LeaderAndIsr { error, partitions } if error.is_none() => {
                 reign.led_answered(broker, partitions).await
@@ -477,11 +543,19 @@ impl Desk {
                 answer_then(outcome, reply)?;
                 reign.after_isr_change(&partitions).await
             }
-            Request::ControlledShutdown { broker, broker_epoch, reply } => {
+            Request::ControlledShutdown {
+                broker,
+                broker_epoch,
+                reply,
+            } => {
                 let outcome = reign.controlled_shutdown(broker, broker_epoch).await;
                 answer_then(outcome, reply)
             }
-            Request::Elect { kind, partitions, reply } => {
+            Request::Elect {
+                kind,
+                partitions,
+                reply,
+            } => {
                 let outcome = reign.elect_leaders(kind, partitions).await.map(Ok);
                 answer_then(outcome, reply)
             }
@@ -492,14 +566,18 @@ impl Desk {
             Request::ListReassignments(asked, reply) => {
                 answer_then(Ok(Ok(reign.reassignments(asked.as_deref()))), reply)
             }
-            Request::ProducerIds { broker, broker_epoch, reply } => {
+            Request::ProducerIds {
+                broker,
+                broker_epoch,
+                reply,
+            } => {
                 let held = reign.context.brokers.get(&broker).map(|held| held.epoch);
                 let outcome = match held {
                     None => Ok(Err(ErrorCode::BrokerIdNotRegistered)),
                     Some(epoch) if epoch != broker_epoch => Ok(Err(ErrorCode::StaleBrokerEpoch)),
-                    Some(_) => {
-                        producer_ids::allocate(&*reign.store, broker).await.map_err(Fenced::from)
-                    }
+                    Some(_) => producer_ids::allocate(&*reign.store, broker)
+                        .await
+                        .map_err(Fenced::from),
                 };
                 answer_then(outcome, reply)
             }
@@ -519,7 +597,10 @@ fn named(reign: &Reign, asked: &IsrProposals) -> Vec<TopicPartition> {
         };
         let Some(name) = name else { continue };
         for proposal in proposals {
-            found.push(TopicPartition { topic: name.clone(), partition: proposal.partition });
+            found.push(TopicPartition {
+                topic: name.clone(),
+                partition: proposal.partition,
+            });
         }
     }
     found

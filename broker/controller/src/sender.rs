@@ -118,16 +118,27 @@ pub struct StopReplica {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
     LeaderAndIsr(LeaderAndIsr),
-    UpdateMetadata { broker_epoch: i64, body: Arc<UpdateMetadata> },
+    UpdateMetadata {
+        broker_epoch: i64,
+        body: Arc<UpdateMetadata>,
+    },
     StopReplica(StopReplica),
 }
 
 /// What a broker answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    LeaderAndIsr { error: ErrorCode, partitions: Vec<(TopicPartition, ErrorCode)> },
-    UpdateMetadata { error: ErrorCode },
-    StopReplica { error: ErrorCode, partitions: Vec<(TopicPartition, ErrorCode)> },
+    LeaderAndIsr {
+        error: ErrorCode,
+        partitions: Vec<(TopicPartition, ErrorCode)>,
+    },
+    UpdateMetadata {
+        error: ErrorCode,
+    },
+    StopReplica {
+        error: ErrorCode,
+        partitions: Vec<(TopicPartition, ErrorCode)>,
+    },
 }
 
 /// Where answers go: the broker and what it said. A carrier waits where the controller is behind.

@@ -38,7 +38,9 @@ impl Reign {
                 && !self.context.is_deleting(&tp.topic)
         });
         let leads = |context: &crate::context::Context, tp: &TopicPartition| {
-            context.leadership(tp).is_some_and(|held| held.leader == broker)
+            context
+                .leadership(tp)
+                .is_some_and(|held| held.leader == broker)
         };
         let (led, followed): (Vec<_>, Vec<_>) =
             hosted.into_iter().partition(|tp| leads(&self.context, tp));
@@ -49,7 +51,8 @@ impl Reign {
         }
         self.flush();
         let replicas: Vec<_> = followed.into_iter().map(|tp| (tp, broker)).collect();
-        self.move_replicas(&replicas, Some(ReplicaPhase::Offline)).await?;
+        self.move_replicas(&replicas, Some(ReplicaPhase::Offline))
+            .await?;
         Ok(Ok(self.context.partitions_where(|tp, partition| {
             partition.assignment.replicas.len() > 1 && leads(&self.context, tp)
         })))

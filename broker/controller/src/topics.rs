@@ -19,7 +19,11 @@ impl Reign {
     /// The names below `/brokers/topics`; watched.
     pub(crate) async fn read_topic_names(&self) -> Result<BTreeSet<Arc<str>>, Fenced> {
         let listener = self.wakes.listener(Wake::Topics);
-        let names = self.store.list(paths::TOPICS, Some(listener)).await?.unwrap_or_default();
+        let names = self
+            .store
+            .list(paths::TOPICS, Some(listener))
+            .await?
+            .unwrap_or_default();
         Ok(names.into_iter().map(Arc::from).collect())
     }
 
@@ -29,7 +33,9 @@ impl Reign {
         &mut self,
         names: Vec<Arc<str>>,
     ) -> Result<Vec<TopicPartition>, Fenced> {
-        let listener = self.wakes.listener_by(|path| Some(Wake::Topic(Arc::from(paths::name(path)))));
+        let listener = self
+            .wakes
+            .listener_by(|path| Some(Wake::Topic(Arc::from(paths::name(path)))));
         let asked = names.iter().map(|name| paths::topic(name)).collect();
         let nodes = self.store.get_many(asked, Some(listener)).await?;
         let mut without_id = Vec::new();
@@ -51,7 +57,13 @@ impl Reign {
                 .into_iter()
                 .map(|(index, assignment)| (index, Partition::new(assignment)))
                 .collect();
-            self.context.topics.insert(name.clone(), Topic { id: None, partitions });
+            self.context.topics.insert(
+                name.clone(),
+                Topic {
+                    id: None,
+                    partitions,
+                },
+            );
             if let Some(id) = body.id {
                 self.context.set_topic_id(&name, id);
             }
@@ -68,9 +80,17 @@ impl Reign {
         }
         let ops = topics.iter().filter_map(|name| {
             let topic = self.context.topics.get(name)?;
-            Some(vec![Op::set(paths::topic(name), topic.body().encode(), ANY)])
+            Some(vec![Op::set(
+                paths::topic(name),
+                topic.body().encode(),
+                ANY,
+            )])
         });
-        for outcome in self.fence.write_all(&*self.store, znodes::fence::pack(ops)).await? {
+        for outcome in self
+            .fence
+            .write_all(&*self.store, znodes::fence::pack(ops))
+            .await?
+        {
             match outcome {
                 // A topic that went meanwhile tells us so by its watch.
                 Ok(_) | Err(Error::Step { .. } | Error::Unknown { .. }) => {}
@@ -83,10 +103,18 @@ impl Reign {
     /// The list below `/brokers/topics` changed.
     pub(crate) async fn topics_changed(&mut self) -> Result<(), Fenced> {
         let now = self.read_topic_names().await?;
-        let new: Vec<Arc<str>> =
-            now.iter().filter(|name| !self.context.topics.contains_key(*name)).cloned().collect();
-        let gone: Vec<Arc<str>> =
-            self.context.topics.keys().filter(|name| !now.contains(*name)).cloned().collect();
+        let new: Vec<Arc<str>> = now
+            .iter()
+            .filter(|name| !self.context.topics.contains_key(*name))
+            .cloned()
+            .collect();
+        let gone: Vec<Arc<str>> = self
+            .context
+            .topics
+            .keys()
+            .filter(|name| !now.contains(*name))
+            .cloned()
+            .collect();
         for name in &gone {
             self.context.remove_topic(name);
         }
@@ -94,7 +122,12 @@ impl Reign {
             return Ok(());
         }
         let partitions = self.take_topics(new.clone()).await?;
-        info!(topics = new.len(), partitions = partitions.len(), removed = gone.len(), "new topics");
+        info!(
+            topics = new.len(),
+            partitions = partitions.len(),
+            removed = gone.len(),
+            "new topics"
+        );
         self.start_partitions(&partitions).await
     }
 
@@ -108,9 +141,12 @@ impl Reign {
         }
         self.note_partitions(partitions, Some(PartitionPhase::New));
         let replicas = self.context.replicas_of(partitions);
-        self.move_replicas(&replicas, Some(ReplicaPhase::New)).await?;
-        self.bring_online(partitions, Strategy::Offline { unclean: false }).await?;
-        self.move_replicas(&replicas, Some(ReplicaPhase::Online)).await
+        self.move_replicas(&replicas, Some(ReplicaPhase::New))
+            .await?;
+        self.bring_online(partitions, Strategy::Offline { unclean: false })
+            .await?;
+        self.move_replicas(&replicas, Some(ReplicaPhase::Online))
+            .await
     }
 
     /// A topic's node changed: partitions may have been added.
@@ -129,9 +165,15 @@ impl Reign {
                 return Ok(());
             }
         };
-        let Some(topic) = self.context.topics.get(name) else { return Ok(()) };
-        let fresh: Vec<i32> =
-            body.partitions.keys().copied().filter(|at| !topic.partitions.contains_key(at)).collect();
+        let Some(topic) = self.context.topics.get(name) else {
+            return Ok(());
+        };
+        let fresh: Vec<i32> = body
+            .partitions
+            .keys()
+            .copied()
+            .filter(|at| !topic.partitions.contains_key(at))
+            .collect();
         if fresh.is_empty() {
             return Ok(());
         }
@@ -151,7 +193,10 @@ impl Reign {
         if let Some(topic) = self.context.topics.get_mut(name) {
             for (index, assignment) in body.partitions {
                 topic.partitions.entry(index).or_insert_with(|| {
-                    added.push(TopicPartition { topic: name.clone(), partition: index });
+                    added.push(TopicPartition {
+                        topic: name.clone(),
+                        partition: index,
+                    });
                     Partition::new(assignment)
                 });
             }
@@ -165,7 +210,9 @@ impl Reign {
 
     /// Writes a topic's node as memory has it.
     pub(crate) async fn write_topic(&mut self, name: &Arc<str>) -> Result<(), Fenced> {
-        let Some(topic) = self.context.topics.get(name) else { return Ok(()) };
+        let Some(topic) = self.context.topics.get(name) else {
+            return Ok(());
+        };
         let body = topic.body().encode();
         loop {
             let op = Op::set(paths::topic(name), body.clone(), ANY);

@@ -32,7 +32,12 @@ impl AutoCreate {
                 ErrorCode::LeaderNotAvailable
             }
             Err(refusal) => {
-                warn!(topic = name, code = refusal.code.name(), text = refusal.text, "topic not made");
+                warn!(
+                    topic = name,
+                    code = refusal.code.name(),
+                    text = refusal.text,
+                    "topic not made"
+                );
                 refusal.code
             }
         }
@@ -50,7 +55,10 @@ impl AutoCreate {
                 configs: vec![
                     text("compression.type", "producer".to_owned()),
                     text("cleanup.policy", "compact".to_owned()),
-                    text("segment.bytes", config.groups.topic_segment_bytes.to_string()),
+                    text(
+                        "segment.bytes",
+                        config.groups.topic_segment_bytes.to_string(),
+                    ),
                 ],
             },
             TRANSACTION_STATE => Wanted {
@@ -61,8 +69,14 @@ impl AutoCreate {
                 configs: vec![
                     text("compression.type", "uncompressed".to_owned()),
                     text("cleanup.policy", "compact".to_owned()),
-                    text("min.insync.replicas", config.transactions.topic_min_isr.to_string()),
-                    text("segment.bytes", config.transactions.topic_segment_bytes.to_string()),
+                    text(
+                        "min.insync.replicas",
+                        config.transactions.topic_min_isr.to_string(),
+                    ),
+                    text(
+                        "segment.bytes",
+                        config.transactions.topic_segment_bytes.to_string(),
+                    ),
                     text("unclean.leader.election.enable", "false".to_owned()),
                 ],
             },

@@ -32,13 +32,19 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(code: ErrorCode, text: impl Into<String>) -> Self {
-        Refusal { code, text: Some(text.into()) }
+        Refusal {
+            code,
+            text: Some(text.into()),
+        }
     }
 
     fn unwritten(error: &Error) -> Self {
         tracing::warn!(%error, "could not write to ZooKeeper");
         let code = ErrorCode::UnknownServerError;
-        Refusal { code, text: code.message().map(str::to_owned) }
+        Refusal {
+            code,
+            text: code.message().map(str::to_owned),
+        }
     }
 }
 
@@ -86,7 +92,13 @@ pub struct Topics {
 
 impl Topics {
     pub fn new(store: Arc<dyn Store>, live: Live, metadata: Arc<Metadata>, clock: Clock) -> Self {
-        Topics { store, live, metadata, clock, chance: Chance::from_kernel() }
+        Topics {
+            store,
+            live,
+            metadata,
+            clock,
+            chance: Chance::from_kernel(),
+        }
     }
 
     /// Creates a topic, or only checks whether it could be.
@@ -102,7 +114,10 @@ impl Topics {
             .map(|(key, _)| key.as_str())
             .collect();
         if !empty.is_empty() {
-            let text = format!("Null value not supported for topic configs: {}", empty.join(","));
+            let text = format!(
+                "Null value not supported for topic configs: {}",
+                empty.join(",")
+            );
             return Err(Refusal::new(ErrorCode::InvalidConfig, text));
         }
         let assignment = self.assignment(wanted).await?;
@@ -123,10 +138,12 @@ impl Topics {
         };
         if !check_only {
             made.id = TopicId::random();
-            let configs = wanted.configs.iter().filter_map(|(key, value)| {
-                Some((key.clone(), value.clone()?))
-            });
-            self.write(name, made.id, assignment, configs.collect()).await?;
+            let configs = wanted
+                .configs
+                .iter()
+                .filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
+            self.write(name, made.id, assignment, configs.collect())
+                .await?;
         }
         Ok(made)
     }
@@ -141,8 +158,11 @@ impl Topics {
         }
         let assignment = if automatic {
             let defaults = &self.live.now().topics;
-            let count =
-                if wanted.partitions == -1 { defaults.partitions } else { wanted.partitions };
+            let count = if wanted.partitions == -1 {
+                defaults.partitions
+            } else {
+                wanted.partitions
+            };
             let factor = match wanted.replication_factor {
                 -1 => defaults.replication_factor,
                 given => given,
@@ -175,9 +195,10 @@ impl Topics {
             };
             match code {
                 // Kafka: an exception without a code of its own tells the code's text.
-                ErrorCode::UnknownServerError => {
-                    Refusal { code, text: code.message().map(str::to_owned) }
-                }
+                ErrorCode::UnknownServerError => Refusal {
+                    code,
+                    text: code.message().map(str::to_owned),
+                },
                 _ => Refusal::new(code, refusal.to_string()),
             }
         })
@@ -185,7 +206,13 @@ impl Topics {
 
     async fn candidates(&self) -> Result<Vec<Candidate>, Refusal> {
         let brokers = registration::brokers(&*self.store).await?;
-        Ok(brokers.into_iter().map(|(id, body)| Candidate { id, rack: body.rack }).collect())
+        Ok(brokers
+            .into_iter()
+            .map(|(id, body)| Candidate {
+                id,
+                rack: body.rack,
+            })
+            .collect())
     }
 
     /// Kafka: `AdminZkClient.validateTopicCreate`.
@@ -195,8 +222,10 @@ impl Topics {
             Refusal::new(ErrorCode::InvalidTopicException, text)
         })?;
         let deleting = paths::delete_topic(name);
-        let (there, marked) =
-            (paths::topic(name), self.store.exists(&deleting, None).await?.is_some());
+        let (there, marked) = (
+            paths::topic(name),
+            self.store.exists(&deleting, None).await?.is_some(),
+        );
         if marked {
             let text = format!("Topic '{name}' is marked for deletion.");
             return Err(Refusal::new(ErrorCode::TopicAlreadyExists, text));
@@ -205,12 +234,20 @@ impl Topics {
             return Err(exists(name));
         }
         if name.contains(['.', '_']) {
-            let all = self.store.list(paths::TOPICS, None).await?.unwrap_or_default();
-            let twins: Vec<String> =
-                all.into_iter().filter(|other| names::collide(other, name)).collect();
+            let all = self
+                .store
+                .list(paths::TOPICS, None)
+                .await?
+                .unwrap_or_default();
+            let twins: Vec<String> = all
+                .into_iter()
+                .filter(|other| names::collide(other, name))
+                .collect();
             if !twins.is_empty() {
-                let text =
-                    format!("Topic '{name}' collides with existing topics: {}", twins.join(", "));
+                let text = format!(
+                    "Topic '{name}' collides with existing topics: {}",
+                    twins.join(", ")
+                );
                 return Err(Refusal::new(ErrorCode::InvalidTopicException, text));
             }
         }
@@ -220,12 +257,20 @@ impl Topics {
             return refuse("All partitions should have the same number of replicas".to_owned());
         }
         let uniques = |replicas: &Vec<i32>| replicas.iter().collect::<BTreeSet<_>>().len();
-        if assignment.values().any(|replicas| uniques(replicas) != replicas.len()) {
-            return refuse(format!("Duplicate replica assignment found: {}", scala_map(assignment)));
+        if assignment
+            .values()
+            .any(|replicas| uniques(replicas) != replicas.len())
+        {
+            return refuse(format!(
+                "Duplicate replica assignment found: {}",
+                scala_map(assignment)
+            ));
         }
         let count = i32::try_from(assignment.len()).unwrap_or(i32::MAX);
         if !assignment.keys().copied().eq(0..count) {
-            return refuse("partitions should be a consecutive 0-based integer sequence".to_owned());
+            return refuse(
+                "partitions should be a consecutive 0-based integer sequence".to_owned(),
+            );
         }
         Ok(())
     }
@@ -247,17 +292,27 @@ impl Topics {
             }
             Err(error) => return Err(error.into()),
         }
-        let partitions =
-            assignment.into_iter().map(|(index, replicas)| (index, Assignment::of(replicas)));
-        let topic = Topic { id: Some(id), partitions: partitions.collect() }.encode();
+        let partitions = assignment
+            .into_iter()
+            .map(|(index, replicas)| (index, Assignment::of(replicas)));
+        let topic = Topic {
+            id: Some(id),
+            partitions: partitions.collect(),
+        }
+        .encode();
         let path = paths::topic(name);
         match create_with_parents(&*self.store, &path, topic.as_bytes()).await {
             Ok(_) => Ok(()),
             Err(Error::NodeExists { .. }) => Err(exists(name)),
             Err(Error::Unknown { .. }) => match self.store.get(&path, None).await? {
-                Some(node) if Topic::decode(&node.data).is_ok_and(|held| held.id == Some(id)) => Ok(()),
+                Some(node) if Topic::decode(&node.data).is_ok_and(|held| held.id == Some(id)) => {
+                    Ok(())
+                }
                 Some(_) => Err(exists(name)),
-                None => Err(Refusal::new(ErrorCode::RequestTimedOut, "the outcome is unknown")),
+                None => Err(Refusal::new(
+                    ErrorCode::RequestTimedOut,
+                    "the outcome is unknown",
+                )),
             },
             Err(error) => Err(error.into()),
         }
@@ -283,12 +338,19 @@ impl Topics {
             let text = format!("A partition reassignment is in progress for the topic '{name}'.");
             return Err(Refusal::new(ErrorCode::ReassignmentInProgress, text));
         }
-        if self.store.exists(&paths::delete_topic(name), None).await?.is_some() {
+        if self
+            .store
+            .exists(&paths::delete_topic(name), None)
+            .await?
+            .is_some()
+        {
             return Err(missing());
         }
         let now = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         if count < now {
-            let text = format!("Topic currently has {now} partitions, which is higher than the requested {count}.");
+            let text = format!(
+                "Topic currently has {now} partitions, which is higher than the requested {count}."
+            );
             return Err(Refusal::new(ErrorCode::InvalidPartitions, text));
         }
         if count == now {
@@ -297,7 +359,11 @@ impl Topics {
         }
         let brokers = self.candidates().await?;
         let more = count - now;
-        let factor = topic.partitions.values().next().map_or(1, |first| first.replicas.len());
+        let factor = topic
+            .partitions
+            .values()
+            .next()
+            .map_or(1, |first| first.replicas.len());
         let added: BTreeMap<i32, Vec<i32>> = match given {
             None => {
                 let factor = i32::try_from(factor).unwrap_or(i32::MAX);
@@ -312,7 +378,9 @@ impl Topics {
         if check_only {
             return Ok(());
         }
-        let added = added.into_iter().map(|(index, replicas)| (index, Assignment::of(replicas)));
+        let added = added
+            .into_iter()
+            .map(|(index, replicas)| (index, Assignment::of(replicas)));
         topic.partitions.extend(added);
         match self.store.set(&path, topic.encode().as_bytes(), ANY).await {
             Ok(_) | Err(Error::Unknown { .. }) => Ok(()),
@@ -332,10 +400,12 @@ impl Topics {
             return match self.store.create(&path, &[], Kind::Persistent).await {
                 // Kafka: a marker that is there already is as good.
                 Ok(_) | Err(Error::NodeExists { .. } | Error::Unknown { .. }) => Ok(()),
-                Err(Error::NoNode { .. }) => match create_with_parents(&*self.store, &path, &[]).await {
-                    Ok(_) | Err(Error::NodeExists { .. }) => Ok(()),
-                    Err(error) => Err(error.into()),
-                },
+                Err(Error::NoNode { .. }) => {
+                    match create_with_parents(&*self.store, &path, &[]).await {
+                        Ok(_) | Err(Error::NodeExists { .. }) => Ok(()),
+                        Err(error) => Err(error.into()),
+                    }
+                }
                 Err(error) => Err(error.into()),
             };
         };
@@ -368,7 +438,10 @@ impl Topics {
 }
 
 fn exists(name: &str) -> Refusal {
-    Refusal::new(ErrorCode::TopicAlreadyExists, format!("Topic '{name}' already exists."))
+    Refusal::new(
+        ErrorCode::TopicAlreadyExists,
+        format!("Topic '{name}' already exists."),
+    )
 }
 
 fn only_one_replica<'a>(mut lists: impl Iterator<Item = &'a Vec<i32>>) -> Result<(), Refusal> {
@@ -390,10 +463,17 @@ fn check_given(
 ) -> Result<(), Refusal> {
     let refuse = |text: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
     let known = |id: &i32| brokers.iter().any(|broker| broker.id == *id);
-    let unknown: Vec<String> =
-        lists.iter().flatten().filter(|id| !known(id)).map(i32::to_string).collect();
+    let unknown: Vec<String> = lists
+        .iter()
+        .flatten()
+        .filter(|id| !known(id))
+        .map(i32::to_string)
+        .collect();
     if !unknown.is_empty() {
-        return refuse(format!("Unknown broker(s) in replica assignment: {}.", unknown.join(", ")));
+        return refuse(format!(
+            "Unknown broker(s) in replica assignment: {}.",
+            unknown.join(", ")
+        ));
     }
     if i32::try_from(lists.len()) != Ok(more) {
         return refuse(format!(
@@ -401,7 +481,10 @@ fn check_given(
             lists.len()
         ));
     }
-    if lists.iter().any(|list| list.is_empty() || list.len() != factor) {
+    if lists
+        .iter()
+        .any(|list| list.is_empty() || list.len() != factor)
+    {
         return refuse(format!(
             "Inconsistent replication factor between partitions, the existing partitions have {factor} replicas."
         ));

@@ -352,8 +352,14 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
         R::CreateTopics(request) => {
             later!(
                 CreateTopics,
-                topics::create_topics::answer(&context, &s.topics, &s.configs, &s.controller, request)
-                    .await
+                topics::create_topics::answer(
+                    &context,
+                    &s.topics,
+                    &s.configs,
+                    &s.controller,
+                    request
+                )
+                .await
             )
         }
         R::DeleteTopics(request) => {
@@ -384,10 +390,16 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
             )
         }
         R::ElectLeaders(request) => {
-            later!(ElectLeaders, elect_leaders::answer(&s.controller, request).await)
+            later!(
+                ElectLeaders,
+                elect_leaders::answer(&s.controller, request).await
+            )
         }
         R::UpdateFeatures(request) => {
-            later!(UpdateFeatures, update_features::answer(&s.controller, &request))
+            later!(
+                UpdateFeatures,
+                update_features::answer(&s.controller, &request)
+            )
         }
 
         R::LeaderAndIsr(request) => {

@@ -12,6 +12,12 @@ pub enum StartError {
          coordinator.port=PORT"
     )]
     CoordinatorPort { address: String, port: u16 },
+    #[error(
+        "the data directory {} is in use by another program. Stop that one, or choose another \
+         directory with --data-dir DIR",
+        directory.display()
+    )]
+    InUse { directory: PathBuf },
     #[error("start the embedded coordinator: {0}")]
     Coordinator(#[from] coordinator::Error),
     #[error(

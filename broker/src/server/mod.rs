@@ -105,6 +105,7 @@ impl Server {
         let mut assembled = rooms.begin(body, epoch, Arc::new(move || past.past_sessions()))?;
         let upkeep = assembled.take_upkeep();
         let cleaners = Cleaners::start(&config.cleaner, &assembled.logs, disk, &clock)?;
+        assembled.wait_until_told().await;
         let reception = reception(
             &config,
             Arc::new(Table {

@@ -10,7 +10,7 @@ use base::io_pool::IoPool;
 use base::stop::Stop;
 use base::tasks;
 use parking_lot::Mutex;
-use protocol::ids::{BrokerEpoch, BrokerId};
+use protocol::ids::{BrokerEpoch, BrokerId, TopicPartition};
 use protocol::names::CONSUMER_OFFSETS;
 use replication::config::{ReplicationConfig, SessionsConfig, TopicConfig, TopicRules};
 use replication::replicas::Replicas;
@@ -22,14 +22,14 @@ use tracing::warn;
 use znodes::bodies::broker::Broker;
 use znodes::store::Store;
 
+use crate::admin::auto_create::AutoCreate;
 use crate::admin::changes::{self, Obeying};
 use crate::admin::configs::Configs;
 use crate::admin::quotas::ClientQuotas;
 use crate::admin::scram::Scram;
+use crate::admin::topics::Topics;
 use crate::api::data::fetch::FetchServices;
 use crate::api::peers::authority::Orders as Authority;
-use crate::admin::auto_create::AutoCreate;
-use crate::admin::topics::Topics;
 use crate::api::table::Services;
 use crate::api::transactions::producer_ids::{Block, ProducerIds};
 use crate::config::{Config, Live, TopicSettings};
@@ -43,9 +43,10 @@ use crate::quota::Quotas;
 use crate::server::error::StartError;
 use crate::server::local::Local;
 
-/// How long one order may take at a peer unless `controller.socket.timeout.ms` says else; also for
-/// what this broker asks its controller.
+/// Orders and disk jobs that may wait; a controller repeats what found no room.
 const QUEUE_MAX: usize = 1024;
+/// How long a start waits for its own controller's first words.
+const TOLD_LIMIT: Duration = Duration::from_secs(3);
 
 /// What the session and the identity gave.
 #[derive(Clone, Debug)]
@@ -280,6 +281,51 @@ impl Rooms {
 }
 
 impl Assembled {
+    /// Where this broker is itself the controller: waits until it has told itself about every
+    /// partition whose log lies here, so that the first client after a restart does not hear that
+    /// its topic is unknown. Bounded; a controller elsewhere tells us once we listen.
+    pub(crate) async fn wait_until_told(&self) {
+        let services = &self.services;
+        let told = async {
+            let mut status = services.controller.watch();
+            if status
+                .wait_for(|status| status.controller.is_some())
+                .await
+                .is_err()
+            {
+                return;
+            }
+            if !services.controller.is_active() {
+                return;
+            }
+            let Ok(topics) = services.store.list(znodes::paths::TOPICS, None).await else {
+                return;
+            };
+            let topics = topics.unwrap_or_default();
+            let hosted = self.logs.all();
+            let expected = hosted.iter().map(|log| log.partition());
+            let expected: Vec<_> = expected
+                .filter(|id| topics.iter().any(|name| **name == *id.topic))
+                .collect();
+            let mut changes = services.metadata.changes();
+            loop {
+                changes.mark_unchanged();
+                let image = services.metadata.image();
+                let knows =
+                    |id: &&TopicPartition| image.partition(&id.topic, id.partition).is_some();
+                if image.is_alive(services.configs.broker()) && expected.iter().all(knows) {
+                    return;
+                }
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        if tokio::time::timeout(TOLD_LIMIT, told).await.is_err() {
+            warn!("not every topic found on disk has been announced yet; serving all the same");
+        }
+    }
+
     /// The tasks that end after stop is said.
     pub(crate) fn take_upkeep(&mut self) -> Vec<JoinHandle<()>> {
         std::mem::take(&mut self.upkeep)

@@ -85,7 +85,11 @@ pub async fn create_nodes(hosts: &str, chroot: &str, paths: &[String]) -> Result
         for _ in 0..count {
             let error = reply_error(&read_frame(&mut stream).await?)?;
             if error != 0 && error != ERR_NODE_EXISTS {
-                let what = if error == ERR_NO_NODE { "no parent" } else { "refused" };
+                let what = if error == ERR_NO_NODE {
+                    "no parent"
+                } else {
+                    "refused"
+                };
                 return Err(Error::other(format!("create base nodes: {what} ({error})")));
             }
         }
@@ -101,7 +105,9 @@ struct Joined {
 }
 
 async fn within<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(PATIENCE, work).await.map_err(|_late| Error::from(ErrorKind::TimedOut))?
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .map_err(|_late| Error::from(ErrorKind::TimedOut))?
 }
 
 async fn open(
@@ -111,7 +117,11 @@ async fn open(
     timeout_ms: i32,
 ) -> Result<(TcpStream, Joined)> {
     let mut last = Error::from(ErrorKind::NotFound);
-    for host in hosts.split(',').map(str::trim).filter(|host| !host.is_empty()) {
+    for host in hosts
+        .split(',')
+        .map(str::trim)
+        .filter(|host| !host.is_empty())
+    {
         match join(host, session, password, timeout_ms).await {
             Ok(joined) => return Ok(joined),
             Err(refused) => last = refused,
@@ -126,7 +136,9 @@ async fn join(
     password: &Password,
     timeout_ms: i32,
 ) -> Result<(TcpStream, Joined)> {
-    let with_port = host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    let with_port = host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
     let mut stream = if with_port {
         TcpStream::connect(host).await?
     } else {
@@ -148,9 +160,13 @@ async fn join(
     let session = answer.get(8..16).and_then(|bytes| bytes.try_into().ok());
     let password = answer.get(20..36).and_then(|bytes| bytes.try_into().ok());
     match (session, password) {
-        (Some(session), Some(password)) => {
-            Ok((stream, Joined { session: i64::from_be_bytes(session), password }))
-        }
+        (Some(session), Some(password)) => Ok((
+            stream,
+            Joined {
+                session: i64::from_be_bytes(session),
+                password,
+            },
+        )),
         _ => Err(Error::from(ErrorKind::InvalidData)),
     }
 }
@@ -207,7 +223,9 @@ async fn read_frame(stream: &mut TcpStream) -> Result<Vec<u8>> {
 
 fn reply_error(frame: &[u8]) -> Result<i32> {
     let bytes = frame.get(12..16).and_then(|bytes| bytes.try_into().ok());
-    bytes.map(i32::from_be_bytes).ok_or_else(|| Error::from(ErrorKind::InvalidData))
+    bytes
+        .map(i32::from_be_bytes)
+        .ok_or_else(|| Error::from(ErrorKind::InvalidData))
 }
 
 #[cfg(test)]
@@ -222,6 +240,9 @@ mod tests {
             .chunks(4)
             .map(|chunk| i32::from_le_bytes(chunk.try_into().unwrap()))
             .collect();
-        assert_eq!(words, [-1_170_105_035, 234_785_527, -1_360_544_799, 205_897_768]);
+        assert_eq!(
+            words,
+            [-1_170_105_035, 234_785_527, -1_360_544_799, 205_897_768]
+        );
     }
 }

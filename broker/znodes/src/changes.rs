@@ -125,7 +125,11 @@ impl Changes {
         let woken = self.woken.clone();
         let listener = Listener::new(move |_event: Event| woken.notify_one());
         let names = loop {
-            match self.store.list(&self.folder, Some(listener.clone())).await? {
+            match self
+                .store
+                .list(&self.folder, Some(listener.clone()))
+                .await?
+            {
                 Some(names) => break names,
                 None => create_missing(&*self.store, &self.folder).await?,
             }
@@ -136,7 +140,8 @@ impl Changes {
             .collect();
         found.sort_unstable();
         self.purge(&found).await?;
-        self.queue.extend(found.into_iter().filter(|(number, _)| *number > self.last));
+        self.queue
+            .extend(found.into_iter().filter(|(number, _)| *number > self.last));
         Ok(())
     }
 
@@ -180,22 +185,34 @@ mod tests {
         let (stopper, stop) = base::stop::pair();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let mut changes = Changes::new(shared, clock.clone(), stop, "/changes", "n_");
-        store.create("/changes", b"", Kind::Persistent).await.unwrap();
+        store
+            .create("/changes", b"", Kind::Persistent)
+            .await
+            .unwrap();
         for text in ["a", "b"] {
-            store.create("/changes/n_", text.as_bytes(), Kind::PersistentSequential).await.unwrap();
+            store
+                .create("/changes/n_", text.as_bytes(), Kind::PersistentSequential)
+                .await
+                .unwrap();
         }
         assert_eq!(changes.next().await, Some(Notice::Written(b"a".to_vec())));
         assert_eq!(changes.next().await, Some(Notice::Written(b"b".to_vec())));
         clock.advance(KEPT_MS + 1);
         let writing = async {
-            store.create("/changes/n_", b"c", Kind::PersistentSequential).await.unwrap();
+            store
+                .create("/changes/n_", b"c", Kind::PersistentSequential)
+                .await
+                .unwrap();
             std::future::pending::<()>().await;
         };
         tokio::select! {
             notice = changes.next() => assert_eq!(notice, Some(Notice::Written(b"c".to_vec()))),
             () = writing => {}
         }
-        assert_eq!(store.list("/changes", None).await.unwrap().unwrap(), ["n_0000000002"]);
+        assert_eq!(
+            store.list("/changes", None).await.unwrap().unwrap(),
+            ["n_0000000002"]
+        );
         stopper.stop();
         assert_eq!(changes.next().await, None);
     }

@@ -67,7 +67,11 @@ fn unguard(outcome: Result<Vec<Done>, Error>) -> Result<Vec<Done>, Fenced> {
             Ok(done)
         }
         Err(Error::Step { index: 0, .. }) => Err(Fenced::Moved),
-        Err(Error::Step { index, cause }) => Err(Error::Step { index: index - 1, cause }.into()),
+        Err(Error::Step { index, cause }) => Err(Error::Step {
+            index: index - 1,
+            cause,
+        }
+        .into()),
         Err(error) => Err(error.into()),
     }
 }
@@ -105,9 +109,15 @@ mod tests {
     #[tokio::test]
     async fn a_fenced_controller_writes_nothing() {
         let store = World::new(Clock::by_hand(1)).connect();
-        store.create(paths::CONTROLLER_EPOCH, b"0", Kind::Persistent).await.unwrap();
+        store
+            .create(paths::CONTROLLER_EPOCH, b"0", Kind::Persistent)
+            .await
+            .unwrap();
         let fence = Fence(0);
-        fence.write(&store, vec![Op::create("/a", "x")]).await.unwrap();
+        fence
+            .write(&store, vec![Op::create("/a", "x")])
+            .await
+            .unwrap();
         store.set(paths::CONTROLLER_EPOCH, b"1", 0).await.unwrap();
         let refused = fence.write(&store, vec![Op::create("/b", "x")]).await;
         assert_eq!(refused, Err(Fenced::Moved));
@@ -116,10 +126,15 @@ mod tests {
 
     #[test]
     fn packs_stay_below_the_limit_of_one_request() {
-        let groups = (0..10_000).map(|number| vec![Op::create(format!("/p/{number}"), vec![0; 200])]);
+        let groups =
+            (0..10_000).map(|number| vec![Op::create(format!("/p/{number}"), vec![0; 200])]);
         let batches = pack(groups);
         assert_eq!(batches.iter().map(Vec::len).sum::<usize>(), 10_000);
-        assert!(batches.iter().all(|batch| batch.iter().map(Op::size).sum::<usize>() <= BYTES_PER_BATCH));
+        assert!(
+            batches
+                .iter()
+                .all(|batch| batch.iter().map(Op::size).sum::<usize>() <= BYTES_PER_BATCH)
+        );
         assert!(batches.len() < 10);
     }
 }

@@ -58,7 +58,14 @@ pub struct Memory {
 impl World {
     pub fn new(clock: Clock) -> Self {
         let mut nodes = BTreeMap::new();
-        nodes.insert("/".to_owned(), Held { data: vec![], stat: Stat::default(), names: BTreeSet::new() });
+        nodes.insert(
+            "/".to_owned(),
+            Held {
+                data: vec![],
+                stat: Stat::default(),
+                names: BTreeSet::new(),
+            },
+        );
         World(Arc::new(Mutex::new(Tree {
             clock,
             zxid: 0,
@@ -75,9 +82,17 @@ impl World {
         let mut tree = self.0.lock();
         tree.next_session += 1;
         let session = tree.next_session;
-        let (sender, state) = watch::channel(State::Alive { session, term: 1, joined: 1 });
+        let (sender, state) = watch::channel(State::Alive {
+            session,
+            term: 1,
+            joined: 1,
+        });
         tree.sessions.insert(session, sender);
-        Memory { world: self.clone(), session, state }
+        Memory {
+            world: self.clone(),
+            session,
+            state,
+        }
     }
 
     /// Cuts the connection of a session: its verbs wait until [`World::rejoin`] or expiry.
@@ -93,7 +108,11 @@ impl World {
         if let Some(state) = tree.sessions.get(&session) {
             state.send_modify(|now| {
                 if let State::Suspended { session, term } = *now {
-                    *now = State::Alive { session, term, joined: 2 };
+                    *now = State::Alive {
+                        session,
+                        term,
+                        joined: 2,
+                    };
                 }
             });
         }
@@ -107,7 +126,9 @@ impl World {
     fn end(&self, session: i64, last: State) {
         let fired = {
             let mut tree = self.0.lock();
-            let Some(state) = tree.sessions.remove(&session) else { return };
+            let Some(state) = tree.sessions.remove(&session) else {
+                return;
+            };
             for listeners in tree.watches.values_mut() {
                 listeners.retain(|(owner, _)| *owner != session);
             }
@@ -140,7 +161,12 @@ impl World {
         let tree = self.0.lock();
         tree.nodes
             .iter()
-            .map(|(path, held)| (path.clone(), String::from_utf8_lossy(&held.data).into_owned()))
+            .map(|(path, held)| {
+                (
+                    path.clone(),
+                    String::from_utf8_lossy(&held.data).into_owned(),
+                )
+            })
             .collect()
     }
 }
@@ -153,10 +179,13 @@ fn tell(fired: Vec<(Listener, Event)>) {
 
 impl Tree {
     fn check(&self, path: &str, version: i32) -> Result<&Held, Error> {
-        let held =
-            self.nodes.get(path).ok_or_else(|| Error::NoNode { path: path.to_owned() })?;
+        let held = self.nodes.get(path).ok_or_else(|| Error::NoNode {
+            path: path.to_owned(),
+        })?;
         if version != ANY && held.stat.version != version {
-            return Err(Error::BadVersion { path: path.to_owned() });
+            return Err(Error::BadVersion {
+                path: path.to_owned(),
+            });
         }
         Ok(held)
     }
@@ -168,8 +197,18 @@ impl Tree {
             Change::Deleted => &[Sort::Data, Sort::Children],
         };
         for sort in sorts {
-            for (_, listener) in self.watches.remove(&(path.to_owned(), *sort)).unwrap_or_default() {
-                fired.push((listener, Event { path: path.to_owned(), change }));
+            for (_, listener) in self
+                .watches
+                .remove(&(path.to_owned(), *sort))
+                .unwrap_or_default()
+            {
+                fired.push((
+                    listener,
+                    Event {
+                        path: path.to_owned(),
+                        change,
+                    },
+                ));
             }
         }
     }
@@ -188,7 +227,9 @@ impl Tree {
         let parent = self
             .nodes
             .get_mut(&parent_path)
-            .ok_or_else(|| Error::NoNode { path: path.to_owned() })?;
+            .ok_or_else(|| Error::NoNode {
+                path: path.to_owned(),
+            })?;
         let path = match kind {
             Kind::PersistentSequential => format!("{path}{:010}", parent.stat.cversion),
             Kind::Persistent | Kind::Ephemeral => path.to_owned(),
@@ -208,7 +249,14 @@ impl Tree {
             ephemeral_owner: if kind == Kind::Ephemeral { session } else { 0 },
             ..Stat::default()
         };
-        self.nodes.insert(path.clone(), Held { data: data.to_vec(), stat, names: BTreeSet::new() });
+        self.nodes.insert(
+            path.clone(),
+            Held {
+                data: data.to_vec(),
+                stat,
+                names: BTreeSet::new(),
+            },
+        );
         self.fire(&path, Change::Created, fired);
         self.fire(&parent_path, Change::Children, fired);
         Ok(Created { path, stat })
@@ -223,8 +271,9 @@ impl Tree {
     ) -> Result<Stat, Error> {
         self.check(path, version)?;
         let (zxid, now) = (self.zxid, self.clock.wall_ms());
-        let held =
-            self.nodes.get_mut(path).ok_or_else(|| Error::NoNode { path: path.to_owned() })?;
+        let held = self.nodes.get_mut(path).ok_or_else(|| Error::NoNode {
+            path: path.to_owned(),
+        })?;
         held.data = data.to_vec();
         held.stat.version += 1;
         held.stat.mzxid = zxid;
@@ -241,7 +290,9 @@ impl Tree {
         fired: &mut Vec<(Listener, Event)>,
     ) -> Result<(), Error> {
         if !self.check(path, version)?.names.is_empty() {
-            return Err(Error::NotEmpty { path: path.to_owned() });
+            return Err(Error::NotEmpty {
+                path: path.to_owned(),
+            });
         }
         let parent_path = paths::parent(path).unwrap_or("/").to_owned();
         let zxid = self.zxid;
@@ -265,10 +316,14 @@ impl Tree {
     ) -> Result<Done, Error> {
         match op {
             Op::Check { path, version } => self.check(path, *version).map(|_| Done::Checked),
-            Op::Create { path, data, kind } => {
-                self.create(session, path, data, *kind, fired).map(Done::Created)
-            }
-            Op::Set { path, data, version } => self.set(path, data, *version, fired).map(Done::Set),
+            Op::Create { path, data, kind } => self
+                .create(session, path, data, *kind, fired)
+                .map(Done::Created),
+            Op::Set {
+                path,
+                data,
+                version,
+            } => self.set(path, data, *version, fired).map(Done::Set),
             Op::Delete { path, version } => {
                 self.delete(path, *version, fired).map(|()| Done::Deleted)
             }
@@ -298,7 +353,10 @@ impl Memory {
                 State::Suspended { .. } => {}
                 State::Expired { .. } | State::Closed => return Err(Error::SessionEnded),
             }
-            state.changed().await.map_err(|_closed| Error::SessionEnded)?;
+            state
+                .changed()
+                .await
+                .map_err(|_closed| Error::SessionEnded)?;
         }
     }
 
@@ -313,7 +371,10 @@ impl Memory {
         if let Some((listener, sort, missing_too)) = watch
             && (found.is_some() || missing_too)
         {
-            tree.watches.entry((path.to_owned(), sort)).or_default().push((self.session, listener));
+            tree.watches
+                .entry((path.to_owned(), sort))
+                .or_default()
+                .push((self.session, listener));
         }
         found
     }
@@ -346,7 +407,10 @@ impl Memory {
                         tree.nodes = nodes;
                         tree.watches = watches;
                     }
-                    Err(Error::Step { index, cause: Box::new(cause) })
+                    Err(Error::Step {
+                        index,
+                        cause: Box::new(cause),
+                    })
                 }
             }
         };
@@ -369,7 +433,10 @@ impl Store for Memory {
         Box::pin(async move {
             self.ready().await?;
             let watch = watch.map(|listener| (listener, Sort::Data, false));
-            Ok(self.read(path, watch, |held| Node { data: held.data.clone(), stat: held.stat }))
+            Ok(self.read(path, watch, |held| Node {
+                data: held.data.clone(),
+                stat: held.stat,
+            }))
         })
     }
 
@@ -381,7 +448,11 @@ impl Store for Memory {
         })
     }
 
-    fn list<'a>(&'a self, path: &'a str, watch: Option<Listener>) -> Answer<'a, Option<Vec<String>>> {
+    fn list<'a>(
+        &'a self,
+        path: &'a str,
+        watch: Option<Listener>,
+    ) -> Answer<'a, Option<Vec<String>>> {
         Box::pin(async move {
             self.ready().await?;
             let watch = watch.map(|listener| (listener, Sort::Children, false));
@@ -400,7 +471,10 @@ impl Store for Memory {
                 .iter()
                 .map(|path| {
                     let watch = watch.clone().map(|listener| (listener, Sort::Data, false));
-                    self.read(path, watch, |held| Node { data: held.data.clone(), stat: held.stat })
+                    self.read(path, watch, |held| Node {
+                        data: held.data.clone(),
+                        stat: held.stat,
+                    })
                 })
                 .collect())
         })
@@ -408,7 +482,11 @@ impl Store for Memory {
 
     fn create<'a>(&'a self, path: &'a str, data: &'a [u8], kind: Kind) -> Answer<'a, Created> {
         Box::pin(async move {
-            let op = Op::Create { path: path.to_owned(), data: data.to_vec(), kind };
+            let op = Op::Create {
+                path: path.to_owned(),
+                data: data.to_vec(),
+                kind,
+            };
             match self.one(op).await? {
                 Done::Created(created) => Ok(created),
                 _ => Err(Error::SessionEnded),
@@ -472,7 +550,10 @@ mod tests {
         assert_eq!(refused.step(), Some(1));
         assert!(refused.is_bad_version() && seen.lock().is_empty());
         assert_eq!(store.get("/a", None).await.unwrap().unwrap().data, b"1");
-        store.multi(vec![Op::check("/a", 0), Op::set("/a", "2", 0)]).await.unwrap();
+        store
+            .multi(vec![Op::check("/a", 0), Op::set("/a", "2", 0)])
+            .await
+            .unwrap();
         assert_eq!(seen.lock().len(), 1);
     }
 
@@ -480,11 +561,23 @@ mod tests {
     async fn an_expired_session_takes_its_ephemeral_nodes_along() {
         let world = World::new(Clock::by_hand(1));
         let (mine, other) = (world.connect(), world.connect());
-        create_with_parents(&mine, "/brokers/ids", &[]).await.unwrap();
-        mine.create("/brokers/ids/1", b"x", Kind::Ephemeral).await.unwrap();
+        create_with_parents(&mine, "/brokers/ids", &[])
+            .await
+            .unwrap();
+        mine.create("/brokers/ids/1", b"x", Kind::Ephemeral)
+            .await
+            .unwrap();
         let (listener, seen) = noting();
-        assert!(get_watched(&other, "/brokers/ids/1", &listener).await.unwrap().is_some());
-        other.list("/brokers/ids", Some(listener.clone())).await.unwrap();
+        assert!(
+            get_watched(&other, "/brokers/ids/1", &listener)
+                .await
+                .unwrap()
+                .is_some()
+        );
+        other
+            .list("/brokers/ids", Some(listener.clone()))
+            .await
+            .unwrap();
         world.expire(mine.session());
         let changes: Vec<Change> = seen.lock().iter().map(|event| event.change).collect();
         assert_eq!(changes, [Change::Deleted, Change::Children]);
@@ -496,7 +589,10 @@ mod tests {
         let store = World::new(Clock::by_hand(1)).connect();
         store.create("/c", b"", Kind::Persistent).await.unwrap();
         for number in 0..2 {
-            let made = store.create("/c/n_", b"", Kind::PersistentSequential).await.unwrap();
+            let made = store
+                .create("/c/n_", b"", Kind::PersistentSequential)
+                .await
+                .unwrap();
             assert_eq!(made.path, format!("/c/n_{number:010}"));
         }
     }

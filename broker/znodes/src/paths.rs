@@ -46,8 +46,14 @@ pub const ACL_CHANGES: &str = "/kafka-acl-changes";
 pub const ACL_CHANGES_EXTENDED: &str = "/kafka-acl-extended-changes";
 pub const ACL_CHANGE_PREFIX: &str = "acl_changes_";
 /// The folder names of resource types below both ACL trees.
-pub const ACL_TYPES: [&str; 6] =
-    ["Topic", "Cluster", "Group", "User", "TransactionalId", "DelegationToken"];
+pub const ACL_TYPES: [&str; 6] = [
+    "Topic",
+    "Cluster",
+    "Group",
+    "User",
+    "TransactionalId",
+    "DelegationToken",
+];
 /// The node of the default entity; never escaped.
 pub const DEFAULT_ENTITY: &str = "<default>";
 
@@ -113,7 +119,9 @@ pub fn sanitize(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for byte in name.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => out.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => {
+                out.push(char::from(byte))
+            }
             _ => {
                 const HEX: &[u8; 16] = b"0123456789ABCDEF";
                 out.push('%');
@@ -158,6 +166,9 @@ mod tests {
             assert_eq!(desanitize(escaped).as_deref(), Some(plain));
         }
         assert_eq!(desanitize("%2"), None);
-        assert_eq!(sequence("config_change_0000000012", CONFIG_CHANGE_PREFIX), Some(12));
+        assert_eq!(
+            sequence("config_change_0000000012", CONFIG_CHANGE_PREFIX),
+            Some(12)
+        );
     }
 }

@@ -95,7 +95,10 @@ pub async fn check_endpoints(store: &dyn Store, id: i32, body: &Broker) -> Resul
             };
             if registered.endpoints.iter().find(clash).is_some() {
                 let endpoint = format!("{}:{}", mine.host, mine.port);
-                return Err(Refusal::EndpointTaken { endpoint, broker: other });
+                return Err(Refusal::EndpointTaken {
+                    endpoint,
+                    broker: other,
+                });
             }
         }
     }
@@ -106,10 +109,13 @@ pub async fn check_endpoints(store: &dyn Store, id: i32, body: &Broker) -> Resul
 pub async fn brokers(store: &dyn Store) -> Result<Vec<(i32, Broker)>, Error> {
     let names = store.list(paths::IDS, None).await?.unwrap_or_default();
     let ids: Vec<i32> = names.iter().filter_map(|name| name.parse().ok()).collect();
-    let nodes = store.get_many(ids.iter().map(|id| paths::broker(*id)).collect(), None).await?;
-    let read = ids.into_iter().zip(nodes).filter_map(|(id, node)| {
-        Some((id, Broker::decode(&node?.data).ok()?))
-    });
+    let nodes = store
+        .get_many(ids.iter().map(|id| paths::broker(*id)).collect(), None)
+        .await?;
+    let read = ids
+        .into_iter()
+        .zip(nodes)
+        .filter_map(|(id, node)| Some((id, Broker::decode(&node?.data).ok()?)));
     Ok(read.collect())
 }
 
@@ -126,7 +132,11 @@ pub async fn register(
     let data = body.encode().into_bytes();
     loop {
         let ops = vec![
-            Op::Create { path: path.clone(), data: vec![], kind: Kind::Ephemeral },
+            Op::Create {
+                path: path.clone(),
+                data: vec![],
+                kind: Kind::Ephemeral,
+            },
             Op::set(path.clone(), data.clone(), 0),
         ];
         match store.multi(ops).await {
@@ -141,7 +151,9 @@ pub async fn register(
             Err(error) if error.is_no_node() => create_missing(store, paths::IDS).await?,
             Err(error) => return Err(error.into()),
         }
-        let Some(node) = store.get(&path, None).await? else { continue };
+        let Some(node) = store.get(&path, None).await? else {
+            continue;
+        };
         let owner = node.stat.ephemeral_owner;
         let session = store.state().borrow().session();
         if owner == session {
@@ -150,12 +162,15 @@ pub async fn register(
         if mine.contains(&owner) {
             // Kafka: ZOOKEEPER-2985; the server may still believe in a session we have given up.
             match store.delete(&path, node.stat.version).await {
-                Ok(()) | Err(Error::NoNode { .. } | Error::BadVersion { .. } | Error::Unknown { .. }) => {}
+                Ok(())
+                | Err(Error::NoNode { .. } | Error::BadVersion { .. } | Error::Unknown { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
             continue;
         }
-        let holder = Broker::decode(&node.data).ok().and_then(|held| held.endpoints.first().cloned());
+        let holder = Broker::decode(&node.data)
+            .ok()
+            .and_then(|held| held.endpoints.first().cloned());
         warn!(
             broker = id,
             session = format!("{owner:#x}"),
@@ -169,7 +184,10 @@ pub async fn register(
 
 /// Writes the node again, after a change of listeners; the epoch stays.
 pub async fn update(store: &dyn Store, id: i32, body: &Broker) -> Result<(), Refusal> {
-    match store.set(&paths::broker(id), body.encode().as_bytes(), ANY).await {
+    match store
+        .set(&paths::broker(id), body.encode().as_bytes(), ANY)
+        .await
+    {
         Ok(_) | Err(Error::Unknown { .. }) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -208,7 +226,13 @@ mod tests {
             host: "h".to_owned(),
             port,
         };
-        Broker { endpoints: vec![endpoint], rack: None, features: vec![], jmx_port: -1, timestamp: 1 }
+        Broker {
+            endpoints: vec![endpoint],
+            rack: None,
+            features: vec![],
+            jmx_port: -1,
+            timestamp: 1,
+        }
     }
 
     #[tokio::test]
@@ -217,7 +241,10 @@ mod tests {
         create_base_nodes(&store).await.unwrap();
         let epoch = register(&store, 1, &body(9092), &[]).await.unwrap();
         let node = store.get("/brokers/ids/1", None).await.unwrap().unwrap();
-        assert_eq!((BrokerEpoch(node.stat.czxid), node.stat.version), (epoch, 1));
+        assert_eq!(
+            (BrokerEpoch(node.stat.czxid), node.stat.version),
+            (epoch, 1)
+        );
         assert_eq!(register(&store, 1, &body(9092), &[]).await.unwrap(), epoch);
         assert!(matches!(
             check_endpoints(&store, 2, &body(9092)).await,
@@ -252,7 +279,10 @@ mod tests {
         let store = World::new(Clock::by_hand(1)).connect();
         create_base_nodes(&store).await.unwrap();
         let id = cluster_id(&store, None).await.unwrap();
-        assert_eq!((id.len(), cluster_id(&store, None).await.unwrap()), (22, id.clone()));
+        assert_eq!(
+            (id.len(), cluster_id(&store, None).await.unwrap()),
+            (22, id.clone())
+        );
         assert_eq!(generate_broker_id(&store, 1000).await.unwrap(), 1001);
         assert_eq!(generate_broker_id(&store, 1000).await.unwrap(), 1002);
     }

@@ -55,8 +55,10 @@ pub async fn open(
             Ok(true)
         }
     };
-    let (prepared, opened) =
-        tokio::join!(prepare, ZooKeeper::connect(config.clone(), clock.clone(), within_ms));
+    let (prepared, opened) = tokio::join!(
+        prepare,
+        ZooKeeper::connect(config.clone(), clock.clone(), within_ms)
+    );
     let zookeeper = opened?;
     let prepared = if plain && !chroot.is_empty() {
         bare::create_nodes(&hosts, &chroot, &base_nodes()).await
@@ -138,7 +140,10 @@ async fn close_former(file: &Path, hosts: &str) {
     }
     let session = format!("{:#x}", kept.session);
     match bare::close_session(hosts, kept.session, &kept.password).await {
-        Ok(Closed::Now) => info!(session, "closed the ZooKeeper session of the former process"),
+        Ok(Closed::Now) => info!(
+            session,
+            "closed the ZooKeeper session of the former process"
+        ),
         Ok(Closed::Before) => debug!(session, "the former process's session is gone already"),
         Err(refused) => {
             warn!(session, %refused, "could not close the former process's session; it will expire");
@@ -170,14 +175,19 @@ fn keep(file: &Path, hosts: &str, session: i64) {
 
 /// Not synced: what a power cut takes away is waited for instead.
 fn write(file: &Path, hosts: &str, session: i64) -> io::Result<()> {
-    let password: String =
-        bare::password_of(session).iter().map(|byte| format!("{byte:02x}")).collect();
+    let password: String = bare::password_of(session)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let text = format!("hosts={hosts}\nsession={session:#x}\npassword={password}\n");
     let temporary = file.with_extension("session.tmp");
     // A file left by a crash may have other rights than the ones asked for below.
     let _old = std::fs::remove_file(&temporary);
-    let mut out =
-        std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
+    let mut out = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)?;
     out.write_all(text.as_bytes())?;
     base::disk::Disk::rename(&SystemDisk, &temporary, file)
 }
@@ -185,16 +195,24 @@ fn write(file: &Path, hosts: &str, session: i64) -> io::Result<()> {
 fn read(file: &Path) -> Option<Kept> {
     let text = std::fs::read_to_string(file).ok()?;
     let field = |name: &str| {
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .map(str::to_owned)
     };
     let session = field("session")?;
-    let session = u64::from_str_radix(session.strip_prefix("0x")?, 16).ok()?.cast_signed();
+    let session = u64::from_str_radix(session.strip_prefix("0x")?, 16)
+        .ok()?
+        .cast_signed();
     let hex = field("password")?;
     let mut password = bare::Password::default();
     for (at, byte) in password.iter_mut().enumerate() {
         *byte = u8::from_str_radix(hex.get(at * 2..at * 2 + 2)?, 16).ok()?;
     }
-    Some(Kept { hosts: field("hosts")?, session, password })
+    Some(Kept {
+        hosts: field("hosts")?,
+        session,
+        password,
+    })
 }
 
 #[cfg(test)]
@@ -210,9 +228,15 @@ mod tests {
         for session in [0x1000_0234_4cd0_0001, -5] {
             write(&file, "localhost:2181", session).unwrap();
             let kept = read(&file).unwrap();
-            assert_eq!((kept.session, kept.password), (session, bare::password_of(session)));
+            assert_eq!(
+                (kept.session, kept.password),
+                (session, bare::password_of(session))
+            );
         }
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(
+            std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
         std::fs::write(&file, "session=0x1\npassword=zz\nhosts=h\n").unwrap();
         assert_eq!(read(&file), None);
     }

@@ -50,28 +50,56 @@ pub enum Kind {
 /// One step of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
-    Check { path: String, version: i32 },
-    Create { path: String, data: Vec<u8>, kind: Kind },
-    Set { path: String, data: Vec<u8>, version: i32 },
-    Delete { path: String, version: i32 },
+    Check {
+        path: String,
+        version: i32,
+    },
+    Create {
+        path: String,
+        data: Vec<u8>,
+        kind: Kind,
+    },
+    Set {
+        path: String,
+        data: Vec<u8>,
+        version: i32,
+    },
+    Delete {
+        path: String,
+        version: i32,
+    },
 }
 
 impl Op {
     pub fn check(path: impl Into<String>, version: i32) -> Self {
-        Op::Check { path: path.into(), version }
+        Op::Check {
+            path: path.into(),
+            version,
+        }
     }
 
     /// A persistent node.
     pub fn create(path: impl Into<String>, data: impl Into<Vec<u8>>) -> Self {
-        Op::Create { path: path.into(), data: data.into(), kind: Kind::Persistent }
+        Op::Create {
+            path: path.into(),
+            data: data.into(),
+            kind: Kind::Persistent,
+        }
     }
 
     pub fn set(path: impl Into<String>, data: impl Into<Vec<u8>>, version: i32) -> Self {
-        Op::Set { path: path.into(), data: data.into(), version }
+        Op::Set {
+            path: path.into(),
+            data: data.into(),
+            version,
+        }
     }
 
     pub fn delete(path: impl Into<String>, version: i32) -> Self {
-        Op::Delete { path: path.into(), version }
+        Op::Delete {
+            path: path.into(),
+            version,
+        }
     }
 
     pub fn path(&self) -> &str {
@@ -161,7 +189,11 @@ impl fmt::Debug for Listener {
 pub enum State {
     /// Connected. `session` is ZooKeeper's number, `term` counts our sessions from 1, `joined`
     /// counts connections of all terms: whoever sees it grow reads again what he relies on.
-    Alive { session: i64, term: u64, joined: u64 },
+    Alive {
+        session: i64,
+        term: u64,
+        joined: u64,
+    },
     /// The connection is down; the session may still be alive.
     Suspended { session: i64, term: u64 },
     /// The session is gone, or this process believes so. Its ephemeral nodes are or will be gone.
@@ -178,9 +210,9 @@ impl State {
     /// Which of our sessions this is; 0 once closed.
     pub fn term(self) -> u64 {
         match self {
-            State::Alive { term, .. } | State::Suspended { term, .. } | State::Expired { term, .. } => {
-                term
-            }
+            State::Alive { term, .. }
+            | State::Suspended { term, .. }
+            | State::Expired { term, .. } => term,
             State::Closed => 0,
         }
     }
@@ -262,7 +294,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn exists<'a>(&'a self, path: &'a str, watch: Option<Listener>) -> Answer<'a, Option<Stat>>;
 
     /// The names below a node, unsorted; `None` where it does not exist (and no watch then).
-    fn list<'a>(&'a self, path: &'a str, watch: Option<Listener>) -> Answer<'a, Option<Vec<String>>>;
+    fn list<'a>(
+        &'a self,
+        path: &'a str,
+        watch: Option<Listener>,
+    ) -> Answer<'a, Option<Vec<String>>>;
 
     /// Reads many nodes in few round trips; the answers are in the order asked. Watches are set
     /// on those that exist.

@@ -65,7 +65,10 @@ impl Config {
     /// The hosts without the chroot, and the chroot (empty for none).
     pub fn hosts_and_chroot(&self) -> (&str, &str) {
         match self.connect.find('/') {
-            Some(at) => (&self.connect[..at], self.connect[at..].trim_end_matches('/')),
+            Some(at) => (
+                &self.connect[..at],
+                self.connect[at..].trim_end_matches('/'),
+            ),
             None => (&self.connect, ""),
         }
     }
@@ -99,7 +102,11 @@ impl ZooKeeper {
         };
         let client = client.ok_or(Error::SessionEnded)?;
         let session = client.session_id().0;
-        let (state, _) = watch::channel(State::Alive { session, term: 1, joined: 1 });
+        let (state, _) = watch::channel(State::Alive {
+            session,
+            term: 1,
+            joined: 1,
+        });
         let shared = Arc::new(Shared {
             config,
             clock,
@@ -189,9 +196,11 @@ async fn connect_once(config: &Config) -> Result<zk::Client, zk::Error> {
     // Kafka creates a missing chroot (`KafkaZkClient.apply`).
     let options = zk::CreateMode::Persistent.with_acls(zk::Acls::anyone_all());
     let mut at = 0;
-    while let Some(next) = chroot[at + 1..].find('/').map(|found| at + 1 + found).or_else(|| {
-        (at < chroot.len() - 1).then_some(chroot.len())
-    }) {
+    while let Some(next) = chroot[at + 1..]
+        .find('/')
+        .map(|found| at + 1 + found)
+        .or_else(|| (at < chroot.len() - 1).then_some(chroot.len()))
+    {
         match client.create(&chroot[..next], &[], &options).await {
             Ok(_) | Err(zk::Error::NodeExists) => {}
             Err(error) => return Err(error),
@@ -201,7 +210,9 @@ async fn connect_once(config: &Config) -> Result<zk::Client, zk::Error> {
         }
         at = next;
     }
-    client.chroot(chroot).map_err(|_| zk::Error::BadArguments(&"chroot is not a path"))
+    client
+        .chroot(chroot)
+        .map_err(|_| zk::Error::BadArguments(&"chroot is not a path"))
 }
 
 /// Watches the client's state and replaces it when its session is over.
@@ -220,13 +231,25 @@ async fn keep(shared: Arc<Shared>, first: zk::Client, stop: Stop) {
                 zk::SessionState::SyncConnected | zk::SessionState::ConnectedReadOnly => {
                     if !shared.state.borrow().is_alive() {
                         joined += 1;
-                        info!(session = format!("{session:#x}"), "connected to ZooKeeper again");
-                        shared.state.send_replace(State::Alive { session, term, joined });
+                        info!(
+                            session = format!("{session:#x}"),
+                            "connected to ZooKeeper again"
+                        );
+                        shared.state.send_replace(State::Alive {
+                            session,
+                            term,
+                            joined,
+                        });
                     }
                 }
                 zk::SessionState::Disconnected => {
-                    warn!(session = format!("{session:#x}"), "connection to ZooKeeper lost");
-                    shared.state.send_replace(State::Suspended { session, term });
+                    warn!(
+                        session = format!("{session:#x}"),
+                        "connection to ZooKeeper lost"
+                    );
+                    shared
+                        .state
+                        .send_replace(State::Suspended { session, term });
                 }
                 _ => break,
             }
@@ -238,17 +261,26 @@ async fn keep(shared: Arc<Shared>, first: zk::Client, stop: Stop) {
                 () = stop.stopped() => return,
             };
         }
-        warn!(session = format!("{session:#x}"), "ZooKeeper session is over; opening a new one");
+        warn!(
+            session = format!("{session:#x}"),
+            "ZooKeeper session is over; opening a new one"
+        );
         shared.past.lock().push(session);
         shared.current.lock().take();
         shared.state.send_replace(State::Expired { session, term });
-        let Some(next) = connect_until(&shared.config, &shared.clock, &stop).await else { return };
+        let Some(next) = connect_until(&shared.config, &shared.clock, &stop).await else {
+            return;
+        };
         term += 1;
         joined += 1;
         let session = next.session_id().0;
         info!(session = format!("{session:#x}"), "new ZooKeeper session");
         *shared.current.lock() = Some(next.clone());
-        shared.state.send_replace(State::Alive { session, term, joined });
+        shared.state.send_replace(State::Alive {
+            session,
+            term,
+            joined,
+        });
         client = next;
     }
 }
@@ -268,7 +300,10 @@ impl Shared {
                 State::Closed => return Err(Error::SessionEnded),
                 State::Suspended { .. } | State::Expired { .. } => {}
             }
-            state.changed().await.map_err(|_closed| Error::SessionEnded)?;
+            state
+                .changed()
+                .await
+                .map_err(|_closed| Error::SessionEnded)?;
         }
     }
 
@@ -291,7 +326,11 @@ impl Shared {
         F: Future<Output = Result<T, zk::Error>>,
     {
         loop {
-            let permit = self.permits.acquire().await.map_err(|_closed| Error::SessionEnded)?;
+            let permit = self
+                .permits
+                .acquire()
+                .await
+                .map_err(|_closed| Error::SessionEnded)?;
             let (client, term) = self.client().await?;
             let answer = self.within_term(term, ask(client)).await;
             drop(permit);
@@ -315,12 +354,21 @@ impl Shared {
     where
         F: Future<Output = Result<T, zk::Error>>,
     {
-        let _permit = self.permits.acquire().await.map_err(|_closed| Error::SessionEnded)?;
+        let _permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|_closed| Error::SessionEnded)?;
         let (client, term) = self.client().await?;
         match self.within_term(term, ask(client)).await {
             Some(Ok(done)) => Ok(done),
-            Some(Err(error)) => Err(definite(path, &error).unwrap_or_else(|| unknown(path, &error))),
-            None => Err(Error::Unknown { path: path.to_owned(), reason: "session ended".to_owned() }),
+            Some(Err(error)) => {
+                Err(definite(path, &error).unwrap_or_else(|| unknown(path, &error)))
+            }
+            None => Err(Error::Unknown {
+                path: path.to_owned(),
+                reason: "session ended".to_owned(),
+            }),
         }
     }
 
@@ -335,7 +383,10 @@ impl Shared {
                 // The session is over; whoever watches hears that from its state.
                 _ => return,
             };
-            listener.tell(Event { path: event.path, change });
+            listener.tell(Event {
+                path: event.path,
+                change,
+            });
         });
     }
 
@@ -359,7 +410,11 @@ impl Shared {
                     let options = mode(*kind).with_acls(zk::Acls::new(&acls));
                     writer.add_create(path, data, &options)
                 }
-                Op::Set { path, data, version } => writer.add_set_data(path, data, Some(*version)),
+                Op::Set {
+                    path,
+                    data,
+                    version,
+                } => writer.add_set_data(path, data, Some(*version)),
                 Op::Delete { path, version } => writer.add_delete(path, Some(*version)),
             };
             added.map_err(|error| refused(op.path(), &error))?;
@@ -391,11 +446,17 @@ fn stat_of(stat: &zk::Stat) -> Stat {
 }
 
 fn refused(path: &str, error: &zk::Error) -> Error {
-    Error::Refused { path: path.to_owned(), reason: error.to_string() }
+    Error::Refused {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
 }
 
 fn unknown(path: &str, error: &zk::Error) -> Error {
-    Error::Unknown { path: path.to_owned(), reason: error.to_string() }
+    Error::Unknown {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
 }
 
 /// What the server surely said; `None` where nobody knows what became of the request.
@@ -423,7 +484,10 @@ fn multi_error(ops: &[Op], error: zk::MultiWriteError) -> Error {
         zk::MultiWriteError::OperationFailed { index, source } => {
             let path = ops.get(index).map_or("", Op::path);
             let cause = definite(path, &source).unwrap_or_else(|| refused(path, &source));
-            Error::Step { index, cause: Box::new(cause) }
+            Error::Step {
+                index,
+                cause: Box::new(cause),
+            }
         }
         zk::MultiWriteError::RequestFailed { source } => {
             let path = ops.first().map_or("", Op::path);
@@ -435,9 +499,10 @@ fn multi_error(ops: &[Op], error: zk::MultiWriteError) -> Error {
 fn results(done: Vec<zk::MultiWriteResult>) -> Vec<Done> {
     done.into_iter()
         .map(|one| match one {
-            zk::MultiWriteResult::Create { path, stat } => {
-                Done::Created(Created { path, stat: stat_of(&stat) })
-            }
+            zk::MultiWriteResult::Create { path, stat } => Done::Created(Created {
+                path,
+                stat: stat_of(&stat),
+            }),
             zk::MultiWriteResult::SetData { stat } => Done::Set(stat_of(&stat)),
             zk::MultiWriteResult::Delete => Done::Deleted,
             _ => Done::Checked,
@@ -451,17 +516,24 @@ impl Store for ZooKeeper {
             let shared = &self.0;
             let read = if let Some(listener) = watch {
                 let answer = shared
-                    .read(path, |client| async move { client.get_and_watch_data(path).await })
+                    .read(path, |client| async move {
+                        client.get_and_watch_data(path).await
+                    })
                     .await;
                 answer.map(|(data, stat, watcher)| {
                     shared.watch(watcher, listener);
                     (data, stat)
                 })
             } else {
-                shared.read(path, |client| async move { client.get_data(path).await }).await
+                shared
+                    .read(path, |client| async move { client.get_data(path).await })
+                    .await
             };
             match read {
-                Ok((data, stat)) => Ok(Some(Node { data, stat: stat_of(&stat) })),
+                Ok((data, stat)) => Ok(Some(Node {
+                    data,
+                    stat: stat_of(&stat),
+                })),
                 Err(Error::NoNode { .. }) => Ok(None),
                 Err(error) => Err(error),
             }
@@ -473,30 +545,45 @@ impl Store for ZooKeeper {
             let shared = &self.0;
             let stat = if let Some(listener) = watch {
                 let (stat, watcher) = shared
-                    .read(path, |client| async move { client.check_and_watch_stat(path).await })
+                    .read(path, |client| async move {
+                        client.check_and_watch_stat(path).await
+                    })
                     .await?;
                 shared.watch(watcher, listener);
                 stat
             } else {
-                shared.read(path, |client| async move { client.check_stat(path).await }).await?
+                shared
+                    .read(path, |client| async move { client.check_stat(path).await })
+                    .await?
             };
             Ok(stat.as_ref().map(stat_of))
         })
     }
 
-    fn list<'a>(&'a self, path: &'a str, watch: Option<Listener>) -> Answer<'a, Option<Vec<String>>> {
+    fn list<'a>(
+        &'a self,
+        path: &'a str,
+        watch: Option<Listener>,
+    ) -> Answer<'a, Option<Vec<String>>> {
         Box::pin(async move {
             let shared = &self.0;
             let read = if let Some(listener) = watch {
                 let answer = shared
-                    .read(path, |client| async move { client.list_and_watch_children(path).await })
+                    .read(path, |client| async move {
+                        client.list_and_watch_children(path).await
+                    })
                     .await;
                 answer.map(|(names, watcher)| {
                     shared.watch(watcher, listener);
                     names
                 })
             } else {
-                shared.read(path, |client| async move { client.list_children(path).await }).await
+                shared
+                    .read(
+                        path,
+                        |client| async move { client.list_children(path).await },
+                    )
+                    .await
             };
             match read {
                 Ok(names) => Ok(Some(names)),
@@ -535,7 +622,10 @@ impl Store for ZooKeeper {
                 Kind::PersistentSequential => format!("{path}{sequence}"),
                 Kind::Persistent | Kind::Ephemeral => path.to_owned(),
             };
-            Ok(Created { path, stat: stat_of(&stat) })
+            Ok(Created {
+                path,
+                stat: stat_of(&stat),
+            })
         })
     }
 
@@ -543,7 +633,9 @@ impl Store for ZooKeeper {
         Box::pin(async move {
             let stat = self
                 .0
-                .write(path, |client| async move { client.set_data(path, data, Some(version)).await })
+                .write(path, |client| async move {
+                    client.set_data(path, data, Some(version)).await
+                })
                 .await?;
             Ok(stat_of(&stat))
         })
@@ -569,8 +661,11 @@ impl Store for ZooKeeper {
             let shared = &self.0;
             let mut outcomes = Vec::with_capacity(batches.len());
             for window in batches.chunks(shared.config.in_flight_max.max(1)) {
-                let _permit =
-                    shared.permits.acquire().await.map_err(|_closed| Error::SessionEnded)?;
+                let _permit = shared
+                    .permits
+                    .acquire()
+                    .await
+                    .map_err(|_closed| Error::SessionEnded)?;
                 let (client, term) = shared.client().await?;
                 let mut sent = Vec::with_capacity(window.len());
                 for ops in window {
@@ -611,7 +706,12 @@ impl ZooKeeper {
     ) -> Result<Vec<Option<Node>>, Error> {
         let mut as_multi = watch.is_none() && paths.len() > 1;
         loop {
-            let _permit = self.0.permits.acquire().await.map_err(|_closed| Error::SessionEnded)?;
+            let _permit = self
+                .0
+                .permits
+                .acquire()
+                .await
+                .map_err(|_closed| Error::SessionEnded)?;
             let (client, term) = self.0.client().await?;
             let tried = if as_multi {
                 self.0.within_term(term, multi_read(&client, paths)).await
@@ -625,7 +725,8 @@ impl ZooKeeper {
                 Some(Ok(found)) => return Ok(found),
                 Some(Err(zk::Error::Unimplemented)) if as_multi => as_multi = false,
                 Some(Err(error)) => {
-                    if let Some(definite) = definite(paths.first().map_or("", |path| path), &error) {
+                    if let Some(definite) = definite(paths.first().map_or("", |path| path), &error)
+                    {
                         return Err(definite);
                     }
                     self.0.clock.sleep_ms(10).await;
@@ -649,10 +750,13 @@ async fn multi_read(client: &zk::Client, paths: &[String]) -> Result<Vec<Option<
     for answer in sent {
         for one in answer.await? {
             found.push(match one {
-                zk::MultiReadResult::Data { data, stat } => {
-                    Some(Node { data, stat: stat_of(&stat) })
-                }
-                zk::MultiReadResult::Error { err: zk::Error::NoNode } => None,
+                zk::MultiReadResult::Data { data, stat } => Some(Node {
+                    data,
+                    stat: stat_of(&stat),
+                }),
+                zk::MultiReadResult::Error {
+                    err: zk::Error::NoNode,
+                } => None,
                 zk::MultiReadResult::Error { err } => return Err(err),
                 _ => return Err(zk::Error::Unimplemented),
             });
@@ -666,7 +770,10 @@ async fn read_each(client: &zk::Client, paths: &[String]) -> Result<Vec<Option<N
     let mut found = Vec::with_capacity(paths.len());
     for answer in sent {
         found.push(match answer.await {
-            Ok((data, stat)) => Some(Node { data, stat: stat_of(&stat) }),
+            Ok((data, stat)) => Some(Node {
+                data,
+                stat: stat_of(&stat),
+            }),
             Err(zk::Error::NoNode) => None,
             Err(error) => return Err(error),
         });
@@ -680,13 +787,19 @@ async fn read_watched(
     paths: &[String],
     listener: &Listener,
 ) -> Result<Vec<Option<Node>>, zk::Error> {
-    let sent: Vec<_> = paths.iter().map(|path| client.get_and_watch_data(path)).collect();
+    let sent: Vec<_> = paths
+        .iter()
+        .map(|path| client.get_and_watch_data(path))
+        .collect();
     let mut found = Vec::with_capacity(paths.len());
     for answer in sent {
         found.push(match answer.await {
             Ok((data, stat, watcher)) => {
                 shared.watch(watcher, listener.clone());
-                Some(Node { data, stat: stat_of(&stat) })
+                Some(Node {
+                    data,
+                    stat: stat_of(&stat),
+                })
             }
             Err(zk::Error::NoNode) => None,
             Err(error) => return Err(error),

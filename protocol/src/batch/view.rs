@@ -343,7 +343,11 @@ mod tests {
         assert_eq!(next_sequence(5, 3), 8);
         assert_eq!(next_sequence(i32::MAX, 1), 0);
         assert_eq!(next_sequence(i32::MAX - 1, 3), 1);
-        assert_eq!(next_sequence(0, i32::MIN), 0, "a hostile delta wraps as in Java");
+        assert_eq!(
+            next_sequence(0, i32::MIN),
+            0,
+            "a hostile delta wraps as in Java"
+        );
     }
 
     #[test]

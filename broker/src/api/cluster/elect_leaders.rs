@@ -23,16 +23,21 @@ pub(crate) async fn answer(
     let asked: Option<Vec<TopicPartition>> = request.topic_partitions.map(|topics| {
         let named = topics.iter().flat_map(|topic| {
             let name = topic.topic.as_str();
-            topic.partitions.iter().map(move |index| TopicPartition::new(name, *index))
+            topic
+                .partitions
+                .iter()
+                .map(move |index| TopicPartition::new(name, *index))
         });
         named.collect()
     });
     let outcomes = match controller.elect_leaders(kind, asked.clone()).await {
         Ok(outcomes) => outcomes,
         // Kafka: the answer as a whole carries no code, each named partition does.
-        Err(code) => {
-            asked.unwrap_or_default().into_iter().map(|tp| (tp, (code, None))).collect()
-        }
+        Err(code) => asked
+            .unwrap_or_default()
+            .into_iter()
+            .map(|tp| (tp, (code, None)))
+            .collect(),
     };
     let mut results: Vec<ReplicaElectionResult> = Vec::new();
     for (tp, (code, text)) in outcomes {

@@ -25,5 +25,7 @@ pub(crate) fn answer(
             .with_error_code(ErrorCode::InvalidRequest.code())
             .with_error_message(Some(StrBytes::from_static_str(UNSUPPORTED)))
     });
-    UpdateFeaturesResponse::default().with_error_message(None).with_results(results.collect())
+    UpdateFeaturesResponse::default()
+        .with_error_message(None)
+        .with_results(results.collect())
 }

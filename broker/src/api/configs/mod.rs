@@ -159,7 +159,10 @@ mod tests {
 
     async fn store() -> SharedStore {
         let store: SharedStore = Arc::new(World::new(base::clock::Clock::by_hand(0)).connect());
-        store.create(paths::CONTROLLER, b"{}", Kind::Ephemeral).await.unwrap();
+        store
+            .create(paths::CONTROLLER, b"{}", Kind::Ephemeral)
+            .await
+            .unwrap();
         store
     }
 
@@ -179,10 +182,15 @@ mod tests {
         let make = AlterUserScramCredentialsRequest::default()
             .with_upsertions(vec![upsertion("scram", 1, 4096)]);
         let elsewhere = alter_user_scram_credentials::answer(&scram, false, &make).await;
-        assert_eq!(elsewhere.results[0].error_code, ErrorCode::NotController.code());
+        assert_eq!(
+            elsewhere.results[0].error_code,
+            ErrorCode::NotController.code()
+        );
         let made = alter_user_scram_credentials::answer(&scram, true, &make).await;
         assert_eq!(made.results[0].error_code, 0);
-        let nobody = ScramCredentialDeletion::default().with_name(text("nobody")).with_mechanism(1);
+        let nobody = ScramCredentialDeletion::default()
+            .with_name(text("nobody"))
+            .with_mechanism(1);
         let wrong = AlterUserScramCredentialsRequest::default()
             .with_deletions(vec![nobody])
             .with_upsertions(vec![
@@ -196,7 +204,13 @@ mod tests {
         let said: Vec<(&str, i16, &str)> = refused
             .results
             .iter()
-            .map(|r| (r.user.as_str(), r.error_code, r.error_message.as_deref().unwrap_or("")))
+            .map(|r| {
+                (
+                    r.user.as_str(),
+                    r.error_code,
+                    r.error_message.as_deref().unwrap_or(""),
+                )
+            })
             .collect();
         assert_eq!(
             said,
@@ -204,12 +218,22 @@ mod tests {
                 ("s1", 93, "Too few iterations"),
                 ("s2", 33, "Unknown SCRAM mechanism"),
                 ("", 93, "Username must not be empty"),
-                ("s3", 92, "A user credential cannot be altered twice in the same request"),
-                ("nobody", 91, "Attempt to delete a user credential that does not exist"),
+                (
+                    "s3",
+                    92,
+                    "A user credential cannot be altered twice in the same request"
+                ),
+                (
+                    "nobody",
+                    91,
+                    "Attempt to delete a user credential that does not exist"
+                ),
             ]
         );
         let users = ["scram", "none", "dup", "dup"];
-        let users = users.map(|name| UserName::default().with_name(text(name))).to_vec();
+        let users = users
+            .map(|name| UserName::default().with_name(text(name)))
+            .to_vec();
         let ask = DescribeUserScramCredentialsRequest::default().with_users(Some(users));
         let told = describe_user_scram_credentials::answer(&scram, &ask).await;
         let said: Vec<(&str, i16, usize)> = told
@@ -223,11 +247,16 @@ mod tests {
     #[tokio::test]
     async fn a_filter_of_an_unknown_kind_has_kafkas_words_and_no_entries() {
         let quotas = ClientQuotas::new(store().await);
-        let component = ComponentData::default().with_entity_type(text("nope")).with_match_type(2);
+        let component = ComponentData::default()
+            .with_entity_type(text("nope"))
+            .with_match_type(2);
         let ask = DescribeClientQuotasRequest::default()
             .with_components(vec![component.with_match(None)]);
         let told = describe_client_quotas::answer(&quotas, &ask).await;
         assert_eq!((told.error_code, told.entries), (35, None));
-        assert_eq!(told.error_message.as_deref(), Some("Custom entity type 'nope' not supported"));
+        assert_eq!(
+            told.error_message.as_deref(),
+            Some("Custom entity type 'nope' not supported")
+        );
     }
 }

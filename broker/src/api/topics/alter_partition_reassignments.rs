@@ -6,9 +6,7 @@ use protocol::ids::TopicPartition;
 use protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
-use protocol::messages::{
-    AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse,
-};
+use protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
 
 pub(crate) async fn answer(
     controller: &ControllerHandle,
@@ -17,7 +15,10 @@ pub(crate) async fn answer(
     let targets = request.topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(|one| {
             let tp = TopicPartition::new(topic.name.as_str(), one.partition_index);
-            let replicas = one.replicas.as_ref().map(|ids| ids.iter().map(|id| id.0).collect());
+            let replicas = one
+                .replicas
+                .as_ref()
+                .map(|ids| ids.iter().map(|id| id.0).collect());
             (tp, replicas)
         })
     });

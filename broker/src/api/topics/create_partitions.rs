@@ -17,17 +17,33 @@ pub(crate) async fn answer(
     let mut grown = Vec::new();
     for topic in &request.topics {
         let name = topic.name.as_str();
-        let twice = request.topics.iter().filter(|other| other.name == topic.name).count() > 1;
+        let twice = request
+            .topics
+            .iter()
+            .filter(|other| other.name == topic.name)
+            .count()
+            > 1;
         let outcome = if !controller.is_active() {
-            Err(Refusal { code: ErrorCode::NotController, text: None })
+            Err(Refusal {
+                code: ErrorCode::NotController,
+                text: None,
+            })
         } else if twice {
             let text = "Duplicate topic in request.".to_owned();
-            Err(Refusal { code: ErrorCode::InvalidRequest, text: Some(text) })
+            Err(Refusal {
+                code: ErrorCode::InvalidRequest,
+                text: Some(text),
+            })
         } else {
             let given = topic.assignments.as_ref().map(|lists| {
-                lists.iter().map(|list| list.broker_ids.iter().map(|id| id.0).collect()).collect()
+                lists
+                    .iter()
+                    .map(|list| list.broker_ids.iter().map(|id| id.0).collect())
+                    .collect()
             });
-            topics.grow(name, topic.count, given, request.validate_only).await
+            topics
+                .grow(name, topic.count, given, request.validate_only)
+                .await
         };
         let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
         results.push(match outcome {
@@ -45,12 +61,17 @@ pub(crate) async fn answer(
             .wait_until(request.timeout_ms, |image| {
                 grown.iter().all(|(name, count)| {
                     (0..*count).all(|index| {
-                        image.partition(name, index).is_some_and(|held| held.leader.0 >= 0)
+                        image
+                            .partition(name, index)
+                            .is_some_and(|held| held.leader.0 >= 0)
                     })
                 })
             })
             .await;
-        for result in results.iter_mut().filter(|result| result.error_code == 0 && !done) {
+        for result in results
+            .iter_mut()
+            .filter(|result| result.error_code == 0 && !done)
+        {
             result.error_code = ErrorCode::RequestTimedOut.code();
         }
     }

@@ -33,10 +33,19 @@ pub(crate) async fn answer(
             .with_replication_factor(-1)
             .with_configs(Some(vec![]));
         let outcome = if !controller.is_active() {
-            Err(Refusal { code: ErrorCode::NotController, text: None })
-        } else if counts.get(topic.name.as_str()).is_some_and(|count| *count > 1) {
+            Err(Refusal {
+                code: ErrorCode::NotController,
+                text: None,
+            })
+        } else if counts
+            .get(topic.name.as_str())
+            .is_some_and(|count| *count > 1)
+        {
             let text = "Found multiple entries for this topic.".to_owned();
-            Err(Refusal { code: ErrorCode::InvalidRequest, text: Some(text) })
+            Err(Refusal {
+                code: ErrorCode::InvalidRequest,
+                text: Some(text),
+            })
         } else {
             topics.create(&wanted(topic), request.validate_only).await
         };
@@ -64,7 +73,10 @@ pub(crate) async fn answer(
         .wait_until(request.timeout_ms, |image| {
             made.iter().all(|name| {
                 image.topic(name).is_some_and(|topic| {
-                    topic.partitions.values().all(|partition| partition.leader.0 >= 0)
+                    topic
+                        .partitions
+                        .values()
+                        .all(|partition| partition.leader.0 >= 0)
                 })
             })
         })
@@ -97,12 +109,22 @@ fn wanted(topic: &CreatableTopic) -> Wanted {
         assignments: topic
             .assignments
             .iter()
-            .map(|one| (one.partition_index, one.broker_ids.iter().map(|id| id.0).collect()))
+            .map(|one| {
+                (
+                    one.partition_index,
+                    one.broker_ids.iter().map(|id| id.0).collect(),
+                )
+            })
             .collect(),
         configs: topic
             .configs
             .iter()
-            .map(|one| (one.name.to_string(), one.value.as_ref().map(ToString::to_string)))
+            .map(|one| {
+                (
+                    one.name.to_string(),
+                    one.value.as_ref().map(ToString::to_string),
+                )
+            })
             .collect(),
     }
 }

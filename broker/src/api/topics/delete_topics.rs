@@ -46,7 +46,9 @@ pub(crate) async fn answer(
         }
         let name = match &one.name {
             Some(name) => Some(name.to_string()),
-            None => image.topic_by_id(TopicId(one.topic_id)).map(|topic| topic.name.to_string()),
+            None => image
+                .topic_by_id(TopicId(one.topic_id))
+                .map(|topic| topic.name.to_string()),
         };
         let Some(name) = name else {
             results.push(refused(ErrorCode::UnknownTopicId));
@@ -70,7 +72,10 @@ pub(crate) async fn answer(
                 gone.iter().all(|name| image.topic(name).is_none())
             })
             .await;
-        for result in results.iter_mut().filter(|result| result.error_code == 0 && !done) {
+        for result in results
+            .iter_mut()
+            .filter(|result| result.error_code == 0 && !done)
+        {
             result.error_code = ErrorCode::RequestTimedOut.code();
         }
     }

@@ -17,7 +17,10 @@ pub(crate) async fn answer(
     let asked = request.topics.map(|topics| {
         let named = topics.iter().flat_map(|topic| {
             let name = topic.name.as_str();
-            topic.partition_indexes.iter().map(move |index| TopicPartition::new(name, *index))
+            topic
+                .partition_indexes
+                .iter()
+                .map(move |index| TopicPartition::new(name, *index))
         });
         named.collect()
     });

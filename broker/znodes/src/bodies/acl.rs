@@ -20,7 +20,10 @@ pub fn encode(entries: &[AclEntry]) -> String {
             .text("host", &entry.host)
             .text("operation", &entry.operation)
     });
-    Object::new().objects("acls", entries).number("version", 1).end()
+    Object::new()
+        .objects("acls", entries)
+        .number("version", 1)
+        .end()
 }
 
 /// Empty bytes are no entries. Kafka: `AclEntry.fromBytes`.
@@ -56,7 +59,9 @@ pub fn encode_literal_change(resource_type: &str, name: &str) -> String {
 /// Splits at the first colon and raises the type, as Kafka does.
 pub fn decode_literal_change(bytes: &[u8]) -> Result<(String, String), BodyError> {
     let text = std::str::from_utf8(bytes).map_err(|_| BodyError::Field("resourceType"))?;
-    let (kind, name) = text.split_once(':').ok_or(BodyError::Field("resourceType"))?;
+    let (kind, name) = text
+        .split_once(':')
+        .ok_or(BodyError::Field("resourceType"))?;
     Ok((kind.to_ascii_uppercase(), name.to_owned()))
 }
 
@@ -73,7 +78,10 @@ pub fn encode_extended_change(resource_type: &str, name: &str, pattern_type: &st
 /// Type, name and pattern type. An unknown key makes the notice unreadable, as with Kafka.
 pub fn decode_extended_change(bytes: &[u8]) -> Result<(String, String, String), BodyError> {
     let fields = Fields::parse(bytes)?;
-    if fields.keys().any(|key| !["version", "resourceType", "name", "patternType"].contains(&key)) {
+    if fields
+        .keys()
+        .any(|key| !["version", "resourceType", "name", "patternType"].contains(&key))
+    {
         return Err(BodyError::Field("resourceType"));
     }
     if fields.i32("version")? > 1 {

@@ -53,17 +53,27 @@ pub struct Broker {
 impl Broker {
     /// As Kafka 3.9 writes it at its own protocol version: version 5.
     pub fn encode(&self) -> String {
-        let plain = self.endpoints.iter().find(|endpoint| endpoint.protocol == "PLAINTEXT");
+        let plain = self
+            .endpoints
+            .iter()
+            .find(|endpoint| endpoint.protocol == "PLAINTEXT");
         let features = self.features.iter().fold(Object::new(), |object, feature| {
             let range = Object::new()
                 .number("min_version", feature.min_version)
                 .number("max_version", feature.max_version);
             object.object(&feature.name, range)
         });
-        let protocols = self.endpoints.iter().fold(Object::new(), |object, endpoint| {
-            object.text(&endpoint.listener, &endpoint.protocol)
-        });
-        let endpoints: Vec<String> = self.endpoints.iter().map(Endpoint::connection_text).collect();
+        let protocols = self
+            .endpoints
+            .iter()
+            .fold(Object::new(), |object, endpoint| {
+                object.text(&endpoint.listener, &endpoint.protocol)
+            });
+        let endpoints: Vec<String> = self
+            .endpoints
+            .iter()
+            .map(Endpoint::connection_text)
+            .collect();
         let mut body = Object::new()
             .object("features", features)
             .object("listener_security_protocol_map", protocols)
@@ -76,7 +86,9 @@ impl Broker {
             Some(plain) => body.number("port", plain.port).text("host", &plain.host),
             None => body.number("port", -1).raw("host", "null"),
         };
-        body.number("version", 5).text("timestamp", &self.timestamp.to_string()).end()
+        body.number("version", 5)
+            .text("timestamp", &self.timestamp.to_string())
+            .end()
     }
 
     /// Reads versions 1 to 5. Kafka: `BrokerIdZNode.decode`.
@@ -100,7 +112,10 @@ impl Broker {
             let mut endpoints: Vec<Endpoint> = Vec::new();
             for text in fields.texts("endpoints")? {
                 let endpoint = parse_endpoint(&text, protocols)?;
-                if endpoints.iter().any(|other| other.listener == endpoint.listener) {
+                if endpoints
+                    .iter()
+                    .any(|other| other.listener == endpoint.listener)
+                {
                     return Err(BodyError::Field("endpoints"));
                 }
                 endpoints.push(endpoint);
@@ -108,7 +123,10 @@ impl Broker {
             endpoints
         };
         let mut features = Vec::new();
-        if let Some(object) = fields.get("features").and_then(serde_json::Value::as_object) {
+        if let Some(object) = fields
+            .get("features")
+            .and_then(serde_json::Value::as_object)
+        {
             for (name, range) in object {
                 let range = Fields::from_value(range).map_err(|_| BodyError::Field("features"))?;
                 features.push(Feature {
@@ -128,7 +146,9 @@ impl Broker {
     }
 
     pub fn endpoint(&self, listener: &str) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|endpoint| endpoint.listener == listener)
+        self.endpoints
+            .iter()
+            .find(|endpoint| endpoint.listener == listener)
     }
 }
 
@@ -141,12 +161,22 @@ fn parse_endpoint(
     let (host, port) = address.rsplit_once(':').ok_or(wrong.clone())?;
     let listener = listener.to_ascii_uppercase();
     let protocol = match protocols {
-        Some(map) => {
-            map.get(&listener).and_then(serde_json::Value::as_str).ok_or(wrong.clone())?.to_owned()
-        }
+        Some(map) => map
+            .get(&listener)
+            .and_then(serde_json::Value::as_str)
+            .ok_or(wrong.clone())?
+            .to_owned(),
         None => listener.clone(),
     };
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
     let port = port.parse().map_err(|_| wrong)?;
-    Ok(Endpoint { listener, protocol, host: host.to_owned(), port })
+    Ok(Endpoint {
+        listener,
+        protocol,
+        host: host.to_owned(),
+        port,
+    })
 }

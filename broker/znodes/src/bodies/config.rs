@@ -8,7 +8,10 @@ pub struct Overrides(Vec<(String, String)>);
 
 impl Overrides {
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+        self.0
+            .iter()
+            .find(|(name, _)| name == key)
+            .map(|(_, value)| value.as_str())
     }
 
     pub fn set(&mut self, key: impl Into<String>, value: impl Into<String>) {
@@ -35,12 +38,19 @@ impl Overrides {
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
     pub fn encode(&self) -> String {
-        let config = self.iter().fold(Object::new(), |object, (key, value)| object.text(key, value));
-        Object::new().number("version", 1).object("config", config).end()
+        let config = self.iter().fold(Object::new(), |object, (key, value)| {
+            object.text(key, value)
+        });
+        Object::new()
+            .number("version", 1)
+            .object("config", config)
+            .end()
     }
 
     /// Empty bytes are no overrides. Kafka: `ConfigEntityZNode.decode`.
@@ -72,7 +82,10 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Overrides {
 
 /// A change notice names the entity whose configs were written.
 pub fn encode_notice(entity_path: &str) -> String {
-    Object::new().number("version", 2).text("entity_path", entity_path).end()
+    Object::new()
+        .number("version", 2)
+        .text("entity_path", entity_path)
+        .end()
 }
 
 /// The entity path of a notice of version 2, or of version 1 (topics and clients only).

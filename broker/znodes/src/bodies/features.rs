@@ -13,13 +13,16 @@ pub struct Features {
 
 impl Features {
     pub fn encode(&self) -> String {
-        let levels = self.levels.iter().fold(Object::new(), |object, (name, min, max)| {
-            let level = match min {
-                Some(min) => Object::new().number("min_version_level", *min),
-                None => Object::new(),
-            };
-            object.object(name, level.number("max_version_level", *max))
-        });
+        let levels = self
+            .levels
+            .iter()
+            .fold(Object::new(), |object, (name, min, max)| {
+                let level = match min {
+                    Some(min) => Object::new().number("min_version_level", *min),
+                    None => Object::new(),
+                };
+                object.object(name, level.number("max_version_level", *max))
+            });
         Object::new()
             .object("features", levels)
             .number("version", self.version)
@@ -47,6 +50,10 @@ impl Features {
             };
             levels.push((name.clone(), min, level.i32("max_version_level")?));
         }
-        Ok(Features { version, enabled, levels })
+        Ok(Features {
+            version,
+            enabled,
+            levels,
+        })
     }
 }

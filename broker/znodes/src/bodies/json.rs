@@ -26,7 +26,11 @@ impl Fields {
     }
 
     pub fn from_value(value: &Value) -> Result<Self, BodyError> {
-        value.as_object().cloned().map(Fields).ok_or(BodyError::NotJson)
+        value
+            .as_object()
+            .cloned()
+            .map(Fields)
+            .ok_or(BodyError::NotJson)
     }
 
     /// The field, unless missing or null.
@@ -43,19 +47,27 @@ impl Fields {
     }
 
     pub fn i32(&self, name: &'static str) -> Result<i32, BodyError> {
-        self.get(name).and_then(number).ok_or(BodyError::Field(name))
+        self.get(name)
+            .and_then(number)
+            .ok_or(BodyError::Field(name))
     }
 
     pub fn i32_or(&self, name: &'static str, default: i32) -> Result<i32, BodyError> {
-        self.get(name).map_or(Ok(default), |value| number(value).ok_or(BodyError::Field(name)))
+        self.get(name).map_or(Ok(default), |value| {
+            number(value).ok_or(BodyError::Field(name))
+        })
     }
 
     pub fn i64(&self, name: &'static str) -> Result<i64, BodyError> {
-        self.get(name).and_then(Value::as_i64).ok_or(BodyError::Field(name))
+        self.get(name)
+            .and_then(Value::as_i64)
+            .ok_or(BodyError::Field(name))
     }
 
     pub fn text(&self, name: &'static str) -> Result<&str, BodyError> {
-        self.get(name).and_then(Value::as_str).ok_or(BodyError::Field(name))
+        self.get(name)
+            .and_then(Value::as_str)
+            .ok_or(BodyError::Field(name))
     }
 
     pub fn text_or_none(&self, name: &'static str) -> Result<Option<&str>, BodyError> {
@@ -71,11 +83,16 @@ impl Fields {
     }
 
     pub fn list(&self, name: &'static str) -> Result<&[Value], BodyError> {
-        self.get(name).and_then(Value::as_array).map(Vec::as_slice).ok_or(BodyError::Field(name))
+        self.get(name)
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .ok_or(BodyError::Field(name))
     }
 
     pub fn object(&self, name: &'static str) -> Result<&Map<String, Value>, BodyError> {
-        self.get(name).and_then(Value::as_object).ok_or(BodyError::Field(name))
+        self.get(name)
+            .and_then(Value::as_object)
+            .ok_or(BodyError::Field(name))
     }
 
     pub fn i32s(&self, name: &'static str) -> Result<Vec<i32>, BodyError> {
@@ -85,7 +102,12 @@ impl Fields {
     pub fn texts(&self, name: &'static str) -> Result<Vec<String>, BodyError> {
         self.list(name)?
             .iter()
-            .map(|value| value.as_str().map(str::to_owned).ok_or(BodyError::Field(name)))
+            .map(|value| {
+                value
+                    .as_str()
+                    .map(str::to_owned)
+                    .ok_or(BodyError::Field(name))
+            })
             .collect()
     }
 }

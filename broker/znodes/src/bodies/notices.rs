@@ -3,7 +3,11 @@
 use super::json::{BodyError, Fields, Object};
 
 pub fn encode_log_dir_failure(broker: i32) -> String {
-    Object::new().number("version", 1).number("broker", broker).number("event", 1).end()
+    Object::new()
+        .number("version", 1)
+        .number("broker", broker)
+        .number("event", 1)
+        .end()
 }
 
 /// The broker, where the body is a failure event.

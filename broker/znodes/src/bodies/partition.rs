@@ -25,7 +25,9 @@ impl PartitionState {
         if self.recovering {
             body = body.number("leader_recovery_state", 1);
         }
-        body.number("leader_epoch", self.leader_epoch).numbers("isr", &self.isr).end()
+        body.number("leader_epoch", self.leader_epoch)
+            .numbers("isr", &self.isr)
+            .end()
     }
 
     pub fn decode(bytes: &[u8]) -> Result<Self, BodyError> {

@@ -38,13 +38,17 @@ impl Credential {
                 .ok_or(BodyError::Field(name))
         };
         let bytes = |name: &'static str| {
-            STANDARD.decode(part(name)?).map_err(|_| BodyError::Field(name))
+            STANDARD
+                .decode(part(name)?)
+                .map_err(|_| BodyError::Field(name))
         };
         Ok(Credential {
             salt: bytes("salt")?,
             stored_key: bytes("stored_key")?,
             server_key: bytes("server_key")?,
-            iterations: part("iterations")?.parse().map_err(|_| BodyError::Field("iterations"))?,
+            iterations: part("iterations")?
+                .parse()
+                .map_err(|_| BodyError::Field("iterations"))?,
         })
     }
 }

@@ -26,7 +26,8 @@ fn again(path: &str, body: &[u8]) -> Result<String, BodyError> {
         acl::decode_extended_change(body)
             .map(|(kind, name, pattern)| acl::encode_extended_change(&kind, &name, &pattern))
     } else if starts(paths::ACL_CHANGES) {
-        acl::decode_literal_change(body).map(|(kind, name)| acl::encode_literal_change(&kind, &name))
+        acl::decode_literal_change(body)
+            .map(|(kind, name)| acl::encode_literal_change(&kind, &name))
     } else if starts(paths::ACLS) {
         acl::decode(body).map(|entries| acl::encode(&entries))
     } else if starts(paths::TOKENS) {
@@ -34,7 +35,9 @@ fn again(path: &str, body: &[u8]) -> Result<String, BodyError> {
     } else {
         match path {
             paths::CONTROLLER => controller::Controller::decode(body).map(|body| body.encode()),
-            paths::CONTROLLER_EPOCH => controller::decode_epoch(body).map(|epoch| epoch.to_string()),
+            paths::CONTROLLER_EPOCH => {
+                controller::decode_epoch(body).map(|epoch| epoch.to_string())
+            }
             paths::CLUSTER_ID => cluster::decode(body).map(|id| cluster::encode(&id)),
             paths::FEATURES => features::Features::decode(body).map(|body| body.encode()),
             paths::PRODUCER_IDS => producer_ids::Block::decode(body).map(|body| body.encode()),
@@ -63,7 +66,13 @@ fn registrations_of_old_brokers_are_read() {
     assert_eq!(broker::Broker::decode(v1).unwrap().endpoints[0].port, 9092);
     let v3 = br#"{"version":3,"jmx_port":-1,"endpoints":["SSL://[::1]:9093"],"rack":"r"}"#;
     let read = broker::Broker::decode(v3).unwrap();
-    assert_eq!((read.endpoints[0].protocol_id(), read.endpoints[0].host.as_str()), (1, "::1"));
+    assert_eq!(
+        (
+            read.endpoints[0].protocol_id(),
+            read.endpoints[0].host.as_str()
+        ),
+        (1, "::1")
+    );
     let twice = br#"{"version":3,"jmx_port":-1,"endpoints":["A://a:1","A://b:2"]}"#;
     assert!(broker::Broker::decode(twice).is_err());
 }
@@ -71,9 +80,15 @@ fn registrations_of_old_brokers_are_read() {
 #[test]
 fn numbers_spelled_as_text_are_refused_and_the_reverse() {
     let state = br#"{"controller_epoch":"1","leader":1,"version":1,"leader_epoch":0,"isr":[1]}"#;
-    assert_eq!(partition::PartitionState::decode(state), Err(BodyError::Field("controller_epoch")));
+    assert_eq!(
+        partition::PartitionState::decode(state),
+        Err(BodyError::Field("controller_epoch"))
+    );
     let block = br#"{"version":1,"broker":1,"block_start":0,"block_end":"999"}"#;
-    assert_eq!(producer_ids::Block::decode(block), Err(BodyError::Field("block_start")));
+    assert_eq!(
+        producer_ids::Block::decode(block),
+        Err(BodyError::Field("block_start"))
+    );
     let targets = br#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[1],"log_dirs":["any"]}]}"#;
     assert!(reassign::decode_targets(targets).is_err());
 }

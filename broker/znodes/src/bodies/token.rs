@@ -39,9 +39,8 @@ impl Token {
         if !(1..=3).contains(&version) {
             return Err(BodyError::Version(i64::from(version)));
         }
-        let principal = |name: &'static str| {
-            desanitize(fields.text(name)?).ok_or(BodyError::Field(name))
-        };
+        let principal =
+            |name: &'static str| desanitize(fields.text(name)?).ok_or(BodyError::Field(name));
         let owner = principal("owner")?;
         let requester = match version {
             3 => principal("tokenRequester")?,

@@ -17,7 +17,11 @@ pub struct Assignment {
 
 impl Assignment {
     pub fn of(replicas: Vec<i32>) -> Self {
-        Assignment { replicas, adding: vec![], removing: vec![] }
+        Assignment {
+            replicas,
+            adding: vec![],
+            removing: vec![],
+        }
     }
 
     pub fn is_reassigning(&self) -> bool {
@@ -43,26 +47,39 @@ impl Topic {
                     object.numbers(&partition.to_string(), take(assignment))
                 })
         };
-        let mut body =
-            Object::new().object("partitions", select(|assignment| &assignment.replicas, true));
+        let mut body = Object::new().object(
+            "partitions",
+            select(|assignment| &assignment.replicas, true),
+        );
         if let Some(id) = self.id {
             body = body.text("topic_id", &id.to_string());
         }
-        body.object("adding_replicas", select(|assignment| &assignment.adding, false))
-            .object("removing_replicas", select(|assignment| &assignment.removing, false))
-            .number("version", 3)
-            .end()
+        body.object(
+            "adding_replicas",
+            select(|assignment| &assignment.adding, false),
+        )
+        .object(
+            "removing_replicas",
+            select(|assignment| &assignment.removing, false),
+        )
+        .number("version", 3)
+        .end()
     }
 
     /// Reads every version; the number itself does not matter.
     /// Kafka: what is no JSON is a topic without partitions (`TopicZNode.decode`).
     pub fn decode(bytes: &[u8]) -> Result<Self, BodyError> {
-        let Ok(fields) = Fields::parse(bytes) else { return Ok(Topic::default()) };
+        let Ok(fields) = Fields::parse(bytes) else {
+            return Ok(Topic::default());
+        };
         let id = match fields.text_or_none("topic_id")? {
             None => None,
             Some(text) => Some(TopicId::parse(text).ok_or(BodyError::Field("topic_id"))?),
         };
-        let mut topic = Topic { id, partitions: BTreeMap::new() };
+        let mut topic = Topic {
+            id,
+            partitions: BTreeMap::new(),
+        };
         let Some(partitions) = fields.get("partitions").and_then(Value::as_object) else {
             return Ok(topic);
         };
@@ -73,7 +90,9 @@ impl Topic {
             }
         };
         for (partition, replicas) in partitions {
-            let number = partition.parse().map_err(|_| BodyError::Field("partitions"))?;
+            let number = partition
+                .parse()
+                .map_err(|_| BodyError::Field("partitions"))?;
             let assignment = Assignment {
                 replicas: numbers(replicas).ok_or(BodyError::Field("partitions"))?,
                 adding: of("adding_replicas", partition)?,
