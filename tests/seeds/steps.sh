@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# What the five scripts share: commands shown before they run, answers held against what the
+# document promises, and everything taken away at the end. Sourced.
+#
+# A line of a document is given to `step` as printed; the only silent change is the image's name.
+# Every other change stands behind `corrected`, with its reason. What a document asks for that is
+# not there stands behind `not_here`.
+
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[1]}")"
+
+broker_image=${BROKER_IMAGE:-rotpeter/broker}
+coordinator_image=${COORDINATOR_IMAGE:-rotpeter/coordinator}
+export broker_image coordinator_image
+log=$(mktemp -d)
+cleanups=()
+
+at_exit() {
+  local code=$? cleanup
+  set +e
+  for cleanup in "${cleanups[@]}"; do eval "$cleanup" > /dev/null 2>&1; done
+  rm -rf "$log"
+  if [ "$code" = 0 ]; then echo "PASSED: $(basename "$PWD")"; else echo "FAILED: $(basename "$PWD") ($code)"; fi
+  exit "$code"
+}
+trap at_exit EXIT
+
+# cleanup COMMAND: to be run at the end, the last first.
+cleanup() { cleanups=("$1" "${cleanups[@]}"); }
+
+step() { printf '$ %s\n' "$*"; "$@"; }
+note() { printf '# %s\n' "$*"; }
+corrected() { printf '# corrected: %s\n' "$*"; }
+not_here() { printf '# not here: %s\n' "$*"; }
+fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+
+# sees PATTERN COMMAND…: runs, shows what it answers, and wants the pattern in it.
+sees() {
+  local pattern=$1
+  shift
+  printf '$ %s\n' "$*"
+  "$@" > "$log/answer" 2>&1 || { cat "$log/answer"; fail "$* ended with an error"; }
+  cat "$log/answer"
+  grep -Eq -- "$pattern" "$log/answer" || fail "no \"$pattern\" in what it answered"
+}
+
+# within SECONDS COMMAND…: tried until it succeeds.
+within() {
+  local until=$((SECONDS + $1))
+  shift
+  until "$@" > "$log/within" 2>&1; do
+    [ "$SECONDS" -lt "$until" ] || { cat "$log/within"; fail "not in time: $*"; }
+    sleep 0.3
+  done
+}
+
+# inside CONTAINER: the shell of `docker exec -it CONTAINER bash`, its lines from standard input. A
+# script has no terminal to give, so -t is left out; the lines are shown as they are typed.
+inside() {
+  printf '$ docker exec -it %s bash\n' "$1"
+  tee "$log/lines" | sed "s/^/$1\$ /"
+  docker exec -i "$1" bash -e "${@:2}" < "$log/lines" 2>&1 | tee "$log/answer"
+}
+
+answer_has() { grep -Eq -- "$1" "$log/answer" || fail "no \"$1\" in what was answered"; }
+answer_lacks() { ! grep -Eq -- "$1" "$log/answer" || fail "\"$1\" in what was answered"; }
+
+healthy() { [ "$(docker inspect -f '{{.State.Health.Status}}' "$1")" = healthy ]; }
+
+# What the documents spell `docker compose` is `docker-compose` where only that is installed.
+if ! docker compose version > /dev/null 2>&1; then
+  note "docker compose is not installed here: docker-compose answers in its place"
+  docker() {
+    if [ "${1-}" = compose ]; then shift; docker-compose "$@"; else command docker "$@"; fi
+  }
+fi
+for image in "$broker_image" "$coordinator_image"; do
+  docker image inspect "$image" > /dev/null 2>&1 \
+    || { echo "the image $image is missing; docker/Dockerfile says how to build it" >&2; exit 2; }
+done
