@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, Open};
 
+/// Up to so many files are synced one by one: a sync of the whole file system writes out what
+/// others have there too.
+const FEW: usize = 4;
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Replaces `path` by `bytes`: after a power cut it holds the old bytes or the new, never a mix.
@@ -19,15 +22,13 @@ pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Replaces many files of one file system: all written, one sync, all renamed, one sync.
 pub fn replace_many(disk: &dyn Disk, root: &Path, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
-    if let [(path, bytes)] = files {
-        return replace(disk, path, bytes);
+    if files.len() <= FEW {
+        let mut files = files.iter();
+        return files.try_for_each(|(path, bytes)| replace(disk, path, bytes));
     }
     let mut written = Vec::with_capacity(files.len());
     for (path, bytes) in files {
         written.push(write_beside(disk, path, bytes, false)?);
-    }
-    if files.is_empty() {
-        return Ok(());
     }
     disk.sync_file_system(root)?;
     for ((path, _), temporary) in files.iter().zip(&written) {
@@ -75,13 +76,13 @@ mod tests {
     #[test]
     fn replaced_files_hold_the_new_bytes_and_leave_nothing_beside() {
         let dir = tempfile::tempdir().unwrap();
-        let paths = ["a", "b"].map(|name| dir.path().join(name));
+        let paths = ["a", "b", "c", "d", "e"].map(|name| dir.path().join(name));
         replace(&SystemDisk, &paths[0], b"a long first text").unwrap();
         let files = paths.clone().map(|path| (path, b"new".to_vec())).to_vec();
         replace_many(&SystemDisk, dir.path(), &files).unwrap();
         for path in &paths {
             assert_eq!(std::fs::read(path).unwrap(), b"new");
         }
-        assert_eq!(SystemDisk.list(dir.path()).unwrap().len(), 2);
+        assert_eq!(SystemDisk.list(dir.path()).unwrap().len(), 5);
     }
 }

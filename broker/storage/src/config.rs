@@ -93,8 +93,11 @@ pub struct StoreConfig {
     /// `log.segment.delete.delay.ms`: how long a deleted partition's directory stays.
     pub delete_delay_ms: i64,
     pub producer_id_expiration_ms: i64,
-    /// `log.flush.offset.checkpoint.interval.ms`.
+    /// `log.flush.offset.checkpoint.interval.ms`: also how often what nobody asked to flush is
+    /// flushed behind the writers' backs, so that a crash leaves little to scan.
     pub recovery_checkpoint_ms: i64,
+    /// A log with so many unflushed bytes does not wait for that.
+    pub unflushed_bytes_max: u64,
     /// `log.flush.start.offset.checkpoint.interval.ms`.
     pub start_checkpoint_ms: i64,
     /// `log.retention.check.interval.ms`.
@@ -112,6 +115,7 @@ impl Default for StoreConfig {
             delete_delay_ms: 60_000,
             producer_id_expiration_ms: 24 * 3_600_000,
             recovery_checkpoint_ms: 60_000,
+            unflushed_bytes_max: 64 << 20,
             start_checkpoint_ms: 60_000,
             retention_check_ms: 300_000,
             producer_check_ms: 600_000,

@@ -4,7 +4,7 @@
 //! there is acknowledged again. Too many open files are not the disk's fault and end nothing.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use base::disk::{Disk, DiskFile, DiskLock};
@@ -29,6 +29,8 @@ pub(crate) struct Directory {
     on_failure: Arc<OnceLock<OnFailure>>,
     pub(crate) was_clean: bool,
     pub(crate) same_boot: bool,
+    /// How many logs lie here, move targets too.
+    pub(crate) replicas: AtomicUsize,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
     /// The recovery points as they stand in the file. Held while it is written.
     recovery_points: Mutex<RecoveryPoints>,
@@ -102,6 +104,7 @@ impl Directory {
             on_failure,
             was_clean,
             same_boot: last_boot.as_deref() == Some(boot_id),
+            replicas: AtomicUsize::new(0),
             lock: Mutex::new(Some(lock)),
             recovery_points: Mutex::default(),
         })
@@ -123,6 +126,7 @@ impl Directory {
             on_failure,
             was_clean: false,
             same_boot: false,
+            replicas: AtomicUsize::new(0),
             lock: Mutex::new(None),
             recovery_points: Mutex::default(),
         };
@@ -187,6 +191,21 @@ impl Directory {
         let result = self.judge(synced.map_err(|e| Error::io("sync", act_on, e)));
         // Another round may have failed between: what it lost might be ours.
         result.and_then(|()| self.check())
+    }
+
+    /// Puts everything on the disk that was written to this file system before the call.
+    pub(crate) fn sync_all(&self) -> Result<()> {
+        self.check()?;
+        let synced = self.disk().sync_file_system(&self.path);
+        let result = self.judge(synced.map_err(|e| Error::io("sync", &self.path, e)));
+        result.and_then(|()| self.check())
+    }
+
+    /// Replaces many small files at the price of a few syncs.
+    pub(crate) fn replace_many(&self, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
+        self.check()?;
+        let replaced = base::durable::replace_many(self.disk(), &self.path, files);
+        self.judge(replaced.map_err(|e| Error::io("write to", &self.path, e)))
     }
 
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {

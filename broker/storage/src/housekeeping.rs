@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use protocol::ids::{Offset, ProducerId, TopicPartition};
 
@@ -28,6 +28,7 @@ impl NextDue {
             start: AtomicI64::new(now_ms.saturating_add(config.start_checkpoint_ms)),
             retention: AtomicI64::new(now_ms + FIRST_RETENTION_MS.min(config.retention_check_ms)),
             producers: AtomicI64::new(now_ms.saturating_add(config.producer_check_ms)),
+            unnoted: AtomicU64::new(0),
         }
     }
 }
@@ -62,20 +63,22 @@ impl Store {
             now_ms,
             self.config.producer_check_ms,
         );
-        for log in self.everything() {
+        let logs = self.everything();
+        if let Err(e) = self.settle(&logs) {
+            tracing::warn!(error = %e, "topic ids and epochs were not written");
+        }
+        for log in &logs {
             if producers {
                 log.expire_producers();
-                self.tell(&log, "rest", log.rest());
-            }
-            if log.is_flush_due() {
-                self.tell(&log, "flush", log.flush_whole().map(drop));
+                self.tell(log, "rest", log.rest());
             }
             // Topics that are compacted are the cleaner's.
             if retention && !log.config().compact {
-                self.tell(&log, "apply retention to", log.apply_retention().map(drop));
+                self.tell(log, "apply retention to", log.apply_retention().map(drop));
             }
         }
-        if checkpoint && let Err(e) = self.write_recovery_points() {
+        if self.flush_due(&logs, checkpoint)
+            && let Err(e) = self.write_recovery_points() {
             tracing::warn!(error = %e, "recovery points were not written");
         }
         if is_due(

@@ -27,5 +27,6 @@ pub(crate) mod trash;
 pub(crate) mod retention;
 pub mod log;
 pub mod store;
+pub(crate) mod writeback;
 pub mod compaction;
 pub(crate) mod housekeeping;

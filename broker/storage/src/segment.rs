@@ -147,9 +147,8 @@ impl Segment {
         ending: Ending,
         now_ms: i64,
     ) -> Result<Segment> {
-        let segment = Segment::over(place, base, ending, 0, true, now_ms);
         for kind in KINDS {
-            let path = segment.path(kind);
+            let path = place.join(&(files::segment_file(base, kind) + ending.text()));
             let disk = &place.handles.disk;
             // What lies there under this name is a leftover without a log around it.
             if disk
@@ -160,6 +159,20 @@ impl Segment {
                     .map_err(|e| Error::io("remove", &path, e))?;
             }
         }
+        Segment::make(place, base, ending, now_ms)
+    }
+
+    /// As [`Segment::create`], where nothing can lie under its names.
+    pub(crate) fn create_in_new_folder(
+        place: &Arc<Place>,
+        base: i64,
+        now_ms: i64,
+    ) -> Result<Segment> {
+        Segment::make(place, base, Ending::Plain, now_ms)
+    }
+
+    fn make(place: &Arc<Place>, base: i64, ending: Ending, now_ms: i64) -> Result<Segment> {
+        let segment = Segment::over(place, base, ending, 0, true, now_ms);
         segment.log_file_as(Open::Create)?;
         {
             let mut inner = segment.inner.lock();
@@ -512,6 +525,11 @@ impl Segment {
         inner.write_out(self)?;
         inner.recent = VecDeque::new();
         Ok(())
+    }
+
+    /// Hands what waits in memory to the kernel.
+    pub(crate) fn write_out(&self) -> Result<()> {
+        self.inner.lock().write_out(self)
     }
 
     /// The files that need a sync; with the indexes where `whole`.

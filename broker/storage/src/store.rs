@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
@@ -53,6 +53,9 @@ pub struct Store {
     pub(crate) clock: Clock,
     pub(crate) directories: Vec<Arc<Directory>>,
     logs: RwLock<Tables>,
+    /// Held by whoever makes, moves or deletes a log, while the disk works; readers of the tables
+    /// do not wait for it.
+    making: Mutex<()>,
     pub(crate) trash: Arc<Trash>,
     set_aside: Mutex<Vec<SetAside>>,
     on_failure: OnFailureCell,
@@ -80,6 +83,8 @@ pub(crate) struct NextDue {
     pub(crate) start: AtomicI64,
     pub(crate) retention: AtomicI64,
     pub(crate) producers: AtomicI64,
+    /// Bytes flushed since the recovery points were written.
+    pub(crate) unnoted: AtomicU64,
 }
 
 type ConfigOf<'a> = &'a (dyn Fn(&str) -> Arc<LogConfig> + Sync);
@@ -132,6 +137,7 @@ impl Store {
             clock,
             directories,
             logs: RwLock::default(),
+            making: Mutex::default(),
             trash: Arc::default(),
             set_aside: Mutex::default(),
             on_failure: OnFailureCell(on_failure),
@@ -179,6 +185,7 @@ impl Store {
                 } else {
                     &mut tables.current
                 };
+                directory.replicas.fetch_add(1, Ordering::Relaxed);
                 if let Some(first) = table.insert(log.partition().clone(), Arc::clone(&log)) {
                     return Err(Error::Twice {
                         first: first.path(),
@@ -291,6 +298,7 @@ impl Store {
             clock: self.clock.clone(),
             config,
             is_future: job.is_future,
+            is_new: false,
             recovery: None,
             start: None,
             producer_expiration_ms: self.config.producer_id_expiration_ms,
@@ -322,13 +330,13 @@ impl Store {
         config: Arc<LogConfig>,
         dir: Option<&Path>,
     ) -> Result<Arc<Log>> {
-        let mut tables = self.logs.write();
-        if let Some(there) = tables.current.get(tp) {
+        let _making = self.making.lock();
+        if let Some(there) = self.log(tp) {
             return Err(Error::Exists { path: there.path() });
         }
         let directory = match dir {
             Some(dir) => self.directory_at(dir)?,
-            None => self.emptiest(&tables)?,
+            None => self.emptiest()?,
         };
         let job = Job {
             partition: tp.clone(),
@@ -339,7 +347,11 @@ impl Store {
         if let Some(id) = topic_id {
             log.assign_topic_id(id)?;
         }
-        tables.current.insert(tp.clone(), Arc::clone(&log));
+        directory.replicas.fetch_add(1, Ordering::Relaxed);
+        self.logs
+            .write()
+            .current
+            .insert(tp.clone(), Arc::clone(&log));
         Ok(log)
     }
 
@@ -350,8 +362,8 @@ impl Store {
         config: Arc<LogConfig>,
         dir: &Path,
     ) -> Result<Arc<Log>> {
-        let mut tables = self.logs.write();
-        if let Some(there) = tables.future.get(tp) {
+        let _making = self.making.lock();
+        if let Some(there) = self.future_log(tp) {
             return Err(Error::Exists { path: there.path() });
         }
         let directory = self.directory_at(dir)?;
@@ -361,7 +373,11 @@ impl Store {
             is_future: true,
         };
         let log = self.create_in(&directory, &job, config)?;
-        tables.future.insert(tp.clone(), Arc::clone(&log));
+        directory.replicas.fetch_add(1, Ordering::Relaxed);
+        self.logs
+            .write()
+            .future
+            .insert(tp.clone(), Arc::clone(&log));
         Ok(log)
     }
 
@@ -372,11 +388,12 @@ impl Store {
         config: Arc<LogConfig>,
     ) -> Result<Arc<Log>> {
         directory.check()?;
-        let created = directory
-            .disk()
-            .create_dir_all(&job.folder)
-            .map_err(|e| Error::io("create", &job.folder, e))
-            .and_then(|()| Log::open(self.opening(directory, job, config)));
+        let created = make_folder(directory, &job.folder).and_then(|is_new| {
+            Log::open(Opening {
+                is_new,
+                ..self.opening(directory, job, config)
+            })
+        });
         let result = directory.judge(created);
         if result.is_err() {
             directory.announce();
@@ -397,32 +414,33 @@ impl Store {
     }
 
     /// Kafka: `nextLogDirs`: the one with the fewest partitions.
-    fn emptiest(&self, tables: &Tables) -> Result<Arc<Directory>> {
-        let mut counts: HashMap<&Path, usize> = HashMap::new();
-        for log in tables.current.values().chain(tables.future.values()) {
-            *counts.entry(log.home().path.as_path()).or_default() += 1;
-        }
+    fn emptiest(&self) -> Result<Arc<Directory>> {
         self.directories
             .iter()
             .filter(|directory| directory.is_online())
-            .min_by_key(|directory| counts.get(directory.path.as_path()).copied().unwrap_or(0))
+            .min_by_key(|directory| directory.replicas.load(Ordering::Relaxed))
             .cloned()
             .ok_or(Error::NoDirectory)
     }
 
     /// The move target has caught up: it becomes the log, the old one is deleted.
     pub fn promote_future(&self, tp: &TopicPartition) -> Result<Arc<Log>> {
-        let mut tables = self.logs.write();
-        let Some(future) = tables.future.get(tp).cloned() else {
+        let _making = self.making.lock();
+        let Some(future) = self.future_log(tp) else {
             return Err(Error::Closed);
         };
         let directory = Arc::clone(future.home());
         directory.check()?;
-        if let Some(old) = tables.current.remove(tp) {
+        let old = self
+            .logs
+            .write()
+            .current
+            .insert(tp.clone(), Arc::clone(&future));
+        if let Some(old) = old {
             // An old directory that is offline keeps its folder; it is a stray there.
             let retired = self.retire(&old);
             if retired.is_err() && old.home().is_online() {
-                tables.current.insert(tp.clone(), old);
+                self.logs.write().current.insert(tp.clone(), old);
                 retired?;
             }
         }
@@ -431,18 +449,19 @@ impl Store {
             .map_err(|e| Error::io("rename", &future.path(), e));
         directory.judge(renamed)?;
         future.moved_to(&folder, false);
-        tables.future.remove(tp);
-        tables.current.insert(tp.clone(), Arc::clone(&future));
+        self.logs.write().future.remove(tp);
         Ok(future)
     }
 
     /// Renames the directory to `-delete`; it is removed later by [`Store::housekeep`].
     pub fn delete(&self, tp: &TopicPartition) -> Result<()> {
+        let _making = self.making.lock();
         let log = self.logs.write().current.remove(tp);
         log.map_or(Ok(()), |log| self.retire(&log))
     }
 
     pub fn delete_future(&self, tp: &TopicPartition) -> Result<()> {
+        let _making = self.making.lock();
         let log = self.logs.write().future.remove(tp);
         log.map_or(Ok(()), |log| self.retire(&log))
     }
@@ -457,6 +476,7 @@ impl Store {
         let result = directory.judge(renamed);
         directory.announce();
         result?;
+        directory.replicas.fetch_sub(1, Ordering::Relaxed);
         log.moved_to(&folder, log.is_future());
         self.doom_folder(directory, folder);
         Ok(())
@@ -550,6 +570,19 @@ impl Store {
             .cloned()
             .collect()
     }
+}
+
+/// True: it was not there.
+fn make_folder(directory: &Directory, folder: &Path) -> Result<bool> {
+    let disk = directory.disk();
+    let is_new = !disk
+        .exists(folder)
+        .map_err(|e| Error::io("look for", folder, e))?;
+    if is_new {
+        disk.create_dir_all(folder)
+            .map_err(|e| Error::io("create", folder, e))?;
+    }
+    Ok(is_new)
 }
 
 /// The replica stays on the disk under another name, and out of the way.

@@ -479,6 +479,76 @@ fn many_threads_append_and_read_without_gap_or_twin() {
     assert_eq!(log.offsets().end, Offset(1600));
 }
 
+#[test]
+fn what_nobody_flushed_is_flushed_behind_their_backs_before_the_recovery_points_are_written() {
+    for partitions in [2, 40] {
+        let w = world(LogConfig::default());
+        let mut logs = vec![Arc::clone(&w.log)];
+        for partition in 1..partitions {
+            let tp = TopicPartition::new("t", partition);
+            logs.push(w.store.create(&tp, None, w.log.config(), None).unwrap());
+        }
+        for log in &logs {
+            append(log, &batch(3, None, false)).unwrap();
+        }
+        w.store.housekeep();
+        assert_eq!(w.log.offsets().recovery, Offset(0), "not yet");
+        w.clock.advance(60_000);
+        w.store.housekeep();
+        let lost = w.disk.copy(1);
+        lost.restart(Restart::PowerLosingAll);
+        let again = open(&lost, &w.clock, &w.log.config());
+        assert!(again.set_aside().is_empty());
+        for log in again.all() {
+            let offsets = log.offsets();
+            assert_eq!((offsets.recovery, offsets.end), (Offset(3), Offset(3)));
+        }
+        assert_eq!(again.all().len(), logs.len());
+    }
+}
+
+#[test]
+fn a_log_with_much_unflushed_does_not_wait_for_the_minute() {
+    let w = world(LogConfig::default());
+    let mut builder = BatchBuilder::new(Codec::None);
+    builder
+        .push(NOW_MS, None, Some(&[7; 1_000_000]), &[])
+        .unwrap();
+    let records = builder.build().unwrap();
+    for _ in 0..70 {
+        append(&w.log, &records).unwrap();
+    }
+    w.store.housekeep();
+    assert_eq!(w.log.offsets().recovery, Offset(70));
+}
+
+#[test]
+fn ids_and_epochs_of_many_new_logs_are_written_with_few_syncs_and_survive() {
+    let w = world(LogConfig::default());
+    let id = TopicId::parse("AAAAAAAAAAAAAAAAAAAAAQ").unwrap();
+    let mut logs = Vec::new();
+    for partition in 1..100 {
+        let tp = TopicPartition::new("t", partition);
+        let log = w.store.create(&tp, Some(id), w.log.config(), None).unwrap();
+        log.assign_epoch(LeaderEpoch(4), Offset(0)).unwrap();
+        logs.push(log);
+    }
+    let before = w.disk.operations();
+    w.store.settle(&logs).unwrap();
+    let spent = w.disk.operations() - before;
+    assert!(spent < 9 * 99, "{spent} changes of the disk");
+    let after = w.disk.operations();
+    w.store.settle(&logs).unwrap();
+    assert_eq!(w.disk.operations(), after, "nothing waits any more");
+    w.disk.restart(Restart::PowerLosingAll);
+    drop(logs);
+    let again = open(&w.disk, &w.clock, &w.log.config());
+    for partition in 1..100 {
+        let log = again.log(&TopicPartition::new("t", partition)).unwrap();
+        assert_eq!(log.topic_id(), Some(id));
+    }
+}
+
 /// The figures of the goals: 10,000 partitions open in a second after a clean stop, under 4 KB each.
 #[test]
 #[ignore = "a measurement: cargo test --release -p storage --test log -- --ignored --nocapture"]
@@ -501,19 +571,25 @@ fn ten_thousand_partitions_open_quickly_and_small() {
     };
     let store = open();
     let began = clock.monotonic_ms();
+    let mut logs = Vec::new();
     for partition in 0..10_000 {
         let tp = TopicPartition::new("scale", partition);
-        let log = store.create(&tp, None, Arc::clone(&shared), None).unwrap();
-        // Without an epoch: its file would be synced for each, as Apache does.
-        log.append_as_leader(
-            &batch(1, None, false),
-            LeaderEpoch::NONE,
-            Origin::Client,
-            None,
-        )
-        .unwrap();
+        let id = TopicId::parse("AAAAAAAAAAAAAAAAAAAAAQ").unwrap();
+        let log = store
+            .create(&tp, Some(id), Arc::clone(&shared), None)
+            .unwrap();
+        log.assign_epoch(LeaderEpoch(0), Offset(0)).unwrap();
+        logs.push(log);
     }
     println!("created in {} ms", clock.monotonic_ms() - began);
+    let began = clock.monotonic_ms();
+    store.settle(&logs).unwrap();
+    println!("ids and epochs on the disk in {} ms", clock.monotonic_ms() - began);
+    let began = clock.monotonic_ms();
+    for log in logs {
+        append(&log, &batch(1, None, false)).unwrap();
+    }
+    println!("appended to in {} ms", clock.monotonic_ms() - began);
     let began = clock.monotonic_ms();
     store.close().unwrap();
     println!("closed in {} ms", clock.monotonic_ms() - began);

@@ -78,7 +78,7 @@ impl Log {
             .into());
         }
         let result = {
-            let mut state = self.lock_open()?;
+            let mut state = self.lock_settled()?;
             self.append_checked(&mut state, checked, leader_epoch, origin, guard, &config)
         };
         self.conclude_append(result)
@@ -96,7 +96,7 @@ impl Log {
             position += header.size as u64;
         }
         let result = {
-            let mut state = self.lock_open()?;
+            let mut state = self.lock_settled()?;
             match (heads.first(), heads.last()) {
                 (Some(first), Some(last)) => {
                     let (first, last) = (first.base_offset, last.last_offset);
@@ -198,7 +198,6 @@ impl Log {
             max_timestamp: head.max_timestamp,
             offset_of_max: head.last_offset,
         };
-        self.write_topic_id(state)?;
         self.note_epochs(state, std::slice::from_ref(&head))?;
         self.roll_if_needed(
             state,
@@ -218,6 +217,7 @@ impl Log {
             .append(&mut parts, &[head], appending, interval)?;
         note_producer(state, &head, marker.as_ref())?;
         state.end = head.last_offset + 1;
+        state.written += head.size as u64;
         state.producers.end = state.end;
         Ok(Appended {
             first_offset: Offset(first),
@@ -246,7 +246,6 @@ impl Log {
         if first < state.end && !is_legacy {
             return Err(unexpected(first, last, state.end));
         }
-        self.write_topic_id(state)?;
         self.note_epochs(state, heads)?;
         self.roll_if_needed(state, set.len() as u64, &appending, first, config)?;
         let base = state.active().size();
@@ -269,6 +268,7 @@ impl Log {
             note_producer(state, head, marker.as_ref())?;
         }
         state.end = last + 1;
+        state.written += set.len() as u64;
         state.producers.end = state.end;
         Ok(Appended {
             first_offset: Offset(first),
@@ -291,10 +291,9 @@ impl Log {
             };
         }
         if changed {
-            self.write_epochs(state)
-        } else {
-            Ok(())
+            state.epochs_unwritten = true;
         }
+        self.write_notes(state)
     }
 }
 

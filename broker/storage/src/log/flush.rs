@@ -2,6 +2,7 @@
 //!
 //! An append in the durable mode needs one sync of one file: the indexes of the active segment are
 //! rebuilt by recovery, so only sealed segments and checkpoints wait for theirs.
+//! [`crate::writeback`] decides when a log is flushed that nobody asked to.
 
 use std::sync::Arc;
 
@@ -11,14 +12,21 @@ use protocol::ids::Offset;
 use crate::error::{Error, Result};
 use crate::log::{Condition, Log, State};
 
+/// How far a log had come when a sync began.
+pub(crate) struct Mark {
+    end: i64,
+    cuts: u64,
+    folder_changes: u64,
+    written: u64,
+    at_ms: i64,
+}
+
 /// What a flush must bring to the disk, and how far that reaches.
 struct Due {
     files: Vec<Arc<dyn DiskFile>>,
-    end: i64,
-    cuts: u64,
-    /// The changes of the folder to be synced, where there are any.
-    folder: Option<u64>,
-    at_ms: i64,
+    /// Files were made or renamed.
+    folder: bool,
+    mark: Mark,
 }
 
 impl Log {
@@ -36,8 +44,9 @@ impl Log {
 
     fn flush_and(&self, whole: bool) -> Result<Offset> {
         let due = {
-            let mut state = self.lock_open()?;
-            if state.recovery >= state.end && !state.topic_id_unwritten && !whole {
+            let mut state = self.lock_settled()?;
+            let noted = !state.topic_id_unwritten && !state.epochs_unwritten;
+            if state.recovery >= state.end && noted && !whole {
                 return Ok(Offset(state.recovery));
             }
             let due = self.due(&mut state, whole);
@@ -46,43 +55,81 @@ impl Log {
         };
         let synced = self.sync_due(&due);
         self.conclude(synced)?;
-        let mut state = self.state.lock();
-        state.folder_synced = state.folder_synced.max(due.folder.unwrap_or(0));
-        if state.cuts == due.cuts {
-            state.recovery = state.recovery.max(due.end.min(state.end));
-            state.last_flush_ms = due.at_ms;
-        }
-        Ok(Offset(state.recovery))
+        Ok(self.flushed(&due.mark))
     }
 
     fn due(&self, state: &mut State, whole: bool) -> Result<Due> {
-        self.write_topic_id(state)?;
+        self.write_notes(state)?;
         let active = state.segments.len().saturating_sub(1);
         let from = state.segment_index(state.recovery);
         let mut files = Vec::new();
         for (number, segment) in state.segments.iter().enumerate().skip(from) {
             files.extend(segment.files_to_sync(whole || number < active)?);
         }
-        let folder = Some(state.folder_changes).filter(|changes| *changes > state.folder_synced);
-        let at_ms = self.clock.wall_ms();
         Ok(Due {
             files,
-            end: state.end,
-            cuts: state.cuts,
-            folder,
-            at_ms,
+            folder: state.folder_changes > state.folder_synced,
+            mark: self.mark(state),
         })
     }
 
     fn sync_due(&self, due: &Due) -> Result<()> {
         let path = self.place.path();
-        if due.folder.is_some() {
+        if due.folder {
             let disk = &self.place.handles.disk;
             disk.sync_dir(&path)
                 .and_then(|()| disk.sync_dir(&self.directory.path))
                 .map_err(|e| Error::io("sync", &path, e))?;
         }
         self.directory.sync(due.files.clone(), &path)
+    }
+
+    /// The first half of a flush by a sync of the whole file system: all is handed to the kernel.
+    pub(crate) fn write_out(&self) -> Result<Mark> {
+        let result = {
+            let mut state = self.lock_settled()?;
+            self.write_out_locked(&mut state)
+        };
+        self.conclude(result)
+    }
+
+    fn write_out_locked(&self, state: &mut State) -> Result<Mark> {
+        self.write_notes(state)?;
+        let from = state.segment_index(state.recovery);
+        for segment in state.segments.iter().skip(from) {
+            segment.write_out()?;
+        }
+        Ok(self.mark(state))
+    }
+
+    fn mark(&self, state: &State) -> Mark {
+        Mark {
+            end: state.end,
+            cuts: state.cuts,
+            folder_changes: state.folder_changes,
+            written: state.written,
+            at_ms: self.clock.wall_ms(),
+        }
+    }
+
+    /// The second half: everything up to the mark is on the disk. Gives the recovery point.
+    pub(crate) fn flushed(&self, mark: &Mark) -> Offset {
+        let mut state = self.state.lock();
+        state.folder_synced = state.folder_synced.max(mark.folder_changes);
+        if state.cuts == mark.cuts {
+            state.recovery = state.recovery.max(mark.end.min(state.end));
+            state.synced = state.synced.max(mark.written);
+            state.last_flush_ms = mark.at_ms;
+        }
+        Offset(state.recovery)
+    }
+
+    /// How many bytes a crash would make recovery look at, of those written since the start;
+    /// `None` where everything is on the disk.
+    pub(crate) fn unflushed_bytes(&self) -> Option<u64> {
+        let state = self.state.lock();
+        let is_due = state.condition == Condition::Open && state.recovery < state.end;
+        is_due.then_some(state.written - state.synced)
     }
 
     /// Whether `flush.ms`, `flush.messages` or a sealed segment ask for a flush.
@@ -111,9 +158,9 @@ impl Log {
     /// in memory. Gives the end that a sync of the file system will make safe.
     pub(crate) fn seal(&self) -> Result<Offset> {
         let sealed = {
-            let mut state = self.lock_open()?;
+            let mut state = self.lock_settled()?;
             let state = &mut *state;
-            self.write_topic_id(state)
+            self.write_notes(state)
                 .and_then(|()| state.active().seal())
                 .and_then(|()| {
                     state.producers.end = state.end;

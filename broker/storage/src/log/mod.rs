@@ -12,6 +12,7 @@ mod append;
 mod cleaning;
 mod flush;
 mod lookup;
+mod notes;
 mod read;
 mod recover;
 mod retain;
@@ -20,8 +21,10 @@ mod truncate;
 
 pub use append::{Appended, Origin, VerificationGuard};
 pub use cleaning::SegmentFacts;
+pub(crate) use flush::Mark;
 pub use lookup::{FoundOffset, Moment};
 pub use read::{AbortedTransaction, Range, ReadPlan, ReadRequest, Upto};
+pub(crate) use notes::Unsettled;
 pub(crate) use recover::Opening;
 
 use std::path::{Path, PathBuf};
@@ -30,14 +33,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::clock::Clock;
 use base::disk::Disk;
-use parking_lot::{Mutex, MutexGuard, RwLock};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition};
 
 use crate::config::LogConfig;
 use crate::directory::Directory;
 use crate::epochs::Epochs;
 use crate::error::{Damage, Error, Result};
-use crate::files;
 use crate::offsets::Offsets;
 use crate::producers::Producers;
 use crate::segment::{Place, Segment};
@@ -70,6 +72,8 @@ pub struct Log {
     producer_expiration_ms: i64,
     config: RwLock<Arc<LogConfig>>,
     state: Mutex<State>,
+    /// Woken when [`State::settling`] ends.
+    settled: Condvar,
 }
 
 /// What changes. Raw numbers: they do not leave this folder.
@@ -84,11 +88,18 @@ struct State {
     topic_id: Option<TopicId>,
     /// The id is known but `partition.metadata` is not yet on the disk.
     topic_id_unwritten: bool,
+    /// A leader has noted its epoch, and the file does not say so yet.
+    epochs_unwritten: bool,
+    /// Another thread writes what is unwritten, without the lock: whoever writes waits for it.
+    settling: bool,
     producers: Producers,
     /// Offsets of the snapshot files, in order.
     snapshots: Vec<i64>,
     epochs: Epochs,
     last_flush_ms: i64,
+    /// Bytes appended since the start, and how many of them a sync has covered.
+    written: u64,
+    synced: u64,
     /// How often files were made or renamed in the folder, and how much of that was synced.
     folder_changes: u64,
     folder_synced: u64,
@@ -175,8 +186,8 @@ impl Log {
         self.state.lock().topic_id
     }
 
-    /// Notes the topic's id; `partition.metadata` is written before the next append or flush.
-    /// The caller has compared the ids.
+    /// Notes the topic's id; `partition.metadata` is written before the next append or flush, or by
+    /// [`crate::store::Store::settle`]. The caller has compared the ids.
     pub fn assign_topic_id(&self, id: TopicId) -> Result<()> {
         self.directory.check()?;
         let mut state = self.state.lock();
@@ -241,17 +252,12 @@ impl Log {
             .map(|(epoch, _)| LeaderEpoch(epoch))
     }
 
-    /// A new leader notes its epoch at the log's end.
+    /// A new leader notes its epoch at the log's end. It is on the disk before any data of it is;
+    /// an epoch lost without data is one that nobody can have seen.
     pub fn assign_epoch(&self, epoch: LeaderEpoch, start: Offset) -> Result<()> {
-        let result = {
-            let mut state = self.lock_open()?;
-            if state.epochs.assign(epoch.0, start.0) {
-                self.write_epochs(&state)
-            } else {
-                Ok(())
-            }
-        };
-        self.conclude(result)
+        let mut state = self.lock_open()?;
+        state.epochs_unwritten |= state.epochs.assign(epoch.0, start.0);
+        Ok(())
     }
 
     /// The largest epoch ≤ `epoch` and the offset at which it ends. Kafka: `endOffsetForEpoch`.
@@ -330,6 +336,17 @@ impl Log {
         }
     }
 
+    /// As [`Log::lock_open`], for those who may write to the log's small files.
+    fn lock_settled(&self) -> Result<MutexGuard<'_, State>> {
+        let mut state = self.lock_open()?;
+        if state.settling {
+            self.wait_settled(&mut state);
+            drop(state);
+            state = self.lock_open()?;
+        }
+        Ok(state)
+    }
+
     fn damaged(&self) -> Error {
         Error::corrupt("use", &self.place.path(), Damage::Checksum)
     }
@@ -361,23 +378,6 @@ impl Log {
         Err(error)
     }
 
-    fn write_epochs(&self, state: &State) -> Result<()> {
-        let path = self.place.join(files::LEADER_EPOCH_CHECKPOINT);
-        self.directory.replace(&path, &state.epochs.encode())
-    }
-
-    /// Writes `partition.metadata` where it is due.
-    fn write_topic_id(&self, state: &mut State) -> Result<()> {
-        let Some(id) = state.topic_id.filter(|_| state.topic_id_unwritten) else {
-            return Ok(());
-        };
-        let path = self.place.join(files::PARTITION_METADATA);
-        self.directory
-            .replace(&path, format!("version: 0\ntopic_id: {id}").as_bytes())?;
-        state.topic_id_unwritten = false;
-        Ok(())
-    }
-
     /// The start, where the name of the first segment does not tell it.
     pub(crate) fn start_to_note(&self) -> Option<Offset> {
         let state = self.state.lock();
@@ -401,6 +401,7 @@ impl Log {
     /// Nothing is done here any more.
     pub(crate) fn shut(&self) {
         let mut state = self.state.lock();
+        self.wait_settled(&mut state);
         state.condition = Condition::Closed;
         for segment in &state.segments {
             segment.close();

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use base::clock::Clock;
 use base::disk::{Disk, DiskFile};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 use protocol::ids::{TopicId, TopicPartition};
 
 use crate::checkpoint;
@@ -42,6 +42,8 @@ pub(crate) struct Opening {
     pub(crate) clock: Clock,
     pub(crate) config: Arc<LogConfig>,
     pub(crate) is_future: bool,
+    /// The folder was made a moment ago: nothing is in it.
+    pub(crate) is_new: bool,
     /// Of the recovery-point checkpoint.
     pub(crate) recovery: Option<i64>,
     /// Of the log-start checkpoint.
@@ -69,7 +71,10 @@ impl Log {
             Arc::clone(&opening.directory.handles),
             opening.folder.clone(),
         );
-        let folder = sort_folder(&*disk, &opening.folder)?;
+        let folder = match opening.is_new {
+            true => Folder::default(),
+            false => sort_folder(&*disk, &opening.folder)?,
+        };
         let clean = opening.directory.was_clean;
         let now_ms = opening.clock.wall_ms();
         let topic_id = match folder.has_topic_id {
@@ -103,10 +108,14 @@ impl Log {
                 end: start,
                 topic_id,
                 topic_id_unwritten: false,
+                epochs_unwritten: false,
+                settling: false,
                 producers: Producers::starting_at(start),
                 snapshots: folder.snapshots.clone(),
                 epochs,
                 last_flush_ms: now_ms,
+                written: 0,
+                synced: 0,
                 folder_changes: 1,
                 folder_synced: 0,
                 cuts: 0,
@@ -114,9 +123,23 @@ impl Log {
                 tail_unchecked: false,
                 condition: Condition::Open,
             }),
+            settled: Condvar::new(),
         };
-        log.load(&folder, clean, opening.recovery.unwrap_or(0))?;
+        if opening.is_new {
+            log.begin_empty()?;
+        } else {
+            log.load(&folder, clean, opening.recovery.unwrap_or(0))?;
+        }
         Ok(Arc::new(log))
+    }
+
+    /// In a new folder.
+    fn begin_empty(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        let (base, now_ms) = (state.start, self.clock.wall_ms());
+        let first = Segment::create_in_new_folder(&self.place, base, now_ms)?;
+        state.segments.push(Arc::new(first));
+        Ok(())
     }
 
     fn load(&self, folder: &Folder, clean: bool, recovery: i64) -> Result<()> {

@@ -14,7 +14,7 @@ impl Log {
     /// gives the new start (unchanged where `to` is below it).
     pub fn delete_records_before(&self, to: Offset) -> Result<Offset> {
         let result = {
-            let mut state = self.lock_open()?;
+            let mut state = self.lock_settled()?;
             self.raise_start(&mut state, to.0)
                 .map(|()| Offset(state.start))
         };
@@ -66,7 +66,7 @@ impl Log {
         if count == 0 {
             return Ok(0);
         }
-        let mut state = self.lock_open()?;
+        let mut state = self.lock_settled()?;
         let same = state.segments.iter().zip(&segments).take(count);
         if same.clone().count() < count || !same.clone().all(|(a, b)| Arc::ptr_eq(a, b)) {
             // It was cut or cleaned meanwhile; the next round looks again.

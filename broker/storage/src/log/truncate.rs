@@ -14,7 +14,7 @@ impl Log {
     /// Cuts everything at and above `to`. Gives whether anything was cut.
     pub fn truncate_to(&self, to: Offset) -> Result<bool> {
         let result = {
-            let mut state = self.lock_open()?;
+            let mut state = self.lock_settled()?;
             self.truncate_locked(&mut state, to.0.max(0))
         };
         self.conclude(result)
@@ -79,7 +79,7 @@ impl Log {
     /// Drops everything; the log goes on, empty, at `at`.
     pub fn truncate_fully_and_start_at(&self, at: Offset, log_start: Option<Offset>) -> Result<()> {
         let result = {
-            let mut state = self.lock_open()?;
+            let mut state = self.lock_settled()?;
             self.start_over(&mut state, at.0, log_start.unwrap_or(at).0)
         };
         self.conclude(result)

@@ -1,0 +1,133 @@
+//! What is written to the disk behind the writers' backs, and when.
+//!
+//! ```text
+//! at once          flush.messages, flush.ms, a sealed segment
+//! at 64 MiB        of one log unflushed
+//! once a minute    everything unflushed, before the recovery points are written down
+//! ```
+//!
+//! Kafka: with its default settings an active segment is never flushed, so that a crash makes the
+//! next start scan all of it, up to a gigabyte a partition. No client can tell the difference, an
+//! operator who waits for the start can. The syncs run on the thread of upkeep, one at a time for a
+//! directory, with no lock of a log held; appends go on meanwhile. Where many logs are due one sync
+//! of the file system serves them all.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::directory::Directory;
+use crate::error::{Error, Result};
+use crate::log::{Log, Mark, Unsettled};
+use crate::store::Store;
+
+/// From so many logs on, one sync of the file system is cheaper than their own.
+const TOGETHER: usize = 16;
+/// How many bytes may be flushed before the recovery points say so.
+const UNNOTED_MAX: u64 = 256 << 20;
+
+impl Store {
+    /// Flushes what is due of these logs: everything where a `checkpoint` is to follow. True: so
+    /// much was flushed that the recovery points should be written down.
+    pub(crate) fn flush_due(&self, logs: &[Arc<Log>], checkpoint: bool) -> bool {
+        let max = if checkpoint {
+            0
+        } else {
+            self.config.unflushed_bytes_max
+        };
+        let flushed: u64 = std::thread::scope(|scope| {
+            let mut running = Vec::new();
+            for directory in &self.directories {
+                let is_due = |log: &&Arc<Log>| {
+                    Arc::ptr_eq(log.home(), directory)
+                        && (log.is_flush_due()
+                            || log.unflushed_bytes().is_some_and(|bytes| bytes >= max))
+                };
+                let due: Vec<_> = logs.iter().filter(is_due).collect();
+                if !due.is_empty() {
+                    // A slow disk does not hold up the others'.
+                    running.push(scope.spawn(move || flush_all(directory, &due)));
+                }
+            }
+            let joined = running.into_iter().map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            joined.sum()
+        });
+        let unnoted = self.next_due.unnoted.fetch_add(flushed, Ordering::AcqRel) + flushed;
+        if checkpoint || unnoted >= UNNOTED_MAX {
+            self.next_due.unnoted.store(0, Ordering::Release);
+            return true;
+        }
+        false
+    }
+
+    /// Writes what these logs have to say of themselves and have not yet: topic ids, and epochs
+    /// of new leaders. Many new partitions cost as many syncs as one.
+    pub fn settle(&self, logs: &[Arc<Log>]) -> Result<()> {
+        let mut result = Ok(());
+        for directory in self.directories.iter().filter(|dir| dir.is_online()) {
+            let here = logs.iter().filter(|log| Arc::ptr_eq(log.home(), directory));
+            let mut waiting: Vec<Unsettled> = here.filter_map(Unsettled::of).collect();
+            if waiting.is_empty() {
+                continue;
+            }
+            let files: Vec<_> = waiting
+                .iter_mut()
+                .flat_map(|log| std::mem::take(&mut log.files))
+                .collect();
+            let written = directory.replace_many(&files);
+            match &written {
+                Ok(()) => waiting.into_iter().for_each(Unsettled::done),
+                Err(_) => drop(waiting),
+            }
+            directory.announce();
+            result = result.and(written);
+        }
+        result
+    }
+}
+
+/// Gives how many bytes are on the disk now that were not.
+fn flush_all(directory: &Directory, due: &[&Arc<Log>]) -> u64 {
+    let unflushed = |log: &Log| log.unflushed_bytes().unwrap_or(0);
+    let before: u64 = due.iter().map(|log| unflushed(log)).sum();
+    let result = if due.len() < TOGETHER {
+        for log in due {
+            told(log, log.flush_whole().map(drop));
+        }
+        Ok(())
+    } else {
+        flush_together(directory, due)
+    };
+    if let Err(e) = result {
+        tracing::warn!(dir = %directory.path.display(), error = %e, "could not flush the logs");
+    }
+    let after = due.iter().map(|log| unflushed(log)).sum();
+    before.saturating_sub(after)
+}
+
+fn flush_together(directory: &Directory, due: &[&Arc<Log>]) -> Result<()> {
+    let mut marks: Vec<(&Log, Mark)> = Vec::with_capacity(due.len());
+    for &log in due {
+        match log.write_out() {
+            Ok(mark) => marks.push((log, mark)),
+            Err(e) => told(log, Err(e)),
+        }
+    }
+    directory.sync_all()?;
+    for (log, mark) in marks {
+        log.flushed(&mark);
+    }
+    Ok(())
+}
+
+fn told(log: &Log, result: Result<()>) {
+    match result {
+        Ok(()) | Err(Error::Closed | Error::Offline { .. }) => {}
+        Err(e) => {
+            tracing::warn!(partition = %log.partition(), error = %e, "could not flush a log");
+        }
+    }
+}
