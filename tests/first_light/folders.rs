@@ -50,7 +50,7 @@ fn apache_kafka_starts_on_our_log_directory_and_serves_its_records() {
     let text = format!(
         "broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:{}\nzookeeper.connect=127.0.0.1:{zookeeper_port}\nlog.dirs={}\noffsets.topic.replication.factor=1\n",
         single.port,
-        dir.path().join("data/broker").display()
+        dir.path().join("data").display()
     );
     std::fs::write(&properties, text).unwrap();
     let mut command = Command::new(kafka.join("bin/kafka-server-start.sh"));

@@ -34,7 +34,7 @@ use crate::api::peers::authority::Orders;
 use crate::api::request::Context;
 use crate::api::session::{api_versions, sasl_authenticate, sasl_handshake};
 use crate::api::transactions::producer_ids::ProducerIds;
-use crate::api::{configs, data, groups, peers, security, topics, transactions};
+use crate::api::{cluster, configs, data, groups, peers, security, topics, transactions};
 use crate::config::Live;
 use crate::coordination::Groups;
 use crate::metadata::Metadata;
@@ -497,6 +497,20 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
                 security::describe_delegation_token::answer()
             )
         }
+        R::DescribeLogDirs(request) => {
+            later!(
+                DescribeLogDirs,
+                cluster::describe_log_dirs::answer(s.replicas.store(), request).await
+            )
+        }
+        R::AlterReplicaLogDirs(request) => later!(AlterReplicaLogDirs, {
+            cluster::alter_replica_log_dirs::answer(
+                s.replicas.store(),
+                &s.metadata.image(),
+                &request,
+            )
+        }),
+        R::Envelope(_) => match cluster::envelope::answer()? {},
         _ => return None,
     })
 }

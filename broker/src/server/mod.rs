@@ -262,6 +262,7 @@ async fn start_coordinator(
                 port: wanted.port,
             })
         }
+        Err(coordinator::Error::InUse { path, .. }) => Err(StartError::InUse { directory: path }),
         Err(other) => Err(other.into()),
     }
 }

@@ -376,7 +376,9 @@ async fn open_logs(
         })
     });
     match opening.await {
-        Ok(opened) => Ok(Arc::new(opened?)),
+        Ok(Ok(opened)) => Ok(Arc::new(opened)),
+        Ok(Err(storage::error::Error::Locked { dir })) => Err(StartError::InUse { directory: dir }),
+        Ok(Err(other)) => Err(other.into()),
         Err(panicked) => Err(StartError::Threads(std::io::Error::other(panicked))),
     }
 }

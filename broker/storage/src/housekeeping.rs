@@ -78,7 +78,8 @@ impl Store {
             }
         }
         if self.flush_due(&logs, checkpoint)
-            && let Err(e) = self.write_recovery_points() {
+            && let Err(e) = self.write_recovery_points()
+        {
             tracing::warn!(error = %e, "recovery points were not written");
         }
         if is_due(

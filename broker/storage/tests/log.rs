@@ -584,7 +584,10 @@ fn ten_thousand_partitions_open_quickly_and_small() {
     println!("created in {} ms", clock.monotonic_ms() - began);
     let began = clock.monotonic_ms();
     store.settle(&logs).unwrap();
-    println!("ids and epochs on the disk in {} ms", clock.monotonic_ms() - began);
+    println!(
+        "ids and epochs on the disk in {} ms",
+        clock.monotonic_ms() - began
+    );
     let began = clock.monotonic_ms();
     for log in logs {
         append(&log, &batch(1, None, false)).unwrap();

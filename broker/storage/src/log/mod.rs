@@ -23,8 +23,8 @@ pub use append::{Appended, Origin, VerificationGuard};
 pub use cleaning::SegmentFacts;
 pub(crate) use flush::Mark;
 pub use lookup::{FoundOffset, Moment};
-pub use read::{AbortedTransaction, Range, ReadPlan, ReadRequest, Upto};
 pub(crate) use notes::Unsettled;
+pub use read::{AbortedTransaction, Range, ReadPlan, ReadRequest, Upto};
 pub(crate) use recover::Opening;
 
 use std::path::{Path, PathBuf};
