@@ -22,15 +22,6 @@ if [ -n "${KAFKA_ADVERTISED_HOST_NAME-}" ]; then
   old_name KAFKA_ADVERTISED_HOST_NAME "$KAFKA_ADVERTISED_HOST_NAME" "${KAFKA_ADVERTISED_PORT-}"
 fi
 
-if [ -n "$advised" ]; then
-  name=$(cat /proc/sys/kernel/hostname)
-  say "This broker tells clients to reach it at $name:9092: containers on its network can. For clients" \
-    "on the host, publish the port (-p 9092:9092) and set, for both kinds at once:"
-  say "  KAFKA_LISTENERS=PLAINTEXT://:9093,HOST://:9092"
-  say "  KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://$name:9093,HOST://localhost:9092"
-  say "  KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,HOST:PLAINTEXT"
-fi
-
 IFS=, read -r -a directories <<< "${KAFKA_LOG_DIRS-},${KAFKA_COORDINATOR_DATA_DIR-}"
 for directory in "${directories[@]}"; do
   [ -n "$directory" ] || continue
@@ -39,5 +30,14 @@ for directory in "${directories[@]}"; do
       "that user: chown -R $(id -u):$(id -g) FOLDER; or run the container as its owner: --user."
   fi
 done
+
+if [ -n "$advised" ]; then
+  name=$(cat /proc/sys/kernel/hostname)
+  say "This broker tells clients to reach it at $name:9092: containers on its network can. For clients" \
+    "on the host, publish the port (-p 9092:9092) and set, for both kinds at once:"
+  say "  KAFKA_LISTENERS=PLAINTEXT://:9093,HOST://:9092"
+  say "  KAFKA_ADVERTISED_LISTENERS=PLAINTEXT://$name:9093,HOST://localhost:9092"
+  say "  KAFKA_LISTENER_SECURITY_PROTOCOL_MAP=PLAINTEXT:PLAINTEXT,HOST:PLAINTEXT"
+fi
 
 exec broker "$@"
