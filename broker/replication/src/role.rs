@@ -76,6 +76,11 @@ impl Replicas {
                 .results
                 .push((order.partition.clone(), order.topic_id, result));
         }
+        // Ids and epochs of all of them at once: each by itself would cost four syncs.
+        let logs: Vec<_> = applied.changes.iter().map(|(led, _)| led.log()).collect();
+        if let Err(failed) = self.store().settle(&logs) {
+            warn!(error = %failed, "topic ids and epochs not written");
+        }
         Ok(applied)
     }
 

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io::IoSlice;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use base::disk::{DiskFile, Open};
 use parking_lot::{Mutex, RwLock};
@@ -21,6 +21,7 @@ use crate::index::offset::{OffsetEntry, OffsetIndex};
 use crate::index::time::{TimeEntry, TimeIndex};
 use crate::index::{At, IndexFile};
 use crate::scan::{Head, Heads};
+use crate::vetting::{self, Bounds, Fault, Unseen};
 
 /// How many of the newest batches are remembered with their places, so that readers at the end of a
 /// log need not look for them.
@@ -104,6 +105,9 @@ pub struct Segment {
     ending: AtomicU8,
     log: Arc<Slot>,
     size: AtomicU64,
+    unseen: Mutex<Unseen>,
+    /// Nothing is unseen any more.
+    is_seen: AtomicBool,
     inner: Mutex<Inner>,
 }
 
@@ -236,6 +240,8 @@ impl Segment {
             ending: AtomicU8::new(ending as u8),
             log: handles.slot(),
             size: AtomicU64::new(size),
+            unseen: Mutex::new(Unseen::whole(size)),
+            is_seen: AtomicBool::new(size == 0),
             inner: Mutex::new(inner),
         }
     }
@@ -332,17 +338,67 @@ impl Segment {
         if let Some(found) = self.find_recent(offset, bound) {
             return Ok(Some(found));
         }
-        let start = self.floor_entry(offset)?.position;
+        let start = self.floor_entry(offset)?;
         match self.find_from(offset, start, bound)? {
             Found::At(place) => Ok(Some(place)),
             Found::End => Ok(None),
             // The index does not fit the log: what it says is worth nothing, the log is.
-            Found::Unsound(_) if start > 0 => match self.find_from(offset, 0, bound)? {
-                Found::At(place) => Ok(Some(place)),
-                Found::End => Ok(None),
-                Found::Unsound(position) => Err(self.broken_at(position)),
-            },
+            Found::Unsound(_) if start.position > 0 => {
+                match self.find_from(offset, self.beginning(), bound)? {
+                    Found::At(place) => Ok(Some(place)),
+                    Found::End => Ok(None),
+                    Found::Unsound(position) => Err(self.broken_at(position)),
+                }
+            }
             Found::Unsound(position) => Err(self.broken_at(position)),
+        }
+    }
+
+    /// Before [from, to) is served: looks at the batches in it that nobody has looked at since the
+    /// start. `from` is where `first` begins.
+    ///
+    /// Hot path: one load where all has been seen.
+    pub(crate) fn vet(&self, first: &Located, to: u64, bounds: Bounds) -> Result<()> {
+        if self.is_seen.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let from = first.position;
+        loop {
+            let Some((low, high)) = self.unseen.lock().first_in(from, to) else {
+                return Ok(());
+            };
+            let begin = low.max(from);
+            // One step back where the index knows one: so that the first batch has one before it.
+            let step = self
+                .floor_entry(first.base_offset.saturating_sub(1))?
+                .position;
+            let begin_with = if begin == from && (low..from).contains(&step) {
+                step
+            } else {
+                begin
+            };
+            let stop = high.min(to);
+            let file = self.log_file()?;
+            let reached = match vetting::vet(&*file, begin_with, stop, bounds) {
+                Ok(reached) => reached,
+                Err(Fault::Disk(e)) => return Err(Error::io("read", &self.path(files::LOG), e)),
+                Err(Fault::Damage(damage)) => {
+                    return Err(Error::corrupt("read", &self.path(files::LOG), damage));
+                }
+            };
+            self.note_seen(begin_with, reached);
+            if reached < stop || stop == to {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The bytes of [from, to) are those that were written.
+    pub(crate) fn note_seen(&self, from: u64, to: u64) {
+        let mut unseen = self.unseen.lock();
+        unseen.note_seen(from, to);
+        if unseen.is_empty() {
+            self.is_seen.store(true, Ordering::Release);
         }
     }
 
@@ -376,9 +432,16 @@ impl Segment {
             .floor(self.at(&|| self.path(files::OFFSET_INDEX)), offset)
     }
 
-    fn find_from(&self, offset: i64, start: u64, bound: u64) -> Result<Found> {
+    fn beginning(&self) -> OffsetEntry {
+        OffsetEntry {
+            offset: self.base,
+            position: 0,
+        }
+    }
+
+    fn find_from(&self, offset: i64, start: OffsetEntry, bound: u64) -> Result<Found> {
         let file = self.log_file()?;
-        let mut heads = Heads::new(&*file, start, bound);
+        let mut heads = Heads::new(&*file, start.position, bound);
         let mut first = true;
         loop {
             let head = heads
@@ -392,7 +455,9 @@ impl Segment {
                     Found::Unsound(position)
                 });
             };
-            if first && start > 0 && head.magic >= 2 && head.base_offset > offset {
+            // The batch an entry speaks of begins at or below the entry's offset.
+            let may_begin = self.base..=start.offset;
+            if first && start.position > 0 && !may_begin.contains(&head.base_offset) {
                 return Ok(Found::Unsound(head.position));
             }
             first = false;
@@ -578,6 +643,7 @@ impl Segment {
         file.truncate(keep)
             .map_err(|e| Error::io("truncate", &path, e))?;
         self.size.store(keep, Ordering::Release);
+        self.unseen.lock().cut(keep);
         Ok(())
     }
 
@@ -601,10 +667,7 @@ impl Segment {
         let last = inner
             .offsets
             .last(self.at(&|| self.path(files::OFFSET_INDEX)))?;
-        Ok(last.unwrap_or(OffsetEntry {
-            offset: self.base,
-            position: 0,
-        }))
+        Ok(last.unwrap_or_else(|| self.beginning()))
     }
 
     /// Forgets the indexes from a batch on (all of them for the segment's base).

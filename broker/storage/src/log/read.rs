@@ -2,7 +2,7 @@
 //!
 //! Hot path: under the lock a few words are copied; at the end of a log the places of batches are known
 //! from memory, so that no call of the kernel is made. Older offsets cost an index lookup and one
-//! read of heads.
+//! read of heads; bytes older than this start are looked at when they are first read.
 
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use crate::files;
 use crate::log::{Log, State};
 use crate::offsets::Offsets;
 use crate::segment::Segment;
+use crate::vetting::Bounds;
 
 /// How many segments one plan reaches over.
 const SEGMENTS_MAX: usize = 4;
@@ -100,6 +101,9 @@ impl ReadPlan {
 struct Glance {
     offsets: Offsets,
     limit: i64,
+    /// The latest epoch; −1 without any.
+    epoch: i32,
+    cuts: u64,
     segments: SmallVec<[Piece; 2]>,
 }
 
@@ -123,7 +127,13 @@ impl Log {
             }
         };
         let planned = self.plan(&glance, &request);
-        planned.map_err(|e| self.conclude_read(e))
+        match planned {
+            // The log was cut meanwhile: what was met there says nothing of the bytes there now.
+            Err(Error::Corrupt { .. }) if self.state.lock().cuts != glance.cuts => {
+                self.read(request)
+            }
+            planned => planned.map_err(|e| self.conclude_read(e)),
+        }
     }
 
     fn conclude_read(&self, error: Error) -> ReadError {
@@ -177,6 +187,8 @@ impl Log {
         Ok(Glance {
             offsets,
             limit: limit.0,
+            cuts: state.cuts,
+            epoch: state.epochs.latest().map_or(-1, |(epoch, _)| epoch),
             segments,
         })
     }
@@ -192,7 +204,7 @@ impl Log {
         let mut from = request.from.0;
         let mut reaches = from;
         for piece in &glance.segments {
-            let full = self.plan_piece(piece, glance.limit, request, from, &mut room, &mut plan)?;
+            let full = self.plan_piece(piece, glance, request, from, &mut room, &mut plan)?;
             reaches = piece.end.min(glance.limit);
             if full || piece.end >= glance.limit {
                 break;
@@ -209,13 +221,13 @@ impl Log {
     fn plan_piece(
         &self,
         piece: &Piece,
-        limit: i64,
+        glance: &Glance,
         request: &ReadRequest,
         from: i64,
         room: &mut usize,
         plan: &mut ReadPlan,
     ) -> Result<bool> {
-        let segment = &piece.segment;
+        let (segment, limit) = (&piece.segment, glance.limit);
         let end = if limit >= piece.end {
             piece.size
         } else {
@@ -238,6 +250,13 @@ impl Log {
         if len == 0 {
             return Ok(true);
         }
+        let bounds = Bounds {
+            base: segment.base_offset(),
+            end: piece.end,
+            epoch: glance.epoch,
+            size: piece.size,
+        };
+        segment.vet(&first, first.position + len as u64, bounds)?;
         plan.ranges.push(Range {
             file: segment.log_file()?,
             position: first.position,

@@ -295,11 +295,14 @@ impl Log {
         let file = segment.log_file()?;
         let mut batches = Batches::new(&*file, begin, size);
         let mut keep = begin;
+        let began = state.end;
+        let mut is_misplaced = false;
         while let Some((head, batch)) = batches
             .read_next()
             .map_err(|e| Error::io("scan", &path, e))?
         {
             if !follows(&head, state.end, segment.base_offset()) {
+                is_misplaced = true;
                 break;
             }
             segment.note_scanned(&head, interval)?;
@@ -321,10 +324,13 @@ impl Log {
             state.producers.end = state.end;
             keep = head.position + head.size as u64;
         }
+        segment.note_seen(begin, keep);
         if keep == size {
             return Ok(true);
         }
-        if state.end < recovery {
+        // A whole batch at the wrong offset is no torn tail: some offset, which no checksum covers, was
+        // spoilt, perhaps one below the recovery point.
+        if state.end < recovery || (is_misplaced && began < recovery) {
             return Err(Error::corrupt(
                 "scan",
                 &path,
@@ -378,6 +384,14 @@ impl Log {
             let damage = Damage::Shorter {
                 end: state.end,
                 known: recovery,
+            };
+            return Err(Error::corrupt("open", &self.place.path(), damage));
+        }
+        if state.end < state.start && clean {
+            // No clean stop leaves that: the note of the start is spoilt.
+            let damage = Damage::Shorter {
+                end: state.end,
+                known: state.start,
             };
             return Err(Error::corrupt("open", &self.place.path(), damage));
         }
