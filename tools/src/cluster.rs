@@ -12,9 +12,8 @@ use crate::args::{Args, Usage, switch, valued};
 use crate::failure::Failure;
 use crate::java;
 use crate::kafka::admin::Admin;
-use crate::print::Out;
+use crate::print::{Out, joined};
 use crate::properties::Properties;
-use crate::topics::joined;
 use crate::{body, say};
 
 pub(crate) const CLUSTER: Usage = Usage {

@@ -20,11 +20,12 @@ use protocol::messages::{
 };
 
 use crate::args::{Args, Usage, switch, valued};
+use crate::asked::{Entities, added, deleted, entities};
 use crate::failure::Failure;
 use crate::kafka::admin::{Admin, text};
 use crate::print::Out;
 use crate::properties::Properties;
-use crate::{body, say};
+use crate::{body, say, zookeeper};
 
 pub(crate) const USAGE: Usage = Usage {
     about: "This tool helps to manipulate and describe entity config for a topic, client, user, broker, ip or client-metrics.",
@@ -79,12 +80,6 @@ pub(crate) const USAGE: Usage = Usage {
     ],
 };
 
-/// An entity by type and name; the empty name is the default one.
-pub(crate) struct Entities {
-    pub(crate) types: Vec<String>,
-    pub(crate) names: Vec<String>,
-}
-
 const TYPES: [&str; 7] = [
     "topics",
     "clients",
@@ -103,7 +98,7 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let entities = entities(&args)?;
     check(&args, &entities)?;
     if args.has("zookeeper") {
-        return Err(Failure::Absent("kafka-configs --zookeeper".to_string()));
+        return zookeeper::configs::run(&args, &entities, out).await;
     }
     let properties = Properties::load(args.get("command-config"))?;
     let mut admin = Admin::connect(args.required("bootstrap-server")?, &properties).await?;
@@ -127,68 +122,6 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
         ),
     }
     Ok(())
-}
-
-/// Reads which entities are meant, in the order of the command line.
-pub(crate) fn entities(args: &Args) -> Result<Entities, Failure> {
-    let mut made = Entities {
-        types: Vec::new(),
-        names: Vec::new(),
-    };
-    let short = [
-        ("topic", "topics"),
-        ("client", "clients"),
-        ("user", "users"),
-        ("broker", "brokers"),
-        ("broker-logger", "broker-loggers"),
-        ("ip", "ips"),
-        ("client-metrics", "client-metrics"),
-    ];
-    let mut words = args.whole.iter();
-    while let Some(word) = words.next() {
-        let Some(flag) = word.strip_prefix("--") else {
-            continue;
-        };
-        let (flag, inline) = match flag.split_once('=') {
-            Some((flag, value)) => (flag, Some(value.to_string())),
-            None => (flag, None),
-        };
-        let mut value = || {
-            inline
-                .clone()
-                .or_else(|| words.next().cloned())
-                .unwrap_or_default()
-        };
-        match flag {
-            "entity-type" => made.types.push(value()),
-            "entity-name" => made.names.push(value()),
-            "entity-default" => made.names.push(String::new()),
-            _ => {
-                if let Some((_, kind)) = short.iter().find(|(name, _)| *name == flag) {
-                    made.types.push(kind.to_string());
-                    made.names.push(value());
-                } else if let Some((_, kind)) = short
-                    .iter()
-                    .find(|(name, _)| flag.strip_suffix("-defaults") == Some(name))
-                {
-                    made.types.push(kind.to_string());
-                    made.names.push(String::new());
-                } else if [
-                    "add-config",
-                    "add-config-file",
-                    "delete-config",
-                    "bootstrap-server",
-                    "zookeeper",
-                    "command-config",
-                ]
-                .contains(&flag)
-                {
-                    value();
-                }
-            }
-        }
-    }
-    Ok(made)
 }
 
 fn check(args: &Args, entities: &Entities) -> Result<(), Failure> {
@@ -267,54 +200,6 @@ fn check(args: &Args, entities: &Entities) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-/// Splits `k1=v1,k2=[v1,v2]` at the commas outside brackets.
-pub(crate) fn added(args: &Args) -> Result<BTreeMap<String, String>, Failure> {
-    let mut made = Properties::load(args.get("add-config-file"))?.0;
-    let Some(list) = args.get("add-config") else {
-        return Ok(made);
-    };
-    let (mut pairs, mut depth) = (vec![String::new()], 0);
-    for letter in list.chars() {
-        match letter {
-            '[' => depth += 1,
-            ']' => depth -= 1,
-            ',' if depth == 0 => {
-                pairs.push(String::new());
-                continue;
-            }
-            _ => {}
-        }
-        pairs.last_mut().expect("it begins with one").push(letter);
-    }
-    for pair in pairs {
-        let Some((key, value)) = pair.split_once('=') else {
-            return Err(Failure::said(
-                "requirement failed: Invalid entity config: all configs to be added must be in the format \"key=val\".",
-            ));
-        };
-        let legal = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-        if !key.trim().chars().all(legal) {
-            return Err(Failure::said(format!(
-                "Invalid character found for config key: {}",
-                key.trim()
-            )));
-        }
-        made.insert(
-            key.trim().to_string(),
-            value.replace(['[', ']'], "").trim().to_string(),
-        );
-    }
-    Ok(made)
-}
-
-pub(crate) fn deleted(args: &Args) -> Vec<String> {
-    let lists = args
-        .all("delete-config")
-        .iter()
-        .flat_map(|list| list.split(','));
-    lists.map(|key| key.trim().to_string()).collect()
 }
 
 /// The wire's number of an entity type, and the source its own settings come from.

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::kafka::admin::{Admin, topic_name};
 use crate::print::Out;
 use crate::properties::Properties;
-use crate::{body, say};
+use crate::{body, say, zookeeper};
 
 pub(crate) const USAGE: Usage = Usage {
     about: "This tool attempts to elect a new leader for a set of topic partitions. The type of elections supported are preferred replicas and unclean replicas.",
@@ -240,7 +240,5 @@ pub(crate) async fn preferred(line: &[String], out: &mut Out) -> Result<(), Fail
         let mut admin = Admin::connect(args.required("bootstrap-server")?, &properties).await?;
         return elect(&mut admin, false, wanted, out).await;
     }
-    Err(Failure::Absent(
-        "kafka-preferred-replica-election --zookeeper".to_string(),
-    ))
+    zookeeper::election::run(&args, wanted, out).await
 }

@@ -51,3 +51,8 @@ macro_rules! say {
     ($out:expr) => { $out.line(format_args!("")) };
     ($out:expr, $($text:tt)*) => { $out.line(format_args!($($text)*)) };
 }
+
+/// Ids as Kafka's tables show them.
+pub(crate) fn joined(ids: impl Iterator<Item = i32>) -> String {
+    ids.map(|id| id.to_string()).collect::<Vec<_>>().join(",")
+}

@@ -13,42 +13,18 @@ impl Properties {
         let Some(path) = path else {
             return Ok(Properties::default());
         };
-        let text = std::fs::read_to_string(path).map_err(|cause| Failure::File {
+        let text = std::fs::read(path).map_err(|cause| Failure::File {
             act: "read",
             path: path.to_string(),
             cause,
         })?;
-        Ok(Properties::parse(&text))
+        Properties::parse(&text)
     }
 
-    pub(crate) fn parse(text: &str) -> Properties {
-        let mut made = Properties::default();
-        let mut whole = String::new();
-        for line in text.lines() {
-            let line = line.trim_start();
-            if whole.is_empty() && (line.is_empty() || line.starts_with(['#', '!'])) {
-                continue;
-            }
-            // A backslash at the end joins the next line.
-            if line.ends_with('\\') && !line.ends_with("\\\\") {
-                whole.push_str(&line[..line.len() - 1]);
-                continue;
-            }
-            whole.push_str(line);
-            let (key, value) = match whole.find(['=', ':', ' ', '\t']) {
-                Some(at) => {
-                    let value = whole[at..].trim_start();
-                    (
-                        &whole[..at],
-                        value.strip_prefix(['=', ':']).unwrap_or(value).trim(),
-                    )
-                }
-                None => (whole.trim(), ""),
-            };
-            made.0.insert(unescaped(key), unescaped(value));
-            whole.clear();
-        }
-        made
+    fn parse(bytes: &[u8]) -> Result<Properties, Failure> {
+        let pairs =
+            settings::properties::parse(bytes).map_err(|fault| Failure::said(fault.to_string()))?;
+        Ok(Properties(pairs.into_iter().collect()))
     }
 
     /// Adds `key=value` pairs as given by a repeated flag; a pair without `=` has an empty value.
@@ -88,31 +64,14 @@ impl Properties {
     }
 }
 
-fn unescaped(text: &str) -> String {
-    let mut made = String::new();
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        match (letter, letter == '\\') {
-            (letter, false) => made.push(letter),
-            (_, true) => match letters.next() {
-                Some('n') => made.push('\n'),
-                Some('t') => made.push('\t'),
-                Some('r') => made.push('\r'),
-                Some(other) => made.push(other),
-                None => {}
-            },
-        }
-    }
-    made
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn java_files_are_read() {
-        let read = Properties::parse("# no\na=1\n b : two words \nc\\ d=\\\n  x\nempty\n");
+        let read =
+            Properties::parse(b"# no\na=1\n b : two words\nc\\ d=\\\n  x\nempty\n").expect("legal");
         let all: Vec<_> = read.0.iter().map(|(k, v)| format!("{k}|{v}")).collect();
         assert_eq!(all, ["a|1", "b|two words", "c d|x", "empty|"]);
     }

@@ -151,8 +151,7 @@ pub(crate) async fn zk_server(line: &[String], out: &mut Out) -> Result<(), Fail
 }
 
 fn status(path: &str, out: &mut Out) -> Result<(), Failure> {
-    let settings = std::fs::read_to_string(path).unwrap_or_default();
-    let settings = Properties::parse(&settings);
+    let settings = Properties::load(Some(path)).unwrap_or_default();
     let host = settings
         .get("clientPortAddress")
         .unwrap_or("localhost")

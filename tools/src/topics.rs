@@ -20,13 +20,14 @@ use protocol::messages::{
 };
 
 use crate::args::{Args, Usage, switch, valued};
+use crate::asked::{assignment, overrides, warn_of_collisions};
 use crate::failure::Failure;
 use crate::filter::{Filter, is_internal};
 use crate::java;
 use crate::kafka::admin::{Admin, text, topic_name};
-use crate::print::Out;
+use crate::print::{Out, joined};
 use crate::properties::Properties;
-use crate::{body, say};
+use crate::{body, say, zookeeper};
 
 pub(crate) const USAGE: Usage = Usage {
     about: "This tool helps to create, delete, describe, or change a topic.",
@@ -68,7 +69,7 @@ pub(crate) const USAGE: Usage = Usage {
         valued(
             "delete-config",
             "name",
-            "Not supported with --bootstrap-server.",
+            "An override to remove; with --zookeeper and --alter only.",
         ),
         valued(
             "partitions",
@@ -115,7 +116,10 @@ pub(crate) const USAGE: Usage = Usage {
             "Leave out Kafka's own topics when listing or describing.",
         ),
         switch("force", "Ignored; kept for old scripts."),
-        switch("disable-rack-aware", "Kept for --zookeeper."),
+        switch(
+            "disable-rack-aware",
+            "Do not spread replicas over racks; with --zookeeper only.",
+        ),
         valued(
             "partition-size-limit-per-response",
             "number",
@@ -135,7 +139,7 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
     check(&args)?;
     if args.has("zookeeper") {
-        return crate::topics_zookeeper::run(&args, out).await;
+        return zookeeper::topics::run(&args, out).await;
     }
     match by_action(&args, out).await {
         Err(failure @ (Failure::Misuse { .. } | Failure::Exit(_))) => Err(failure),
@@ -173,8 +177,14 @@ fn check(args: &Args) -> Result<(), Failure> {
             "Command must include exactly one action: --list, --describe, --create, --alter or --delete",
         ));
     }
-    if !args.has("bootstrap-server") && !args.has("zookeeper") {
-        return Err(Failure::said("--bootstrap-server must be specified"));
+    match (args.has("bootstrap-server"), args.has("zookeeper")) {
+        (false, false) => return Err(Failure::said("--bootstrap-server must be specified")),
+        (true, true) => {
+            return Err(Failure::said(
+                "Only one of --bootstrap-server or --zookeeper must be specified",
+            ));
+        }
+        _ => {}
     }
     if args.has("describe") && args.has("if-exists") && !args.has("topic") && !args.has("topic-id")
     {
@@ -200,7 +210,17 @@ fn check(args: &Args) -> Result<(), Failure> {
             args.required("partitions")?;
         }
         args.exclude("delete-config", &["bootstrap-server"])?;
+    } else {
+        if args.has("create") && !args.has("replica-assignment") {
+            args.required("partitions")?;
+            args.required("replication-factor")?;
+        }
+        args.exclude(
+            "zookeeper",
+            &["under-min-isr-partitions", "at-min-isr-partitions"],
+        )?;
     }
+    only("delete-config", &["alter"])?;
     only("config", &["alter", "create"])?;
     only("partitions", &["alter", "create"])?;
     only("replication-factor", &["create"])?;
@@ -221,67 +241,6 @@ fn check(args: &Args) -> Result<(), Failure> {
     only("if-exists", &["alter", "delete", "describe"])?;
     only("if-not-exists", &["create"])?;
     only("exclude-internal", &["list", "describe"])
-}
-
-/// `1:2,2:3`: the replicas of each partition.
-pub(crate) fn assignment(text: &str) -> Result<Vec<Vec<i32>>, Failure> {
-    let mut made: Vec<Vec<i32>> = Vec::new();
-    for (at, list) in text.split(',').enumerate() {
-        let mut replicas = Vec::new();
-        for id in list.split(':') {
-            let wrong = || Failure::said(format!("For input string: \"{}\"", id.trim()));
-            replicas.push(id.trim().parse::<i32>().map_err(|_| wrong())?);
-        }
-        let mut seen = HashSet::new();
-        let twice: Vec<String> = replicas
-            .iter()
-            .filter(|id| !seen.insert(**id))
-            .map(i32::to_string)
-            .collect();
-        if !twice.is_empty() {
-            return Err(Failure::said(format!(
-                "Partition replica lists may not contain duplicate entries: {}",
-                twice.join(",")
-            )));
-        }
-        if made
-            .first()
-            .is_some_and(|first| first.len() != replicas.len())
-        {
-            return Err(Failure::said(format!(
-                "Partition {at} has different replication factor: {replicas:?}"
-            )));
-        }
-        made.push(replicas);
-    }
-    Ok(made)
-}
-
-/// The overrides given by `--config`.
-pub(crate) fn overrides(args: &Args) -> Result<BTreeMap<String, String>, Failure> {
-    let mut made = BTreeMap::new();
-    for pair in args.all("config") {
-        match pair.split_once('=') {
-            Some((key, value)) if !value.is_empty() && !value.contains('=') => {
-                made.insert(key.trim().to_string(), value.trim().to_string());
-            }
-            _ => {
-                return Err(Failure::said(
-                    "requirement failed: Invalid topic config: all configs to be added must be in the format \"key=val\".",
-                ));
-            }
-        }
-    }
-    Ok(made)
-}
-
-pub(crate) fn warn_of_collisions(name: &str, out: &mut Out) {
-    if name.contains(['.', '_']) {
-        say!(
-            out,
-            "WARNING: Due to limitations in metric names, topics with a period ('.') or underscore ('_') could collide. To avoid issues it is best to use either, but not both."
-        );
-    }
 }
 
 async fn create(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Failure> {
@@ -712,8 +671,4 @@ fn print_partition(
     }
     // Kafka: in ZooKeeper mode there are no eligible leader replicas to tell.
     say!(out, "\tElr: N/A\tLastKnownElr: N/A");
-}
-
-pub(crate) fn joined(ids: impl Iterator<Item = i32>) -> String {
-    ids.map(|id| id.to_string()).collect::<Vec<_>>().join(",")
 }
