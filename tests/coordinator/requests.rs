@@ -39,7 +39,7 @@ fn pick<'a, T>(chance: &Chance, from: &'a [T]) -> &'a T {
 }
 
 fn path(chance: &Chance) -> &'static str {
-    *if chance.below(12) == 0 {
+    if chance.below(12) == 0 {
         pick::<&'static str>(chance, BAD_PATHS)
     } else {
         pick::<&'static str>(chance, PATHS)

@@ -61,7 +61,9 @@ impl Reign {
             store.exists(paths::PREFERRED_ELECTION, Some(preferred)),
             store.exists(paths::REASSIGN, Some(reassign)),
         );
-        (deletes?, preferred?, reassign?);
+        deletes?;
+        preferred?;
+        reassign?;
         let stale = [
             (paths::LOG_DIR_EVENTS, log_dirs?),
             (paths::ISR_CHANGES, isr?),
@@ -246,10 +248,8 @@ impl Reign {
             }
             let offline = self.context.offline_dirs.entry(broker).or_default();
             match code {
-                ErrorCode::KafkaStorageError => {
-                    if offline.insert(tp.clone()) {
-                        failed.push((tp, broker));
-                    }
+                ErrorCode::KafkaStorageError if offline.insert(tp.clone()) => {
+                    failed.push((tp, broker));
                 }
                 ErrorCode::None => {
                     offline.remove(&tp);

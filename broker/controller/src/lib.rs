@@ -1,12 +1,11 @@
 //! The cluster's one decider: which broker leads which partition, and who is told.
 //!
 //! Decides and writes to ZooKeeper; never opens a socket and never touches a log. What wakes it
-//! is listed in [`event`], what it tells brokers in [`sender`]. `assign`, `checks` and
+//! is listed in [`event`], what it tells brokers in [`sender`]. `assign` and
 //! `choose_leader` are pure and serve the admin APIs and the tools as well. Modules are listed
 //! lowest first; a module names only those before it.
 
 pub mod assign;
-pub mod checks;
 pub mod choose_leader;
 pub mod sender;
 mod context;

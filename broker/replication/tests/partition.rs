@@ -1,5 +1,7 @@
 //! Replicas over a real directory: orders, appends, acks, fetches, deletion.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 

@@ -117,7 +117,7 @@ pub struct Services {
     pub metadata: Arc<Metadata>,
     pub store: Arc<dyn Store>,
     pub replicas: Arc<Replicas>,
-    pub fetches: FetchServices,
+    pub(crate) fetches: FetchServices,
     pub producer_ids: Arc<ProducerIds>,
     pub groups: Arc<Groups>,
     pub configs: Configs,

@@ -33,7 +33,7 @@ pub(crate) struct Bound {
 
 /// Why a listener could not be bound, with the address it was asked for.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BindError {
+pub enum BindError {
     #[error("listen on {host}:{port}: the port is taken by another program")]
     Taken { host: String, port: u16 },
     #[error(
@@ -171,10 +171,6 @@ impl Limits {
             overrides,
             open: Mutex::default(),
         }
-    }
-
-    pub(crate) fn open_now(&self) -> usize {
-        self.open.lock().total
     }
 
     /// A place, unless the address or the broker has as many as it may.
@@ -332,7 +328,7 @@ mod tests {
         let third = limits.take(b).unwrap();
         assert!(limits.take(b).is_none(), "three in all");
         drop((held, third));
-        assert_eq!(limits.open_now(), 0);
+        assert_eq!(limits.open.lock().total, 0);
         assert!(limits.take(a).is_some());
     }
 

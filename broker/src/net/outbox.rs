@@ -27,10 +27,6 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.parts.is_empty()
-    }
-
     pub(crate) fn push(&mut self, part: Part) {
         if !part.is_empty() {
             self.parts.push_back(part);

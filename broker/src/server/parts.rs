@@ -90,7 +90,7 @@ impl Rooms {
     ) -> Result<Rooms, StartError> {
         let live = Live::new(config);
         let topics = TopicSettings::new(live.clone());
-        let quotas = Arc::new(Quotas::new(live.now().quotas.clone()));
+        let quotas = Arc::new(Quotas::new(live.now().quotas));
         let mut obeying = Obeying {
             broker: side.broker,
             live: live.clone(),

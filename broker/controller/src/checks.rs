@@ -1,1 +1,0 @@
-//! What may be created or grown, with Kafka's codes and words; pure.
