@@ -144,7 +144,10 @@ pub(crate) static APPLETS: &[Applet] = &[
 /// The tool of a name, with or without `kafka-` before and `.sh` behind.
 pub(crate) fn find(name: &str) -> Option<&'static Applet> {
     let name = name.strip_suffix(".sh").unwrap_or(name);
-    let bare = name.strip_prefix("kafka-").unwrap_or(name);
+    let bare = match name.strip_prefix("kafka-").unwrap_or(name) {
+        "zk" => "zkCli",
+        bare => bare,
+    };
     APPLETS
         .iter()
         .find(|applet| applet.name == bare || applet.name == name)

@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use base::clock::Clock;
 use protocol::ids::TopicId;
+use znodes::bodies::broker::Broker;
+use znodes::paths;
+use znodes::store::Store;
 
 use crate::failure::Failure;
 use crate::kafka::admin::Admin;
@@ -206,20 +209,34 @@ pub(crate) async fn storage(line: &[String], out: &mut Out) -> Result<(), Failur
 pub(crate) async fn cub(line: &[String], _out: &mut Out) -> Result<(), Failure> {
     let usage = || {
         Failure::said(
-            "usage: cub zk-ready CONNECT TIMEOUT_SECONDS | cub kafka-ready MIN_BROKERS TIMEOUT_SECONDS (-b SERVERS | -z CONNECT)",
+            "usage: cub zk-ready CONNECT TIMEOUT_SECONDS | cub kafka-ready MIN_BROKERS TIMEOUT_SECONDS (-b SERVERS | -z CONNECT) [-c FILE]",
         )
     };
-    let clock = Clock::system();
-    let number = |at: usize| {
-        line.get(at)
-            .and_then(|word| word.parse::<i64>().ok())
-            .ok_or_else(usage)
+    let (mut brokers, mut zookeeper, mut file) = (None, None, None);
+    let mut plain = Vec::new();
+    let mut words = line.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "-b" | "--bootstrap_broker_list" => brokers = Some(words.next().ok_or_else(usage)?),
+            "-z" | "--zookeeper_connect" => zookeeper = Some(words.next().ok_or_else(usage)?),
+            "-c" | "--config" => file = Some(words.next().ok_or_else(usage)?.as_str()),
+            "-s" | "--security" => {
+                words.next().ok_or_else(usage)?;
+            }
+            _ => plain.push(word.as_str()),
+        }
+    }
+    let [what, first, seconds] = plain[..] else {
+        return Err(usage());
     };
-    match line.first().map(String::as_str) {
-        Some("zk-ready") => {
-            let connect = line.get(1).ok_or_else(usage)?;
-            let hosts = connect.split('/').next().unwrap_or_default();
-            let until = clock.monotonic_ms() + number(2)? * 1000;
+    let clock = Clock::system();
+    let seconds = seconds.parse::<i64>().map_err(|_| usage())?;
+    let until = clock
+        .monotonic_ms()
+        .saturating_add(seconds.saturating_mul(1000));
+    match what {
+        "zk-ready" => {
+            let hosts = first.split('/').next().unwrap_or_default();
             loop {
                 let up = hosts.split(',').any(|host| {
                     four_letters(host.trim(), "srvr")
@@ -231,29 +248,47 @@ pub(crate) async fn cub(line: &[String], _out: &mut Out) -> Result<(), Failure> 
                 late(&clock, until, "ZooKeeper").await?;
             }
         }
-        Some("kafka-ready") => {
-            let least = usize::try_from(number(1)?).map_err(|_| usage())?;
-            let until = clock.monotonic_ms() + number(2)? * 1000;
-            let after = |flags: [&str; 2]| {
-                let at = line
-                    .iter()
-                    .position(|word| flags.contains(&word.as_str()))?;
-                line.get(at + 1).cloned()
-            };
-            if after(["-z", "--zookeeper_connect"]).is_some() {
-                return Err(Failure::Absent("cub kafka-ready -z".to_string()));
+        "kafka-ready" => {
+            let least = first.parse::<usize>().map_err(|_| usage())?;
+            let properties = Properties::load(file)?;
+            if brokers.is_none() && zookeeper.is_none() {
+                return Err(usage());
             }
-            let servers = after(["-b", "--bootstrap_broker_list"]).ok_or_else(usage)?;
             loop {
-                let admin = Admin::connect(&servers, &Properties::default()).await;
-                if admin.is_ok_and(|admin| admin.nodes.len() >= least) {
-                    return Ok(());
+                let servers = match (brokers, zookeeper) {
+                    (Some(servers), _) => Some(servers.clone()),
+                    (None, Some(connect)) => registered(connect).await.ok().flatten(),
+                    (None, None) => None,
+                };
+                if let Some(servers) = servers {
+                    let admin = Admin::connect(&servers, &properties).await;
+                    if admin.is_ok_and(|admin| admin.nodes.len() >= least) {
+                        return Ok(());
+                    }
                 }
                 late(&clock, until, "Kafka").await?;
             }
         }
         _ => Err(usage()),
     }
+}
+
+/// The first address of each broker registered in ZooKeeper; `None` while there is no broker.
+async fn registered(connect: &str) -> Result<Option<String>, Failure> {
+    let zk = crate::zookeeper::session(connect).await?;
+    let mut addresses = Vec::new();
+    for id in zk.list(paths::IDS, None).await?.unwrap_or_default() {
+        let path = format!("{}/{id}", paths::IDS);
+        let Some(node) = zk.get(&path, None).await? else {
+            continue;
+        };
+        let broker = Broker::decode(&node.data).ok();
+        if let Some(one) = broker.as_ref().and_then(|broker| broker.endpoints.first()) {
+            addresses.push(format!("{}:{}", one.host, one.port));
+        }
+    }
+    zk.close().await;
+    Ok((!addresses.is_empty()).then(|| addresses.join(",")))
 }
 
 async fn late(clock: &Clock, until: i64, what: &str) -> Result<(), Failure> {
