@@ -4,14 +4,15 @@
 //! in between a notice names one entity, which is read again. A notice that cannot be understood is
 //! told and passed over.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use base::clock::Clock;
 use base::stop::Stop;
 use protocol::ids::BrokerId;
+use replication::replicas::Replicas;
 use settings::layers::Texts;
 use settings::value::Fault;
-use storage::store::Store as Logs;
 use znodes::bodies::config::{Overrides, decode_notice};
 use znodes::changes::{Changes, Notice};
 use znodes::paths;
@@ -30,7 +31,7 @@ pub struct Obeying {
     pub topics: TopicSettings,
     pub quotas: Arc<Quotas>,
     /// `None` before the logs are open: they are opened with what was read.
-    pub logs: Option<Arc<Logs>>,
+    pub replicas: Option<Arc<Replicas>>,
 }
 
 impl std::fmt::Debug for Obeying {
@@ -120,16 +121,17 @@ async fn apply(store: &SharedStore, obeying: &Obeying, entity: &str) -> Result<(
 impl Obeying {
     fn topic(&self, topic: &str, overrides: &Overrides) {
         let settings = self.topics.set(topic, entities::texts(overrides));
-        let Some(logs) = &self.logs else { return };
-        let log = Arc::new(settings.log.clone());
-        let of_topic = |log: &Arc<storage::log::Log>| &*log.partition().topic == topic;
-        for replica in logs
-            .all()
-            .into_iter()
-            .chain(logs.all_futures())
-            .filter(of_topic)
+        let Some(replicas) = &self.replicas else {
+            return;
+        };
+        let settings = settings.for_replicas();
+        replicas.set_topic_config(topic, &settings);
+        let futures = replicas.store().all_futures();
+        for future in futures
+            .iter()
+            .filter(|log| &*log.partition().topic == topic)
         {
-            replica.set_config(Arc::clone(&log));
+            future.set_config(Arc::clone(&settings.log));
         }
     }
 
@@ -167,12 +169,16 @@ impl Obeying {
 
     fn refresh_logs(&self) {
         self.topics.refresh();
-        let Some(logs) = &self.logs else { return };
-        for replica in logs.all().into_iter().chain(logs.all_futures()) {
-            let settings = self.topics.of(&replica.partition().topic);
-            if *replica.config() != settings.log {
-                replica.set_config(Arc::new(settings.log.clone()));
-            }
+        let Some(replicas) = &self.replicas else {
+            return;
+        };
+        let hosted = replicas
+            .store()
+            .all()
+            .into_iter()
+            .map(|log| Arc::clone(&log.partition().topic));
+        for topic in hosted.collect::<BTreeSet<_>>() {
+            replicas.set_topic_config(&topic, &self.topics.of(&topic).for_replicas());
         }
     }
 }
@@ -248,7 +254,7 @@ mod tests {
                 live,
                 topics,
                 quotas,
-                logs: None,
+                replicas: None,
             },
         }
     }

@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use protocol::batch::{Codec, Compression};
 use protocol::ids::BrokerId;
+use replication::config::{TopicConfig, TopicRules};
 use settings::layers::{Texts, Values};
 use settings::topics;
 use settings::versions;
@@ -313,6 +315,17 @@ pub struct Topic {
 }
 
 impl Topic {
+    /// What the topic's logs and replicas obey.
+    pub fn for_replicas(&self) -> TopicConfig {
+        TopicConfig {
+            log: Arc::new(self.log.clone()),
+            rules: TopicRules {
+                min_insync_replicas: self.min_insync_replicas,
+                down_conversion: self.downconversion,
+            },
+        }
+    }
+
     /// A topic's overrides over what the broker gives all.
     pub fn read(overrides: &Texts, defaults: &Texts) -> Topic {
         let (values, _) = topics::values(overrides, defaults);

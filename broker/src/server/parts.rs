@@ -12,7 +12,7 @@ use base::tasks;
 use parking_lot::Mutex;
 use protocol::ids::{BrokerEpoch, BrokerId, TopicPartition};
 use protocol::names::CONSUMER_OFFSETS;
-use replication::config::{ReplicationConfig, SessionsConfig, TopicConfig, TopicRules};
+use replication::config::{ReplicationConfig, SessionsConfig};
 use replication::replicas::Replicas;
 use replication::sessions::Sessions;
 use storage::store::Store as Logs;
@@ -96,27 +96,17 @@ impl Rooms {
             live: live.clone(),
             topics,
             quotas,
-            logs: None,
+            replicas: None,
         };
         changes::read_everything(&side.store, &obeying).await?;
         let partitions = partitions_of(&*side.store, CONSUMER_OFFSETS).await?;
         let config = live.now();
 
         let logs = open_logs(disk, &config, &side.clock, obeying.topics.clone()).await?;
-        obeying.logs = Some(Arc::clone(&logs));
         let metadata = Arc::new(Metadata::default());
         let keeper = Arc::new(Keeper::new(Arc::clone(&metadata)));
         let topics = obeying.topics.clone();
-        let configs = Arc::new(move |topic: &str| {
-            let settings = topics.of(topic);
-            TopicConfig {
-                log: Arc::new(settings.log.clone()),
-                rules: TopicRules {
-                    min_insync_replicas: settings.min_insync_replicas,
-                    down_conversion: settings.downconversion,
-                },
-            }
-        });
+        let configs = Arc::new(move |topic: &str| topics.of(topic).for_replicas());
         let wanted = ReplicationConfig {
             me: side.broker,
             lag_ms_max: config.replication.lag_ms_max,
@@ -134,6 +124,7 @@ impl Rooms {
             keeping,
             configs,
         )?;
+        obeying.replicas = Some(Arc::clone(&replicas));
         let groups = Groups::new(
             Settings::new(&config.groups, partitions),
             side.clock.clone(),
