@@ -1,5 +1,6 @@
 //! The rooms between the session and the listeners, built and tied to one another.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,10 +18,12 @@ use replication::replicas::Replicas;
 use replication::sessions::Sessions;
 use storage::store::Store as Logs;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::warn;
 use znodes::bodies::broker::Broker;
-use znodes::store::Store;
+use znodes::bodies::notices;
+use znodes::store::{Kind, Store};
 
 use crate::admin::auto_create::AutoCreate;
 use crate::admin::changes::{self, Obeying};
@@ -212,6 +215,14 @@ impl Rooms {
                 Arc::clone(&groups).run(side.stop.clone()),
             ));
         }
+
+        let failures = report_failures(
+            Arc::clone(&side.store),
+            side.broker,
+            replicas.failed_directories(),
+            side.stop.clone(),
+        );
+        upkeep.push(tasks::spawn("failed directories", failures));
 
         let features = FeaturesEpoch::default();
         let watching = features
@@ -424,4 +435,32 @@ fn producer_ids(link: &Link) -> ProducerIds {
             }
         })
     }))
+}
+
+/// Tells the controller of every directory that fails, by a notice in ZooKeeper: it asks this
+/// broker then which replicas are gone.
+async fn report_failures(
+    store: Arc<dyn Store>,
+    broker: BrokerId,
+    mut failed: watch::Receiver<Vec<PathBuf>>,
+    stop: Stop,
+) {
+    loop {
+        tokio::select! {
+            changed = failed.changed() => if changed.is_err() { return },
+            () = stop.stopped() => return,
+        }
+        let path = format!(
+            "{}/{}",
+            znodes::paths::LOG_DIR_EVENTS,
+            znodes::paths::LOG_DIR_EVENT_PREFIX
+        );
+        let body = notices::encode_log_dir_failure(broker.0);
+        if let Err(error) = store
+            .create(&path, body.as_bytes(), Kind::PersistentSequential)
+            .await
+        {
+            warn!(%error, "the controller could not be told of a failed log directory");
+        }
+    }
 }
