@@ -74,6 +74,19 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// The same outcome, its answer changed on its way out.
+    pub fn then(self, change: impl FnOnce(Answer) -> Answer + Send + 'static) -> Outcome {
+        match self {
+            Outcome::Now(answer) => Outcome::Now(change(answer)),
+            Outcome::Later { answer, overlaps } => Outcome::Later {
+                answer: Box::pin(async move { change(answer.await) }),
+                overlaps,
+            },
+        }
+    }
+}
+
 impl std::fmt::Debug for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

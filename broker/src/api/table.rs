@@ -27,7 +27,7 @@ use crate::admin::configs::Configs;
 use crate::admin::quotas::ClientQuotas;
 use crate::admin::scram::Scram;
 use crate::admin::topics::Topics;
-use crate::api::answer::{Answer, Outcome};
+use crate::api::answer::{Answer, Outcome, Part};
 use crate::api::cluster::{describe_cluster, elect_leaders, metadata, update_features};
 use crate::api::data::fetch::FetchServices;
 use crate::api::peers::authority::Orders;
@@ -39,6 +39,7 @@ use crate::config::Live;
 use crate::coordination::Groups;
 use crate::metadata::Metadata;
 use crate::metadata::features::FeaturesEpoch;
+use crate::quota::{Kind, Quotas};
 
 /// The principal of whoever comes in by a listener without authentication.
 const ANONYMOUS: &str = "User:ANONYMOUS";
@@ -122,6 +123,7 @@ pub struct Services {
     pub groups: Arc<Groups>,
     pub configs: Configs,
     pub client_quotas: ClientQuotas,
+    pub quotas: Arc<Quotas>,
     pub scram: Scram,
     pub features: FeaturesEpoch,
     pub topics: Arc<Topics>,
@@ -165,14 +167,24 @@ impl Table {
         let services = &self.services;
         match api {
             Api::Produce => {
-                return Ok(data::produce::answer(
-                    &context,
-                    &services.replicas,
-                    &services.metadata,
-                    &body,
-                )?);
+                let bytes = body.len();
+                let outcome =
+                    data::produce::answer(&context, &services.replicas, &services.metadata, &body)?;
+                let quotas = Arc::clone(&services.quotas);
+                return Ok(outcome.then(move |mut answer| {
+                    answer.mute_ms = charge(&quotas, Kind::ProducedBytes, &context, bytes as u64);
+                    answer
+                }));
             }
-            Api::Fetch => return Ok(data::fetch::answer(&context, &services.fetches, &body)?),
+            Api::Fetch => {
+                let outcome = data::fetch::answer(&context, &services.fetches, &body)?;
+                let quotas = Arc::clone(&services.quotas);
+                return Ok(outcome.then(move |mut answer| {
+                    let bytes = answer.parts.iter().map(Part::len).sum();
+                    answer.mute_ms = charge(&quotas, Kind::FetchedBytes, &context, bytes);
+                    answer
+                }));
+            }
             _ => {}
         }
         let request = codec::decode_request(api, header.version, body)?;
@@ -536,6 +548,18 @@ pub(crate) async fn obey(orders: &Orders, request: RequestKind) -> Option<Respon
         )),
         _ => None,
     }
+}
+
+/// How long a client's connection is muted after this: Kafka measures bytes a second over windows
+/// and mutes whoever is over its quota until the average is back.
+fn charge(quotas: &Quotas, kind: Kind, context: &Context, bytes: u64) -> i64 {
+    quotas.record(
+        kind,
+        &context.principal,
+        &context.client_id,
+        bytes as f64,
+        context.arrived_ms,
+    )
 }
 
 /// Polls once; what is not ready goes on as a task of its own.

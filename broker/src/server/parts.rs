@@ -260,6 +260,7 @@ impl Rooms {
                 Arc::clone(&metadata),
                 side.broker,
             ),
+            quotas: Arc::clone(&obeying.quotas),
             client_quotas: ClientQuotas::new(Arc::clone(&side.store)),
             scram: Scram::new(Arc::clone(&side.store)),
             live,
