@@ -50,6 +50,8 @@ use crate::server::parts::{Assembled, Clusterside, Rooms};
 const BUDGET_BYTES: usize = 256 << 20;
 /// How long the stop waits for answers that are under way.
 const CONNECTIONS_LIMIT: Duration = Duration::from_secs(5);
+/// How long the stop waits for ZooKeeper's goodbye.
+const SESSION_LIMIT: Duration = Duration::from_secs(1);
 
 /// A running broker.
 pub struct Server {
@@ -200,7 +202,10 @@ impl Server {
         }
         let (replicas, logs) = (&self.assembled.services.replicas, &self.assembled.logs);
         close_logs(self.cleaners, Arc::clone(replicas), Arc::clone(logs)).await;
-        session::close(&self.zookeeper, Some(&self.session_dir)).await;
+        let closing = session::close(&self.zookeeper, Some(&self.session_dir));
+        if tokio::time::timeout(SESSION_LIMIT, closing).await.is_err() {
+            warn!("ZooKeeper did not hear that this broker stops; its session will time out");
+        }
         if let Some(coordinator) = self.coordinator {
             coordinator.stop().await;
         }

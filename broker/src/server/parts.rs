@@ -334,8 +334,18 @@ impl Assembled {
         std::mem::take(&mut self.upkeep)
     }
 
-    /// Controlled shutdown: leaderships that others can take are handed over first.
+    /// Controlled shutdown: leaderships that others can take are handed over first. Nobody can take
+    /// them while ZooKeeper is away, so then the stop goes on at once.
     pub(crate) async fn leave_cluster(&self) {
+        let mut state = self.services.store.state();
+        let away = state.wait_for(|state| !state.is_alive());
+        tokio::select! {
+            () = self.hand_over() => {}
+            _away = away => warn!("ZooKeeper is away: stopping without handing over leaderships"),
+        }
+    }
+
+    async fn hand_over(&self) {
         let config = self.services.live.now();
         let Some(mut link) = self.link.lock().take() else {
             return;
