@@ -142,7 +142,9 @@ fn topics_made_and_removed_through_zookeeper_are_the_brokers_topics() {
     let dir = tempfile::tempdir().unwrap();
     let mut broker = Single::start(dir.path(), &[]);
     // It listens before it is registered in ZooKeeper, and the tool assigns what is registered.
-    broker.process.wait_for_log("started (kafka.server.KafkaServer)");
+    broker
+        .process
+        .wait_for_log("started (kafka.server.KafkaServer)");
     let zookeeper = format!("localhost:{}", broker.coordinator_port);
     let run = |line: &str| {
         let line = line.replace("ZOOKEEPER", &zookeeper);
