@@ -68,6 +68,14 @@ fn apache_kafka_starts_on_our_log_directory_and_serves_its_records() {
         "-e",
         "-q",
     ];
+    // Apache serves before its controller has told it about the topic.
+    harness::wait::until("Apache to know the topic", Duration::from_secs(20), || {
+        let mut list = kcat(&single.bootstrap(), &["-L", "-t", "moved"])?;
+        let listed = crate::run_any(&mut list, "").stdout;
+        String::from_utf8_lossy(&listed)
+            .contains("partition 0, leader 0,")
+            .then_some(())
+    });
     assert_eq!(run(kcat(&single.bootstrap(), &words).unwrap(), ""), lines);
     assert!(apache.terminate(Duration::from_secs(30)).code().is_some());
 
