@@ -28,6 +28,18 @@ pub struct LogEntry {
     pub digest: Option<TxnDigest>,
 }
 
+/// Whether these first bytes are those of a header that was never finished: a part of it, then
+/// nothing or zeros. What was never synced holds no acknowledged transaction.
+fn is_torn(header: &[u8]) -> bool {
+    let whole = file_header();
+    let same = header
+        .iter()
+        .zip(&whole)
+        .take_while(|(here, there)| here == there)
+        .count();
+    header.len() < HEADER_LEN || same < MAGIC.len() && header[same..].iter().all(|byte| *byte == 0)
+}
+
 /// What every log begins with.
 pub(crate) fn file_header() -> [u8; HEADER_LEN] {
     let mut header = [0; HEADER_LEN];
@@ -166,7 +178,7 @@ impl LogFile {
         };
         log.extend(HEADER_LEN)?;
         let header = &log.window[..log.window.len().min(HEADER_LEN)];
-        let unfinished = header.len() < HEADER_LEN || header == [0; HEADER_LEN];
+        let unfinished = is_torn(header);
         if !unfinished && header[..4] != *MAGIC {
             return Err(Error::Magic { path: log.path });
         }
@@ -176,7 +188,9 @@ impl LogFile {
 
     /// Whether not even the header was finished.
     pub(crate) fn is_unfinished(&self) -> bool {
-        self.at == self.len && self.window_at == 0 && self.window.iter().all(|byte| *byte == 0)
+        self.at == self.len
+            && self.window_at == 0
+            && is_torn(&self.window[..self.window.len().min(HEADER_LEN)])
     }
 
     /// Makes the window hold at least `need` bytes from [`LogFile::at`] on, or all there are.
