@@ -10,6 +10,8 @@ mod programs;
 mod clients;
 mod start;
 mod folders;
+mod two_brokers;
+mod readme;
 
 use std::io::Write;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The second world: real processes, real peers, and waiting without guessing.
+//! The second world: brokers in this process and real ones, real peers, waiting without guessing.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,3 +10,4 @@
 pub mod wait;
 pub mod peers;
 pub mod process;
+pub mod cluster;
