@@ -7,29 +7,31 @@ use protocol::batch::{BatchBuilder, Codec};
 use protocol::kafka::apis::Api;
 use protocol::kafka::codec;
 use protocol::kafka::header::{RequestHeader, read_answer_header};
-use protocol::messages::create_topics_request::CreatableTopic;
+use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::{
-    CreateTopicsRequest, MetadataRequest, ProduceRequest, RequestKind, ResponseKind, TopicName,
+    BrokerId, CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, MetadataRequest,
+    ProduceRequest, RequestKind, ResponseKind, TopicName,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Versions every broker of the comparison speaks.
-pub(crate) const PRODUCE_VERSION: i16 = 7;
-pub(crate) const FETCH_VERSION: i16 = 11;
+pub const PRODUCE_VERSION: i16 = 7;
+pub const FETCH_VERSION: i16 = 11;
 
 /// Where the correlation id stands in a frame: after length, key and version.
 const CORRELATION_AT: usize = 8;
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 
-pub(crate) fn topic_name(name: &str) -> TopicName {
+pub fn topic_name(name: &str) -> TopicName {
     TopicName(StrBytes::from_string(name.to_owned()))
 }
 
 /// A whole frame, its length included.
-pub(crate) fn frame(api: Api, version: i16, request: &RequestKind) -> Result<BytesMut> {
+pub fn frame(api: Api, version: i16, request: &RequestKind) -> Result<BytesMut> {
     let client_id = Some(StrBytes::from_static_str("load"));
     let header = RequestHeader {
         api,
@@ -42,12 +44,12 @@ pub(crate) fn frame(api: Api, version: i16, request: &RequestKind) -> Result<Byt
     ))
 }
 
-pub(crate) fn number(frame: &mut [u8], correlation_id: i32) {
+pub fn number(frame: &mut [u8], correlation_id: i32) {
     frame[CORRELATION_AT..CORRELATION_AT + 4].copy_from_slice(&correlation_id.to_be_bytes());
 }
 
 /// One batch of `records` records of `record_bytes` that no codec makes much smaller.
-pub(crate) fn batch(records: usize, record_bytes: usize, codec: Codec) -> Result<Bytes> {
+pub fn batch(records: usize, record_bytes: usize, codec: Codec) -> Result<Bytes> {
     let mut builder = BatchBuilder::new(codec);
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut value = vec![0; record_bytes];
@@ -68,7 +70,7 @@ pub(crate) fn batch(records: usize, record_bytes: usize, codec: Codec) -> Result
     Ok(builder.build()?)
 }
 
-pub(crate) fn produce(topic: &str, partition: i32, records: Bytes, acks: i16) -> Result<BytesMut> {
+pub fn produce(topic: &str, partition: i32, records: Bytes, acks: i16) -> Result<BytesMut> {
     let partition = PartitionProduceData::default()
         .with_index(partition)
         .with_records(Some(records));
@@ -86,13 +88,50 @@ pub(crate) fn produce(topic: &str, partition: i32, records: Bytes, acks: i16) ->
     )
 }
 
+/// A fetch of one partition, framed.
+pub fn fetch(
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    bytes: i32,
+    wait_ms: i32,
+) -> Result<BytesMut> {
+    let asked = fetch_request(topic, partition, offset, bytes, wait_ms);
+    frame(Api::Fetch, FETCH_VERSION, &asked)
+}
+
+/// A fetch of one partition, without a session.
+pub fn fetch_request(
+    topic: &str,
+    partition: i32,
+    offset: i64,
+    bytes: i32,
+    wait_ms: i32,
+) -> RequestKind {
+    let partition = FetchPartition::default()
+        .with_partition(partition)
+        .with_fetch_offset(offset)
+        .with_partition_max_bytes(bytes);
+    let topic = FetchTopic::default()
+        .with_topic(topic_name(topic))
+        .with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_max_wait_ms(wait_ms)
+        .with_min_bytes(1)
+        .with_max_bytes(bytes)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic]);
+    RequestKind::Fetch(request)
+}
+
 /// One connection, asked one thing at a time.
-pub(crate) struct Caller {
-    pub(crate) stream: TcpStream,
+pub struct Caller {
+    pub stream: TcpStream,
 }
 
 impl Caller {
-    pub(crate) async fn connect(address: &str) -> Result<Self> {
+    pub async fn connect(address: &str) -> Result<Self> {
         let stream = TcpStream::connect(address)
             .await
             .with_context(|| format!("connect to {address}"))?;
@@ -100,7 +139,7 @@ impl Caller {
         Ok(Caller { stream })
     }
 
-    pub(crate) async fn ask(
+    pub async fn ask(
         &mut self,
         api: Api,
         version: i16,
@@ -115,9 +154,37 @@ impl Caller {
     }
 
     /// Makes a topic, if it is not there, and waits until all its partitions have leaders.
-    pub(crate) async fn make_topic(&mut self, name: &str, partitions: i32) -> Result<()> {
+    pub async fn make_topic(&mut self, name: &str, partitions: i32) -> Result<()> {
+        self.make_topic_with(name, partitions, &[]).await
+    }
+
+    /// The same with settings, each `key=value`.
+    pub async fn make_topic_with(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        settings: &[String],
+    ) -> Result<()> {
+        self.create_topic(name, partitions, settings).await?;
+        self.wait_for_leaders(name, partitions).await
+    }
+
+    /// Asks for a topic; one that is there already is as good.
+    pub async fn create_topic(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        settings: &[String],
+    ) -> Result<()> {
+        let settings = settings.iter().map(|setting| {
+            let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+            CreatableTopicConfig::default()
+                .with_name(StrBytes::from_string(key.to_owned()))
+                .with_value(Some(StrBytes::from_string(value.to_owned())))
+        });
         let topic = CreatableTopic::default()
             .with_name(topic_name(name))
+            .with_configs(settings.collect())
             .with_num_partitions(partitions)
             .with_replication_factor(1);
         let request = CreateTopicsRequest::default()
@@ -137,6 +204,32 @@ impl Caller {
             "{:?}",
             answer.topics
         );
+        Ok(())
+    }
+
+    pub async fn delete_topic(&mut self, name: &str) -> Result<()> {
+        let request = DeleteTopicsRequest::default()
+            .with_timeout_ms(60_000)
+            .with_topic_names(vec![topic_name(name)]);
+        let asked = RequestKind::DeleteTopics(request);
+        let ResponseKind::DeleteTopics(answer) = self.ask(Api::DeleteTopics, 3, &asked).await?
+        else {
+            bail!("not an answer to DeleteTopics");
+        };
+        // 3: there is none.
+        ensure!(
+            answer
+                .responses
+                .iter()
+                .all(|topic| [0, 3].contains(&topic.error_code)),
+            "{:?}",
+            answer.responses
+        );
+        Ok(())
+    }
+
+    /// Asks for the topic's metadata until every partition has a leader.
+    pub async fn wait_for_leaders(&mut self, name: &str, partitions: i32) -> Result<()> {
         loop {
             let topic = MetadataRequestTopic::default().with_name(Some(topic_name(name)));
             let request =
@@ -160,7 +253,7 @@ impl Caller {
     }
 }
 
-pub(crate) async fn read_frame(stream: &mut TcpStream) -> Result<Bytes> {
+pub async fn read_frame(stream: &mut TcpStream) -> Result<Bytes> {
     let len = usize::try_from(stream.read_i32().await?)?;
     ensure!(len <= ANSWER_BYTES_MAX, "an answer of {len} bytes");
     let mut frame = vec![0; len];
@@ -170,7 +263,7 @@ pub(crate) async fn read_frame(stream: &mut TcpStream) -> Result<Bytes> {
 
 /// Takes whole answers off the front of what was received and gives each body's error code to
 /// `check`; returns how many there were. Produce, version 7, one partition a request.
-pub(crate) fn count_produced(received: &mut BytesMut) -> Result<usize> {
+pub fn count_produced(received: &mut BytesMut) -> Result<usize> {
     let mut count = 0;
     while let Some(prefix) = received.first_chunk::<4>() {
         let len = usize::try_from(i32::from_be_bytes(*prefix))?;

@@ -1,14 +1,16 @@
 //! Produce requests replayed as fast as answers come, a fixed number in flight a connection.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use bytes::BytesMut;
+use hdrhistogram::Histogram;
 use protocol::batch::Codec;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::wire::{self, Caller};
+use bench::wire::{self, Caller};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
@@ -35,16 +37,28 @@ pub(crate) struct Arguments {
     /// Ends after this many bytes of requests, if that comes before the time is over.
     #[arg(long, default_value_t = u64::MAX)]
     bytes_max: u64,
+    /// The topic is there, or the server knows none.
+    #[arg(long)]
+    no_topic: bool,
+    /// `key=value` of the topic that is made.
+    #[arg(long)]
+    topic_config: Vec<String>,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
     let Some(codec) = Codec::from_name(&arguments.codec) else {
         bail!("no codec {}", arguments.codec)
     };
-    Caller::connect(&arguments.address)
-        .await?
-        .make_topic(&arguments.topic, arguments.partitions)
-        .await?;
+    if !arguments.no_topic {
+        Caller::connect(&arguments.address)
+            .await?
+            .make_topic_with(
+                &arguments.topic,
+                arguments.partitions,
+                &arguments.topic_config,
+            )
+            .await?;
+    }
     let batch = wire::batch(arguments.records, arguments.record_bytes, codec)?;
     let plain = (arguments.records * arguments.record_bytes) as u64;
     let begin = Instant::now();
@@ -64,10 +78,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
             replay(&arguments, frames, number, begin).await
         });
     }
-    let mut requests = 0;
+    let mut latency = Histogram::<u64>::new(3)?;
     while let Some(done) = connections.join_next().await {
-        requests += done??;
+        latency.add(done??)?;
     }
+    let requests = latency.len();
     let seconds = begin.elapsed().as_secs_f64();
     Ok(json!({
         "requests": requests,
@@ -77,30 +92,32 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
         "plain_bytes": requests * plain,
         "wire_bytes": requests * batch.len() as u64,
         "plain_mb_per_second": (requests * plain) as f64 / seconds / 1e6,
+        "p50_us": latency.value_at_quantile(0.5), "p99_us": latency.value_at_quantile(0.99),
     }))
 }
 
-/// Returns how many requests were acknowledged.
+/// Returns how long each request took from its being sent to its being read as acknowledged.
 async fn replay(
     arguments: &Arguments,
     mut frames: Vec<BytesMut>,
     number: usize,
     begin: Instant,
-) -> Result<u64> {
+) -> Result<Histogram<u64>> {
     let mut stream = Caller::connect(&arguments.address).await?.stream;
     let share = arguments.bytes_max / arguments.connections as u64;
     let limit = Duration::from_secs(arguments.seconds);
-    let (mut sent, mut sent_bytes, mut answered) = (0_u64, 0_u64, 0_u64);
+    let (mut sent, mut sent_bytes, mut latency) = (0_u64, 0_u64, Histogram::new(3)?);
+    let mut waiting = VecDeque::new();
     let mut received = BytesMut::with_capacity(64 * 1024);
     let mut outgoing = Vec::new();
     let mut next = number;
     loop {
         let going = begin.elapsed() < limit && sent_bytes < share;
-        if !going && sent == answered {
-            return Ok(answered);
+        if !going && waiting.is_empty() {
+            return Ok(latency);
         }
         outgoing.clear();
-        while going && (sent - answered) < arguments.in_flight as u64 {
+        while going && waiting.len() < arguments.in_flight {
             let index = next % frames.len();
             next += 1;
             let frame = &mut frames[index];
@@ -111,6 +128,7 @@ async fn replay(
             } else {
                 outgoing.extend_from_slice(frame);
             }
+            waiting.push_back(Instant::now());
             sent += 1;
             sent_bytes += frame.len() as u64;
         }
@@ -120,6 +138,10 @@ async fn replay(
         if stream.read_buf(&mut received).await? == 0 {
             bail!("the server closed the connection");
         }
-        answered += wire::count_produced(&mut received)? as u64;
+        for _ in 0..wire::count_produced(&mut received)? {
+            if let Some(at) = waiting.pop_front() {
+                latency.record(at.elapsed().as_micros() as u64)?;
+            }
+        }
     }
 }

@@ -6,13 +6,14 @@
     reason = "a load program lives on the machine's own time"
 )]
 
-mod wire;
 mod first_ack;
 mod produce;
 mod fetch;
 mod latency;
 mod idle;
 mod zookeeper;
+mod topic;
+mod rebalance;
 
 use clap::{Parser, Subcommand};
 
@@ -40,6 +41,10 @@ enum What {
     Idle(idle::Arguments),
     /// Requests to a ZooKeeper server.
     Zookeeper(zookeeper::Arguments),
+    /// Makes or deletes a topic.
+    Topic(topic::Arguments),
+    /// Members of one group that all join at once.
+    Rebalance(rebalance::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -56,6 +61,8 @@ fn main() -> anyhow::Result<()> {
             What::Latency(arguments) => latency::run(arguments).await,
             What::Idle(arguments) => idle::run(arguments).await,
             What::Zookeeper(arguments) => zookeeper::run(arguments).await,
+            What::Topic(arguments) => topic::run(arguments).await,
+            What::Rebalance(arguments) => rebalance::run(arguments).await,
         }
     })?;
     println!("{result}");

@@ -6,11 +6,10 @@ use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
 use protocol::batch::split;
 use protocol::kafka::apis::Api;
-use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use protocol::messages::{BrokerId, FetchRequest, RequestKind, ResponseKind};
+use protocol::messages::{RequestKind, ResponseKind};
 use serde_json::{Value, json};
 
-use crate::wire::{self, Caller, FETCH_VERSION};
+use bench::wire::{self, Caller, FETCH_VERSION};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
@@ -26,30 +25,6 @@ pub(crate) struct Arguments {
     /// Each consumer ends after this many bytes.
     #[arg(long, default_value_t = u64::MAX)]
     bytes_max: u64,
-}
-
-pub(crate) fn request(
-    topic: &str,
-    partition: i32,
-    offset: i64,
-    bytes: i32,
-    wait_ms: i32,
-) -> RequestKind {
-    let partition = FetchPartition::default()
-        .with_partition(partition)
-        .with_fetch_offset(offset)
-        .with_partition_max_bytes(bytes);
-    let topic = FetchTopic::default()
-        .with_topic(wire::topic_name(topic))
-        .with_partitions(vec![partition]);
-    let request = FetchRequest::default()
-        .with_replica_id(BrokerId(-1))
-        .with_max_wait_ms(wait_ms)
-        .with_min_bytes(1)
-        .with_max_bytes(bytes)
-        .with_session_epoch(-1)
-        .with_topics(vec![topic]);
-    RequestKind::Fetch(request)
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
@@ -73,7 +48,7 @@ async fn consume(arguments: &Arguments) -> Result<u64> {
     for partition in 0..arguments.partitions {
         let mut offset = 0;
         while total < arguments.bytes_max {
-            let asked = request(
+            let asked = wire::fetch_request(
                 &arguments.topic,
                 partition,
                 offset,

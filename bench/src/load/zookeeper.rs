@@ -3,17 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail, ensure};
-use bytes::{Buf, BufMut, BytesMut};
+use bench::keeper::{CREATE, GET, NODE_EXISTS, SET, connect, put_request, read_packet};
+use bytes::{Buf, BytesMut};
 use hdrhistogram::Histogram;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-
-const CREATE: i32 = 1;
-const GET: i32 = 4;
-const SET: i32 = 5;
-/// A node that exists already, as an error code of the protocol.
-const NODE_EXISTS: i32 = -110;
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
@@ -28,6 +22,12 @@ pub(crate) struct Arguments {
     bytes: usize,
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Ends after this many requests, if that comes before the time is over.
+    #[arg(long, default_value_t = u64::MAX)]
+    requests_max: u64,
+    /// Waits this long for a server that does not answer yet; the answer says how long it took.
+    #[arg(long, default_value_t = 0)]
+    patience_seconds: u64,
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
@@ -37,7 +37,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
         "create" => CREATE,
         other => bail!("no operation {other}"),
     };
-    let mut first = connect(&arguments.address).await?;
+    let asked = Instant::now();
+    let mut first = loop {
+        match connect(&arguments.address).await {
+            Ok(first) => break first,
+            Err(e) if asked.elapsed() > Duration::from_secs(arguments.patience_seconds) => {
+                return Err(e);
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
+        }
+    };
+    let first_reply = asked.elapsed();
     let mut setup = BytesMut::new();
     put_request(&mut setup, 1, CREATE, "/load", arguments.bytes);
     first.write_all(&setup).await?;
@@ -61,7 +71,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
     }
     let seconds = begin.elapsed().as_secs_f64();
     Ok(json!({
-        "operation": arguments.operation,
+        "operation": arguments.operation, "first_reply_ms": first_reply.as_secs_f64() * 1e3,
         "requests": latency.len(),
         "requests_per_second": latency.len() as f64 / seconds,
         "p50_us": latency.value_at_quantile(0.5), "p99_us": latency.value_at_quantile(0.99),
@@ -77,17 +87,18 @@ async fn pipeline(
 ) -> Result<Histogram<u64>> {
     let mut stream = connect(&arguments.address).await?;
     let mut latency = Histogram::new(3)?;
+    let share = arguments.requests_max / arguments.connections as u64;
     let limit = Duration::from_secs(arguments.seconds);
     let mut sent_at = std::collections::VecDeque::new();
     let (mut outgoing, mut received) = (BytesMut::new(), BytesMut::with_capacity(64 * 1024));
     let mut sent = 0_i32;
     loop {
-        let going = begin.elapsed() < limit;
+        let going = begin.elapsed() < limit && (sent as u64) < share;
         if !going && sent_at.is_empty() {
             return Ok(latency);
         }
         outgoing.clear();
-        while going && sent_at.len() < arguments.in_flight {
+        while going && sent_at.len() < arguments.in_flight && (sent as u64) < share {
             sent += 1;
             let path = match operation {
                 CREATE => format!("/load/{stamp}-{number}-{sent}"),
@@ -113,63 +124,4 @@ async fn pipeline(
             }
         }
     }
-}
-
-async fn connect(address: &str) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let mut hello = BytesMut::new();
-    hello.put_i32(45);
-    hello.put_i32(0);
-    hello.put_i64(0);
-    hello.put_i32(30_000);
-    hello.put_i64(0);
-    hello.put_i32(16);
-    hello.put_slice(&[0; 16]);
-    hello.put_u8(0);
-    stream.write_all(&hello).await?;
-    read_packet(&mut stream).await?;
-    Ok(stream)
-}
-
-async fn read_packet(stream: &mut TcpStream) -> Result<Vec<u8>> {
-    let len = usize::try_from(stream.read_i32().await?)?;
-    ensure!(len < 16 << 20, "a packet of {len} bytes");
-    let mut packet = vec![0; len];
-    stream.read_exact(&mut packet).await?;
-    Ok(packet)
-}
-
-fn put_request(to: &mut BytesMut, xid: i32, operation: i32, path: &str, bytes: usize) {
-    let from = to.len();
-    to.put_i32(0);
-    to.put_i32(xid);
-    to.put_i32(operation);
-    to.put_i32(path.len() as i32);
-    to.put_slice(path.as_bytes());
-    match operation {
-        GET => to.put_u8(0),
-        SET => {
-            put_data(to, bytes);
-            to.put_i32(-1);
-        }
-        _ => {
-            put_data(to, bytes);
-            // One entry of access control: world, anyone, everything.
-            to.put_i32(1);
-            to.put_i32(31);
-            for word in ["world", "anyone"] {
-                to.put_i32(word.len() as i32);
-                to.put_slice(word.as_bytes());
-            }
-            to.put_i32(0);
-        }
-    }
-    let len = (to.len() - from - 4) as i32;
-    to[from..from + 4].copy_from_slice(&len.to_be_bytes());
-}
-
-fn put_data(to: &mut BytesMut, bytes: usize) {
-    to.put_i32(bytes as i32);
-    to.put_bytes(b'x', bytes);
 }

@@ -8,7 +8,7 @@ use protocol::batch::Codec;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::wire::{self, Caller};
+use bench::wire::{self, Caller};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {

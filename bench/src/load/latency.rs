@@ -11,7 +11,7 @@ use protocol::batch::Codec;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use crate::wire::{self, Caller};
+use bench::wire::{self, Caller};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -29,13 +29,23 @@ pub(crate) struct Arguments {
     seconds: u64,
     #[arg(long, default_value_t = 1)]
     acks: i16,
+    /// The topic is there, or the server knows none.
+    #[arg(long)]
+    no_topic: bool,
 }
+
+/// Where the curve is read off.
+const CURVE: [f64; 13] = [
+    0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9995, 0.9999, 0.99999, 1.0,
+];
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
     let mut caller = Caller::connect(&arguments.address).await?;
-    caller
-        .make_topic(&arguments.topic, arguments.partitions)
-        .await?;
+    if !arguments.no_topic {
+        caller
+            .make_topic(&arguments.topic, arguments.partitions)
+            .await?;
+    }
     let batch = wire::batch(1, arguments.record_bytes, Codec::None)?;
     let mut frames = Vec::new();
     for partition in 0..arguments.partitions {
@@ -87,6 +97,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
     Ok(json!({
         "requests": total, "rate": arguments.rate,
         "p50_us": at(0.5), "p99_us": at(0.99), "p999_us": at(0.999), "max_us": histogram.max(),
+        "curve": CURVE.map(|quantile| json!([quantile, at(quantile)])),
     }))
 }
 

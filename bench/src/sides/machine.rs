@@ -1,0 +1,157 @@
+//! The machine, made fair for the run and put back as it was: TCP without pacing, memory that the
+//! host has given already, cores that do not halt while latency is measured.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Result, ensure};
+
+use crate::process::{Running, STOP};
+
+const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
+
+/// Holds the changes; dropping it takes them back.
+#[derive(Debug)]
+pub(crate) struct Fair {
+    congestion: Option<String>,
+    junk: Option<PathBuf>,
+    /// What could not be changed, for the report.
+    pub(crate) notes: Vec<String>,
+}
+
+impl Fair {
+    /// BBR paces loopback to a fraction of what it can; `back_memory` in `work`, where asked.
+    pub(crate) fn make(work: &Path, back_memory: bool) -> Self {
+        let mut notes = Vec::new();
+        let before = fs::read_to_string(CONGESTION).unwrap_or_default();
+        let congestion = match before.trim() {
+            "cubic" | "" => None,
+            other => match fs::write(CONGESTION, "cubic") {
+                Ok(()) => Some(other.to_owned()),
+                Err(error) => {
+                    notes.push(format!("TCP stays with {other}: {error}"));
+                    None
+                }
+            },
+        };
+        if !back_memory {
+            notes.push("memory was not backed beforehand".to_owned());
+        }
+        Fair {
+            congestion,
+            junk: back_memory.then(|| work.join("junk")),
+            notes,
+        }
+    }
+
+    /// Reads a sparse file as large as memory: no disk is touched, and every page is the guest's.
+    /// The file stays until the end, as deleting it would give the pages back to the host.
+    pub(crate) fn back_memory(&self) -> Result<()> {
+        let Some(path) = &self.junk else {
+            return Ok(());
+        };
+        let (total, _) = memory_mb();
+        let mut file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)?;
+        file.set_len(total.saturating_sub(3 << 10) << 20)?;
+        let mut buffer = vec![0; 4 << 20];
+        while file.read(&mut buffer)? > 0 {
+            ensure!(!STOP.load(Ordering::Relaxed), "interrupted");
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Fair {
+    fn drop(&mut self) {
+        if let Some(before) = &self.congestion {
+            let _reported_by_sysctl = fs::write(CONGESTION, before);
+        }
+        if let Some(junk) = &self.junk {
+            let _never_was = fs::remove_file(junk);
+        }
+    }
+}
+
+/// Loops at idle priority on both cores: virtual processors that halt add 50 µs to every wake-up.
+#[derive(Debug)]
+pub(crate) struct Awake {
+    _spinners: Vec<Running>,
+}
+
+impl Awake {
+    pub(crate) fn keep(floor: &Path, log: &Path) -> Result<Self> {
+        let spin = |core: &str| {
+            let mut command = Command::new("taskset");
+            command.args(["-c", core, "chrt", "-i", "0"]);
+            Running::start(command.arg(floor).arg("spin"), log)
+        };
+        Ok(Awake {
+            _spinners: vec![spin(SERVER_CORE)?, spin(CLIENT_CORE)?],
+        })
+    }
+}
+
+pub(crate) const SERVER_CORE: &str = "0";
+pub(crate) const CLIENT_CORE: &str = "1";
+
+/// Pins every thread of a process to the server's core; what it starts later stays there.
+pub(crate) fn pin(id: u32, core: &str) -> Result<()> {
+    let mut command = Command::new("taskset");
+    command.args(["-a", "-c", "-p", core, &id.to_string()]);
+    crate::process::output(&mut command, std::time::Duration::from_secs(10))?;
+    Ok(())
+}
+
+/// Total and available memory.
+fn memory_mb() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let of = |key: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(key))
+            .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+            .map_or(0, |kb| kb >> 10)
+    };
+    (of("MemTotal:"), of("MemAvailable:"))
+}
+
+/// Processor, cores, memory and kernel; no names of hosts.
+pub(crate) fn description() -> String {
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpus
+        .lines()
+        .find(|line| line.starts_with("model name"))
+        .and_then(|line| line.split_once(':'))
+        .map_or("unknown processor", |(_, name)| name.trim());
+    let cores = cpus
+        .lines()
+        .filter(|line| line.starts_with("processor"))
+        .count();
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let version = release.trim().split('-').next().unwrap_or_default();
+    let gib = (memory_mb().0 + 512) >> 10;
+    format!("{model}, {cores} cores, {gib} GiB, Linux {version}")
+}
+
+/// Busy share of all cores since boot, as (busy, total) ticks: to see strangers' load.
+pub(crate) fn busy_ticks() -> (u64, u64) {
+    let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks: Vec<u64> = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    let total = ticks.iter().take(8).sum::<u64>();
+    let idle = ticks.get(3).unwrap_or(&0) + ticks.get(4).unwrap_or(&0);
+    (total - idle, total)
+}
