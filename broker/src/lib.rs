@@ -4,6 +4,8 @@
 
 /// Settings, checked once and cut into what each room needs.
 pub mod config;
+/// What is counted where requests run and connections live.
+pub mod measures;
 /// The broker's copy of what the controller says about the cluster.
 pub mod metadata;
 /// How much a client may use.

@@ -9,6 +9,8 @@ use protocol::kafka::errors::ErrorCode;
 use tokio::sync::{Notify, oneshot};
 use znodes::store::Listener;
 
+use crate::measures::Counts;
+
 /// A node that changed, and must be read again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Wake {
@@ -165,6 +167,7 @@ pub(crate) enum Request {
         broker_epoch: i64,
         reply: Reply<i64>,
     },
+    Count(Reply<Counts>),
     /// A topic's `unclean.leader.election.enable` was turned on; everywhere for `None`.
     UncleanEnabled(Option<Arc<str>>),
 }

@@ -9,6 +9,7 @@ pub mod assign;
 pub mod choose_leader;
 pub mod sender;
 mod context;
+pub mod measures;
 mod outbox;
 pub mod event;
 mod election;

@@ -280,7 +280,10 @@ impl Reign {
         let Some(partition) = self.context.partition_mut(tp) else {
             return;
         };
-        partition.leadership = Some(leadership.clone());
+        let before = partition.leadership.replace(leadership.clone());
+        if leadership.recovering && before.is_some_and(|held| !held.recovering) {
+            self.measures.unclean_elections.add(1);
+        }
         partition.phase = Some(PartitionPhase::Online);
         let assignment = partition.assignment.clone();
         info!(

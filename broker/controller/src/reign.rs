@@ -14,6 +14,7 @@ use znodes::store::Store;
 
 use crate::context::{Context, Leadership};
 use crate::event::Wakes;
+use crate::measures::Measures;
 use crate::outbox::Outbox;
 use crate::sender::{Answers, Peer, PeerSender};
 
@@ -63,6 +64,7 @@ pub(crate) struct Reign {
     pub(crate) fence: Fence,
     pub(crate) context: Context,
     pub(crate) outbox: Outbox,
+    pub(crate) measures: Arc<Measures>,
 }
 
 impl Reign {

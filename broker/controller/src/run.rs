@@ -25,6 +25,7 @@ use crate::event::{
     ElectionKind, ElectionOutcomes, IsrAnswers, IsrProposals, Ongoing, ReassignmentTargets,
     Request, Verdict, Wake, Wakes,
 };
+use crate::measures::{Counts, Measures, Work};
 use crate::outbox::Outbox;
 use crate::producer_ids;
 use crate::reign::{Config, Reign};
@@ -72,6 +73,7 @@ pub struct Status {
 pub struct ControllerHandle {
     requests: mpsc::Sender<Request>,
     status: watch::Receiver<Status>,
+    measures: Arc<Measures>,
 }
 
 /// Starts the task on the current runtime.
@@ -91,11 +93,14 @@ pub fn start(parts: Parts) -> ControllerHandle {
         reign: None,
         answers: None,
         term,
+        measures: Arc::default(),
     };
+    let measures = Arc::clone(&desk.measures);
     base::tasks::spawn("controller", desk.run(incoming));
     ControllerHandle {
         requests,
         status: seen,
+        measures,
     }
 }
 
@@ -111,6 +116,18 @@ impl ControllerHandle {
 
     pub fn is_active(&self) -> bool {
         self.status.borrow().active
+    }
+
+    /// How long this broker's work as controller has taken.
+    pub fn measures(&self) -> &Measures {
+        &self.measures
+    }
+
+    /// What there is to count, where this broker is controller.
+    pub async fn counts(&self) -> Option<Counts> {
+        self.ask(ErrorCode::NotController, Request::Count)
+            .await
+            .ok()
     }
 
     /// AlterPartition.
@@ -217,6 +234,7 @@ struct Desk {
     reign: Option<Reign>,
     answers: Option<mpsc::Receiver<(i32, Answer)>>,
     term: u64,
+    measures: Arc<Measures>,
 }
 
 enum Next {
@@ -228,6 +246,38 @@ enum Next {
     Stop,
 }
 
+impl Next {
+    fn work(&self) -> Work {
+        match self {
+            Next::Wake(wake) => match wake {
+                Wake::Controller => Work::ControllerChange,
+                Wake::Brokers | Wake::Broker(_) => Work::LeaderElection,
+                Wake::Topics | Wake::Topic(_) => Work::TopicChange,
+                Wake::DeleteTopics => Work::TopicDeletion,
+                Wake::LogDirs => Work::LogDirChange,
+                Wake::IsrChanges => Work::IsrChange,
+                Wake::Reassign => Work::PartitionReassignment,
+                Wake::PreferredElection => Work::ManualLeaderBalance,
+            },
+            Next::Request(request) => match request {
+                Request::AlterPartition(..) => Work::IsrChange,
+                Request::ControlledShutdown { .. } => Work::ControlledShutdown,
+                Request::Elect { .. } => Work::ManualLeaderBalance,
+                Request::Reassign(..) => Work::PartitionReassignment,
+                Request::ListReassignments(..) => Work::ListPartitionReassignment,
+                Request::UncleanEnabled(None) => Work::UncleanLeaderElectionEnable,
+                Request::UncleanEnabled(Some(_)) => Work::TopicUncleanLeaderElectionEnable,
+                Request::ProducerIds { .. } | Request::Count(_) => Work::Other,
+            },
+            Next::Answer(_, Answer::LeaderAndIsr { .. }) => Work::LeaderAndIsrResponseReceived,
+            Next::Answer(_, Answer::StopReplica { .. }) => Work::TopicDeletion,
+            Next::Answer(_, Answer::UpdateMetadata { .. }) => Work::Other,
+            Next::Rebalance => Work::AutoLeaderBalance,
+            Next::Session | Next::Stop => Work::ControllerChange,
+        }
+    }
+}
+
 impl Desk {
     async fn run(mut self, mut incoming: mpsc::Receiver<Request>) {
         let mut state = self.parts.store.state();
@@ -236,6 +286,7 @@ impl Desk {
         loop {
             let was_active = self.reign.is_some();
             let next = self.next(&mut incoming, &mut state, rebalance_at).await;
+            let (work, began_us) = (next.work(), self.parts.clock.monotonic_us());
             let outcome = match next {
                 Next::Stop => break,
                 Next::Session => {
@@ -257,6 +308,10 @@ impl Desk {
                     }
                 }
             };
+            let took_us = self.parts.clock.monotonic_us() - began_us;
+            if was_active || self.reign.is_some() {
+                self.measures.work(work).note(took_us);
+            }
             if let Err(fenced) = outcome {
                 self.step_down(fenced).await;
             }
@@ -459,6 +514,7 @@ impl Desk {
             fence,
             context: Context::default(),
             outbox: Outbox::default(),
+            measures: Arc::clone(&self.measures),
         };
         let outcome = reign.take_over().await;
         self.reign = Some(reign);
@@ -581,6 +637,7 @@ impl Desk {
                 };
                 answer_then(outcome, reply)
             }
+            Request::Count(reply) => answer_then(Ok(Ok(Counts::of(&reign.context))), reply),
             Request::UncleanEnabled(topic) => reign.trigger_elections(topic.as_deref()).await,
         }
     }
@@ -632,6 +689,7 @@ fn refuse(request: Request) {
         Request::Reassign(_, reply) => drop(reply.send(Err(NO))),
         Request::ListReassignments(_, reply) => drop(reply.send(Err(NO))),
         Request::ProducerIds { reply, .. } => drop(reply.send(Err(NO))),
+        Request::Count(reply) => drop(reply.send(Err(NO))),
         Request::UncleanEnabled(_) => {}
     }
 }

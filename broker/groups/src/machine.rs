@@ -51,6 +51,15 @@ impl Machine {
         self.groups.values().map(|group| group.offsets.len()).sum()
     }
 
+    /// Shows every committed offset: group, topic, partition, offset.
+    pub fn each_offset(&self, mut show: impl FnMut(&str, &Arc<str>, i32, i64)) {
+        for (id, group) in &self.groups {
+            for (topic, partition, committed) in group.offsets.iter() {
+                show(id, topic, partition, committed.offset);
+            }
+        }
+    }
+
     /// Somebody else coordinates these groups now: everyone waiting is told to look for him.
     pub fn unload(mut self, now: Now) -> Outcome {
         let mut out = Outcome::default();

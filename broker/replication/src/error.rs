@@ -44,6 +44,31 @@ pub enum Refusal {
     Append(AppendRefusal),
 }
 
+impl Refusal {
+    /// Whether nothing failed: a client with an old map of the cluster, or records that are wrong
+    /// in themselves. Kafka counts the same as no failure (ReplicaManager.appendToLocalLog, 3.9).
+    pub fn is_expected(&self) -> bool {
+        matches!(
+            self,
+            Refusal::UnknownPartition
+                | Refusal::NotLeader
+                | Refusal::FencedLeaderEpoch
+                | Refusal::UnknownLeaderEpoch
+                | Refusal::OffsetOutOfRange
+                | Refusal::OffsetNotAvailable
+                | Refusal::DirectoryOffline
+                | Refusal::Append(AppendRefusal::Corrupt(_))
+        ) || self.is_too_large()
+    }
+
+    pub fn is_too_large(&self) -> bool {
+        matches!(
+            self,
+            Refusal::Append(AppendRefusal::TooLarge { .. } | AppendRefusal::SetTooLarge { .. })
+        )
+    }
+}
+
 impl From<storage::error::Error> for Refusal {
     fn from(failed: storage::error::Error) -> Self {
         use storage::error::Error;

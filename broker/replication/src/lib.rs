@@ -23,6 +23,7 @@ pub mod error;
 pub mod endpoint;
 pub mod lanes;
 pub mod waiting;
+pub mod traffic;
 pub mod partition;
 pub mod replicas;
 pub mod append;

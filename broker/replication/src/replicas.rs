@@ -17,6 +17,7 @@ use crate::endpoint::IsrKeeper;
 use crate::lanes::LaneTable;
 use crate::partition::isr::IsrAnswer;
 use crate::partition::{Partition, Shared};
+use crate::traffic::TrafficTable;
 use crate::waiting::Deadlines;
 
 /// All replicas of this broker.
@@ -84,6 +85,7 @@ impl Replicas {
         let shared = Arc::new(Shared {
             lanes: LaneTable::new(clock.clone(), config.workers),
             deadlines: Deadlines::new(clock.clone()),
+            traffic: TrafficTable::default(),
             config,
             clock,
             keeper,
@@ -150,6 +152,18 @@ impl Replicas {
         all
     }
 
+    /// How many replicas lie on directories that failed.
+    pub fn offline_count(&self) -> usize {
+        let topics = self.topics.iter().map(|entry| Arc::clone(entry.value()));
+        let topics: Vec<_> = topics.collect();
+        let offline = topics.iter().map(|topic| {
+            let partitions = topic.partitions.read();
+            let offline = |slot: &&Slot| matches!(slot, Slot::Offline);
+            partitions.values().filter(offline).count()
+        });
+        offline.sum()
+    }
+
     /// The online partitions of one topic.
     pub fn of_topic(&self, topic: &str) -> Vec<Arc<Partition>> {
         let Some(topic) = self.topics.get(topic).map(|entry| Arc::clone(&entry)) else {
@@ -205,8 +219,12 @@ impl Replicas {
         if let Some(topic) = self.topics.get(&id.topic).map(|entry| Arc::clone(&entry)) {
             topic.partitions.write().remove(&id.partition);
         }
-        self.topics
+        let gone = self
+            .topics
             .remove_if(&id.topic, |_, topic| topic.partitions.read().is_empty());
+        if gone.is_some() {
+            self.shared.traffic.forget(&id.topic);
+        }
     }
 }
 

@@ -37,6 +37,8 @@ use crate::api::transactions::producer_ids::ProducerIds;
 use crate::api::{cluster, configs, data, groups, peers, security, topics, transactions};
 use crate::config::Live;
 use crate::coordination::Groups;
+use crate::measures::requests::{ApiMeasures, Timing};
+use crate::measures::{Requests, Waits};
 use crate::metadata::Metadata;
 use crate::metadata::features::FeaturesEpoch;
 use crate::quota::{Kind, Quotas};
@@ -130,6 +132,7 @@ pub struct Services {
     pub auto_create: AutoCreate,
     pub controller: ControllerHandle,
     pub orders: Orders,
+    pub requests: Arc<Requests>,
 }
 
 impl Table {
@@ -162,27 +165,30 @@ impl Table {
                 version: opening.api_version,
             });
         }
+        let services = &self.services;
+        let mut timing = services
+            .requests
+            .begin(api, opening.api_version, frame.len());
         let (header, body) = RequestHeader::read(api, &frame)?;
         let context = caller.context(&header, now_ms);
-        let services = &self.services;
         match api {
             Api::Produce => {
                 let bytes = body.len();
-                let outcome =
-                    data::produce::answer(&context, &services.replicas, &services.metadata, &body)?;
+                let (replicas, metadata) = (&services.replicas, &services.metadata);
+                let requests = &services.requests;
+                let outcome = data::produce::answer(&context, replicas, metadata, requests, &body)?;
                 let quotas = Arc::clone(&services.quotas);
-                return Ok(outcome.then(move |mut answer| {
+                return Ok(timed(outcome, timing, move |answer| {
                     answer.mute_ms = charge(&quotas, Kind::ProducedBytes, &context, bytes as u64);
-                    answer
                 }));
             }
             Api::Fetch => {
-                let outcome = data::fetch::answer(&context, &services.fetches, &body)?;
+                let fetches = &services.fetches;
+                let outcome = data::fetch::answer(&context, fetches, &body, &mut timing)?;
                 let quotas = Arc::clone(&services.quotas);
-                return Ok(outcome.then(move |mut answer| {
+                return Ok(timed(outcome, timing, move |answer| {
                     let bytes = answer.parts.iter().map(Part::len).sum();
                     answer.mute_ms = charge(&quotas, Kind::FetchedBytes, &context, bytes);
-                    answer
                 }));
             }
             _ => {}
@@ -190,7 +196,36 @@ impl Table {
         let request = codec::decode_request(api, header.version, body)?;
         let answering = answer(Arc::clone(services), context, request)
             .ok_or(Malformed::Key(opening.api_key))?;
-        Ok(begin(api, header.version, header.correlation_id, answering))
+        let requests = &services.requests;
+        let outcome = begin(
+            requests,
+            api,
+            header.version,
+            header.correlation_id,
+            answering,
+        );
+        Ok(timed(outcome, timing, |_| {}))
+    }
+}
+
+/// The same outcome, its time taken, and its answer finished on its way out.
+fn timed(
+    outcome: Outcome,
+    mut timing: Timing,
+    finish: impl FnOnce(&mut Answer) + Send + 'static,
+) -> Outcome {
+    timing.ran();
+    match outcome {
+        Outcome::Now(mut answer) => {
+            finish(&mut answer);
+            timing.answered(true, answer.mute_ms);
+            Outcome::Now(answer)
+        }
+        later => later.then(move |mut answer| {
+            finish(&mut answer);
+            timing.answered(false, answer.mute_ms);
+            answer
+        }),
     }
 }
 
@@ -236,10 +271,10 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
             data::offset_for_leader_epoch::answer(&s.replicas, &s.metadata.image(), request).await
         ),
         R::DeleteRecords(request) => {
-            later!(
-                DeleteRecords,
+            later!(DeleteRecords, {
+                let _parked = s.requests.park(Waits::DeleteRecords);
                 data::delete_records::answer(&s.replicas, &s.metadata.image(), request).await
-            )
+            })
         }
         R::DescribeProducers(request) => {
             later!(
@@ -563,13 +598,23 @@ fn charge(quotas: &Quotas, kind: Kind, context: &Context, bytes: u64) -> i64 {
 }
 
 /// Polls once; what is not ready goes on as a task of its own.
-fn begin(api: Api, version: i16, correlation_id: i32, mut answering: Answering) -> Outcome {
+fn begin(
+    requests: &Arc<Requests>,
+    api: Api,
+    version: i16,
+    correlation_id: i32,
+    mut answering: Answering,
+) -> Outcome {
     let mut once = TaskContext::from_waker(Waker::noop());
     if let Poll::Ready(response) = answering.as_mut().poll(&mut once) {
+        note_code(requests.api(api), &response);
         return Outcome::Now(encode(api, version, correlation_id, &response));
     }
+    let requests = Arc::clone(requests);
     let task = tasks::spawn("request", async move {
-        encode(api, version, correlation_id, &answering.await)
+        let response = answering.await;
+        note_code(requests.api(api), &response);
+        encode(api, version, correlation_id, &response)
     });
     // A task that panicked has been reported; its client gets a closed connection.
     let answer = Box::pin(async move { task.await.unwrap_or_else(|_panicked| Answer::closing()) });
@@ -577,6 +622,49 @@ fn begin(api: Api, version: i16, correlation_id: i32, mut answering: Answering) 
         answer,
         overlaps: false,
     }
+}
+
+/// Counts the code of an answer that has one for all of it.
+fn note_code(measures: &ApiMeasures, response: &ResponseKind) {
+    use ResponseKind as R;
+    let code = match response {
+        R::ApiVersions(r) => r.error_code,
+        R::LeaderAndIsr(r) => r.error_code,
+        R::StopReplica(r) => r.error_code,
+        R::UpdateMetadata(r) => r.error_code,
+        R::ControlledShutdown(r) => r.error_code,
+        R::OffsetFetch(r) => r.error_code,
+        R::FindCoordinator(r) => r.error_code,
+        R::JoinGroup(r) => r.error_code,
+        R::SyncGroup(r) => r.error_code,
+        R::Heartbeat(r) => r.error_code,
+        R::LeaveGroup(r) => r.error_code,
+        R::ListGroups(r) => r.error_code,
+        R::SaslHandshake(r) => r.error_code,
+        R::SaslAuthenticate(r) => r.error_code,
+        R::InitProducerId(r) => r.error_code,
+        R::AddOffsetsToTxn(r) => r.error_code,
+        R::EndTxn(r) => r.error_code,
+        R::DescribeAcls(r) => r.error_code,
+        R::DescribeLogDirs(r) => r.error_code,
+        R::CreateDelegationToken(r) => r.error_code,
+        R::RenewDelegationToken(r) => r.error_code,
+        R::ExpireDelegationToken(r) => r.error_code,
+        R::DescribeDelegationToken(r) => r.error_code,
+        R::ElectLeaders(r) => r.error_code,
+        R::AlterPartitionReassignments(r) => r.error_code,
+        R::ListPartitionReassignments(r) => r.error_code,
+        R::OffsetDelete(r) => r.error_code,
+        R::DescribeClientQuotas(r) => r.error_code,
+        R::DescribeUserScramCredentials(r) => r.error_code,
+        R::AlterPartition(r) => r.error_code,
+        R::UpdateFeatures(r) => r.error_code,
+        R::DescribeCluster(r) => r.error_code,
+        R::ListTransactions(r) => r.error_code,
+        R::AllocateProducerIds(r) => r.error_code,
+        _ => return,
+    };
+    measures.note_code(code);
 }
 
 fn encode(api: Api, version: i16, correlation_id: i32, response: &ResponseKind) -> Answer {

@@ -203,6 +203,12 @@ impl Groups {
             .ok_or(Refusal::NotCoordinator)
     }
 
+    /// Every committed offset of the groups coordinated here.
+    pub fn each_offset(&self, mut show: impl FnMut(&str, &Arc<str>, i32, i64)) {
+        // A broker that is stopping has none to show.
+        let _stopped = self.look_at_all(|machine| machine.each_offset(&mut show));
+    }
+
     /// Groups by state, for metrics: Empty, PreparingRebalance, CompletingRebalance, Stable.
     pub fn states(&self) -> BTreeMap<&'static str, usize> {
         let names = [

@@ -13,6 +13,7 @@ const STEP_BYTES: usize = 64 * 1024;
 /// Shared by all connections. Clones draw from the same memory.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
+    steps_all: usize,
     steps: Arc<Semaphore>,
     reserve: Arc<Mutex<()>>,
 }
@@ -30,9 +31,17 @@ impl Budget {
     pub(crate) fn new(bytes: usize) -> Self {
         let steps = (bytes / STEP_BYTES).clamp(1, Semaphore::MAX_PERMITS);
         Budget {
+            steps_all: steps,
             steps: Arc::new(Semaphore::new(steps)),
             reserve: Arc::default(),
         }
+    }
+
+    /// How many bytes are drawn now, and how many are left.
+    pub(crate) fn used_and_left(&self) -> (usize, usize) {
+        let left = self.steps.available_permits();
+        let used = self.steps_all.saturating_sub(left);
+        (used * STEP_BYTES, left * STEP_BYTES)
     }
 
     pub(crate) fn share(&self) -> Share {

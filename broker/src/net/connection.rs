@@ -119,7 +119,7 @@ impl Connection {
     }
 
     /// Serves until the client, a deadline or the broker ends it.
-    pub(crate) async fn serve(mut self, stop: Stop) {
+    pub(crate) async fn serve(mut self, stop: Stop) -> Ended {
         let ended = tokio::select! {
             ended = self.turns() => ended,
             () = stop.stopped() => {
@@ -132,12 +132,13 @@ impl Connection {
             }
         };
         let (peer, listener) = (self.caller.peer(), self.caller.listener());
-        match ended {
+        match &ended {
             Ended::FrameLength(_) | Ended::Malformed(_) => {
                 warn!(%peer, %listener, reason = %ended, "closed a connection that does not speak Kafka's protocol");
             }
             _ => debug!(%peer, %listener, reason = %ended, "connection ended"),
         }
+        ended
     }
 
     /// One turn after another: run what is there, write, wait for more. Dropping the future

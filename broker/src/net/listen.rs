@@ -14,8 +14,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, error, warn};
 
 use crate::api::table::Table;
+use crate::measures::{Door, Doors};
 use crate::net::budget::Budget;
-use crate::net::connection::{Connection, Rules};
+use crate::net::connection::{Connection, Ended, Rules};
 
 /// How many connections may wait to be accepted. Kafka: `socket.listen.backlog.size` is 50; the
 /// kernel takes the smaller of this and its own bound.
@@ -218,6 +219,7 @@ pub(crate) struct Reception {
     pub(crate) rules: Rules,
     pub(crate) limits: Arc<Limits>,
     pub(crate) budget: Budget,
+    pub(crate) doors: Arc<Doors>,
     /// `socket.send.buffer.bytes` and `socket.receive.buffer.bytes`; none lets the kernel tune.
     pub(crate) send_buffer: Option<usize>,
     pub(crate) receive_buffer: Option<usize>,
@@ -247,6 +249,7 @@ impl Bound {
 
 async fn accept_all(socket: TcpListener, listener: Arc<str>, reception: Reception, stop: Stop) {
     let mut connections = tokio::task::JoinSet::new();
+    let door = reception.doors.of(&listener);
     loop {
         let accepted = tokio::select! {
             () = stop.stopped() => break,
@@ -255,7 +258,7 @@ async fn accept_all(socket: TcpListener, listener: Arc<str>, reception: Receptio
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(serving) = receive(stream, peer, &listener, &reception, &stop) {
+                if let Some(serving) = receive(stream, peer, &listener, &door, &reception, &stop) {
                     connections.spawn(serving);
                 }
             }
@@ -274,11 +277,13 @@ fn receive(
     stream: TcpStream,
     peer: SocketAddr,
     listener: &Arc<str>,
+    door: &Arc<Door>,
     reception: &Reception,
     stop: &Stop,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
     let Some(place) = reception.limits.take(peer.ip()) else {
         warn!(%peer, %listener, "refused a connection: max.connections or max.connections.per.ip is reached");
+        door.refuse();
         return None;
     };
     let socket = socket2::SockRef::from(&stream);
@@ -309,9 +314,12 @@ fn receive(
         reception.budget.share(),
     );
     let stop = stop.clone();
+    let (door, inside) = (Arc::clone(door), door.enter());
     Some(async move {
-        connection.serve(stop).await;
-        drop(place);
+        if let Ended::Idle = connection.serve(stop).await {
+            door.close_idle();
+        }
+        drop((place, inside));
     })
 }
 

@@ -13,3 +13,4 @@ pub mod budget;
 pub mod outbox;
 pub mod connection;
 pub mod listen;
+pub mod http;

@@ -62,6 +62,15 @@ impl Orders {
         }
     }
 
+    /// How many orders wait for each broker.
+    pub fn waiting(&self) -> Vec<(i32, usize)> {
+        let queues = self.queues.lock();
+        queues
+            .iter()
+            .map(|(id, queue)| (*id, queue.orders.lock().len()))
+            .collect()
+    }
+
     /// Says who obeys orders for this broker itself; until then they wait. Only the first counts.
     pub fn set_local(&self, broker: Arc<dyn LocalBroker>) {
         if self.local.broker.set(broker).is_ok() {

@@ -1,23 +1,52 @@
-//! The threads that compact: as many as `log.cleaner.threads`, none where cleaning is off.
+//! The threads that compact: as many as `log.cleaner.threads`, none where cleaning is off. Their
+//! number, pace and memory may change while they run.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use base::chance::Chance;
 use base::clock::Clock;
 use base::disk::Disk;
+use parking_lot::Mutex;
+use protocol::ids::TopicPartition;
 use storage::compaction::{Compactor, Halt};
 use storage::store::Store as Logs;
-use tracing::error;
+use tracing::{error, info};
 
 use crate::config::parts;
 
 /// Running threads; they end soon after [`Cleaners::stop`], at a point where dying would be safe
-/// too.
+/// too. Clones are the same threads.
+#[derive(Clone, Debug)]
+pub(crate) struct Cleaners(Arc<Shared>);
+
+/// The cleaners, for whoever measures.
+pub(crate) type CleanerView = Cleaners;
+
 #[derive(Debug)]
-pub(crate) struct Cleaners {
+struct Shared {
+    enable: bool,
+    logs: Arc<Logs>,
+    compactor: Arc<Compactor>,
+    backoff_ms: AtomicI64,
+    crew: Mutex<Crew>,
+}
+
+#[derive(Debug, Default)]
+struct Crew {
+    at_work: Vec<Cleaner>,
+    /// Told to stop, and not joined yet.
+    leaving: Vec<JoinHandle<()>>,
+    /// How many there were in all; each has a name of its own.
+    numbered: usize,
+    is_over: bool,
+}
+
+#[derive(Debug)]
+struct Cleaner {
     halt: Arc<Halt>,
-    threads: Vec<JoinHandle<()>>,
+    thread: JoinHandle<()>,
 }
 
 impl Cleaners {
@@ -27,43 +56,95 @@ impl Cleaners {
         disk: Arc<dyn Disk>,
         clock: &Clock,
     ) -> std::io::Result<Self> {
-        let halt = Arc::new(Halt::default());
-        let mut threads = Vec::new();
-        if wanted.enable {
-            let chance = Arc::new(Chance::from_kernel());
-            let compactor = Arc::new(Compactor::new(
-                disk,
-                clock.clone(),
-                chance,
-                wanted.compaction(),
-            ));
-            for number in 0..wanted.threads {
-                let (logs, halt, compactor) =
-                    (Arc::clone(logs), Arc::clone(&halt), Arc::clone(&compactor));
-                let backoff_ms = wanted.backoff_ms;
-                let clean = move || {
-                    while !halt.is_stopped() {
-                        if !logs.compact(&compactor, &halt) {
-                            halt.wait_ms(backoff_ms);
-                        }
-                    }
-                };
-                threads.push(
-                    std::thread::Builder::new()
-                        .name(format!("cleaner-{number}"))
-                        .spawn(clean)?,
-                );
+        let chance = Arc::new(Chance::from_kernel());
+        let compactor = Compactor::new(disk, clock.clone(), chance, wanted.compaction());
+        let cleaners = Cleaners(Arc::new(Shared {
+            enable: wanted.enable,
+            logs: Arc::clone(logs),
+            compactor: Arc::new(compactor),
+            backoff_ms: AtomicI64::new(wanted.backoff_ms),
+            crew: Mutex::default(),
+        }));
+        cleaners.obey(wanted)?;
+        Ok(cleaners)
+    }
+
+    /// Goes on with these settings: threads are started or told to stop.
+    pub(crate) fn obey(&self, wanted: &parts::Cleaner) -> std::io::Result<()> {
+        let shared = &self.0;
+        shared.compactor.set_config(wanted.compaction());
+        shared
+            .backoff_ms
+            .store(wanted.backoff_ms, Ordering::Relaxed);
+        let mut crew = shared.crew.lock();
+        if !shared.enable || crew.is_over {
+            return Ok(());
+        }
+        let before = crew.at_work.len();
+        while crew.at_work.len() > wanted.threads {
+            if let Some(cleaner) = crew.at_work.pop() {
+                cleaner.halt.stop();
+                crew.leaving.push(cleaner.thread);
             }
         }
-        Ok(Cleaners { halt, threads })
+        while crew.at_work.len() < wanted.threads {
+            let halt = Arc::new(Halt::default());
+            let thread = std::thread::Builder::new().name(format!("cleaner-{}", crew.numbered));
+            let (work, told) = (Arc::clone(shared), Arc::clone(&halt));
+            let thread = thread.spawn(move || work.run(&told))?;
+            crew.at_work.push(Cleaner { halt, thread });
+            crew.numbered += 1;
+        }
+        if before != 0 && before != crew.at_work.len() {
+            info!(
+                before,
+                now = crew.at_work.len(),
+                "log.cleaner.threads changed"
+            );
+        }
+        Ok(())
+    }
+
+    /// Threads that ended without being told to.
+    pub(crate) fn dead(&self) -> usize {
+        let crew = self.0.crew.lock();
+        let dead = crew.at_work.iter().filter(|one| one.thread.is_finished());
+        dead.count()
+    }
+
+    /// Partitions that cannot be compacted any more, because something in them is wrong.
+    pub(crate) fn uncleanable(&self) -> Vec<TopicPartition> {
+        let all = self.0.compactor.uncleanable();
+        all.into_iter().map(|(id, _)| id).collect()
     }
 
     /// Blocks until the last thread has ended.
     pub(crate) fn stop(self) {
-        self.halt.stop();
-        for thread in self.threads {
+        let (at_work, leaving) = {
+            let mut crew = self.0.crew.lock();
+            crew.is_over = true;
+            (
+                std::mem::take(&mut crew.at_work),
+                std::mem::take(&mut crew.leaving),
+            )
+        };
+        for cleaner in &at_work {
+            cleaner.halt.stop();
+        }
+        let at_work = at_work.into_iter().map(|cleaner| cleaner.thread);
+        for thread in at_work.chain(leaving) {
             if thread.join().is_err() {
                 error!("a cleaner thread panicked; this is a defect, please report it");
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn run(&self, halt: &Halt) {
+        while !halt.is_stopped() {
+            if !self.logs.compact(&self.compactor, halt) {
+                halt.wait_ms(self.backoff_ms.load(Ordering::Relaxed));
             }
         }
     }

@@ -26,6 +26,15 @@ pub enum StartError {
     )]
     Bind(#[from] BindError),
     #[error(
+        "listen on {address}:{port} for /metrics and /health: {source}. Choose another with \
+         --override metrics.port=PORT, or leave metrics.port out"
+    )]
+    MetricsPort {
+        address: String,
+        port: u16,
+        source: std::io::Error,
+    },
+    #[error(
         "cannot make the data directory {}: {source}. Choose another one with --data-dir DIR, or \
          make this one writable",
         directory.display()

@@ -10,6 +10,7 @@ pub(crate) fn text(
     config: &Config,
     addresses: &[(String, SocketAddr)],
     coordinator: Option<&coordinator::Handle>,
+    operating: Option<SocketAddr>,
 ) -> String {
     let mut text = String::from("\nRotpeter is running.\n");
     let mut line = |name: &str, value: &str| {
@@ -50,6 +51,9 @@ pub(crate) fn text(
             .map(|coordinator| coordinator.data_dir.display().to_string()),
     );
     line("data", &places.join(", "));
+    if let Some(address) = operating {
+        line("metrics", &format!("http://{address}/metrics, /health"));
+    }
     if let Some(first) = config.listeners.advertised.first() {
         let port = match (first.port, addresses.first()) {
             (0, Some((_, address))) => address.port(),

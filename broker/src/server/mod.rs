@@ -13,6 +13,7 @@
 
 mod cleaner;
 pub mod error;
+mod exposition;
 pub mod greeting;
 mod identity;
 mod local;
@@ -26,6 +27,7 @@ use std::time::Duration;
 use base::clock::Clock;
 use base::disk::{Disk, SystemDisk};
 use base::stop::{Stopper, pair};
+use base::tasks;
 use replication::replicas::Replicas;
 use storage::store::Store as Logs;
 use tokio::runtime::Handle;
@@ -40,9 +42,11 @@ use crate::config::Config;
 use crate::embedded;
 use crate::net::budget::Budget;
 use crate::net::connection::Rules;
+use crate::net::http;
 use crate::net::listen::{self, Bound, Limits, Reception};
 use crate::server::cleaner::Cleaners;
 use crate::server::error::StartError;
+use crate::server::exposition::{Exposition, Operating, Stage, Stages};
 use crate::server::identity::Found;
 use crate::server::parts::{Assembled, Clusterside, Rooms};
 
@@ -68,6 +72,8 @@ pub struct Server {
     rest: Stopper,
     upkeep: Vec<JoinHandle<()>>,
     cleaners: Cleaners,
+    stages: Stages,
+    operating_address: Option<std::net::SocketAddr>,
 }
 
 impl Server {
@@ -77,14 +83,22 @@ impl Server {
         let clock = Clock::system();
         let disk: Arc<dyn Disk> = SystemDisk::shared();
         let bound = bind_all(&config)?;
+        let stages = Stages::new();
+        let operating = Arc::new(Operating::new(stages.clone()));
+        let port = bind_operating(&config)?;
+        let (connections, connections_stop) = pair();
+        let (rest, rest_stop) = pair();
+        let operating_address = port.as_ref().and_then(|port| port.address().ok());
+        let serving = port.map(|port| {
+            let serving = port.serve(Arc::clone(&operating) as _, rest_stop.clone());
+            tasks::spawn("metrics and health", serving)
+        });
         make_directories(&*disk, &config)?;
         let found = Found::read(&*disk, &config.logs.dirs)?;
         let coordinator = start_coordinator(&config, &clock).await?;
         let zookeeper = connect(&config, coordinator.as_ref(), &clock).await?;
         let store: Arc<dyn Store> = Arc::new(zookeeper.clone());
         let agreed = found.agree(&*store, &config.identity).await?;
-        let (connections, connections_stop) = pair();
-        let (rest, rest_stop) = pair();
         let clusterside = Clusterside {
             store: Arc::clone(&store),
             broker: agreed.broker,
@@ -94,6 +108,7 @@ impl Server {
             data: data.clone(),
         };
         let advertised = advertised(&config, &bound);
+        stages.set(Stage::Recovering);
         let rooms = Rooms::build(config, Arc::clone(&disk), clusterside).await?;
         let config = rooms.live.now();
         found.complete(&*disk, &agreed, &date(&clock))?;
@@ -105,7 +120,7 @@ impl Server {
                 .await?;
         let past = zookeeper.clone();
         let mut assembled = rooms.begin(body, epoch, Arc::new(move || past.past_sessions()))?;
-        let upkeep = assembled.take_upkeep();
+        let mut upkeep = assembled.take_upkeep();
         let cleaners = Cleaners::start(&config.cleaner, &assembled.logs, disk, &clock)?;
         assembled.wait_until_told().await;
         let reception = reception(
@@ -115,6 +130,22 @@ impl Server {
             }),
             &clock,
         );
+        upkeep.extend(serving);
+        let (sessions, following) = Exposition::follow_session(&zookeeper, rest_stop.clone());
+        upkeep.push(tasks::spawn("session counts", following));
+        operating.open(Exposition {
+            services: Arc::clone(&assembled.services),
+            sender: Arc::clone(&assembled.sender),
+            zookeeper: zookeeper.clone(),
+            sessions,
+            doors: Arc::clone(&reception.doors),
+            budget: reception.budget.clone(),
+            cleaners: cleaners.clone(),
+            workers: Exposition::workers(&data, &clock),
+            stages: stages.clone(),
+            clock: clock.clone(),
+            control: Handle::current(),
+        });
         let mut accepting = Vec::new();
         let mut addresses = Vec::new();
         {
@@ -130,9 +161,10 @@ impl Server {
                 accepting.extend(listener.accept(&reception, &connections_stop)?);
             }
         }
+        stages.set(Stage::Running);
         // Kafka: scripts wait for this line.
         info!(target: "kafka", broker = agreed.broker.0, "started (kafka.server.KafkaServer)");
-        let greeting = greeting::text(&config, &addresses, coordinator.as_ref());
+        let greeting = greeting::text(&config, &addresses, coordinator.as_ref(), operating_address);
         let session_dir = config.logs.dirs.first().cloned().unwrap_or_default();
         Ok(Server {
             greeting,
@@ -146,12 +178,19 @@ impl Server {
             rest,
             upkeep,
             cleaners,
+            stages,
+            operating_address,
         })
     }
 
     /// A few lines for a person: where it listens, where its data is, what to type next.
     pub fn greeting(&self) -> &str {
         &self.greeting
+    }
+
+    /// Where `/metrics` and `/health` are, if they are served.
+    pub fn operating_address(&self) -> Option<std::net::SocketAddr> {
+        self.operating_address
     }
 
     /// Every bound address with its listener's name.
@@ -185,7 +224,9 @@ impl Server {
 
     /// Stops in order; data is closed cleanly when this returns.
     pub async fn stop(mut self) {
+        self.stages.set(Stage::LeavingCluster);
         self.assembled.leave_cluster().await;
+        self.stages.set(Stage::Stopping);
         self.assembled.services.groups.stop();
         self.connections.stop();
         let all = async {
@@ -237,6 +278,21 @@ fn bind_all(config: &Config) -> Result<Vec<Bound>, StartError> {
         .iter()
         .map(bind)
         .collect::<Result<_, _>>()?)
+}
+
+fn bind_operating(config: &Config) -> Result<Option<http::Port>, StartError> {
+    let wanted = &config.metrics;
+    let Some(port) = wanted.port else {
+        return Ok(None);
+    };
+    match http::Port::bind(&wanted.address, port) {
+        Ok(bound) => Ok(Some(bound)),
+        Err(source) => Err(StartError::MetricsPort {
+            address: wanted.address.clone(),
+            port,
+            source,
+        }),
+    }
 }
 
 fn make_directories(disk: &dyn Disk, config: &Config) -> Result<(), StartError> {
@@ -358,6 +414,7 @@ fn reception(config: &Config, table: Arc<Table>, clock: &Clock) -> Reception {
             overrides,
         )),
         budget: Budget::new(network.queued_bytes_max.unwrap_or(BUDGET_BYTES)),
+        doors: Arc::default(),
         send_buffer: size(network.send_buffer_bytes),
         receive_buffer: size(network.receive_buffer_bytes),
     }

@@ -37,6 +37,7 @@ use crate::api::table::Services;
 use crate::api::transactions::producer_ids::{Block, ProducerIds};
 use crate::config::{Config, Live, TopicSettings};
 use crate::coordination::{Groups, Settings};
+use crate::measures::Requests;
 use crate::metadata::Metadata;
 use crate::metadata::features::FeaturesEpoch;
 use crate::peer::isr::Keeper;
@@ -80,6 +81,7 @@ pub(crate) struct Rooms {
 pub(crate) struct Assembled {
     pub(crate) services: Arc<Services>,
     pub(crate) logs: Arc<Logs>,
+    pub(crate) sender: Arc<Orders>,
     link: Mutex<Option<Link>>,
     upkeep: Vec<JoinHandle<()>>,
 }
@@ -230,6 +232,7 @@ impl Rooms {
             .follow(Arc::clone(&side.store), side.stop.clone());
         upkeep.push(tasks::spawn("features", watching));
 
+        let requests = Requests::new(side.clock.clone());
         let sessions = SessionsConfig {
             slots_max: config.fetches.sessions_max,
             ..SessionsConfig::default()
@@ -242,6 +245,7 @@ impl Rooms {
                 Chance::from_kernel(),
             )),
             metadata: Arc::clone(&metadata),
+            requests: Arc::clone(&requests),
             bytes_max: config.fetches.bytes_max,
         };
         let topics = Arc::new(Topics::new(
@@ -272,11 +276,13 @@ impl Rooms {
             groups,
             controller,
             orders: authority,
+            requests,
             features,
         };
         Ok(Assembled {
             services: Arc::new(services),
             logs,
+            sender,
             link: Mutex::new(Some(link)),
             upkeep,
         })

@@ -15,6 +15,7 @@ use std::time::Duration;
 use base::backoff::Backoff;
 use base::chance::Chance;
 use base::clock::Clock;
+use base::metrics::Timings;
 use base::stop::{Stop, Stopper};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
@@ -88,6 +89,7 @@ struct Shared {
     permits: Semaphore,
     runtime: Handle,
     stopper: Stopper,
+    latency: Timings,
 }
 
 impl ZooKeeper {
@@ -116,10 +118,16 @@ impl ZooKeeper {
             permits: Semaphore::new(in_flight),
             runtime: Handle::current(),
             stopper,
+            latency: Timings::default(),
         });
         info!(session = format!("{session:#x}"), "connected to ZooKeeper");
         base::tasks::spawn("zookeeper keeper", keep(shared.clone(), client, stop));
         Ok(ZooKeeper(shared))
+    }
+
+    /// How long requests take, in microseconds.
+    pub fn latency(&self) -> &Timings {
+        &self.0.latency
     }
 
     /// The current session's number.
@@ -332,7 +340,9 @@ impl Shared {
                 .await
                 .map_err(|_closed| Error::SessionEnded)?;
             let (client, term) = self.client().await?;
+            let began_us = self.clock.monotonic_us();
             let answer = self.within_term(term, ask(client)).await;
+            self.latency.note(self.clock.monotonic_us() - began_us);
             drop(permit);
             match answer {
                 Some(Ok(found)) => return Ok(found),
@@ -360,7 +370,10 @@ impl Shared {
             .await
             .map_err(|_closed| Error::SessionEnded)?;
         let (client, term) = self.client().await?;
-        match self.within_term(term, ask(client)).await {
+        let began_us = self.clock.monotonic_us();
+        let answer = self.within_term(term, ask(client)).await;
+        self.latency.note(self.clock.monotonic_us() - began_us);
+        match answer {
             Some(Ok(done)) => Ok(done),
             Some(Err(error)) => {
                 Err(definite(path, &error).unwrap_or_else(|| unknown(path, &error)))

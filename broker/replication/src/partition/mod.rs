@@ -20,7 +20,9 @@ use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicPartition};
 use storage::log::VerificationGuard;
-use storage::log::{Appended, FoundOffset, Log, Moment, Origin, ReadPlan, ReadRequest, Upto};
+use storage::log::{
+    Appended, FoundOffset, Log, LogMeasures, Moment, Origin, ReadPlan, ReadRequest, Upto,
+};
 use storage::offsets::Offsets;
 use tracing::{debug, info};
 
@@ -30,6 +32,7 @@ use crate::error::Refusal;
 use crate::lanes::{Lane, LaneTable};
 use crate::partition::isr::{AfterAnswer, Isr, IsrAnswer};
 use crate::partition::leader::Followers;
+use crate::traffic::{Passed, TopicTraffic, TrafficTable};
 use crate::waiting::{Deadlines, Moved, Queue, Wakes};
 
 /// What all partitions of a broker share.
@@ -40,6 +43,7 @@ pub struct Shared {
     pub keeper: Arc<dyn IsrKeeper>,
     pub lanes: LaneTable,
     pub deadlines: Deadlines,
+    pub traffic: TrafficTable,
 }
 
 /// One partition of which this broker has a replica.
@@ -48,6 +52,7 @@ pub struct Partition {
     id: TopicPartition,
     shared: Arc<Shared>,
     queue: Arc<Queue>,
+    traffic: Arc<TopicTraffic>,
     state: RwLock<State>,
     /// The threads of the directory the log lies in. Outside the lock: whoever wants to know where
     /// to run must not wait for the disk.
@@ -148,6 +153,20 @@ pub struct PartitionView {
     pub offsets: Offsets,
 }
 
+/// A partition in numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Measures {
+    /// How many are in sync, as this leader knows; `None` where this broker does not lead.
+    pub in_sync: Option<usize>,
+    pub replicas: usize,
+    pub reassigning: bool,
+    pub min_in_sync: usize,
+    pub log: LogMeasures,
+}
+
+/// How long a measurement waits for an order that is being obeyed.
+const MEASURE_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// Who reads, which decides how far and from whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
@@ -227,10 +246,12 @@ impl Partition {
         rules: TopicRules,
     ) -> Self {
         let lane = shared.lanes.lane(&log.directory());
+        let traffic = shared.traffic.of(&id.topic);
         Partition {
             id,
             shared,
             queue: Arc::new(Queue::default()),
+            traffic,
             lane,
             topic_id: Mutex::new(log.topic_id().unwrap_or(TopicId::ZERO)),
             marks: Marks::default(),
@@ -256,6 +277,11 @@ impl Partition {
 
     pub fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// What passes through its topic.
+    pub fn traffic(&self) -> &TopicTraffic {
+        &self.traffic
     }
 
     /// Where requests that wait for this partition sit.
@@ -324,6 +350,27 @@ impl Partition {
             replicas: state.assignment.replicas.clone(),
             offsets: state.log.offsets(),
         }
+    }
+
+    /// The partition in numbers, for whoever measures. `None` while its directory is slow or an
+    /// order of the controller is being obeyed: a measurement waits for nobody.
+    pub fn measures(&self) -> Option<Measures> {
+        if self.shared.lanes.is_slow(&self.lane()) {
+            return None;
+        }
+        let state = self.state.try_read_for(MEASURE_WAIT)?;
+        let in_sync = match &state.role {
+            Role::Leader(led) => Some(led.progress.lock().isr.committed().len()),
+            Role::Idle | Role::Follower => None,
+        };
+        Some(Measures {
+            in_sync,
+            replicas: state.assignment.replicas.len(),
+            reassigning: !(state.assignment.adding.is_empty()
+                && state.assignment.removing.is_empty()),
+            min_in_sync: state.min_isr(),
+            log: state.log.measures(),
+        })
     }
 
     /// The controller orders this broker to lead. The caller has compared leader epochs.
@@ -423,6 +470,41 @@ impl Partition {
 
     /// Appends as leader. With `acks_all` too small an ISR refuses before anything is written.
     pub fn append(
+        &self,
+        records: &Bytes,
+        origin: Origin,
+        acks_all: bool,
+        guard: Option<&VerificationGuard>,
+    ) -> Result<Done, AppendFailure> {
+        self.traffic.add(Passed::ProduceRequests, 1);
+        let appended = self.append_counted(records, origin, acks_all, guard);
+        match &appended {
+            Ok(done) if !done.appended.duplicate => {
+                let Appended {
+                    first_offset,
+                    last_offset,
+                    ..
+                } = done.appended;
+                let messages = last_offset
+                    .0
+                    .saturating_sub(first_offset.0)
+                    .saturating_add(1);
+                self.traffic
+                    .add(Passed::MessagesIn, messages.max(0).cast_unsigned());
+                self.traffic.add(Passed::BytesIn, records.len() as u64);
+            }
+            Ok(_) => {}
+            Err(failure) if failure.refusal.is_too_large() => {
+                self.traffic
+                    .add(Passed::BytesRejected, records.len() as u64);
+            }
+            Err(failure) if failure.refusal.is_expected() => {}
+            Err(_) => self.traffic.add(Passed::FailedProduces, 1),
+        }
+        appended
+    }
+
+    fn append_counted(
         &self,
         records: &Bytes,
         origin: Origin,
@@ -543,6 +625,17 @@ impl Partition {
 
     /// Plans a read, checks epochs first, and counts a follower's progress.
     pub fn read(&self, read: &PartitionRead) -> Result<(Found, Wakes), Refusal> {
+        let found = self.read_counted(read);
+        if read.counts {
+            self.traffic.add(Passed::FetchRequests, 1);
+            if found.as_ref().is_err_and(|refusal| !refusal.is_expected()) {
+                self.traffic.add(Passed::FailedFetches, 1);
+            }
+        }
+        found
+    }
+
+    fn read_counted(&self, read: &PartitionRead) -> Result<(Found, Wakes), Refusal> {
         let state = self.state.read();
         let leader_only = match read.reader {
             Reader::Consumer { leader_only, .. } => leader_only,
@@ -694,7 +787,15 @@ impl Partition {
             return Wakes::none();
         };
         let isr = &mut led.progress.get_mut().isr;
+        let before = isr.committed().len();
         let after = isr.note_answer(answer, epoch, &mut state.partition_epoch);
+        let traffic = &self.shared.traffic;
+        match (after, isr.committed().len()) {
+            (AfterAnswer::Changed, now) if now < before => traffic.isr_shrinks.add(1),
+            (AfterAnswer::Changed, now) if now > before => traffic.isr_expands.add(1),
+            (AfterAnswer::Dropped, _) => traffic.isr_failures.add(1),
+            _ => {}
+        }
         let again = match after {
             AfterAnswer::Again => isr.proposed().map(<[BrokerId]>::to_vec),
             _ => None,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use base::chance::Chance;
 use base::clock::Clock;
+use base::metrics::Count;
 use parking_lot::Mutex;
 use protocol::ids::{LeaderEpoch, Offset, TopicId};
 
@@ -102,6 +103,7 @@ pub struct Sessions {
     clock: Clock,
     chance: Chance,
     slots: Mutex<HashMap<i32, Slot>>,
+    evictions: Count,
 }
 
 #[derive(Debug)]
@@ -138,12 +140,23 @@ impl Sessions {
             clock,
             chance,
             slots: Mutex::default(),
+            evictions: Count::default(),
         }
     }
 
     /// How many sessions are kept.
     pub fn len(&self) -> usize {
         self.slots.lock().len()
+    }
+
+    /// How many partitions the sessions remember, all together.
+    pub fn partitions(&self) -> usize {
+        self.slots.lock().values().map(|slot| slot.partitions).sum()
+    }
+
+    /// How many sessions had to make room for another.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.get()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -317,6 +330,7 @@ impl Sessions {
         };
         if now_ms.saturating_sub(slot.used_ms) > eviction_ms {
             slots.remove(&oldest);
+            self.evictions.add(1);
             return true;
         }
         let least = slots
@@ -330,6 +344,7 @@ impl Sessions {
         match least {
             Some(worth) if (privileged, partitions, NO_SESSION) >= worth => {
                 slots.remove(&worth.2);
+                self.evictions.add(1);
                 true
             }
             _ => false,

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use protocol::batch::Codec;
 use protocol::batch::legacy::{DownConvertError, down_convert};
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId};
+use protocol::kafka::apis::Api;
 use protocol::kafka::codec::CodecError;
 use protocol::kafka::data::{
     Aborted, DivergingEpoch, FetchAnswer, FetchPartitionAnswer, FetchRequest, FetchTopicAnswer,
@@ -29,6 +30,7 @@ use replication::replicas::Replicas;
 use replication::sessions::{
     Context as SessionContext, PartitionAsk, SessionAsk, SessionRefusal, Sessions, Told, TopicKey,
 };
+use replication::traffic::Passed;
 use smallvec::SmallVec;
 use storage::log::{Range, ReadPlan};
 use tracing::debug;
@@ -37,6 +39,8 @@ use crate::api::answer::{Answer, Outcome, Part};
 use crate::api::data::leader::{current_leader, find};
 use crate::api::errors;
 use crate::api::request::Context;
+use crate::measures::requests::Timing;
+use crate::measures::{Requests, Waits};
 use crate::metadata::{Image, Metadata};
 
 /// Since this version topics are asked for by id.
@@ -62,6 +66,7 @@ pub(crate) struct FetchServices {
     pub(crate) replicas: Arc<Replicas>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) metadata: Arc<Metadata>,
+    pub(crate) requests: Arc<Requests>,
     /// `fetch.max.bytes`.
     pub(crate) bytes_max: usize,
 }
@@ -100,10 +105,14 @@ pub(crate) fn answer(
     context: &Context,
     services: &FetchServices,
     body: &Bytes,
+    timing: &mut Timing,
 ) -> Result<Outcome, CodecError> {
     let mut request = decode_fetch(context.version, body)?;
     let image = services.metadata.image();
     let is_follower = request.replica.replica_id >= 0;
+    if is_follower {
+        timing.of_follower();
+    }
     let asks = read_asks(context.version, &image, &mut request);
     let forgotten = read_forgotten(context.version, &request);
     let ask = SessionAsk {
@@ -283,6 +292,7 @@ impl Fetching {
 
     async fn wait(self, mut round: Round, max_wait_ms: i64) -> Answer {
         if !self.may_answer(&round, max_wait_ms) {
+            let _parked = self.services.requests.park(Waits::Fetch);
             let stay = self.services.replicas.shared().deadlines.park(max_wait_ms);
             round = wait_round(&self.wanted, self.rules, round, &stay).await;
         }
@@ -441,6 +451,7 @@ impl Fetching {
             let mut keep = told.iter().map(|(ask, _)| *ask).peekable();
             shares.retain(|share| keep.next_if_eq(&share.ask).is_some());
         }
+        self.count(&shares);
         let image = self.services.metadata.image();
         let mut node_endpoints = Vec::new();
         let mut ranges: Vec<Range> = Vec::new();
@@ -475,6 +486,28 @@ impl Fetching {
             node_endpoints,
         };
         encode(&self.context, &answer, &ranges)
+    }
+
+    /// What leaves here, for the measurements. Shares and asks are in the same order.
+    fn count(&self, shares: &[Share]) {
+        let codes = self.services.requests.api(Api::Fetch);
+        let mut wanted = self.wanted.iter().peekable();
+        for share in shares {
+            codes.note_code(share.answer.error_code);
+            let bytes = share.bytes();
+            if bytes == 0 {
+                continue;
+            }
+            while wanted.next_if(|one| one.index < share.ask).is_some() {}
+            let Some(one) = wanted.peek().filter(|one| one.index == share.ask) else {
+                continue;
+            };
+            if self.is_follower {
+                one.partition.shared().traffic.replicated_out.add(bytes);
+            } else {
+                one.partition.traffic().add(Passed::BytesOut, bytes);
+            }
+        }
     }
 
     /// Partitions whose records a client of this version cannot be given.
@@ -536,6 +569,11 @@ impl Share {
             has_error: self.answer.error_code != 0,
             always: self.answer.diverging_epoch.is_some(),
         }
+    }
+
+    fn bytes(&self) -> u64 {
+        let planned = self.plan.as_ref().map_or(0, ReadPlan::len);
+        (planned + self.converted.as_ref().map_or(0, Bytes::len)) as u64
     }
 
     /// Leaves holes in the answer for the plan's ranges.

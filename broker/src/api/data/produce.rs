@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::StrBytes;
 use protocol::batch::{Codec, split};
+use protocol::kafka::apis::Api;
 use protocol::kafka::codec::CodecError;
 use protocol::kafka::data::{
     ProduceAnswer, ProducePartition, ProducePartitionAnswer, ProduceTopicAnswer, RecordFault,
@@ -31,6 +32,7 @@ use crate::api::answer::{Answer, Outcome, Part};
 use crate::api::data::leader::{current_leader, find};
 use crate::api::errors;
 use crate::api::request::Context;
+use crate::measures::{Requests, Waits};
 use crate::metadata::{Image, Metadata};
 
 /// The one client that may write to internal topics by hand.
@@ -51,6 +53,7 @@ struct Written {
     topics: Vec<(StrBytes, Vec<Entry>)>,
     replicas: Arc<Replicas>,
     metadata: Arc<Metadata>,
+    requests: Arc<Requests>,
 }
 
 /// Appends everything; answers now where nothing is left to wait for.
@@ -58,6 +61,7 @@ pub(crate) fn answer(
     context: &Context,
     replicas: &Arc<Replicas>,
     metadata: &Arc<Metadata>,
+    requests: &Arc<Requests>,
     body: &Bytes,
 ) -> Result<Outcome, CodecError> {
     let request = decode_produce(context.version, body)?;
@@ -104,6 +108,7 @@ pub(crate) fn answer(
         topics,
         replicas: Arc::clone(replicas),
         metadata: Arc::clone(metadata),
+        requests: Arc::clone(requests),
     };
     if !waits || acks == Some(Acks::None) {
         return Ok(Outcome::Now(written.tell()));
@@ -215,6 +220,8 @@ fn told(index: i32, answer: AppendAnswer) -> ProducePartitionAnswer {
 
 impl Written {
     async fn finish(mut self, timeout_ms: i64) -> Answer {
+        let requests = Arc::clone(&self.requests);
+        let _parked = requests.park(Waits::Produce);
         let stay = self.replicas.shared().deadlines.park(timeout_ms);
         for (_, entries) in &mut self.topics {
             for entry in entries {
@@ -226,6 +233,7 @@ impl Written {
 
     fn tell(self) -> Answer {
         let image = self.metadata.image();
+        let codes = self.requests.api(Api::Produce);
         let Context {
             version,
             listener,
@@ -242,6 +250,7 @@ impl Written {
                 let Entry::Told(mut partition) = entry else {
                     continue;
                 };
+                codes.note_code(partition.error_code);
                 failed |= partition.error_code != 0;
                 if *version >= TELLS_LEADER_SINCE
                     && partition.error_code == ErrorCode::NotLeaderOrFollower.code()

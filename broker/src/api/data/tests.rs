@@ -31,6 +31,7 @@ use crate::api::answer::{Answer, Outcome, Part};
 use crate::api::data::fetch::FetchServices;
 use crate::api::data::{delete_records, fetch, list_offsets, offset_for_leader_epoch, produce};
 use crate::api::request::Context;
+use crate::measures::Requests;
 use crate::metadata::update::TopicUpdate;
 use crate::metadata::{Broker, Endpoint, Metadata, PartitionImage, Update};
 
@@ -128,6 +129,7 @@ impl World {
             replicas,
             sessions: Arc::new(sessions),
             metadata,
+            requests: Requests::new(Clock::by_hand(0)),
             bytes_max: 57_671_680,
         };
         World {
@@ -149,12 +151,16 @@ impl World {
             arrived_ms: 0,
         };
         let FetchServices {
-            replicas, metadata, ..
+            replicas,
+            metadata,
+            requests,
+            ..
         } = &self.services;
+        let mut timing = requests.begin(api, version, body.len());
         let image = metadata.image();
         let outcome = match api {
-            Api::Produce => produce::answer(&context, replicas, metadata, &body).unwrap(),
-            Api::Fetch => fetch::answer(&context, &self.services, &body).unwrap(),
+            Api::Produce => produce::answer(&context, replicas, metadata, requests, &body).unwrap(),
+            Api::Fetch => fetch::answer(&context, &self.services, &body, &mut timing).unwrap(),
             _ => {
                 let response = match decode_request(api, version, body).unwrap() {
                     RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(

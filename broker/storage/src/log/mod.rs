@@ -59,6 +59,17 @@ pub struct ActiveProducer {
     pub last_data_offset: Offset,
 }
 
+/// A log in numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct LogMeasures {
+    pub offsets: Offsets,
+    /// Of all segments.
+    pub bytes: u64,
+    pub segments: usize,
+    /// Producers whose sequences are remembered.
+    pub producers: usize,
+}
+
 /// One partition's log. All verbs block on the disk at most; none is async.
 #[derive(Debug)]
 pub struct Log {
@@ -218,6 +229,17 @@ impl Log {
             .iter()
             .map(|segment| segment.size())
             .sum()
+    }
+
+    /// The log in numbers, all of one moment.
+    pub fn measures(&self) -> LogMeasures {
+        let state = self.state.lock();
+        LogMeasures {
+            offsets: state.offsets(),
+            bytes: state.segments.iter().map(|segment| segment.size()).sum(),
+            segments: state.segments.iter().count(),
+            producers: state.producers.iter().count(),
+        }
     }
 
     /// Whether bytes not flushed before the last stop may be gone: an unclean stop and another

@@ -1,0 +1,14 @@
+//! What is counted where requests run and connections live.
+//!
+//! Everything here is added to in hot paths and read by whoever serves `/metrics`
+//! ([`crate::server`] builds that text). Hot path: a request costs two looks at the clock and some
+//! uncontended additions; nothing is looked up by name, locked or allocated, but for an API's first
+//! request ever and a listener's start.
+
+/// Requests: how many, how long, with which outcome.
+pub mod requests;
+/// Connections, by listener.
+pub mod doors;
+
+pub use doors::{Door, Doors};
+pub use requests::{Parked, Requests, Waits};
