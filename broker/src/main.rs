@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use base::logging;
-use broker::config::{Config, LoadArgs};
+use broker::config::{Config, LoadArgs, Warning};
 use broker::server::Server;
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
@@ -50,16 +50,15 @@ fn main() -> ExitCode {
     });
     let (config, warnings) = match loaded {
         Ok(loaded) => loaded,
-        Err(faults) => {
-            for fault in faults {
+        Err(refused) => {
+            warn_of(idle, refused.warnings);
+            for fault in refused.faults {
                 eprintln!("{fault}");
             }
             return ExitCode::FAILURE;
         }
     };
-    for warning in idle.into_iter().chain(warnings) {
-        tracing::warn!("{}", warning.0);
-    }
+    warn_of(idle, warnings);
     let runtimes = data_runtime(&config).and_then(|data| Ok((data, control_runtime()?)));
     let (data, control) = match runtimes {
         Ok(runtimes) => runtimes,
@@ -73,6 +72,12 @@ fn main() -> ExitCode {
     data.shutdown_background();
     control.shutdown_background();
     ended
+}
+
+fn warn_of(idle: Vec<Warning>, warnings: Vec<Warning>) {
+    for warning in idle.into_iter().chain(warnings) {
+        tracing::warn!("{}", warning.0);
+    }
 }
 
 /// Connections live here, one worker more than there are cores: a worker that sleeps on a disk

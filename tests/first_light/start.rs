@@ -150,7 +150,30 @@ fn all_bad_settings_are_told_at_once_and_unknown_ones_with_their_neighbour() {
     .map(str::to_owned);
     let (code, words) = refused(dir.path(), &set);
     assert_eq!(code, Some(1), "{words}");
-    for expected in ["num.partitions", "none", "log.retention.ms", "soon"] {
+    for expected in [
+        "num.partitions",
+        "none",
+        "log.retention.ms",
+        "soon",
+        "did you mean `num.partitions`",
+    ] {
+        assert!(words.contains(expected), "{expected}: {words}");
+    }
+}
+
+#[test]
+fn a_zookeeper_that_cannot_be_reached_is_told_with_the_name_that_does_not_resolve() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, words) = refused(
+        dir.path(),
+        &[
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", free_port()),
+            "zookeeper.connect=nowhere.invalid:2181/kafka".to_owned(),
+            "zookeeper.connection.timeout.ms=500".to_owned(),
+        ],
+    );
+    assert_eq!(code, Some(1), "{words}");
+    for expected in ["nowhere.invalid does not resolve", "--zookeeper"] {
         assert!(words.contains(expected), "{expected}: {words}");
     }
 }

@@ -29,10 +29,17 @@ pub struct LoadArgs {
     pub data_dir: Option<PathBuf>,
 }
 
+/// Why there is no [`Config`], with what would have been warned of beside.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    pub faults: Vec<Fault>,
+    pub warnings: Vec<Warning>,
+}
+
 /// A file of settings is text that somebody wrote; anything larger is a mistake.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-pub(super) fn load(args: &LoadArgs) -> Result<(Config, Vec<Warning>), Vec<Fault>> {
+pub(super) fn load(args: &LoadArgs) -> Result<(Config, Vec<Warning>), Refused> {
     let mut faults = Vec::new();
     let mut texts = gather(args, &mut faults);
     let mut warnings = read::unknown_keys(&texts);
@@ -45,10 +52,10 @@ pub(super) fn load(args: &LoadArgs) -> Result<(Config, Vec<Warning>), Vec<Fault>
     };
     match Config::from_layers(layers, &host_name()) {
         Ok(config) if faults.is_empty() => Ok((config, warnings)),
-        Ok(_) => Err(faults),
+        Ok(_) => Err(Refused { faults, warnings }),
         Err(more) => {
             faults.extend(more);
-            Err(faults)
+            Err(Refused { faults, warnings })
         }
     }
 }
@@ -60,7 +67,11 @@ fn gather(args: &LoadArgs, faults: &mut Vec<Fault>) -> Texts {
             Err(error) => {
                 faults.push(Fault::between(
                     "",
-                    format!("read {}: {error}", path.display()),
+                    format!(
+                        "cannot read {}: {error}. It is meant to be a server.properties, or the \
+                         same as YAML; without a file everything has its default",
+                        path.display()
+                    ),
                 ));
             }
             Ok(bytes) => match read::parse(&bytes, Format::of(&path.to_string_lossy())) {
@@ -289,12 +300,12 @@ mod tests {
 
     fn faults_with(overrides: &[&str]) -> Vec<String> {
         let overrides = overrides.iter().map(|text| (*text).to_owned()).collect();
-        let faults = Config::load(&LoadArgs {
+        let refused = Config::load(&LoadArgs {
             overrides,
             ..LoadArgs::default()
         })
         .unwrap_err();
-        faults.iter().map(ToString::to_string).collect()
+        refused.faults.iter().map(ToString::to_string).collect()
     }
 
     #[test]

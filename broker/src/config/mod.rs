@@ -20,7 +20,7 @@ use settings::value::Fault;
 
 pub use listeners::{Endpoint, Listeners, Protocol};
 pub use live::Live;
-pub use load::LoadArgs;
+pub use load::{LoadArgs, Refused};
 pub use settings::read::Warning;
 pub use topics::TopicSettings;
 
@@ -56,7 +56,7 @@ pub struct Config {
 
 impl Config {
     /// Reads files, flags and defaults; every fault of all of them at once.
-    pub fn load(args: &LoadArgs) -> Result<(Config, Vec<Warning>), Vec<Fault>> {
+    pub fn load(args: &LoadArgs) -> Result<(Config, Vec<Warning>), Refused> {
         load::load(args)
     }
 

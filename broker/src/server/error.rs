@@ -44,10 +44,16 @@ pub enum StartError {
         source: std::io::Error,
     },
     #[error(
-        "no answer from ZooKeeper at {connect} within {within_ms} ms. Is it running? The address is \
-         set by --zookeeper or zookeeper.connect, the time by zookeeper.connection.timeout.ms"
+        "no answer from ZooKeeper at {connect} within {within_ms} ms{}. Is it running? The address is \
+         set by --zookeeper or zookeeper.connect, the time by zookeeper.connection.timeout.ms",
+        unresolved(nameless)
     )]
-    NoZooKeeper { connect: String, within_ms: i64 },
+    NoZooKeeper {
+        connect: String,
+        within_ms: i64,
+        /// Hosts whose names lead nowhere.
+        nameless: Vec<String>,
+    },
     #[error("ask ZooKeeper: {0}")]
     ZooKeeper(#[from] znodes::store::Error),
     #[error("read the settings in ZooKeeper: {0}")]
@@ -101,4 +107,12 @@ pub enum StartError {
     },
     #[error("cluster.id asks for {asked}, but ZooKeeper holds cluster {known}")]
     OtherClusterAsked { asked: String, known: String },
+}
+
+fn unresolved(nameless: &[String]) -> String {
+    match nameless {
+        [] => String::new(),
+        [one] => format!(": {one} does not resolve"),
+        more => format!(": {} do not resolve", more.join(", ")),
+    }
 }

@@ -344,12 +344,37 @@ async fn connect(
         ..znodes::zookeeper::Config::new(connect.clone())
     };
     let directory = config.logs.dirs.first().map(std::path::PathBuf::as_path);
-    session::open(wanted, directory, clock.clone(), within_ms)
-        .await
-        .map_err(|refused| match refused {
-            znodes::store::Error::SessionEnded => StartError::NoZooKeeper { connect, within_ms },
-            other => other.into(),
-        })
+    let hosts = wanted.hosts_and_chroot().0.to_owned();
+    match session::open(wanted, directory, clock.clone(), within_ms).await {
+        Ok(zookeeper) => Ok(zookeeper),
+        Err(znodes::store::Error::SessionEnded) => Err(StartError::NoZooKeeper {
+            connect,
+            within_ms,
+            nameless: nameless(&hosts).await,
+        }),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// Those of `host:port,…` whose name no resolver knows: the likeliest reason of all in containers.
+async fn nameless(hosts: &str) -> Vec<String> {
+    let mut nameless = Vec::new();
+    for at in hosts.split(',').map(str::trim) {
+        let named = if at.contains(':') {
+            at.to_owned()
+        } else {
+            format!("{at}:2181")
+        };
+        if tokio::net::lookup_host(&named).await.is_err() {
+            nameless.push(
+                named
+                    .rsplit_once(':')
+                    .map_or(at, |(host, _)| host)
+                    .to_owned(),
+            );
+        }
+    }
+    nameless
 }
 
 /// What clients are told, with the ports that were really bound.
