@@ -15,6 +15,9 @@ pub(crate) struct Arguments {
     address: String,
     #[arg(long, default_value = "first")]
     topic: String,
+    /// All of them are to have leaders; the record goes to the first.
+    #[arg(long, default_value_t = 1)]
+    partitions: i32,
     #[arg(long, default_value_t = 60)]
     seconds_max: u64,
 }
@@ -33,7 +36,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
 
 async fn once(arguments: &Arguments, frame: &BytesMut) -> Result<()> {
     let mut caller = Caller::connect(&arguments.address).await?;
-    caller.make_topic(&arguments.topic, 1).await?;
+    caller
+        .make_topic(&arguments.topic, arguments.partitions)
+        .await?;
     caller.stream.write_all(frame).await?;
     let answer = wire::read_frame(&mut caller.stream).await?;
     let mut received = BytesMut::from(&u32::try_from(answer.len())?.to_be_bytes()[..]);

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::machine::{CLIENT_CORE, SERVER_CORE, pin};
-use crate::process::{Meter, Running, json, pause};
+use crate::process::{Meter, Running, pause};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Side {
@@ -174,21 +174,25 @@ pub(crate) struct Returned {
     pub(crate) total_ms: f64,
 }
 
-/// A load client that waits for an acknowledgement in a thread of its own.
-type Waiting = std::thread::JoinHandle<Result<Value>>;
+/// A load client that waits for an acknowledgement, and where its answer will stand.
+struct Waiting {
+    client: Running,
+    answer: PathBuf,
+}
 
 fn first_ack(places: &Places, address: &str, topic: &str, partitions: i32) -> Result<Waiting> {
+    let answer = places.work.join("first-ack.json");
+    let _never_was = fs::remove_file(&answer);
     let mut command = places.load();
     command.args(["first-ack", address, "--topic", topic]);
     command.args(["--partitions", &partitions.to_string()]);
     command.args(["--seconds-max", &START_LIMIT.as_secs().to_string()]);
-    Ok(std::thread::spawn(move || {
-        json(&mut command, START_LIMIT + Duration::from_secs(5))
-    }))
+    let client = Running::start(&mut command, &answer)?;
+    Ok(Waiting { client, answer })
 }
 
-fn acked(waiting: Waiting, contestant: &mut Contestant) -> Result<f64> {
-    while !waiting.is_finished() {
+fn acked(mut waiting: Waiting, contestant: &mut Contestant) -> Result<f64> {
+    while waiting.client.alive() {
         if !contestant.broker.alive() {
             bail!(
                 "the broker of {} ended; see its log",
@@ -197,10 +201,10 @@ fn acked(waiting: Waiting, contestant: &mut Contestant) -> Result<f64> {
         }
         pause(Duration::from_millis(20))?;
     }
-    let Ok(answer) = waiting.join() else {
-        bail!("the waiting thread panicked");
-    };
-    number(&answer?, "first_ack_ms")
+    let said = fs::read_to_string(&waiting.answer)?;
+    let answer: Value = serde_json::from_str(said.lines().next().unwrap_or_default())
+        .with_context(|| format!("wait for the first acknowledgement: {said}"))?;
+    number(&answer, "first_ack_ms")
 }
 
 pub(crate) fn number(of: &Value, key: &str) -> Result<f64> {

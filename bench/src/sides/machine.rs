@@ -140,8 +140,8 @@ pub(crate) fn description() -> String {
     format!("{model}, {cores} cores, {gib} GiB, Linux {version}")
 }
 
-/// Busy share of all cores since boot, as (busy, total) ticks: to see strangers' load.
-pub(crate) fn busy_ticks() -> (u64, u64) {
+/// Ticks since boot that the host gave to others, and all ticks.
+pub(crate) fn stolen_ticks() -> (u64, u64) {
     let text = fs::read_to_string("/proc/stat").unwrap_or_default();
     let ticks: Vec<u64> = text
         .lines()
@@ -151,7 +151,6 @@ pub(crate) fn busy_ticks() -> (u64, u64) {
         .skip(1)
         .filter_map(|field| field.parse().ok())
         .collect();
-    let total = ticks.iter().take(8).sum::<u64>();
-    let idle = ticks.get(3).unwrap_or(&0) + ticks.get(4).unwrap_or(&0);
-    (total - idle, total)
+    let stolen = ticks.get(7).copied().unwrap_or_default();
+    (stolen, ticks.iter().take(8).sum())
 }

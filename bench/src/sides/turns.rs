@@ -1,0 +1,209 @@
+//! Whose turn it is: rounds of rows, in each row one side after the other, in alternating order.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::contestant::{Contestant, Places, Side};
+use crate::machine::{self, Fair};
+use crate::process::STOP;
+use crate::result::{Failure, Outcome, Sample};
+use crate::rows::{Curve, Figures, Look, Row, Sizes};
+
+/// Seconds a round takes beside its rows: starts, stops, memory.
+const ROUND_SECONDS: u64 = 25;
+
+pub(crate) struct Run {
+    places: Places,
+    sizes: Sizes,
+    rounds: usize,
+    rows: Vec<&'static Row>,
+    samples: Vec<Sample>,
+    failures: Vec<Failure>,
+    curves: BTreeMap<(Side, &'static str), Curve>,
+    begun: Instant,
+    ticks: (u64, u64),
+    /// Planned seconds of what is done, and of everything.
+    done: u64,
+    planned: u64,
+}
+
+impl Run {
+    pub(crate) fn new(
+        places: Places,
+        sizes: Sizes,
+        rounds: usize,
+        rows: Vec<&'static Row>,
+    ) -> Self {
+        let a_round: u64 = rows
+            .iter()
+            .map(|row| row.seconds * sides(row, 0).len() as u64)
+            .sum();
+        Run {
+            places,
+            sizes,
+            rounds,
+            rows,
+            samples: Vec::new(),
+            failures: Vec::new(),
+            curves: BTreeMap::new(),
+            begun: Instant::now(),
+            ticks: machine::stolen_ticks(),
+            done: 0,
+            planned: (a_round + ROUND_SECONDS) * rounds as u64,
+        }
+    }
+
+    /// All rounds. An error ends the run; a row that fails does not.
+    pub(crate) fn all(&mut self, fair: &Fair) -> Result<()> {
+        for round in 0..self.rounds {
+            self.tell(
+                round,
+                "memory is read in once, so that the host has given it",
+            );
+            fair.back_memory().context("back memory")?;
+            self.done += ROUND_SECONDS;
+            let mut running = BTreeMap::new();
+            let ended = self.round(round, &mut running);
+            drop(running);
+            self.clean()?;
+            ended?;
+        }
+        Ok(())
+    }
+
+    fn round(&mut self, round: usize, running: &mut BTreeMap<Side, Contestant>) -> Result<()> {
+        let mut before = BTreeMap::new();
+        for row in self.rows.clone() {
+            for side in sides(row, round) {
+                self.tell(round, &format!("{} {}", row.name, side.name()));
+                let measured = self.turn(row, side, running, &before);
+                self.done += row.seconds;
+                match measured {
+                    Ok(figures) => {
+                        for (key, value) in figures {
+                            before.insert((side, key), value);
+                            self.samples.push(Sample {
+                                round,
+                                side,
+                                key,
+                                value,
+                            });
+                        }
+                    }
+                    Err(error) => {
+                        if STOP.load(std::sync::atomic::Ordering::Relaxed) {
+                            bail!("interrupted");
+                        }
+                        let why = format!("{error:#}");
+                        eprintln!("  FAILED {} {}: {why}", row.name, side.name());
+                        self.failures.push(Failure {
+                            round,
+                            side,
+                            row: row.name,
+                            why,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One row on one side; a broker that is not there, or no longer, is started first.
+    fn turn(
+        &mut self,
+        row: &Row,
+        side: Side,
+        running: &mut BTreeMap<Side, Contestant>,
+        before: &BTreeMap<(Side, &'static str), f64>,
+    ) -> Result<Figures> {
+        if side != Side::Floor && row.broker {
+            let there = running.get_mut(&side).is_some_and(Contestant::alive);
+            if !there {
+                running.remove(&side);
+                let started = Contestant::start(&self.places, side, side.name())
+                    .with_context(|| format!("start {}", side.name()))?;
+                running.insert(side, started);
+            }
+        }
+        let mut look = Look {
+            places: &self.places,
+            sizes: self.sizes,
+            side,
+            contestant: running.get_mut(&side),
+            before,
+            curves: &mut self.curves,
+        };
+        (row.run)(&mut look)
+    }
+
+    /// Data of this round; the sparse file that backs memory stays.
+    fn clean(&self) -> Result<()> {
+        for entry in fs::read_dir(&self.places.work)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                fs::remove_dir_all(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One line: time so far, time left as the plan and the pace so far say, what is done now.
+    fn tell(&self, round: usize, what: &str) {
+        let passed = self.begun.elapsed();
+        let left = self.planned.saturating_sub(self.done) as f64;
+        // The plan is believed until a tenth of it is behind us.
+        let pace = if self.done * 10 > self.planned {
+            passed.as_secs_f64() / self.done as f64
+        } else {
+            1.0
+        };
+        let left = Duration::from_secs_f64(left * pace);
+        eprintln!(
+            "[{} left {}] round {} of {}: {what}",
+            clock(passed),
+            clock(left),
+            round + 1,
+            self.rounds
+        );
+    }
+
+    /// How much of the machine strangers took meanwhile.
+    pub(crate) fn steal_note(&self) -> Option<String> {
+        let (stolen, total) = machine::stolen_ticks();
+        let share = (stolen - self.ticks.0) as f64 / (total - self.ticks.1).max(1) as f64 * 100.0;
+        (share > 0.5).then(|| format!("the host took {share:.1} % of the processor time meanwhile"))
+    }
+
+    pub(crate) fn finish(self, notes: Vec<String>) -> Outcome {
+        let _left_behind = fs::remove_dir_all(&self.places.work);
+        Outcome {
+            rounds: self.rounds,
+            minutes: self.begun.elapsed().as_secs_f64() / 60.0,
+            machine: machine::description(),
+            notes,
+            samples: self.samples,
+            failures: self.failures,
+            curves: self.curves,
+        }
+    }
+}
+
+/// A B F, then B A F: who comes first changes from round to round.
+fn sides(row: &Row, round: usize) -> Vec<Side> {
+    let mut sides = vec![Side::Ours, Side::Kafka];
+    if round % 2 == 1 {
+        sides.reverse();
+    }
+    if row.floor {
+        sides.push(Side::Floor);
+    }
+    sides
+}
+
+fn clock(time: Duration) -> String {
+    format!("{:02}:{:02}", time.as_secs() / 60, time.as_secs() % 60)
+}
