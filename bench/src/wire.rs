@@ -1,5 +1,7 @@
 //! Frames that are encoded once and sent many times; only the correlation id is written anew.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, Bytes, BytesMut};
 use protocol::StrBytes;
@@ -24,6 +26,8 @@ pub const FETCH_VERSION: i16 = 11;
 
 /// Where the correlation id stands in a frame: after length, key and version.
 const CORRELATION_AT: usize = 8;
+/// Ten thousand partitions take Kafka half a minute on a quiet machine.
+const CREATE_TIMEOUT_MS: i32 = 300_000;
 const ANSWER_BYTES_MAX: usize = 1 << 30;
 
 pub fn topic_name(name: &str) -> TopicName {
@@ -53,6 +57,8 @@ pub fn batch(records: usize, record_bytes: usize, codec: Codec) -> Result<Bytes>
     let mut builder = BatchBuilder::new(codec);
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut value = vec![0; record_bytes];
+    // Of today: retention takes records of long ago away while they are measured.
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
     for n in 0..records {
         for (at, byte) in value.iter_mut().enumerate() {
             state ^= state << 13;
@@ -65,7 +71,7 @@ pub fn batch(records: usize, record_bytes: usize, codec: Codec) -> Result<Bytes>
                 b"record "[at % 7]
             };
         }
-        builder.push(1_700_000_000_000 + n as i64, None, Some(&value[..]), &[])?;
+        builder.push(now_ms + n as i64, None, Some(&value[..]), &[])?;
     }
     Ok(builder.build()?)
 }
@@ -188,7 +194,7 @@ impl Caller {
             .with_num_partitions(partitions)
             .with_replication_factor(1);
         let request = CreateTopicsRequest::default()
-            .with_timeout_ms(60_000)
+            .with_timeout_ms(CREATE_TIMEOUT_MS)
             .with_topics(vec![topic]);
         let asked = RequestKind::CreateTopics(request);
         let ResponseKind::CreateTopics(answer) = self.ask(Api::CreateTopics, 4, &asked).await?
