@@ -11,3 +11,5 @@ pub mod wait;
 pub mod peers;
 pub mod process;
 pub mod cluster;
+pub mod asker;
+pub mod proxy;

@@ -159,7 +159,12 @@ pub struct Single {
 
 impl Single {
     pub fn start(dir: &Path, overrides: &[&str]) -> Single {
-        let (port, coordinator_port) = (free_port(), free_port());
+        Self::start_on(dir, free_port(), overrides)
+    }
+
+    /// On a port that was chosen before.
+    pub fn start_on(dir: &Path, port: u16, overrides: &[&str]) -> Single {
+        let coordinator_port = free_port();
         let overrides = overrides.iter().map(|&text| text.to_owned()).collect();
         let process = Self::launch(dir, port, coordinator_port, &overrides);
         Single {

@@ -69,6 +69,10 @@ pub struct Limits {
 }
 
 impl Limits {
+    pub fn is_empty(&self) -> bool {
+        self.of.is_empty()
+    }
+
     pub fn set(&mut self, entity: &Entity, limits: &[(Kind, f64)]) {
         if limits.is_empty() {
             self.of.remove(entity);

@@ -102,13 +102,43 @@ impl Quotas {
         self.charge(kind, payer, limit, amount, now_ms)
     }
 
-    /// Records one connection from an address.
+    /// Takes back what was recorded: a throttled fetch gives nothing, so nothing was used.
+    ///
+    /// Kafka: `ClientQuotaManager.unrecordQuotaSensor`.
+    pub fn unrecord(&self, kind: Kind, principal: &str, client: &str, amount: f64, now_ms: i64) {
+        let limits = self.limits.load();
+        if let Some((payer, limit)) = limits.find(kind, user(principal), client) {
+            self.charge(kind, payer, limit, -amount, now_ms);
+        }
+    }
+
+    /// Whether any limit is set at all; without one nothing needs to be measured.
+    pub fn is_limiting(&self) -> bool {
+        !self.limits.load().is_empty()
+    }
+
+    /// Whether this client's mutations are limited.
+    pub fn limits_mutations(&self, principal: &str, client: &str) -> bool {
+        let limits = self.limits.load();
+        limits
+            .find(Kind::Mutations, user(principal), client)
+            .is_some()
+    }
+
+    /// Records one connection from an address. With a delay the connection is not served, and
+    /// does not count.
+    ///
+    /// Kafka: `ConnectionQuotas.recordIpConnectionMaybeThrottle`.
     pub fn record_connection(&self, address: &str, now_ms: i64) -> i64 {
         let limits = self.limits.load();
         let Some((payer, limit)) = limits.find_address(address) else {
             return 0;
         };
-        self.charge(Kind::Connections, payer, limit, 1.0, now_ms)
+        let delay = self.charge(Kind::Connections, payer.clone(), limit, 1.0, now_ms);
+        if delay > 0 {
+            self.charge(Kind::Connections, payer, limit, -1.0, now_ms);
+        }
+        delay
     }
 
     fn charge(&self, kind: Kind, payer: Payer, limit: f64, amount: f64, now_ms: i64) -> i64 {
@@ -122,8 +152,8 @@ impl Quotas {
             .or_insert_with(|| Rate::new(now_ms));
         rate.add(amount, window, now_ms);
         let delay = rate.delay_ms(limit, window, now_ms);
-        // Kafka: the time of requests is throttled by one window at most.
-        if kind == Kind::RequestTime {
+        // Kafka: these two are throttled by one window at most.
+        if matches!(kind, Kind::RequestTime | Kind::Connections) {
             delay.min(window.sample_ms)
         } else {
             delay
@@ -185,6 +215,7 @@ fn user(principal: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::quota::entities::Name;
 
     fn quotas() -> Quotas {
         let window = parts::Window {
@@ -226,6 +257,30 @@ mod tests {
             0
         );
         assert_eq!(quotas.fetch_bytes_max("User:a", "c"), None);
+    }
+
+    #[test]
+    fn a_throttled_fetch_gives_back_what_it_did_not_use() {
+        let quotas = quotas();
+        quotas.set(&Entity::client("c"), &[(Kind::FetchedBytes, 1000.0)]);
+        let record = |amount| quotas.record(Kind::FetchedBytes, "User:a", "c", amount, 5);
+        assert!(record(20_000.0) > 0);
+        quotas.unrecord(Kind::FetchedBytes, "User:a", "c", 20_000.0, 5);
+        assert_eq!(record(9_000.0), 0);
+    }
+
+    #[test]
+    fn a_connection_that_comes_too_early_waits_a_window_and_does_not_count() {
+        let quotas = quotas();
+        let entity = Entity {
+            address: Some(Name::Default),
+            ..Entity::default()
+        };
+        quotas.set(&entity, &[(Kind::Connections, 1.0)]);
+        let served = (0..100).filter(|_| quotas.record_connection("127.0.0.1", 5) == 0);
+        assert_eq!(served.count(), 10);
+        assert_eq!(quotas.record_connection("127.0.0.1", 5), 1000);
+        assert_eq!(quotas.record_connection("127.0.0.2", 5), 0);
     }
 
     #[test]
