@@ -118,6 +118,37 @@ async fn apply(store: &SharedStore, obeying: &Obeying, entity: &str) -> Result<(
     Ok(())
 }
 
+/// Reads the overrides of topics that are hosted here for the first time.
+///
+/// Kafka: `ZkConfigRepository`, asked whenever a log is made: the creation of a topic writes
+/// overrides, but no notice.
+#[derive(Clone, Debug)]
+pub struct Newcomers {
+    pub store: SharedStore,
+    pub obeying: Obeying,
+}
+
+impl Newcomers {
+    /// After this the topics' logs may be made. A node that cannot be understood is told and counts
+    /// as none.
+    pub async fn learn(&self, topics: &BTreeSet<Arc<str>>) -> Result<(), Failure> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        let paths = topics.iter().map(|topic| paths::topic_config(topic));
+        let nodes = self.store.get_many(paths.collect(), None).await?;
+        for (topic, node) in topics.iter().zip(nodes) {
+            let overrides = node.map(|node| Overrides::decode(&node.data));
+            let overrides = overrides.transpose().unwrap_or_else(|error| {
+                tracing::error!(%topic, %error, "read a new topic's settings: passed over");
+                None
+            });
+            self.obeying.topic(topic, &overrides.unwrap_or_default());
+        }
+        Ok(())
+    }
+}
+
 impl Obeying {
     fn topic(&self, topic: &str, overrides: &Overrides) {
         let settings = self.topics.set(topic, entities::texts(overrides));
@@ -382,6 +413,31 @@ mod tests {
         );
         assert_eq!(obeying.topics.of("t").log.min_compaction_lag_ms, 10);
         assert_eq!(obeying.topics.of("u").log.retention_ms, 5000);
+    }
+
+    #[tokio::test]
+    async fn a_topic_made_with_settings_is_obeyed_without_a_notice_and_forgotten_when_made_anew() {
+        let Bench { store, obeying, .. } = bench().await;
+        let path = paths::topic_config("fresh");
+        let overrides: Overrides = [("flush.messages".to_owned(), "1".to_owned())]
+            .into_iter()
+            .collect();
+        let body = overrides.encode();
+        znodes::store::create_with_parents(&*store, &path, body.as_bytes())
+            .await
+            .unwrap();
+        let newcomers = Newcomers {
+            store: Arc::clone(&store),
+            obeying: obeying.clone(),
+        };
+        let fresh = BTreeSet::from([Arc::from("fresh")]);
+        newcomers.learn(&fresh).await.unwrap();
+        assert_eq!(obeying.topics.of("fresh").log.flush_messages, 1);
+        znodes::store::set_or_create(&*store, &path, Overrides::default().encode().as_bytes())
+            .await
+            .unwrap();
+        newcomers.learn(&fresh).await.unwrap();
+        assert!(obeying.topics.of("fresh").log.flush_messages > 1);
     }
 
     #[tokio::test]

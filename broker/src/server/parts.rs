@@ -26,7 +26,7 @@ use znodes::bodies::notices;
 use znodes::store::{Kind, Store};
 
 use crate::admin::auto_create::AutoCreate;
-use crate::admin::changes::{self, Obeying};
+use crate::admin::changes::{self, Newcomers, Obeying};
 use crate::admin::configs::Configs;
 use crate::admin::quotas::ClientQuotas;
 use crate::admin::scram::Scram;
@@ -185,6 +185,10 @@ impl Rooms {
             metadata: Arc::clone(&metadata),
             controller: controller.clone(),
             thread: IoPool::new("orders", 1, QUEUE_MAX)?,
+            newcomers: Newcomers {
+                store: Arc::clone(&side.store),
+                obeying: obeying.clone(),
+            },
         };
         sender.set_local(Arc::new(Local::new(authority.clone())));
         let listener = config.listeners.inter_broker.clone();

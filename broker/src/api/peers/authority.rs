@@ -8,6 +8,7 @@ use protocol::ids::{BrokerEpoch, ControllerEpoch};
 use replication::replicas::Replicas;
 use replication::role::Authority;
 
+use crate::admin::changes::Newcomers;
 use crate::coordination::Groups;
 use crate::metadata::Metadata;
 
@@ -20,6 +21,7 @@ pub struct Orders {
     pub(crate) metadata: Arc<Metadata>,
     pub(crate) controller: ControllerHandle,
     pub(crate) thread: IoPool,
+    pub(crate) newcomers: Newcomers,
 }
 
 impl Orders {

@@ -31,6 +31,16 @@ pub(crate) async fn answer(
 ) -> LeaderAndIsrResponse {
     let authority = orders.authority(request.controller_epoch, request.broker_epoch);
     let wanted = read(request);
+    let unknown = wanted
+        .iter()
+        .filter(|order| orders.replicas.store().log(&order.partition).is_none())
+        .map(|order| Arc::clone(&order.partition.topic))
+        .collect();
+    if let Err(failure) = orders.newcomers.learn(&unknown).await {
+        // The controller asks again.
+        error!(target: "state_change", %failure, "LeaderAndIsr not carried out");
+        return refuse(ErrorCode::UnknownServerError);
+    }
     let (replicas, groups) = (Arc::clone(&orders.replicas), Arc::clone(&orders.groups));
     let done = orders.thread.run(move || {
         let applied = replicas.apply_leader_and_isr(authority, &wanted)?;
