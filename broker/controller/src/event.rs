@@ -168,6 +168,8 @@ pub(crate) enum Request {
         reply: Reply<i64>,
     },
     Count(Reply<Counts>),
-    /// A topic's `unclean.leader.election.enable` was turned on; everywhere for `None`.
-    UncleanEnabled(Option<Arc<str>>),
+    /// A topic's `unclean.leader.election.enable` was turned on.
+    UncleanEnabled(Arc<str>),
+    /// What `unclean.leader.election.enable` is where a topic does not say.
+    UncleanDefault(bool),
 }

@@ -49,6 +49,8 @@ pub struct Parts {
     pub stop: Stop,
     /// The broker's own registration, written anew under every new session.
     pub body: Broker,
+    /// The cluster this broker's data belongs to.
+    pub cluster_id: Arc<str>,
     /// The epoch of the registration that was made before the start.
     pub broker_epoch: BrokerEpoch,
     /// Sessions this process had before the current one.
@@ -94,6 +96,8 @@ pub fn start(parts: Parts) -> ControllerHandle {
         answers: None,
         term,
         measures: Arc::default(),
+        unregistered: false,
+        lost_told: false,
     };
     let measures = Arc::clone(&desk.measures);
     base::tasks::spawn("controller", desk.run(incoming));
@@ -200,10 +204,17 @@ impl ControllerHandle {
         self.ask(ErrorCode::NotController, ask).await
     }
 
-    /// `unclean.leader.election.enable` was turned on for a topic, or for all of them.
-    pub async fn unclean_election_enabled(&self, topic: Option<Arc<str>>) {
+    /// `unclean.leader.election.enable` was turned on for a topic: its leaderless partitions are
+    /// tried again.
+    pub async fn unclean_election_enabled(&self, topic: Arc<str>) {
         // A controller that is gone has nothing to elect.
         let _gone = self.requests.send(Request::UncleanEnabled(topic)).await;
+    }
+
+    /// `unclean.leader.election.enable` of the broker, for topics that do not set it. Told to
+    /// every broker, for any may be controller next.
+    pub async fn set_unclean_election(&self, allowed: bool) {
+        let _gone = self.requests.send(Request::UncleanDefault(allowed)).await;
     }
 
     async fn ask<T>(
@@ -235,6 +246,10 @@ struct Desk {
     answers: Option<mpsc::Receiver<(i32, Answer)>>,
     term: u64,
     measures: Arc<Measures>,
+    /// The last try to register under a new session failed; it is tried again before anything else.
+    unregistered: bool,
+    /// That ZooKeeper holds another cluster, or none, was told already.
+    lost_told: bool,
 }
 
 enum Next {
@@ -339,6 +354,9 @@ impl Desk {
             if self.parts.stop.is_stopped() {
                 return Next::Stop;
             }
+            if self.unregistered {
+                return Next::Session;
+            }
             if let Some(wake) = self.wakes.take() {
                 return Next::Wake(wake);
             }
@@ -367,6 +385,7 @@ impl Desk {
     }
 
     async fn session_changed(&mut self, now: State) -> Result<(), Fenced> {
+        self.unregistered = false;
         match now {
             State::Suspended { .. } | State::Closed => Ok(()),
             State::Expired { .. } => {
@@ -392,31 +411,57 @@ impl Desk {
             }
             State::Alive { term, .. } => {
                 self.forget_reign();
-                let mine = (self.parts.past_sessions)();
-                let store = &*self.parts.store;
-                match registration::register(
-                    store,
-                    self.parts.config.broker,
-                    &self.parts.body,
-                    &mine,
-                )
-                .await
-                {
-                    Ok(epoch) => {
-                        self.term = term;
-                        self.status
-                            .send_modify(|status| status.broker_epoch = epoch);
-                        self.wakes.add(Wake::Controller);
-                    }
-                    Err(error) => {
-                        warn!(%error, "could not register again");
-                        self.parts.clock.sleep_ms(REST_MS).await;
-                        self.wakes.add(Wake::Controller);
-                    }
+                if let Err(error) = self.register(term).await {
+                    warn!(%error, "could not register again; trying on");
+                    self.parts.clock.sleep_ms(REST_MS).await;
+                    self.unregistered = true;
                 }
                 Ok(())
             }
         }
+    }
+
+    /// Registers under a new session, where ZooKeeper still holds this broker's cluster.
+    async fn register(&mut self, term: u64) -> Result<(), registration::Refusal> {
+        let store = &*self.parts.store;
+        let known = registration::known_cluster_id(store).await?;
+        if known.as_deref() != Some(&*self.parts.cluster_id) {
+            self.bear_a_lost_cluster(known).await;
+            return Ok(());
+        }
+        self.lost_told = false;
+        let mine = (self.parts.past_sessions)();
+        let id = self.parts.config.broker;
+        let epoch = registration::register(store, id, &self.parts.body, &mine).await?;
+        self.term = term;
+        self.status
+            .send_modify(|status| status.broker_epoch = epoch);
+        self.wakes.add(Wake::Controller);
+        Ok(())
+    }
+
+    /// ZooKeeper came back without our cluster. To register, and perhaps to reign over nothing,
+    /// would mix two clusters; so this broker goes on with what it leads and waits.
+    async fn bear_a_lost_cluster(&mut self, known: Option<String>) {
+        if !std::mem::replace(&mut self.lost_told, true) {
+            let ours = &*self.parts.cluster_id;
+            match known {
+                None => error!(
+                    "the data of this broker belongs to cluster {ours}, but ZooKeeper came back empty: \
+                     it has no /cluster/id and so no topics either. Nothing is deleted here, and what \
+                     this broker leads is still served. Bring back ZooKeeper's own data (a container \
+                     without a volume loses it): this broker joins again by itself. To begin a new \
+                     cluster instead, stop all brokers and move their log directories away"
+                ),
+                Some(known) => error!(
+                    "the data of this broker belongs to cluster {ours}, but ZooKeeper now holds cluster \
+                     {known}. Nothing is deleted here. Bring back the ZooKeeper of cluster {ours}: this \
+                     broker joins again by itself"
+                ),
+            }
+        }
+        self.parts.clock.sleep_ms(REST_MS).await;
+        self.unregistered = true;
     }
 
     async fn awake(&mut self, wake: Wake) -> Result<(), Fenced> {
@@ -588,6 +633,9 @@ impl Desk {
     }
 
     async fn request(&mut self, request: Request) -> Result<(), Fenced> {
+        if let Request::UncleanDefault(allowed) = request {
+            return self.set_unclean_election(allowed).await;
+        }
         let Some(reign) = &mut self.reign else {
             refuse(request);
             return Ok(());
@@ -638,8 +686,22 @@ impl Desk {
                 answer_then(outcome, reply)
             }
             Request::Count(reply) => answer_then(Ok(Ok(Counts::of(&reign.context))), reply),
-            Request::UncleanEnabled(topic) => reign.trigger_elections(topic.as_deref()).await,
+            Request::UncleanEnabled(topic) => reign.trigger_elections(Some(&topic)).await,
+            Request::UncleanDefault(_) => Ok(()),
         }
+    }
+
+    /// Kafka: `enableDefaultUncleanLeaderElection`; turned off, nothing is taken back.
+    async fn set_unclean_election(&mut self, allowed: bool) -> Result<(), Fenced> {
+        let before = std::mem::replace(&mut self.parts.config.unclean_election, allowed);
+        let Some(reign) = &mut self.reign else {
+            return Ok(());
+        };
+        reign.config.unclean_election = allowed;
+        if allowed && !before {
+            reign.trigger_elections(None).await?;
+        }
+        Ok(())
     }
 }
 
@@ -690,6 +752,6 @@ fn refuse(request: Request) {
         Request::ListReassignments(_, reply) => drop(reply.send(Err(NO))),
         Request::ProducerIds { reply, .. } => drop(reply.send(Err(NO))),
         Request::Count(reply) => drop(reply.send(Err(NO))),
-        Request::UncleanEnabled(_) => {}
+        Request::UncleanEnabled(_) | Request::UncleanDefault(_) => {}
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use base::clock::Clock;
 use base::stop::Stop;
+use controller::ControllerHandle;
 use protocol::ids::BrokerId;
 use replication::replicas::Replicas;
 use settings::layers::Texts;
@@ -32,6 +33,8 @@ pub struct Obeying {
     pub quotas: Arc<Quotas>,
     /// `None` before the logs are open: they are opened with what was read.
     pub replicas: Option<Arc<Replicas>>,
+    /// `None` before it was started: it starts with what was read.
+    pub controller: Option<ControllerHandle>,
 }
 
 impl std::fmt::Debug for Obeying {
@@ -98,6 +101,7 @@ async fn apply(store: &SharedStore, obeying: &Obeying, entity: &str) -> Result<(
         return Ok(());
     };
     let overrides = entities::read(&**store, entity).await?;
+    obeying.tell_of_elections(kind, name, &overrides).await;
     match kind {
         "topics" => obeying.topic(name, &overrides),
         "brokers" if name == DEFAULT => obeying.broker(&overrides, Whose::Cluster),
@@ -150,6 +154,17 @@ impl Newcomers {
 }
 
 impl Obeying {
+    /// Kafka: `TopicConfigHandler` tells its own controller, which acts where it is active.
+    async fn tell_of_elections(&self, kind: &str, name: &str, overrides: &Overrides) {
+        let allowed = overrides.get("unclean.leader.election.enable");
+        if kind == "topics"
+            && allowed.is_some_and(|text| text.eq_ignore_ascii_case("true"))
+            && let Some(controller) = &self.controller
+        {
+            controller.unclean_election_enabled(name.into()).await;
+        }
+    }
+
     fn topic(&self, topic: &str, overrides: &Overrides) {
         let settings = self.topics.set(topic, entities::texts(overrides));
         let Some(replicas) = &self.replicas else {
@@ -286,6 +301,7 @@ mod tests {
                 topics,
                 quotas,
                 replicas: None,
+                controller: None,
             },
         }
     }

@@ -91,52 +91,62 @@ impl Keeper {
             topics,
         };
         match link.alter_partition(asked).await {
-            Ok(answers) => self.tell(batch, answers),
+            Ok(answers) => self.tell(verdicts(batch, answers)),
             Err(code) => {
                 debug!(
                     ?code,
                     partitions = batch.len(),
                     "proposals not accepted as a whole"
                 );
-                for tp in batch.keys() {
-                    self.answer(tp, &IsrAnswer::TryAgain);
-                }
+                let again = |tp| (tp, IsrAnswer::TryAgain);
+                self.tell(batch.into_keys().map(again).collect());
             }
         }
     }
 
-    fn tell(&self, batch: BTreeMap<TopicPartition, Proposal>, answers: Vec<(TopicKey, Vec<Told>)>) {
-        let names: BTreeMap<TopicId, Arc<str>> = batch
-            .iter()
-            .map(|(tp, proposal)| (proposal.topic_id, tp.topic.clone()))
-            .collect();
-        let mut silent = batch;
-        for (key, list) in answers {
-            let name = match key {
-                TopicKey::Name(name) => Some(name),
-                TopicKey::Id(id) => names.get(&id).cloned(),
+    /// Off this runtime and not waited for: a partition in the middle of an append on a slow disk
+    /// lets its answer wait, and nobody else's.
+    fn tell(&self, answers: Vec<(TopicPartition, IsrAnswer)>) {
+        let Some(replicas) = self.replicas.get().cloned() else {
+            return;
+        };
+        tokio::task::spawn_blocking(move || {
+            for (tp, answer) in &answers {
+                replicas.note_isr_answer(tp, answer);
+            }
+        });
+    }
+}
+
+/// One verdict for each proposal, whatever the controller left out or added.
+fn verdicts(
+    batch: BTreeMap<TopicPartition, Proposal>,
+    answers: Vec<(TopicKey, Vec<Told>)>,
+) -> Vec<(TopicPartition, IsrAnswer)> {
+    let names: BTreeMap<TopicId, Arc<str>> = batch
+        .iter()
+        .map(|(tp, proposal)| (proposal.topic_id, tp.topic.clone()))
+        .collect();
+    let mut silent = batch;
+    let mut found = Vec::with_capacity(silent.len());
+    for (key, list) in answers {
+        let name = match key {
+            TopicKey::Name(name) => Some(name),
+            TopicKey::Id(id) => names.get(&id).cloned(),
+        };
+        let Some(name) = name else { continue };
+        for told in list {
+            let tp = TopicPartition {
+                topic: name.clone(),
+                partition: told.partition,
             };
-            let Some(name) = name else { continue };
-            for told in list {
-                let tp = TopicPartition {
-                    topic: name.clone(),
-                    partition: told.partition,
-                };
-                if silent.remove(&tp).is_some() {
-                    self.answer(&tp, &verdict(told));
-                }
+            if silent.remove(&tp).is_some() {
+                found.push((tp, verdict(told)));
             }
         }
-        for tp in silent.keys() {
-            self.answer(tp, &IsrAnswer::TryAgain);
-        }
     }
-
-    fn answer(&self, tp: &TopicPartition, answer: &IsrAnswer) {
-        if let Some(replicas) = self.replicas.get() {
-            replicas.note_isr_answer(tp, answer);
-        }
-    }
+    found.extend(silent.into_keys().map(|tp| (tp, IsrAnswer::TryAgain)));
+    found
 }
 
 fn verdict(told: Told) -> IsrAnswer {

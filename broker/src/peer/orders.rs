@@ -19,6 +19,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
+use crate::peer::spelling::Versions;
 use crate::peer::{LocalBroker, spelling};
 
 /// Kafka: the pause of `RequestSendThread` after a failure.
@@ -31,6 +32,7 @@ pub struct Orders {
     clock: Clock,
     runtime: Handle,
     patience: Duration,
+    versions: Versions,
     local: Arc<Local>,
     queues: Mutex<HashMap<i32, Arc<Queue>>>,
 }
@@ -51,12 +53,13 @@ struct Queue {
 
 impl Orders {
     /// `patience` is `controller.socket.timeout.ms`. Tasks run on the current runtime.
-    pub fn new(me: BrokerId, clock: Clock, patience: Duration) -> Self {
+    pub fn new(me: BrokerId, clock: Clock, patience: Duration, versions: Versions) -> Self {
         Orders {
             me,
             clock,
             runtime: Handle::current(),
             patience,
+            versions,
             local: Arc::default(),
             queues: Mutex::default(),
         }
@@ -97,6 +100,7 @@ impl PeerSender for Orders {
             answers,
             clock: self.clock.clone(),
             patience: self.patience,
+            versions: self.versions,
             client_id: self.me.to_string(),
             local,
             connection: None,
@@ -149,6 +153,7 @@ struct Carrier {
     answers: Answers,
     clock: Clock,
     patience: Duration,
+    versions: Versions,
     client_id: String,
     local: Option<Arc<Local>>,
     connection: Option<Connection>,
@@ -197,13 +202,14 @@ impl Carrier {
         if local.broker.get().is_none() {
             ready.await;
         }
-        let (_, _, request) = spelling::request(order);
+        // In this process the newest form is as good as any.
+        let (_, _, request) = spelling::request(order, Versions::LATEST);
         let response = local.broker.get()?.obey(request).await?;
         spelling::answer(order, response)
     }
 
     async fn send(&mut self, order: &Order) -> Option<Answer> {
-        let (api, version, request) = spelling::request(order);
+        let (api, version, request) = spelling::request(order, self.versions);
         let at = &self.queue.peer.endpoint;
         let address = if at.host.contains(':') {
             format!("[{}]:{}", at.host, at.port)

@@ -21,10 +21,47 @@ use protocol::messages::{
     UpdateMetadataRequest,
 };
 
-/// Kafka: what version 3.9 sends at its own protocol version; never negotiated.
-pub const LEADER_AND_ISR_VERSION: i16 = 7;
-pub const UPDATE_METADATA_VERSION: i16 = 8;
-pub const STOP_REPLICA_VERSION: i16 = 4;
+/// The versions a controller sends orders in: fixed by `inter.broker.protocol.version`, never
+/// negotiated. Kafka: `AbstractControllerBrokerRequestBatch`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    pub leader_and_isr: i16,
+    pub update_metadata: i16,
+    pub stop_replica: i16,
+}
+
+impl Versions {
+    /// What 3.9 sends at its own protocol version.
+    pub const LATEST: Versions = Versions {
+        leader_and_isr: 7,
+        update_metadata: 8,
+        stop_replica: 4,
+    };
+
+    /// `text` as in `2.8`, `2.8-IV1`, `3.4-IV0`; without an IV the last of its release. Below 2.6
+    /// the versions of 2.6 are sent, which every broker since 2.6 understands.
+    pub fn of(text: &str) -> Versions {
+        let (release, step) = text.split_once("-IV").unwrap_or((text, "999"));
+        let mut numbers = release.split('.').map(str::parse::<u32>);
+        let (Some(Ok(major)), Some(Ok(minor)), Ok(step)) =
+            (numbers.next(), numbers.next(), step.parse::<u32>())
+        else {
+            return Versions::LATEST;
+        };
+        let at = (major, minor, step);
+        let (leader_and_isr, update_metadata, stop_replica) = match at {
+            _ if at >= (3, 4, 0) => (7, 8, 4),
+            _ if at >= (3, 2, 0) => (6, 7, 3),
+            _ if at >= (2, 8, 1) => (5, 7, 3),
+            _ => (4, 6, 3),
+        };
+        Versions {
+            leader_and_isr,
+            update_metadata,
+            stop_replica,
+        }
+    }
+}
 
 pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
@@ -39,21 +76,21 @@ pub(crate) fn broker_ids(ids: &[i32]) -> Vec<BrokerId> {
 }
 
 /// The API, the version and the message of an order.
-pub fn request(order: &Order) -> (Api, i16, RequestKind) {
+pub fn request(order: &Order, versions: Versions) -> (Api, i16, RequestKind) {
     match order {
         Order::LeaderAndIsr(order) => (
             Api::LeaderAndIsr,
-            LEADER_AND_ISR_VERSION,
+            versions.leader_and_isr,
             RequestKind::LeaderAndIsr(lead(order)),
         ),
         Order::UpdateMetadata { broker_epoch, body } => (
             Api::UpdateMetadata,
-            UPDATE_METADATA_VERSION,
+            versions.update_metadata,
             RequestKind::UpdateMetadata(update(*broker_epoch, body)),
         ),
         Order::StopReplica(order) => (
             Api::StopReplica,
-            STOP_REPLICA_VERSION,
+            versions.stop_replica,
             RequestKind::StopReplica(stop(order)),
         ),
     }
@@ -161,7 +198,12 @@ pub fn answer(order: &Order, response: ResponseKind) -> Option<Answer> {
                 .iter()
                 .map(|topic| (topic.id.0, topic.name.clone()))
                 .collect();
-            let mut partitions = Vec::new();
+            // Below version 5 answers name their topics.
+            let named = response.partition_errors.iter().map(|one| {
+                let tp = TopicPartition::new(one.topic_name.as_str(), one.partition_index);
+                (tp, ErrorCode::of(one.error_code))
+            });
+            let mut partitions: Vec<_> = named.collect();
             for topic in &response.topics {
                 let Some(name) = names.get(&topic.topic_id) else {
                     continue;
@@ -191,5 +233,29 @@ pub fn answer(order: &Order, response: ResponseKind) -> Option<Answer> {
             })
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_follow_the_protocol_version_as_kafkas_do() {
+        for (text, expected) in [
+            ("3.9-IV0", (7, 8, 4)),
+            ("3.9", (7, 8, 4)),
+            ("3.4-IV0", (7, 8, 4)),
+            ("3.3", (6, 7, 3)),
+            ("3.2-IV0", (6, 7, 3)),
+            ("3.0", (5, 7, 3)),
+            ("2.8", (5, 7, 3)),
+            ("2.8-IV0", (4, 6, 3)),
+            ("2.6-IV0", (4, 6, 3)),
+        ] {
+            let got = Versions::of(text);
+            let got = (got.leader_and_isr, got.update_metadata, got.stop_replica);
+            assert_eq!(got, expected, "{text}");
+        }
     }
 }

@@ -10,6 +10,7 @@ use base::disk::Disk;
 use base::io_pool::IoPool;
 use base::stop::Stop;
 use base::tasks;
+use controller::ControllerHandle;
 use parking_lot::Mutex;
 use protocol::ids::{BrokerEpoch, BrokerId, TopicPartition};
 use protocol::names::CONSUMER_OFFSETS;
@@ -43,6 +44,7 @@ use crate::metadata::features::FeaturesEpoch;
 use crate::peer::isr::Keeper;
 use crate::peer::link::Link;
 use crate::peer::orders::Orders;
+use crate::peer::spelling::Versions;
 use crate::quota::Quotas;
 use crate::server::error::StartError;
 use crate::server::local::Local;
@@ -102,6 +104,7 @@ impl Rooms {
             topics,
             quotas,
             replicas: None,
+            controller: None,
         };
         changes::read_everything(&side.store, &obeying).await?;
         let partitions = partitions_of(&*side.store, CONSUMER_OFFSETS).await?;
@@ -157,7 +160,7 @@ impl Rooms {
         let Rooms {
             side,
             live,
-            obeying,
+            mut obeying,
             metadata,
             keeper,
             logs,
@@ -168,7 +171,13 @@ impl Rooms {
         let patience = Duration::from_millis(u64::from(
             config.controlling.socket_timeout_ms.unsigned_abs(),
         ));
-        let sender = Arc::new(Orders::new(side.broker, side.clock.clone(), patience));
+        let versions = Versions::of(&config.identity.protocol_version);
+        let sender = Arc::new(Orders::new(
+            side.broker,
+            side.clock.clone(),
+            patience,
+            versions,
+        ));
         let controller = controller::start(controller::Parts {
             config: controlling(&config, side.broker),
             store: Arc::clone(&side.store),
@@ -177,8 +186,10 @@ impl Rooms {
             stop: side.stop.clone(),
             body,
             broker_epoch: epoch,
+            cluster_id: Arc::clone(&side.cluster_id),
             past_sessions,
         });
+        obeying.controller = Some(controller.clone());
         let authority = Authority {
             replicas: Arc::clone(&replicas),
             groups: Arc::clone(&groups),
@@ -212,6 +223,8 @@ impl Rooms {
             obeying.clone(),
         );
         upkeep.push(tasks::spawn("config changes", following));
+        let electing = follow_unclean(live.clone(), controller.clone(), side.stop.clone());
+        upkeep.push(tasks::spawn("election settings", electing));
         {
             let _data = side.data.enter();
             let disks = IoPool::new("upkeep", 2, QUEUE_MAX)?;
@@ -456,6 +469,22 @@ fn producer_ids(link: &Link) -> ProducerIds {
             }
         })
     }))
+}
+
+/// Tells this broker's controller whenever `unclean.leader.election.enable` is another.
+async fn follow_unclean(live: Live, controller: ControllerHandle, stop: Stop) {
+    let mut changes = live.watch();
+    let mut told = None;
+    loop {
+        let allowed = live.now().controlling.unclean_leader_election;
+        if told.replace(allowed) != Some(allowed) {
+            controller.set_unclean_election(allowed).await;
+        }
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = stop.stopped() => return,
+        }
+    }
 }
 
 /// Tells the controller of every directory that fails, by a notice in ZooKeeper: it asks this

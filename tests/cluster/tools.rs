@@ -1,0 +1,248 @@
+//! Apache's own tools on a cluster of ours: those of 2.8 write ZooKeeper, those of 3.9 ask a broker.
+
+use std::process::Command;
+
+use harness::peers;
+
+use crate::ask;
+use crate::stage::{Make, eventually, soon};
+use crate::trio::Trio;
+
+/// The tool's output; it must end well.
+fn run(mut tool: Command, words: &[&str]) -> String {
+    let output = tool.args(words).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{words:?}: {text}\n{errors}");
+    text
+}
+
+fn file(dir: &std::path::Path, name: &str, text: &str) -> String {
+    let path = dir.join(name);
+    std::fs::write(&path, text).unwrap();
+    path.display().to_string()
+}
+
+#[test]
+#[ignore = "a dozen starts of Java; tests/run --all"]
+fn tools_of_2_8_write_zookeeper_and_are_obeyed() {
+    let dir = tempfile::tempdir().unwrap();
+    let tool = |name: &str| peers::apache_tool("kafka-2.8", name);
+    if tool("kafka-topics").is_none() {
+        return;
+    }
+    let trio = Trio::start(Make::Ours, Make::Ours, dir.path()).unwrap();
+    let zookeeper = format!("127.0.0.1:{}", trio.zookeeper.port);
+    let topics = |words: &[&str]| {
+        let mut all = vec!["--zookeeper", &zookeeper];
+        all.extend(words);
+        run(tool("kafka-topics").unwrap(), &all)
+    };
+    topics(&[
+        "--create",
+        "--topic",
+        "old",
+        "--partitions",
+        "2",
+        "--replication-factor",
+        "1",
+        "--config",
+        "retention.ms=1000",
+    ]);
+    for port in [trio.port(1), trio.port(2), trio.port(3)] {
+        for index in 0..2 {
+            eventually(
+                "a leader",
+                || ask::partition(port, "old", index),
+                |told| told.leader > 0,
+            );
+        }
+    }
+    // The id such a tool leaves out is given by the controller.
+    soon("a topic id", || {
+        trio.shell
+            .get("/brokers/topics/old")
+            .unwrap()
+            .contains("topic_id")
+    });
+    topics(&["--alter", "--topic", "old", "--partitions", "3"]);
+    let leader = eventually(
+        "the third partition",
+        || ask::partition(trio.port(1), "old", 2),
+        |told| told.leader > 0,
+    )
+    .leader;
+    trio.append("old", 2, leader, "new partition");
+    let told = topics(&["--describe", "--topic", "old"]);
+    assert!(
+        told.contains("PartitionCount: 3") && told.contains("retention.ms=1000"),
+        "{told}"
+    );
+
+    let configs = tool("kafka-configs").unwrap();
+    run(
+        configs,
+        &[
+            "--zookeeper",
+            &zookeeper,
+            "--alter",
+            "--entity-type",
+            "topics",
+            "--entity-name",
+            "old",
+            "--add-config",
+            "retention.ms=2000",
+        ],
+    );
+    eventually(
+        "the config",
+        || ask::config(trio.port(2), 2, "old", "retention.ms"),
+        |got| got.as_deref() == Some("2000"),
+    );
+
+    // Preferred election: the assignment is turned round, then the first in line is to lead.
+    topics(&[
+        "--create",
+        "--topic",
+        "turned",
+        "--replica-assignment",
+        "1:2",
+    ]);
+    eventually(
+        "a leader",
+        || ask::partition(trio.port(1), "turned", 0),
+        |told| told.leader == 1,
+    );
+    let plan = r#"{"version":1,"partitions":[{"topic":"turned","partition":0,"replicas":[2,1]}]}"#;
+    let plan = file(dir.path(), "plan.json", plan);
+    run(
+        tool("kafka-reassign-partitions").unwrap(),
+        &[
+            "--zookeeper",
+            &zookeeper,
+            "--execute",
+            "--reassignment-json-file",
+            &plan,
+        ],
+    );
+    eventually(
+        "the new order",
+        || ask::partition(trio.port(3), "turned", 0),
+        |told| told.replicas == [2, 1],
+    );
+    trio.shell.wait_for("/admin/reassign_partitions", false);
+    let which = file(
+        dir.path(),
+        "which.json",
+        r#"{"partitions":[{"topic":"turned","partition":0}]}"#,
+    );
+    run(
+        tool("kafka-preferred-replica-election").unwrap(),
+        &["--zookeeper", &zookeeper, "--path-to-json-file", &which],
+    );
+    eventually(
+        "the preferred leader",
+        || ask::partition(trio.port(3), "turned", 0),
+        |told| told.leader == 2,
+    );
+    trio.shell
+        .wait_for("/admin/preferred_replica_election", false);
+
+    topics(&["--delete", "--topic", "old"]);
+    trio.shell.wait_for("/brokers/topics/old", false);
+    trio.shell.wait_for("/config/topics/old", false);
+    soon("the folders to go", || {
+        trio.brokers
+            .iter()
+            .all(|broker| (0..3).all(|index| !broker.log_dir("old", index).exists()))
+    });
+}
+
+#[test]
+#[ignore = "a dozen starts of Java; tests/run --all"]
+fn tools_of_3_9_ask_a_broker_and_are_obeyed() {
+    let dir = tempfile::tempdir().unwrap();
+    let tool = |name: &str| peers::apache_tool("kafka-3.9", name);
+    if tool("kafka-topics").is_none() {
+        return;
+    }
+    let trio = Trio::start(Make::Ours, Make::Ours, dir.path()).unwrap();
+    // Any broker: the tool finds the controller by itself.
+    let at = format!("127.0.0.1:{}", trio.port(3));
+    let with = |name: &str, words: &[&str]| {
+        let mut all = vec!["--bootstrap-server", &at];
+        all.extend(words);
+        run(tool(name).unwrap(), &all)
+    };
+    with(
+        "kafka-topics",
+        &[
+            "--create",
+            "--topic",
+            "new",
+            "--partitions",
+            "2",
+            "--replication-factor",
+            "1",
+        ],
+    );
+    with(
+        "kafka-topics",
+        &["--alter", "--topic", "new", "--partitions", "3"],
+    );
+    let told = with("kafka-topics", &["--describe", "--topic", "new"]);
+    assert!(
+        told.contains("PartitionCount: 3") && !told.contains("Leader: none"),
+        "{told}"
+    );
+    with(
+        "kafka-configs",
+        &[
+            "--alter",
+            "--topic",
+            "new",
+            "--add-config",
+            "retention.ms=3000",
+        ],
+    );
+    let told = with("kafka-configs", &["--describe", "--topic", "new"]);
+    assert!(told.contains("retention.ms=3000"), "{told}");
+    trio.shell.create(
+        "/brokers/topics/turned",
+        r#"{"version":1,"partitions":{"0":[1,2]}}"#,
+    );
+    eventually(
+        "a leader",
+        || ask::partition(trio.port(1), "turned", 0),
+        |told| told.leader == 1,
+    );
+    let plan = r#"{"version":1,"partitions":[{"topic":"turned","partition":0,"replicas":[2,1]}]}"#;
+    let plan = file(dir.path(), "plan.json", plan);
+    with(
+        "kafka-reassign-partitions",
+        &["--execute", "--reassignment-json-file", &plan],
+    );
+    let told = with(
+        "kafka-reassign-partitions",
+        &["--verify", "--reassignment-json-file", &plan],
+    );
+    assert!(told.contains("is complete"), "{told}");
+    with(
+        "kafka-leader-election",
+        &[
+            "--election-type",
+            "preferred",
+            "--topic",
+            "turned",
+            "--partition",
+            "0",
+        ],
+    );
+    eventually(
+        "the preferred leader",
+        || ask::partition(trio.port(3), "turned", 0),
+        |told| told.leader == 2,
+    );
+    with("kafka-topics", &["--delete", "--topic", "new"]);
+    trio.shell.wait_for("/brokers/topics/new", false);
+}
