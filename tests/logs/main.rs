@@ -1,0 +1,19 @@
+//! The log's files under Apache's eyes, and under failing machines.
+//!
+//! `dumped`: Apache's dump tool reads what we write. `both_ways`: each broker opens the other's
+//! directories. `kills`, `mounts`: what is left after kill -9, a power cut, a full or frozen disk.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test program"
+)]
+
+mod wire;
+mod apache;
+mod written;
+mod dumped;
+mod both_ways;
+mod kills;
+mod mounts;
+mod scale;

@@ -1,0 +1,352 @@
+//! File systems that lose power, fill up, freeze: real ones, in files, mounted for the test.
+//!
+//! Mounting needs rights that not every machine grants; a test that cannot have them says so.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use base::chance::Chance;
+use bytes::Bytes;
+use harness::process::{Process, free_port, program};
+use harness::wait;
+use protocol::batch::{BatchBuilder, Codec};
+
+use crate::kills::{Acknowledged, WriterProgram, check, rounds};
+use crate::wire::{LATEST, Refused, Wire};
+
+/// A file system in a file. Unmounted when dropped.
+struct Mount {
+    image: PathBuf,
+    at: PathBuf,
+}
+
+fn succeeds(program: &str, words: &[&str]) -> bool {
+    let output = Command::new(program).args(words).output();
+    output.is_ok_and(|output| output.status.success())
+}
+
+impl Mount {
+    /// `None`, after having said so, where this machine does not let us.
+    fn new(dir: &Path, kind: &str, name: &str, megabytes: u64) -> Option<Mount> {
+        let mount = Mount {
+            image: dir.join(format!("{name}.img")),
+            at: dir.join(name),
+        };
+        let file = std::fs::File::create(&mount.image).unwrap();
+        file.set_len(megabytes << 20).unwrap();
+        std::fs::create_dir(&mount.at).unwrap();
+        let image = mount.image.to_str().unwrap();
+        let made = succeeds(&format!("mkfs.{kind}"), &["-q", image]);
+        if !(made && mount.mount()) {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            println!("SKIPPED {test}: this machine does not let us mount {kind} from a file");
+            return None;
+        }
+        // Apache, and we, refuse a directory among the logs that is no partition's.
+        let _only_on_ext4 = std::fs::remove_dir(mount.at.join("lost+found"));
+        Some(mount)
+    }
+
+    fn mount(&self) -> bool {
+        let (image, at) = (self.image.to_str().unwrap(), self.at.to_str().unwrap());
+        succeeds("mount", &["-o", "loop", image, at])
+    }
+
+    fn unmount(&self) {
+        let at = self.at.to_str().unwrap();
+        // Whoever had files open here was killed a moment ago.
+        wait::until("the mount to be free", Duration::from_secs(20), || {
+            succeeds("umount", &[at]).then_some(())
+        });
+    }
+
+    /// What has not reached the disk never will; whoever writes gets errors.
+    fn cut_power(&self) {
+        let at = self.at.to_str().unwrap();
+        assert!(succeeds("xfs_io", &["-x", "-c", "shutdown", at]));
+    }
+
+    fn freeze(&self, yes: bool) {
+        let how = if yes { "-f" } else { "-u" };
+        assert!(succeeds("fsfreeze", &[how, self.at.to_str().unwrap()]));
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let at = self.at.to_str().unwrap();
+        let _thawed = succeeds("fsfreeze", &["-u", at]);
+        let _unmounted = succeeds("umount", &["-l", at]);
+    }
+}
+
+#[test]
+fn a_power_cut_leaves_what_was_flushed_and_cuts_only_tails() {
+    for kind in ["ext4", "xfs"] {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(mount) = Mount::new(dir.path(), kind, "disk", 400) else {
+            continue;
+        };
+        let logs = mount.at.join("logs");
+        let mut acknowledged = Acknowledged::new();
+        let (mut lost, began) = (0, Instant::now());
+        let rounds = rounds("ROTPETER_POWER_CUTS", 3);
+        for round in 0..rounds {
+            let run = Duration::from_millis(150 + Chance::seeded(round).below(800));
+            WriterProgram::start(&logs).kill_after(run, &mut acknowledged, || mount.cut_power());
+            mount.unmount();
+            assert!(mount.mount(), "the journal replays");
+            if logs.exists() {
+                lost += check(&logs, &mut acknowledged, true, round % 3 == 0).lost;
+            }
+        }
+        println!(
+            "{kind}: {rounds} power cuts in {:?}: nothing flushed lost; {lost} records of logs that \
+             are not flushed; {acknowledged:?}",
+            began.elapsed()
+        );
+        assert!(acknowledged["durable"] > 0);
+    }
+}
+
+/// One batch of one record of `bytes`.
+fn batch(bytes: usize) -> Bytes {
+    let mut batch = BatchBuilder::new(Codec::None);
+    batch
+        .push(1_700_000_000_000, Some(b"key"), Some(&vec![7; bytes]), &[])
+        .unwrap();
+    batch.build().unwrap()
+}
+
+/// A broker over two directories.
+struct Broker {
+    process: Process,
+    port: u16,
+    root: PathBuf,
+    dirs: [PathBuf; 2],
+    limits: Vec<String>,
+}
+
+impl Broker {
+    fn start(root: &Path, dirs: [&Path; 2], limits: &[&str]) -> Broker {
+        let mut broker = Broker {
+            process: Process::start(Command::new("true"), &root.join("nobody.log")),
+            port: free_port(),
+            root: root.to_path_buf(),
+            dirs: dirs.map(Path::to_path_buf),
+            limits: limits.iter().map(|&word| word.to_owned()).collect(),
+        };
+        broker.restart();
+        broker
+    }
+
+    fn restart(&mut self) {
+        let broker = program("broker");
+        let mut command = match self.limits.split_first() {
+            None => Command::new(broker),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(broker);
+                command
+            }
+        };
+        let dirs = format!("{},{}", self.dirs[0].display(), self.dirs[1].display());
+        command.current_dir(&self.root);
+        for set in [
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", self.port),
+            format!("coordinator.port={}", free_port()),
+            format!(
+                "coordinator.data.dir={}",
+                self.root.join("coordinator").display()
+            ),
+            format!("log.dirs={dirs}"),
+            "zookeeper.session.timeout.ms=6000".to_owned(),
+        ] {
+            command.args(["--override", &set]);
+        }
+        self.process = Process::start(command, &self.root.join("broker.log"));
+        self.process.wait_for_port(self.port);
+    }
+
+    /// A topic with a partition in each directory: gives the partition in the first, and in the second.
+    fn spread(&self, wire: &mut Wire, topic: &str) -> (i32, i32) {
+        wire.create_topic(topic, 2, &[]);
+        let zero_is_first = self.dirs[0].join(format!("{topic}-0")).exists();
+        if zero_is_first { (0, 1) } else { (1, 0) }
+    }
+}
+
+#[test]
+fn a_full_disk_takes_only_its_own_directory_offline_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(small) = Mount::new(dir.path(), "ext4", "small", 48) else {
+        return;
+    };
+    let (full, healthy) = (small.at.join("logs"), dir.path().join("healthy"));
+    let mut broker = Broker::start(dir.path(), [&full, &healthy], &[]);
+    let mut wire = Wire::open(broker.port);
+    let (there, elsewhere) = broker.spread(&mut wire, "t");
+    for _ in 0..20 {
+        wire.produce("t", there, batch(1000));
+        wire.produce("t", elsewhere, batch(1000));
+    }
+    let filler = small.at.join("filler");
+    let _full = std::io::copy(
+        &mut std::io::Read::take(std::io::repeat(1), 64 << 20),
+        &mut std::fs::File::create(&filler).unwrap(),
+    );
+    let mut acknowledged = 20;
+    let refused = loop {
+        match wire.try_produce("t", there, 1, batch(100_000)) {
+            Ok(offset) => acknowledged = offset + 1,
+            Err(refused) => break refused,
+        }
+        assert!(acknowledged < 2000, "the disk does not fill");
+    };
+    // KAFKA_STORAGE_ERROR, or NOT_LEADER_OR_FOLLOWER where the controller was quicker.
+    assert!(
+        matches!(refused, Refused::Code(56 | 6)),
+        "a full disk is answered with {refused:?}"
+    );
+    for _ in 0..50 {
+        wire.produce("t", elsewhere, batch(1000));
+    }
+    assert!(!broker.process.has_ended());
+    assert!(broker.process.terminate(Duration::from_secs(20)).success());
+    assert!(
+        !full.join(".kafka_cleanshutdown").exists(),
+        "a false clean marker"
+    );
+    assert!(healthy.join(".kafka_cleanshutdown").exists());
+
+    std::fs::remove_file(&filler).unwrap();
+    broker.restart();
+    let mut wire = Wire::open(broker.port);
+    wire.await_leader("t", there);
+    let (_, end, _) = wire.offset_at("t", there, LATEST, 0).unwrap();
+    assert!(
+        end >= acknowledged,
+        "{acknowledged} acknowledged, {end} there"
+    );
+    assert_eq!(wire.offset_at("t", elsewhere, LATEST, 0).unwrap().1, 70);
+    wire.read_all("t", there);
+    wire.produce("t", there, batch(1000));
+}
+
+#[test]
+fn too_few_descriptors_take_no_directory_offline() {
+    let dir = tempfile::tempdir().unwrap();
+    let dirs = ["a", "b"].map(|name| dir.path().join(name));
+    let limits = ["prlimit", "--nofile=160:160"];
+    let mut broker = Broker::start(dir.path(), [&dirs[0], &dirs[1]], &limits);
+    let mut wire = Wire::open(broker.port);
+    wire.create_topic("many", 120, &[]);
+    // Strangers take what descriptors there are.
+    let address = format!("127.0.0.1:{}", broker.port);
+    let mut strangers = Vec::new();
+    for round in 0..3 {
+        while strangers.len() < 60 * (round + 1) {
+            let Ok(stranger) = std::net::TcpStream::connect(&address) else {
+                break;
+            };
+            strangers.push(stranger);
+        }
+        for partition in 0..120 {
+            wait::until("a produce to get through", Duration::from_secs(20), || {
+                wire.try_produce("many", partition, 1, batch(200)).ok()
+            });
+        }
+    }
+    drop(strangers);
+    let log = broker.process.log();
+    assert!(
+        !log.contains("log directory is offline"),
+        "EMFILE took a directory"
+    );
+    assert!(!broker.process.has_ended());
+    let mut wire = Wire::open(broker.port);
+    for partition in 0..120 {
+        assert!(wire.offset_at("many", partition, LATEST, 0).unwrap().1 >= 3);
+    }
+    assert!(broker.process.terminate(Duration::from_secs(20)).success());
+}
+
+/// Produces to one partition until told to stop; gives how long each took, sorted.
+fn latencies(port: u16, partition: i32, stop: &AtomicBool) -> Vec<Duration> {
+    let mut wire = Wire::open(port);
+    let mut took = Vec::new();
+    let records = batch(1000);
+    while !stop.load(Ordering::Acquire) {
+        let began = Instant::now();
+        if wire.try_produce("t", partition, 1, records.clone()).is_ok() {
+            took.push(began.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    took.sort_unstable();
+    took
+}
+
+fn p99(sorted: &[Duration]) -> Duration {
+    sorted[sorted.len() * 99 / 100]
+}
+
+/// Latencies of `partition` over `time`.
+fn measure(port: u16, partition: i32, time: Duration) -> Vec<Duration> {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| latencies(port, partition, &stop));
+        std::thread::sleep(time);
+        stop.store(true, Ordering::Release);
+        running.join().unwrap()
+    })
+}
+
+#[test]
+fn a_frozen_file_system_holds_up_its_own_directory_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(frozen) = Mount::new(dir.path(), "ext4", "frozen", 200) else {
+        return;
+    };
+    let (cold, warm) = (frozen.at.join("logs"), dir.path().join("warm"));
+    let mut broker = Broker::start(dir.path(), [&cold, &warm], &[]);
+    let port = broker.port;
+    let mut wire = Wire::open(port);
+    let (there, elsewhere) = broker.spread(&mut wire, "t");
+    let time = Duration::from_secs(rounds("ROTPETER_FREEZE_SECONDS", 4));
+    let normal = measure(port, elsewhere, time);
+    frozen.freeze(true);
+    let stop = AtomicBool::new(false);
+    let (during, stuck) = std::thread::scope(|scope| {
+        // Several at once, more than there are workers.
+        let stuck: Vec<_> = (0..6)
+            .map(|_| scope.spawn(|| latencies(port, there, &stop)))
+            .collect();
+        let during = measure(port, elsewhere, time);
+        frozen.freeze(false);
+        // The frozen one goes on; a moment later everybody stops.
+        std::thread::sleep(Duration::from_millis(500));
+        stop.store(true, Ordering::Release);
+        let stuck: usize = stuck
+            .into_iter()
+            .map(|running| running.join().unwrap().len())
+            .sum();
+        (during, stuck)
+    });
+    println!(
+        "healthy directory: p99 {:?} (n {}) before, p99 {:?}, worst {:?} (n {}) during; the frozen one \
+         took {stuck} after the thaw",
+        p99(&normal),
+        normal.len(),
+        p99(&during),
+        during.last().unwrap(),
+        during.len(),
+    );
+    // The bound is far from the figures: other tests share the machine. Stuck would be seconds.
+    assert!(p99(&during) < p99(&normal) * 2 + Duration::from_millis(100));
+    assert!(stuck > 0, "the frozen directory does not come back");
+    wire.produce("t", there, batch(1000));
+    assert!(broker.process.terminate(Duration::from_secs(20)).success());
+}
