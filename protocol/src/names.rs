@@ -18,7 +18,7 @@ pub fn check_topic_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
         Err("the empty string is not allowed".to_owned())
     } else if name == "." || name == ".." {
-        Err("'.' or '..' is not allowed".to_owned())
+        Err(format!("'{name}' is not allowed"))
     } else if name.len() > TOPIC_NAME_LEN_MAX {
         Err(format!(
             "the length of '{name}' is longer than the max allowed length {TOPIC_NAME_LEN_MAX}"

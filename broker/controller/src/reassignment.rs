@@ -98,10 +98,11 @@ impl Reign {
         match targets {
             Some(targets) => {
                 let plan = moving(&from, targets);
-                if let Some(dead) = plan.adding.iter().find(|id| !self.context.is_live(**id)) {
+                if plan.adding.iter().any(|id| !self.context.is_live(*id)) {
                     let text = format!(
-                        "Replica assignment has brokers that are not alive. Replica list: {targets:?}, live broker list: {:?} (broker {dead})",
-                        self.context.live()
+                        "Replica assignment has brokers that are not alive. Replica list: {}, live broker list: {}",
+                        scala("ArrayBuffer", &plan.adding),
+                        scala("Set", &self.context.live()),
                     );
                     return Err((ErrorCode::InvalidReplicaAssignment, Some(text)));
                 }
@@ -126,8 +127,8 @@ impl Reign {
         }
         if targets.iter().any(|id| *id < 0) {
             return refuse(format!(
-                "Invalid broker id in replica list {}",
-                list(targets)
+                "Invalid broker id in replica list: {}",
+                scala("ArrayBuffer", targets)
             ));
         }
         let mut sorted = targets.to_vec();
@@ -136,7 +137,7 @@ impl Reign {
         if sorted.len() < targets.len() {
             return refuse(format!(
                 "Duplicate replica ids in partition reassignment replica list: {}",
-                list(targets)
+                scala("ArrayBuffer", targets)
             ));
         }
         Ok(())
@@ -469,9 +470,10 @@ impl crate::context::Context {
     }
 }
 
-fn list(ids: &[i32]) -> String {
-    let ids: Vec<String> = ids.iter().map(i32::to_string).collect();
-    format!("[{}]", ids.join(", "))
+/// A collection as Scala prints it inside Kafka's messages.
+fn scala<'a>(kind: &str, ids: impl IntoIterator<Item = &'a i32>) -> String {
+    let ids: Vec<String> = ids.into_iter().map(i32::to_string).collect();
+    format!("{kind}({})", ids.join(", "))
 }
 
 #[cfg(test)]

@@ -96,13 +96,19 @@ impl Configs {
 
     /// Every key of a topic.
     pub async fn describe_topic(&self, topic: &str) -> Result<Vec<Described>, Refusal> {
-        protocol::names::check_topic_name(topic).map_err(Refusal::InvalidTopic)?;
+        protocol::names::check_topic_name(topic)
+            .map_err(|reason| Refusal::InvalidTopic(format!("Topic name is invalid: {reason}")))?;
         if self.metadata.image().topic(topic).is_none() {
             return Err(Refusal::UnknownTopic(topic.to_owned()));
         }
         let overrides = entities::read(&*self.store, &format!("topics/{topic}")).await?;
+        Ok(self.describe_wanted(&entities::texts(&overrides)))
+    }
+
+    /// Every key of a topic that had these overrides.
+    pub fn describe_wanted(&self, overrides: &Texts) -> Vec<Described> {
         let config = self.live.now();
-        let lines = topics::describe(&entities::texts(&overrides), &config.layers, &config.values);
+        let lines = topics::describe(overrides, &config.layers, &config.values);
         let line = |line: topics::Described| {
             let row = keys::topic(&line.name);
             Described {
@@ -116,7 +122,7 @@ impl Configs {
                 name: line.name,
             }
         };
-        Ok(lines.into_iter().map(line).collect())
+        lines.into_iter().map(line).collect()
     }
 
     /// Every key of this broker; or those that are set as the cluster's defaults.

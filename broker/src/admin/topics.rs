@@ -170,6 +170,13 @@ impl Topics {
             let brokers = self.candidates().await?;
             self.assign(&brokers, count, i32::from(factor), 0)?
         } else {
+            if wanted.assignments.iter().any(|(index, _)| *index < 0) {
+                // Kafka: no partition is called so, and there are no words for it.
+                return Err(Refusal {
+                    code: ErrorCode::UnknownServerError,
+                    text: None,
+                });
+            }
             wanted.assignments.iter().cloned().collect()
         };
         only_one_replica(assignment.values())?;
@@ -326,6 +333,13 @@ impl Topics {
         given: Option<Vec<Vec<i32>>>,
         check_only: bool,
     ) -> Result<(), Refusal> {
+        if name.is_empty() {
+            // Kafka: the path of no topic is no path; the failure has no words.
+            return Err(Refusal {
+                code: ErrorCode::UnknownServerError,
+                text: None,
+            });
+        }
         let path = paths::topic(name);
         let missing = || {
             let text = format!("The topic '{name}' does not exist.");
@@ -370,7 +384,7 @@ impl Topics {
                 self.assign(&brokers, more, factor, now)?
             }
             Some(lists) => {
-                check_given(&lists, more, factor, &brokers)?;
+                check_given(&lists, (now, more), factor, &brokers)?;
                 (now..).zip(lists).collect()
             }
         };
@@ -457,7 +471,7 @@ fn only_one_replica<'a>(mut lists: impl Iterator<Item = &'a Vec<i32>>) -> Result
 
 fn check_given(
     lists: &[Vec<i32>],
-    more: i32,
+    (first, more): (i32, i32),
     factor: usize,
     brokers: &[Candidate],
 ) -> Result<(), Refusal> {
@@ -481,10 +495,21 @@ fn check_given(
             lists.len()
         ));
     }
-    if lists
-        .iter()
-        .any(|list| list.is_empty() || list.len() != factor)
-    {
+    for (index, list) in (first..).zip(lists) {
+        if list.is_empty() {
+            return refuse(format!(
+                "Cannot have replication factor of 0 for partition id {index}."
+            ));
+        }
+        if list.iter().collect::<BTreeSet<_>>().len() < list.len() {
+            let ids: Vec<String> = list.iter().map(i32::to_string).collect();
+            return refuse(format!(
+                "Duplicate brokers not allowed in replica assignment: {} for partition id {index}.",
+                ids.join(", ")
+            ));
+        }
+    }
+    if lists.iter().any(|list| list.len() != factor) {
         return refuse(format!(
             "Inconsistent replication factor between partitions, the existing partitions have {factor} replicas."
         ));

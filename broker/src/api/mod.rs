@@ -7,6 +7,7 @@
 pub mod request;
 pub mod answer;
 pub mod errors;
+pub mod legal;
 pub mod session;
 pub mod data;
 pub mod groups;

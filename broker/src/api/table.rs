@@ -30,6 +30,7 @@ use crate::admin::topics::Topics;
 use crate::api::answer::{Answer, Outcome, Part};
 use crate::api::cluster::{describe_cluster, elect_leaders, metadata, update_features};
 use crate::api::data::fetch::FetchServices;
+use crate::api::legal::{self, Unbelievable};
 use crate::api::peers::authority::Orders;
 use crate::api::request::Context;
 use crate::api::session::{api_versions, sasl_authenticate, sasl_handshake};
@@ -102,6 +103,8 @@ pub enum Malformed {
     Header(#[from] shape::Malformed),
     #[error(transparent)]
     Body(#[from] CodecError),
+    #[error("refuse to look at request: {0}")]
+    Unbelievable(#[from] Unbelievable),
 }
 
 type Answering = Pin<Box<dyn Future<Output = ResponseKind> + Send>>;
@@ -194,6 +197,7 @@ impl Table {
             _ => {}
         }
         let request = codec::decode_request(api, header.version, body)?;
+        legal::check(header.version, &request)?;
         let answering = answer(Arc::clone(services), context, request)
             .ok_or(Malformed::Key(opening.api_key))?;
         let requests = &services.requests;
@@ -296,10 +300,13 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
             AddPartitionsToTxn,
             transactions::add_partitions_to_txn::answer(&context, &s.metadata.image(), &request)
         ),
-        R::AddOffsetsToTxn(_) => {
-            later!(AddOffsetsToTxn, transactions::add_offsets_to_txn::answer())
+        R::AddOffsetsToTxn(request) => {
+            later!(
+                AddOffsetsToTxn,
+                transactions::add_offsets_to_txn::answer(&request)
+            )
         }
-        R::EndTxn(_) => later!(EndTxn, transactions::end_txn::answer()),
+        R::EndTxn(request) => later!(EndTxn, transactions::end_txn::answer(&request)),
         R::TxnOffsetCommit(request) => {
             later!(
                 TxnOffsetCommit,
@@ -445,7 +452,7 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
         R::UpdateFeatures(request) => {
             later!(
                 UpdateFeatures,
-                update_features::answer(&s.controller, &request)
+                update_features::answer(&context, &s.controller, &request)
             )
         }
 

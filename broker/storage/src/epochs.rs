@@ -77,7 +77,7 @@ impl Epochs {
     /// Kafka: `endOffsetFor`. The largest epoch at or below `epoch`, and where it ends.
     pub(crate) fn end_offset_for(&self, epoch: i32, log_end: i64) -> Option<(i32, i64)> {
         let (latest, _) = self.latest()?;
-        if epoch < 0 || epoch > latest {
+        if epoch == -1 || epoch > latest {
             return None;
         }
         if epoch == latest {

@@ -54,7 +54,11 @@ impl RequestHeader {
                 let from = walk.at();
                 walk.skip(usize::from(length.unsigned_abs()))?;
                 let name = StrBytes::from_utf8(frame.slice(from..walk.at()));
-                client_id = Some(name.map_err(|_| Malformed::NotText { at: from })?);
+                // Kafka: bytes that are no text are replaced, not refused.
+                client_id = Some(name.unwrap_or_else(|_| {
+                    let bytes = &frame[from..walk.at()];
+                    StrBytes::from_string(String::from_utf8_lossy(bytes).into_owned())
+                }));
             }
         }
         if header_version >= 2 {

@@ -10,6 +10,7 @@ use protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 
 use crate::peer::spelling::topic_name;
 
+const PREFERRED: i8 = 0;
 const UNCLEAN: i8 = 1;
 
 pub(crate) async fn answer(
@@ -17,8 +18,9 @@ pub(crate) async fn answer(
     request: ElectLeadersRequest,
 ) -> ElectLeadersResponse {
     let kind = match request.election_type {
-        UNCLEAN => ElectionKind::Unclean,
-        _ => ElectionKind::Preferred,
+        PREFERRED => Some(ElectionKind::Preferred),
+        UNCLEAN => Some(ElectionKind::Unclean),
+        _ => None,
     };
     let asked: Option<Vec<TopicPartition>> = request.topic_partitions.map(|topics| {
         let named = topics.iter().flat_map(|topic| {
@@ -30,14 +32,21 @@ pub(crate) async fn answer(
         });
         named.collect()
     });
-    let outcomes = match controller.elect_leaders(kind, asked.clone()).await {
-        Ok(outcomes) => outcomes,
-        // Kafka: the answer as a whole carries no code, each named partition does.
-        Err(code) => asked
-            .unwrap_or_default()
-            .into_iter()
-            .map(|tp| (tp, (code, None)))
-            .collect(),
+    let each = |code: ErrorCode, asked: Option<Vec<TopicPartition>>| {
+        let asked = asked.unwrap_or_default().into_iter();
+        asked.map(|tp| (tp, (code, None))).collect()
+    };
+    let mut as_a_whole = ErrorCode::None;
+    let outcomes = match kind {
+        Some(kind) => match controller.elect_leaders(kind, asked.clone()).await {
+            Ok(outcomes) => outcomes,
+            // Kafka: the answer as a whole carries no code, each named partition does.
+            Err(code) => each(code, asked),
+        },
+        None => {
+            as_a_whole = ErrorCode::UnknownServerError;
+            each(as_a_whole, asked)
+        }
     };
     let mut results: Vec<ReplicaElectionResult> = Vec::new();
     for (tp, (code, text)) in outcomes {
@@ -60,5 +69,7 @@ pub(crate) async fn answer(
             ),
         }
     }
-    ElectLeadersResponse::default().with_replica_election_results(results)
+    ElectLeadersResponse::default()
+        .with_error_code(as_a_whole.code())
+        .with_replica_election_results(results)
 }

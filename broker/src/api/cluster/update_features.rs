@@ -3,13 +3,20 @@
 use controller::ControllerHandle;
 use protocol::StrBytes;
 use protocol::kafka::errors::ErrorCode;
+use protocol::messages::update_features_request::FeatureUpdateKey;
 use protocol::messages::update_features_response::UpdatableFeatureResult;
 use protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
+
+use crate::api::request::Context;
 
 const UNSUPPORTED: &str =
     "Could not apply finalized feature update because the provided feature is not supported.";
 
+/// A downgrade that loses nothing.
+const SAFE_DOWNGRADE: i8 = 2;
+
 pub(crate) fn answer(
+    context: &Context,
     controller: &ControllerHandle,
     request: &UpdateFeaturesRequest,
 ) -> UpdateFeaturesResponse {
@@ -19,13 +26,44 @@ pub(crate) fn answer(
             .with_error_code(code.code())
             .with_error_message(code.message().map(StrBytes::from_static_str));
     }
-    let results = request.feature_updates.iter().map(|update| {
+    // Kafka: of a feature that is named more often only the last counts.
+    let last = |place: usize, update: &FeatureUpdateKey| {
+        let after = &request.feature_updates[place + 1..];
+        !after.iter().any(|other| other.feature == update.feature)
+    };
+    let updates = request.feature_updates.iter().enumerate();
+    let updates = updates.filter(|(place, update)| last(*place, update));
+    let results = updates.map(|(_, update)| {
         UpdatableFeatureResult::default()
             .with_feature(update.feature.clone())
             .with_error_code(ErrorCode::InvalidRequest.code())
-            .with_error_message(Some(StrBytes::from_static_str(UNSUPPORTED)))
+            .with_error_message(Some(StrBytes::from_string(why(context.version, update))))
     });
     UpdateFeaturesResponse::default()
         .with_error_message(None)
         .with_results(results.collect())
+}
+
+/// What is wrong with an update, in Kafka's words and order.
+fn why(version: i16, update: &FeatureUpdateKey) -> String {
+    let level = update.max_version_level;
+    // Version 0 had one word for all downgrades.
+    let kind = match (version, update.allow_downgrade) {
+        (0, true) => SAFE_DOWNGRADE,
+        (0, false) => 1,
+        _ => update.upgrade_type,
+    };
+    if update.feature.is_empty() {
+        "Feature name can not be empty.".to_owned()
+    } else if !(1..=3).contains(&kind) {
+        "Received unknown upgrade type.".to_owned()
+    } else if level < 1 && kind != 1 {
+        "Can not delete non-existing finalized feature.".to_owned()
+    } else if level < 1 {
+        format!(
+            "Can not provide versionLevel: {level} less than 1 without setting the SAFE downgradeType in the request."
+        )
+    } else {
+        UNSUPPORTED.to_owned()
+    }
 }

@@ -12,9 +12,19 @@ pub(crate) async fn answer(
 ) -> AlterClientQuotasResponse {
     let mut entries = Vec::with_capacity(request.entries.len());
     for entry in &request.entries {
-        let entity: Vec<Part> = entry
-            .entity
-            .iter()
+        // Kafka: of a kind that is named more often only the last counts.
+        let is_last = |place: usize| {
+            let kind = &entry.entity[place].entity_type;
+            !entry.entity[place + 1..]
+                .iter()
+                .any(|part| part.entity_type == *kind)
+        };
+        let parts = || {
+            let all = entry.entity.iter().enumerate();
+            all.filter(|(place, _)| is_last(*place))
+                .map(|(_, part)| part)
+        };
+        let entity: Vec<Part> = parts()
             .map(|part| {
                 (
                     part.entity_type.to_string(),
@@ -32,7 +42,7 @@ pub(crate) async fn answer(
                 )
             })
             .collect();
-        let same = entry.entity.iter().map(|part| {
+        let same = parts().map(|part| {
             EntityData::default()
                 .with_entity_type(part.entity_type.clone())
                 .with_entity_name(part.entity_name.clone())

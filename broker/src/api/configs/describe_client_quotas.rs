@@ -16,13 +16,11 @@ pub(crate) async fn answer(
     for component in &request.components {
         let wanted = match (component.match_type, &component._match) {
             (0, Some(name)) => Match::Exactly(name.to_string()),
-            (1, None) => Match::Default,
-            (2, None) => Match::Any,
-            // Kafka: a name where none belongs, or none where one does, is nobody's request.
-            (kind, _) => {
-                let words = format!("Unexpected match type {kind} for its name");
-                return refused(ErrorCode::InvalidRequest, Some(words));
-            }
+            (1, _) => Match::Default,
+            // Kafka: a name that is not needed is not looked at.
+            (2, _) => Match::Any,
+            // Kafka: a kind of match nobody knows, or no name to match, is a failure without words.
+            _ => return refused(ErrorCode::UnknownServerError, None),
         };
         filter.push((component.entity_type.to_string(), wanted));
     }

@@ -22,16 +22,19 @@ pub(crate) async fn answer(
             .resources
             .iter()
             .find_map(|resource| match Resource::of(resource.resource_type) {
-                Resource::Other(kind) => Some((kind, resource.resource_name.as_str())),
+                Resource::Other(_) => Some(()),
                 _ => None,
             });
     let mut results = Vec::with_capacity(request.resources.len());
     for resource in &request.resources {
         // Kafka: one resource of a kind that cannot be described spoils the whole request.
         let lines = match other {
-            Some((kind, name)) => Err(Refusal::InvalidRequest(format!(
-                "Unexpected resource type {kind} for resource {name}"
-            ))),
+            Some(()) => Err(Refusal::InvalidRequest(
+                ErrorCode::InvalidRequest
+                    .message()
+                    .unwrap_or_default()
+                    .to_owned(),
+            )),
             None => describe(configs, resource).await,
         };
         results.push(result(context.version, request, resource, lines));

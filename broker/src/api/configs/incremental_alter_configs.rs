@@ -101,10 +101,8 @@ fn changes(resource: &AlterConfigsResource) -> Result<Vec<(String, Change)>, Ref
             DELETE => Change::Delete,
             2 => Change::Append(value),
             3 => Change::Subtract(value),
-            other => {
-                let words = format!("Unknown operations type {other}");
-                return Err(Refusal::InvalidRequest(words));
-            }
+            // Kafka: a verb nobody knows is a failure without words.
+            other => return Err(Refusal::NoSuchKey(format!("verb {other}"))),
         };
         Ok((config.name.to_string(), change))
     };

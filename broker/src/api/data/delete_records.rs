@@ -32,10 +32,20 @@ pub(crate) async fn answer(
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
     let mut started = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
+    // Kafka: what is asked is a map: a topic without partitions is not in it, and of a partition
+    // that is named more often only the last counts.
+    for topic in request
+        .topics
+        .iter()
+        .filter(|topic| !topic.partitions.is_empty())
+    {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in &topic.partitions {
+        for (place, asked) in topic.partitions.iter().enumerate() {
             let index = asked.partition_index;
+            let after = &topic.partitions[place + 1..];
+            if after.iter().any(|other| other.partition_index == index) {
+                continue;
+            }
             partitions.push((
                 index,
                 start(replicas, image, &topic.name, index, asked.offset).await,

@@ -52,7 +52,8 @@ pub(crate) async fn answer(
 /// What is wrong with a topic as a whole, in Kafka's words.
 fn refuse_topic(image: &Image, topic: &str) -> Option<(ErrorCode, String)> {
     if let Err(why) = names::check_topic_name(topic) {
-        return Some((ErrorCode::InvalidTopicException, why));
+        let text = format!("Topic name is invalid: {why}");
+        return Some((ErrorCode::InvalidTopicException, text));
     }
     let code = ErrorCode::UnknownTopicOrPartition;
     image

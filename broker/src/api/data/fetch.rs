@@ -15,13 +15,15 @@ use protocol::batch::Codec;
 use protocol::batch::legacy::{DownConvertError, down_convert};
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId};
 use protocol::kafka::apis::Api;
-use protocol::kafka::codec::CodecError;
+use protocol::kafka::codec::{self, CodecError};
 use protocol::kafka::data::{
     Aborted, DivergingEpoch, FetchAnswer, FetchPartitionAnswer, FetchRequest, FetchTopicAnswer,
     NodeEndpoint, decode_fetch, encode_fetch_answer,
 };
 use protocol::kafka::errors::ErrorCode;
 use protocol::kafka::reply::{Part as ReplyPart, Reply};
+use protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+use protocol::messages::{FetchResponse, ResponseKind, TopicName};
 use replication::cold;
 use replication::error::Refusal;
 use replication::partition::{Found, Reader};
@@ -43,6 +45,8 @@ use crate::measures::requests::Timing;
 use crate::measures::{Requests, Waits};
 use crate::metadata::{Image, Metadata};
 
+/// Since this version there are sessions, and an answer as a whole has a code.
+const SESSIONS_SINCE: i16 = 7;
 /// Since this version topics are asked for by id.
 const TOPIC_IDS_SINCE: i16 = 13;
 /// Since this version a consumer may read from a follower.
@@ -76,6 +80,8 @@ enum Look {
     Wanted,
     /// Read and refused: told like any other partition.
     Failed(Refusal),
+    /// Not even read, and told like any other partition.
+    Refused(ErrorCode),
     /// Not read at all: told after all others.
     Erroneous(ErrorCode),
 }
@@ -108,6 +114,9 @@ pub(crate) fn answer(
     timing: &mut Timing,
 ) -> Result<Outcome, CodecError> {
     let mut request = decode_fetch(context.version, body)?;
+    if !(0..=1).contains(&request.isolation_level) {
+        return Ok(Outcome::Now(refuse_isolation(context, &request)));
+    }
     let image = services.metadata.image();
     let is_follower = request.replica.replica_id >= 0;
     if is_follower {
@@ -226,6 +235,11 @@ fn look(
             looks.push(Look::Failed(Refusal::InconsistentTopicId));
             continue;
         }
+        if ask.bytes_max < 0 || request.max_bytes < 0 {
+            // Kafka: a negative size fails in the log.
+            looks.push(Look::Refused(ErrorCode::UnknownServerError));
+            continue;
+        }
         let reader = match request.replica.replica_id {
             id @ 0.. => Reader::Follower {
                 id: BrokerId(id),
@@ -248,6 +262,42 @@ fn look(
         looks.push(Look::Wanted);
     }
     (looks, wanted)
+}
+
+/// Kafka: an isolation nobody knows fails the request as a whole and, where topics have names,
+/// each partition; such partitions have null where records would be.
+fn refuse_isolation(context: &Context, request: &FetchRequest) -> Answer {
+    let code = ErrorCode::UnknownServerError.code();
+    let version = context.version;
+    let mut response = FetchResponse::default();
+    if version >= SESSIONS_SINCE {
+        response.error_code = code;
+        response.session_id = request.session_id;
+    }
+    if version < TOPIC_IDS_SINCE {
+        let topics = request.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|asked| {
+                PartitionData::default()
+                    .with_partition_index(asked.index)
+                    .with_error_code(code)
+                    .with_high_watermark(-1)
+                    .with_aborted_transactions(Some(Vec::new()))
+                    .with_records(None)
+            });
+            FetchableTopicResponse::default()
+                .with_topic(TopicName(topic.name.clone()))
+                .with_partitions(partitions.collect())
+        });
+        response.responses = topics.collect();
+    }
+    let response = ResponseKind::Fetch(response);
+    match codec::encode_response(Api::Fetch, version, context.correlation_id, &response) {
+        Ok(bytes) => Answer::bytes(bytes),
+        Err(error) => {
+            debug!(%error, "fetch answer cannot be written");
+            Answer::closing()
+        }
+    }
 }
 
 fn refuse(context: &Context, refusal: SessionRefusal, session_id: i32) -> Answer {
@@ -286,7 +336,7 @@ impl Fetching {
         let failed = self
             .looks
             .iter()
-            .any(|look| matches!(look, Look::Failed(_)));
+            .any(|look| matches!(look, Look::Failed(_) | Look::Refused(_)));
         max_wait_ms <= 0 || self.wanted.is_empty() || round.is_ready || failed
     }
 
@@ -319,14 +369,26 @@ impl Fetching {
                     None => {}
                 },
                 Look::Failed(refusal) => shares.push(self.failed(ask, asked, refusal)),
+                Look::Refused(code) => shares.push(Share {
+                    ask,
+                    answer: FetchPartitionAnswer::refusal(asked.partition, code.code()),
+                    plan: None,
+                    converted: None,
+                }),
                 Look::Erroneous(_) => {}
             }
         }
-        for (ask, look) in self.looks.iter().enumerate() {
-            if let (Look::Erroneous(code), Some(asked)) = (look, self.session.asks.get(ask)) {
-                shares.push(erroneous(ask, asked.partition, *code));
+        let told = self.looks.iter().enumerate().filter_map(|(ask, look)| {
+            match (look, self.session.asks.get(ask)) {
+                (Look::Erroneous(code), Some(asked)) => Some((ask, asked.partition, *code)),
+                _ => None,
             }
-        }
+        });
+        // Kafka: ids nobody knows are found before partitions are looked up.
+        let (nameless, unknown): (Vec<_>, Vec<_>) =
+            told.partition(|(_, _, code)| *code == ErrorCode::UnknownTopicId);
+        let last = nameless.into_iter().chain(unknown);
+        shares.extend(last.map(|(ask, partition, code)| erroneous(ask, partition, code)));
         shares
     }
 

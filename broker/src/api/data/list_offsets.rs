@@ -44,7 +44,9 @@ pub(crate) async fn answer(
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in &topic.partitions {
             let index = asked.partition_index;
-            let is_twice = context.version > 0 && twice.contains(&(&*topic.name, index));
+            let is_twice = context.version > 0
+                && request.isolation_level <= 1
+                && twice.contains(&(&*topic.name, index));
             let found = if is_twice {
                 Err(ErrorCode::InvalidRequest)
             } else {
@@ -98,6 +100,10 @@ async fn find_one(
     topic: &str,
     asked: &ListOffsetsPartition,
 ) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
+    // Kafka: neither is looked for before it is used, and then it is a failure.
+    if !(0..=1).contains(&request.isolation_level) || (version == 0 && asked.max_num_offsets < 0) {
+        return Err(ErrorCode::UnknownServerError);
+    }
     let moment = moment(version, asked.timestamp).ok_or(ErrorCode::UnsupportedVersion)?;
     let code = |refusal: Refusal| match errors::replication_code(&refusal) {
         ErrorCode::OffsetNotAvailable if version < KNOWS_NOT_AVAILABLE_SINCE => {
@@ -118,7 +124,7 @@ async fn find_one(
         },
     };
     let epoch = Some(asked.current_leader_epoch)
-        .filter(|epoch| *epoch >= 0)
+        .filter(|epoch| *epoch != -1)
         .map(LeaderEpoch);
     let blank = ListOffsetsPartitionResponse::default();
     if version == 0 {

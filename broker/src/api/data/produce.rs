@@ -7,6 +7,7 @@
 //!
 //! Hot path: one allocation a topic, none a record.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -15,8 +16,8 @@ use protocol::batch::{Codec, split};
 use protocol::kafka::apis::Api;
 use protocol::kafka::codec::CodecError;
 use protocol::kafka::data::{
-    ProduceAnswer, ProducePartition, ProducePartitionAnswer, ProduceTopicAnswer, RecordFault,
-    decode_produce, encode_produce_answer,
+    ProduceAnswer, ProducePartition, ProducePartitionAnswer, ProduceTopic, ProduceTopicAnswer,
+    RecordFault, decode_produce, encode_produce_answer,
 };
 use protocol::kafka::errors::ErrorCode;
 use protocol::names;
@@ -65,17 +66,25 @@ pub(crate) fn answer(
     body: &Bytes,
 ) -> Result<Outcome, CodecError> {
     let request = decode_produce(context.version, body)?;
+    let unowned = request.transactional_id.is_none() && is_transactional(&request.topics);
+    let asked = as_map(request.topics);
     let image = metadata.image();
     let acks = Acks::from_wire(request.acks);
     let internal_allowed = &*context.client_id == ADMIN_CLIENT;
     let mut wakes = Wakes::none();
     let mut waits = false;
-    let topics = request.topics.into_iter().map(|topic| {
+    let topics = asked.into_iter().map(|topic| {
         let is_closed = !internal_allowed && names::is_internal(&topic.name);
         let write = |partition: ProducePartition| {
             let index = partition.index;
+            if unowned {
+                return refused(index, ErrorCode::TransactionalIdAuthorizationFailed);
+            }
             match start(context.version, replicas, &image, &topic.name, partition) {
-                Err(code) => Entry::Told(ProducePartitionAnswer::refusal(index, code.code())),
+                Err((code, words)) => Entry::Told(ProducePartitionAnswer {
+                    error_message: words.map(StrBytes::from_string),
+                    ..ProducePartitionAnswer::refusal(index, code.code())
+                }),
                 Ok(records) => {
                     let Some(acks) = acks else {
                         return refused(index, ErrorCode::InvalidRequiredAcks);
@@ -128,38 +137,119 @@ fn start(
     image: &Image,
     topic: &str,
     partition: ProducePartition,
-) -> Result<Bytes, ErrorCode> {
+) -> Result<Bytes, (ErrorCode, Option<String>)> {
+    let refuse = |code| Err((code, None));
     if image.partition(topic, partition.index).is_none()
         && replicas
             .partition(topic, partition.index)
             .online()
             .is_none()
     {
-        return Err(ErrorCode::UnknownTopicOrPartition);
+        return refuse(ErrorCode::UnknownTopicOrPartition);
     }
     // Kafka: null records fail in the log, without a code of their own.
-    let records = partition.records.ok_or(ErrorCode::UnknownServerError)?;
+    let records = partition
+        .records
+        .ok_or((ErrorCode::UnknownServerError, None))?;
     if version < 3 {
         return Ok(records);
     }
     let mut batches = split(&records);
     match batches.next() {
-        None => return Err(ErrorCode::InvalidRecord),
-        Some(Err(_)) => return Err(ErrorCode::CorruptMessage),
+        None => return refuse(ErrorCode::InvalidRecord),
+        Some(Err(_)) => return Err((ErrorCode::CorruptMessage, corrupt_words(&records))),
         Some(Ok(batch)) => {
             if batch.header().magic != 2 {
-                return Err(ErrorCode::InvalidRecord);
+                return refuse(ErrorCode::InvalidRecord);
+            }
+            if version < 7 && batch.header().codec().is_err() {
+                return refuse(ErrorCode::UnknownServerError);
             }
             if version < 7 && batch.header().codec() == Ok(Codec::Zstd) {
-                return Err(ErrorCode::UnsupportedCompressionType);
+                return refuse(ErrorCode::UnsupportedCompressionType);
             }
         }
     }
     match batches.next() {
         None => Ok(records),
-        Some(Ok(_)) => Err(ErrorCode::InvalidRecord),
-        Some(Err(_)) => Err(ErrorCode::CorruptMessage),
+        Some(Ok(_)) => refuse(ErrorCode::InvalidRecord),
+        Some(Err(_)) => refuse(ErrorCode::CorruptMessage),
     }
+}
+
+/// What Kafka says of a first batch whose header cannot be one.
+fn corrupt_words(records: &[u8]) -> Option<String> {
+    const AT_SIZE: usize = 8;
+    const AT_MAGIC: usize = 16;
+    const SIZE_MIN: i32 = 14;
+    let size = i32::from_be_bytes(*records.get(AT_SIZE..)?.first_chunk()?);
+    let magic = i8::from_be_bytes([*records.get(AT_MAGIC)?]);
+    if size < SIZE_MIN {
+        let words = "is less than the minimum record overhead";
+        Some(format!("Record size {size} {words} ({SIZE_MIN})"))
+    } else if !(0..=2).contains(&magic) {
+        Some(format!("Invalid magic found in record: {magic}"))
+    } else {
+        None
+    }
+}
+
+/// Whether any partition's first batch belongs to a transaction.
+fn is_transactional(topics: &[ProduceTopic]) -> bool {
+    const AT_MAGIC: usize = 16;
+    const AT_ATTRIBUTES: usize = 22;
+    const TRANSACTIONAL: u8 = 0x10;
+    let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
+    partitions.any(|partition| {
+        let records = partition.records.as_deref().unwrap_or_default();
+        records.get(AT_MAGIC) == Some(&2)
+            && records
+                .get(AT_ATTRIBUTES)
+                .is_some_and(|bits| bits & TRANSACTIONAL != 0)
+    })
+}
+
+/// Kafka: what is asked is a map: a topic without partitions is not in it, and of a partition
+/// that is named more often only the last counts.
+fn as_map(mut topics: Vec<ProduceTopic>) -> Vec<ProduceTopic> {
+    if let [only] = &topics[..]
+        && only.partitions.len() == 1
+    {
+        return topics;
+    }
+    topics.retain(|topic| !topic.partitions.is_empty());
+    let all = topics.iter().flat_map(|topic| {
+        topic
+            .partitions
+            .iter()
+            .map(|one| (topic.name.clone(), one.index))
+    });
+    let (mut seen, mut count) = (HashSet::new(), 0);
+    for one in all {
+        seen.insert(one);
+        count += 1;
+    }
+    if seen.len() == count {
+        return topics;
+    }
+    let mut places: HashMap<StrBytes, usize> = HashMap::new();
+    let mut merged: Vec<ProduceTopic> = Vec::new();
+    for topic in topics {
+        match places.get(&topic.name) {
+            Some(place) => merged[*place].partitions.extend(topic.partitions),
+            None => {
+                places.insert(topic.name.clone(), merged.len());
+                merged.push(topic);
+            }
+        }
+    }
+    for topic in &mut merged {
+        let mut seen = HashSet::new();
+        topic.partitions.reverse();
+        topic.partitions.retain(|one| seen.insert(one.index));
+        topic.partitions.reverse();
+    }
+    merged
 }
 
 fn write(

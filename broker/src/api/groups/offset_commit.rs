@@ -3,6 +3,7 @@
 //! Kafka: `KafkaApis.handleOffsetCommitRequest`. Unknown partitions are sorted out first; if
 //! nothing else is left, no group is looked at. Version 0 writes to ZooKeeper.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use groups::Refusal;
@@ -36,6 +37,9 @@ pub(crate) async fn answer(
 ) -> OffsetCommitResponse {
     let mut verdicts = Verdicts::default();
     let mut known: Vec<(TopicPartition, &OffsetCommitRequestPartition)> = Vec::new();
+    // Kafka: but for version 0 what is asked is a map: of a partition that is named more often
+    // only the last counts.
+    let mut places: HashMap<TopicPartition, usize> = HashMap::new();
     for topic in &request.topics {
         if image.topic(&topic.name.0).is_none() {
             verdicts.topic(&topic.name);
@@ -44,7 +48,14 @@ pub(crate) async fn answer(
         for partition in &topic.partitions {
             let number = partition.partition_index;
             if image.partition(&name, number).is_some() {
-                known.push((TopicPartition::new(Arc::clone(&name), number), partition));
+                let tp = TopicPartition::new(Arc::clone(&name), number);
+                match places.get(&tp) {
+                    Some(place) if context.version > 0 => known[*place].1 = partition,
+                    _ => {
+                        places.insert(tp.clone(), known.len());
+                        known.push((tp, partition));
+                    }
+                }
             } else {
                 verdicts.add(
                     &topic.name,
@@ -128,7 +139,7 @@ async fn commit_to_zookeeper(
 #[derive(Default)]
 struct Verdicts {
     topics: Vec<OffsetCommitResponseTopic>,
-    places: std::collections::HashMap<TopicName, usize>,
+    places: HashMap<TopicName, usize>,
 }
 
 impl Verdicts {

@@ -6,6 +6,10 @@ use controller::ControllerHandle;
 use controller::event::{IsrAnswer, IsrProposal, IsrProposals, TopicKey};
 use protocol::StrBytes;
 use protocol::ids::TopicId;
+use protocol::kafka::errors::ErrorCode;
+use protocol::messages::alter_partition_request::{
+    PartitionData as AskedPartition, TopicData as AskedTopic,
+};
 use protocol::messages::alter_partition_response::{PartitionData, TopicData};
 use protocol::messages::{AlterPartitionRequest, AlterPartitionResponse, BrokerId, TopicName};
 
@@ -21,6 +25,15 @@ pub(crate) async fn answer(
     controller: &ControllerHandle,
     request: AlterPartitionRequest,
 ) -> AlterPartitionResponse {
+    let recovery = |topic: &AskedTopic| {
+        let known = |asked: &AskedPartition| (0..=1).contains(&asked.leader_recovery_state);
+        topic.partitions.iter().all(known)
+    };
+    if !request.topics.iter().all(recovery) {
+        // Kafka: a state nobody knows fails the request as a whole.
+        let code = ErrorCode::UnknownServerError;
+        return AlterPartitionResponse::default().with_error_code(code.code());
+    }
     match controller
         .alter_partition(read(context.version, request))
         .await

@@ -13,6 +13,7 @@ use protocol::messages::leader_and_isr_response::{
 use protocol::messages::{
     BrokerId as WireBrokerId, LeaderAndIsrRequest, LeaderAndIsrResponse, TopicName,
 };
+use replication::error::Refusal;
 use replication::partition::{Assignment, PartitionOrder};
 use replication::role::Applied;
 use tracing::error;
@@ -41,6 +42,10 @@ pub(crate) async fn answer(
         error!(target: "state_change", %failure, "LeaderAndIsr not carried out");
         return refuse(ErrorCode::UnknownServerError);
     }
+    let asked: Vec<_> = wanted
+        .iter()
+        .map(|order| (order.partition.clone(), order.topic_id))
+        .collect();
     let (replicas, groups) = (Arc::clone(&orders.replicas), Arc::clone(&orders.groups));
     let done = orders.thread.run(move || {
         let applied = replicas.apply_leader_and_isr(authority, &wanted)?;
@@ -51,13 +56,26 @@ pub(crate) async fn answer(
     });
     match done.await {
         Ok(Ok(applied)) => write(context.version, applied),
-        Ok(Err(refusal)) => refuse(replication_code(&refusal)),
+        Ok(Err(refusal)) => refuse_all(context.version, asked, &refusal),
         Err(full) => {
             // The controller asks again.
             error!(target: "state_change", reason = %full, "LeaderAndIsr not carried out");
             refuse(ErrorCode::UnknownServerError)
         }
     }
+}
+
+/// Kafka: an order of the wrong epoch is refused as a whole and for each partition.
+fn refuse_all(
+    version: i16,
+    asked: Vec<(TopicPartition, TopicId)>,
+    refusal: &Refusal,
+) -> LeaderAndIsrResponse {
+    let code = replication_code(refusal);
+    let results = asked
+        .into_iter()
+        .map(|(partition, id)| (partition, id, Err(refusal.clone())));
+    answer_each(version, results).with_error_code(code.code())
 }
 
 fn refuse(code: ErrorCode) -> LeaderAndIsrResponse {
@@ -103,13 +121,20 @@ fn order(topic: Arc<str>, topic_id: TopicId, state: LeaderAndIsrPartitionState) 
 }
 
 fn write(version: i16, applied: Applied) -> LeaderAndIsrResponse {
-    let code = |result: Result<(), replication::error::Refusal>| {
+    answer_each(version, applied.results)
+}
+
+fn answer_each(
+    version: i16,
+    results: impl IntoIterator<Item = (TopicPartition, TopicId, Result<(), Refusal>)>,
+) -> LeaderAndIsrResponse {
+    let code = |result: Result<(), Refusal>| {
         result
             .map_or_else(|refusal| replication_code(&refusal), |()| ErrorCode::None)
             .code()
     };
     if version < IDS_SINCE {
-        let errors = applied.results.into_iter().map(|(partition, _, result)| {
+        let errors = results.into_iter().map(|(partition, _, result)| {
             LeaderAndIsrPartitionError::default()
                 .with_topic_name(TopicName(StrBytes::from_string(
                     partition.topic.to_string(),
@@ -120,7 +145,7 @@ fn write(version: i16, applied: Applied) -> LeaderAndIsrResponse {
         return LeaderAndIsrResponse::default().with_partition_errors(errors.collect());
     }
     let mut topics: BTreeMap<TopicId, Vec<LeaderAndIsrPartitionError>> = BTreeMap::new();
-    for (partition, id, result) in applied.results {
+    for (partition, id, result) in results {
         let error = LeaderAndIsrPartitionError::default()
             .with_partition_index(partition.partition)
             .with_error_code(code(result));

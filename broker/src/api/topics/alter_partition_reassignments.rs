@@ -1,18 +1,37 @@
 //! AlterPartitionReassignments: moves partitions, or calls moves off; the controller answers.
 
+use std::collections::HashSet;
+
 use controller::ControllerHandle;
 use protocol::StrBytes;
 use protocol::ids::TopicPartition;
+use protocol::messages::alter_partition_reassignments_request::ReassignableTopic;
 use protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
 use protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
 
+/// Kafka: what is asked is a map: a topic without partitions is not in it, and of a partition
+/// that is named more often only the last counts.
+fn as_map(mut topics: Vec<ReassignableTopic>) -> Vec<ReassignableTopic> {
+    topics.retain(|topic| !topic.partitions.is_empty());
+    for topic in &mut topics {
+        let mut seen = HashSet::new();
+        topic.partitions.reverse();
+        topic
+            .partitions
+            .retain(|one| seen.insert(one.partition_index));
+        topic.partitions.reverse();
+    }
+    topics
+}
+
 pub(crate) async fn answer(
     controller: &ControllerHandle,
     request: AlterPartitionReassignmentsRequest,
 ) -> AlterPartitionReassignmentsResponse {
-    let targets = request.topics.iter().flat_map(|topic| {
+    let topics = as_map(request.topics);
+    let targets = topics.iter().flat_map(|topic| {
         topic.partitions.iter().map(|one| {
             let tp = TopicPartition::new(topic.name.as_str(), one.partition_index);
             let replicas = one
@@ -32,7 +51,7 @@ pub(crate) async fn answer(
     };
     let mut verdicts = verdicts.into_iter();
     // The verdicts come in the order asked.
-    let topics = request.topics.iter().map(|topic| {
+    let topics = topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().zip(verdicts.by_ref());
         let partitions = partitions.map(|(one, (_, (code, text)))| {
             ReassignablePartitionResponse::default()

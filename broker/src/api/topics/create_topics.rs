@@ -9,9 +9,12 @@ use protocol::messages::create_topics_request::CreatableTopic;
 use protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 
-use crate::admin::configs::Configs;
+use crate::admin::configs::{Configs, Described};
 use crate::admin::topics::{Refusal, Topics, Wanted};
 use crate::api::request::Context;
+
+/// Since this version the answer tells what each topic obeys.
+const TELLS_CONFIGS_SINCE: i16 = 5;
 
 pub(crate) async fn answer(
     context: &Context,
@@ -31,6 +34,7 @@ pub(crate) async fn answer(
             .with_name(topic.name.clone())
             .with_num_partitions(-1)
             .with_replication_factor(-1)
+            .with_error_message(None)
             .with_configs(Some(vec![]));
         let outcome = if !controller.is_active() {
             Err(Refusal {
@@ -66,6 +70,18 @@ pub(crate) async fn answer(
             ),
         }
     }
+    if request.validate_only && context.version >= TELLS_CONFIGS_SINCE {
+        for (result, topic) in results.iter_mut().zip(&request.topics) {
+            if result.error_code == 0 {
+                let overrides = wanted(topic).configs;
+                let overrides = overrides
+                    .into_iter()
+                    .filter_map(|(key, value)| Some((key, value?)));
+                let lines = configs.describe_wanted(&overrides.collect());
+                result.configs = Some(lines.into_iter().map(told).collect());
+            }
+        }
+    }
     if request.validate_only || made.is_empty() {
         return CreateTopicsResponse::default().with_topics(results);
     }
@@ -83,22 +99,30 @@ pub(crate) async fn answer(
         .await;
     for result in results.iter_mut().filter(|result| result.error_code == 0) {
         if !led {
-            result.error_code = ErrorCode::RequestTimedOut.code();
-        } else if context.version >= 5
+            *result = CreatableTopicResult::default()
+                .with_name(result.name.clone())
+                .with_topic_id(result.topic_id)
+                .with_error_code(ErrorCode::RequestTimedOut.code())
+                .with_error_message(None)
+                .with_num_partitions(-1)
+                .with_replication_factor(-1)
+                .with_configs(Some(vec![]));
+        } else if context.version >= TELLS_CONFIGS_SINCE
             && let Ok(lines) = configs.describe_topic(result.name.as_str()).await
         {
-            let lines = lines.into_iter().map(|line| {
-                CreatableTopicConfigs::default()
-                    .with_name(StrBytes::from_string(line.name))
-                    .with_value(line.value.map(StrBytes::from_string))
-                    .with_read_only(line.read_only)
-                    .with_config_source(line.source.wire())
-                    .with_is_sensitive(line.sensitive)
-            });
-            result.configs = Some(lines.collect());
+            result.configs = Some(lines.into_iter().map(told).collect());
         }
     }
     CreateTopicsResponse::default().with_topics(results)
+}
+
+fn told(line: Described) -> CreatableTopicConfigs {
+    CreatableTopicConfigs::default()
+        .with_name(StrBytes::from_string(line.name))
+        .with_value(line.value.map(StrBytes::from_string))
+        .with_read_only(line.read_only)
+        .with_config_source(line.source.wire())
+        .with_is_sensitive(line.sensitive)
 }
 
 fn wanted(topic: &CreatableTopic) -> Wanted {

@@ -51,13 +51,18 @@ pub(crate) async fn answer(
                 .map(|topic| topic.name.to_string()),
         };
         let Some(name) = name else {
-            results.push(refused(ErrorCode::UnknownTopicId));
+            // Kafka: what has neither name nor id is nobody's to describe.
+            let code = match one.topic_id.is_nil() {
+                true => ErrorCode::TopicAuthorizationFailed,
+                false => ErrorCode::UnknownTopicId,
+            };
+            results.push(refused(code));
             continue;
         };
-        let id = image.topic(&name).map_or(one.topic_id, |topic| topic.id.0);
         match topics.delete(&name).await {
             Ok(()) => {
-                results.push(result.with_name(Some(topic_name(&name))).with_topic_id(id));
+                // Kafka: the id is told only to those who asked by it.
+                results.push(result.with_name(Some(topic_name(&name))));
                 gone.push(name);
             }
             Err(refusal) => {
@@ -67,11 +72,13 @@ pub(crate) async fn answer(
         }
     }
     if !gone.is_empty() {
-        let done = topics
-            .wait_until(request.timeout_ms, |image| {
-                gone.iter().all(|name| image.topic(name).is_none())
-            })
-            .await;
+        // Kafka: with no time to wait nothing is looked at, however soon it is done.
+        let done = request.timeout_ms > 0
+            && topics
+                .wait_until(request.timeout_ms, |image| {
+                    gone.iter().all(|name| image.topic(name).is_none())
+                })
+                .await;
         for result in results
             .iter_mut()
             .filter(|result| result.error_code == 0 && !done)

@@ -1,8 +1,10 @@
 //! AddOffsetsToTxn: this broker coordinates no transactions.
 
-use protocol::kafka::errors::ErrorCode;
-use protocol::messages::AddOffsetsToTxnResponse;
+use protocol::messages::{AddOffsetsToTxnRequest, AddOffsetsToTxnResponse};
 
-pub(crate) fn answer() -> AddOffsetsToTxnResponse {
-    AddOffsetsToTxnResponse::default().with_error_code(ErrorCode::NotCoordinator.code())
+use crate::api::transactions::refusal;
+
+pub(crate) fn answer(request: &AddOffsetsToTxnRequest) -> AddOffsetsToTxnResponse {
+    let code = refusal(request.transactional_id.as_str());
+    AddOffsetsToTxnResponse::default().with_error_code(code.code())
 }

@@ -20,19 +20,23 @@ pub(crate) fn answer(
 ) -> AddPartitionsToTxnResponse {
     let response = AddPartitionsToTxnResponse::default();
     if context.version < BATCHES_SINCE {
-        let results = refuse(image, &request.v3_and_below_topics);
+        let results = refuse(image, &request.v3_and_below_topics, false);
         return response.with_results_by_topic_v3_and_below(results);
     }
     let results = request.transactions.iter().map(|transaction| {
         AddPartitionsToTxnResult::default()
             .with_transactional_id(transaction.transactional_id.clone())
-            .with_topic_results(refuse(image, &transaction.topics))
+            .with_topic_results(refuse(image, &transaction.topics, transaction.verify_only))
     });
     response.with_results_by_transaction(results.collect())
 }
 
 /// Kafka: unknown partitions are found first, and then the others are not attempted.
-fn refuse(image: &Image, topics: &[AddPartitionsToTxnTopic]) -> Vec<AddPartitionsToTxnTopicResult> {
+fn refuse(
+    image: &Image,
+    topics: &[AddPartitionsToTxnTopic],
+    only_asked: bool,
+) -> Vec<AddPartitionsToTxnTopicResult> {
     let is_known = |topic: &str, index: i32| image.partition(topic, index).is_some();
     let all_known = topics.iter().all(|topic| {
         topic
@@ -40,7 +44,10 @@ fn refuse(image: &Image, topics: &[AddPartitionsToTxnTopic]) -> Vec<AddPartition
             .iter()
             .all(|index| is_known(&topic.name, *index))
     });
-    let results = topics.iter().map(|topic| {
+    // Kafka: where it is only asked, a topic without partitions is not told about.
+    let is_told = |topic: &&AddPartitionsToTxnTopic| !only_asked || !topic.partitions.is_empty();
+    let asked = topics.iter().filter(is_told);
+    let results = asked.map(|topic| {
         let partitions = topic.partitions.iter().map(|index| {
             let code = match (all_known, is_known(&topic.name, *index)) {
                 (true, _) => ErrorCode::NotCoordinator,

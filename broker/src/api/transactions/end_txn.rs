@@ -1,8 +1,10 @@
 //! EndTxn: this broker coordinates no transactions.
 
-use protocol::kafka::errors::ErrorCode;
-use protocol::messages::EndTxnResponse;
+use protocol::messages::{EndTxnRequest, EndTxnResponse};
 
-pub(crate) fn answer() -> EndTxnResponse {
-    EndTxnResponse::default().with_error_code(ErrorCode::NotCoordinator.code())
+use crate::api::transactions::refusal;
+
+pub(crate) fn answer(request: &EndTxnRequest) -> EndTxnResponse {
+    let code = refusal(request.transactional_id.as_str());
+    EndTxnResponse::default().with_error_code(code.code())
 }

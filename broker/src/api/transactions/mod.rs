@@ -11,3 +11,14 @@ pub mod txn_offset_commit;
 pub mod write_txn_markers;
 pub mod describe_transactions;
 pub mod list_transactions;
+
+use protocol::kafka::errors::ErrorCode;
+
+/// What whoever has a transaction under way hears here. Kafka: an id without a letter is refused
+/// before anybody asks who coordinates it.
+fn refusal(transactional_id: &str) -> ErrorCode {
+    match transactional_id {
+        "" => ErrorCode::InvalidRequest,
+        _ => ErrorCode::NotCoordinator,
+    }
+}

@@ -46,6 +46,10 @@ pub(crate) async fn answer(
     let stay = replicas.shared().deadlines.park(timeout_ms);
     let mut results: Vec<WritableTxnMarkerResult> = Vec::new();
     for (marker, begun) in request.markers.iter().zip(begun) {
+        // Kafka: a marker for no partition is not told about.
+        if begun.is_empty() {
+            continue;
+        }
         let topics = finish(groups, marker, begun, &stay).await;
         match results
             .iter_mut()
