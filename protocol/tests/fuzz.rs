@@ -8,7 +8,10 @@ use protocol::kafka::apis::{Api, ROWS};
 use protocol::kafka::header::Opening;
 
 #[path = "../fuzz/src/lib.rs"]
-#[expect(unreachable_pub, reason = "public to the fuzz targets, which are a crate of their own")]
+#[expect(
+    unreachable_pub,
+    reason = "public to the fuzz targets, which are a crate of their own"
+)]
 mod targets;
 
 /// What one element of a message takes in memory at most, over the one byte it may take on the
