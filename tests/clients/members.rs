@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use harness::asker::Asker;
@@ -38,28 +39,34 @@ impl Waves {
         self.sent += 1;
     }
 
-    /// Sends one wave and polls the members in turn until all of it has come, committing what
-    /// came. Tells who got which partition's record of this wave last.
+    /// Sends one wave and polls the members, each by a thread of its own as members live, until
+    /// all of it has come. Tells who got which partition's record of this wave last.
     fn ride(&mut self, members: &mut [&mut Program]) -> BTreeMap<i32, usize> {
         self.send();
         let wave = self.sent - 1;
         let deadline = Instant::now() + LIMIT;
-        let mut owners = BTreeMap::new();
-        while owners.len() < usize::try_from(PARTITIONS).unwrap() {
-            assert!(
-                Instant::now() < deadline,
-                "wave {wave} of {}: only {owners:?} came",
-                self.topic
-            );
+        let owners = Mutex::new(BTreeMap::new());
+        let came = || owners.lock().unwrap().len() == usize::try_from(PARTITIONS).unwrap();
+        std::thread::scope(|scope| {
             for (number, member) in members.iter_mut().enumerate() {
-                for record in member.poll(200) {
-                    if record.offset == wave {
-                        owners.insert(record.partition, number);
+                let (owners, came) = (&owners, &came);
+                scope.spawn(move || {
+                    while !came() && Instant::now() < deadline {
+                        for record in member.poll(200) {
+                            if record.offset == wave {
+                                owners.lock().unwrap().insert(record.partition, number);
+                            }
+                        }
                     }
-                }
+                });
             }
-        }
-        owners
+        });
+        assert!(
+            came(),
+            "wave {wave} of {}: only {owners:?} came",
+            self.topic
+        );
+        owners.into_inner().unwrap()
     }
 
     /// Waves until `settled`, which looks at who got what.

@@ -6,6 +6,7 @@
 
 pub mod request;
 pub mod answer;
+pub mod toll;
 pub mod errors;
 pub mod legal;
 pub mod session;

@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
+use base::clock::Clock;
 use base::tasks;
 use bytes::Bytes;
 use controller::ControllerHandle;
@@ -27,13 +28,14 @@ use crate::admin::configs::Configs;
 use crate::admin::quotas::ClientQuotas;
 use crate::admin::scram::Scram;
 use crate::admin::topics::Topics;
-use crate::api::answer::{Answer, Outcome, Part};
+use crate::api::answer::{Answer, Outcome};
 use crate::api::cluster::{describe_cluster, elect_leaders, metadata, update_features};
 use crate::api::data::fetch::FetchServices;
 use crate::api::legal::{self, Unbelievable};
 use crate::api::peers::authority::Orders;
 use crate::api::request::Context;
 use crate::api::session::{api_versions, sasl_authenticate, sasl_handshake};
+use crate::api::toll::{self, Counted, Mutations, Toll};
 use crate::api::transactions::producer_ids::ProducerIds;
 use crate::api::{cluster, configs, data, groups, peers, security, topics, transactions};
 use crate::config::Live;
@@ -42,7 +44,7 @@ use crate::measures::requests::{ApiMeasures, Timing};
 use crate::measures::{Requests, Waits};
 use crate::metadata::Metadata;
 use crate::metadata::features::FeaturesEpoch;
-use crate::quota::{Kind, Quotas};
+use crate::quota::Quotas;
 
 /// The principal of whoever comes in by a listener without authentication.
 const ANONYMOUS: &str = "User:ANONYMOUS";
@@ -129,6 +131,7 @@ pub struct Services {
     pub configs: Configs,
     pub client_quotas: ClientQuotas,
     pub quotas: Arc<Quotas>,
+    pub clock: Clock,
     pub scram: Scram,
     pub features: FeaturesEpoch,
     pub topics: Arc<Topics>,
@@ -174,25 +177,20 @@ impl Table {
             .begin(api, opening.api_version, frame.len());
         let (header, body) = RequestHeader::read(api, &frame)?;
         let context = caller.context(&header, now_ms);
+        let toll = Toll::begin(&services.quotas, &services.clock, &context);
         match api {
             Api::Produce => {
-                let bytes = body.len();
                 let (replicas, metadata) = (&services.replicas, &services.metadata);
                 let requests = &services.requests;
-                let outcome = data::produce::answer(&context, replicas, metadata, requests, &body)?;
-                let quotas = Arc::clone(&services.quotas);
-                return Ok(timed(outcome, timing, move |answer| {
-                    answer.mute_ms = charge(&quotas, Kind::ProducedBytes, &context, bytes as u64);
-                }));
+                let price = (toll, frame.len());
+                let outcome =
+                    data::produce::answer(&context, replicas, metadata, requests, price, &body)?;
+                return Ok(timed(outcome, timing));
             }
             Api::Fetch => {
                 let fetches = &services.fetches;
-                let outcome = data::fetch::answer(&context, fetches, &body, &mut timing)?;
-                let quotas = Arc::clone(&services.quotas);
-                return Ok(timed(outcome, timing, move |answer| {
-                    let bytes = answer.parts.iter().map(Part::len).sum();
-                    answer.mute_ms = charge(&quotas, Kind::FetchedBytes, &context, bytes);
-                }));
+                let outcome = data::fetch::answer(&context, fetches, &body, &mut timing, toll)?;
+                return Ok(timed(outcome, timing));
             }
             _ => {}
         }
@@ -203,30 +201,23 @@ impl Table {
         let requests = &services.requests;
         let outcome = begin(
             requests,
-            api,
-            header.version,
-            header.correlation_id,
+            toll,
+            (api, header.version, header.correlation_id),
             answering,
         );
-        Ok(timed(outcome, timing, |_| {}))
+        Ok(timed(outcome, timing))
     }
 }
 
-/// The same outcome, its time taken, and its answer finished on its way out.
-fn timed(
-    outcome: Outcome,
-    mut timing: Timing,
-    finish: impl FnOnce(&mut Answer) + Send + 'static,
-) -> Outcome {
+/// The same outcome, its time taken.
+fn timed(outcome: Outcome, mut timing: Timing) -> Outcome {
     timing.ran();
     match outcome {
-        Outcome::Now(mut answer) => {
-            finish(&mut answer);
+        Outcome::Now(answer) => {
             timing.answered(true, answer.mute_ms);
             Outcome::Now(answer)
         }
-        later => later.then(move |mut answer| {
-            finish(&mut answer);
+        later => later.then(move |answer| {
             timing.answered(false, answer.mute_ms);
             answer
         }),
@@ -408,9 +399,9 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
                 CreateTopics,
                 topics::create_topics::answer(
                     &context,
-                    &s.topics,
-                    &s.configs,
+                    (&s.topics, &s.configs),
                     &s.controller,
+                    Mutations::new(&s.quotas, &s.clock, &context, 6),
                     request
                 )
                 .await
@@ -420,14 +411,27 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
             let image = s.metadata.image();
             later!(
                 DeleteTopics,
-                topics::delete_topics::answer(&context, &image, &s.topics, &s.controller, request)
-                    .await
+                topics::delete_topics::answer(
+                    &context,
+                    &image,
+                    (&s.topics, &s.controller),
+                    Mutations::new(&s.quotas, &s.clock, &context, 5),
+                    request
+                )
+                .await
             )
         }
         R::CreatePartitions(request) => {
             later!(
                 CreatePartitions,
-                topics::create_partitions::answer(&s.topics, &s.controller, request).await
+                topics::create_partitions::answer(
+                    &s.topics,
+                    &s.metadata.image(),
+                    &s.controller,
+                    Mutations::new(&s.quotas, &s.clock, &context, 3),
+                    request
+                )
+                .await
             )
         }
 
@@ -592,36 +596,30 @@ pub(crate) async fn obey(orders: &Orders, request: RequestKind) -> Option<Respon
     }
 }
 
-/// How long a client's connection is muted after this: Kafka measures bytes a second over windows
-/// and mutes whoever is over its quota until the average is back.
-fn charge(quotas: &Quotas, kind: Kind, context: &Context, bytes: u64) -> i64 {
-    quotas.record(
-        kind,
-        &context.principal,
-        &context.client_id,
-        bytes as f64,
-        context.arrived_ms,
-    )
-}
-
 /// Polls once; what is not ready goes on as a task of its own.
 fn begin(
     requests: &Arc<Requests>,
-    api: Api,
-    version: i16,
-    correlation_id: i32,
-    mut answering: Answering,
+    toll: Toll,
+    (api, version, correlation_id): (Api, i16, i32),
+    answering: Answering,
 ) -> Outcome {
-    let mut once = TaskContext::from_waker(Waker::noop());
-    if let Poll::Ready(response) = answering.as_mut().poll(&mut once) {
+    let mut counted = Counted::new(answering, &toll);
+    let finish = move |requests: &Requests, (mut response, spent_us): (ResponseKind, i64)| {
         note_code(requests.api(api), &response);
-        return Outcome::Now(encode(api, version, correlation_id, &response));
+        let mute_ms = toll::collect(&toll, api, spent_us, &mut response);
+        Answer {
+            mute_ms,
+            ..encode(api, version, correlation_id, &response)
+        }
+    };
+    let mut once = TaskContext::from_waker(Waker::noop());
+    if let Poll::Ready(answered) = Pin::new(&mut counted).poll(&mut once) {
+        return Outcome::Now(finish(requests, answered));
     }
     let requests = Arc::clone(requests);
     let task = tasks::spawn("request", async move {
-        let response = answering.await;
-        note_code(requests.api(api), &response);
-        encode(api, version, correlation_id, &response)
+        let answered = counted.await;
+        finish(&requests, answered)
     });
     // A task that panicked has been reported; its client gets a closed connection.
     let answer = Box::pin(async move { task.await.unwrap_or_else(|_panicked| Answer::closing()) });

@@ -282,6 +282,7 @@ impl Rooms {
                 side.broker,
             ),
             quotas: Arc::clone(&obeying.quotas),
+            clock: side.clock.clone(),
             client_quotas: ClientQuotas::new(Arc::clone(&side.store)),
             scram: Scram::new(Arc::clone(&side.store)),
             live,

@@ -41,9 +41,11 @@ use crate::api::answer::{Answer, Outcome, Part};
 use crate::api::data::leader::{current_leader, find};
 use crate::api::errors;
 use crate::api::request::Context;
+use crate::api::toll::Toll;
 use crate::measures::requests::Timing;
 use crate::measures::{Requests, Waits};
 use crate::metadata::{Image, Metadata};
+use crate::quota::Kind;
 
 /// Since this version there are sessions, and an answer as a whole has a code.
 const SESSIONS_SINCE: i16 = 7;
@@ -63,6 +65,10 @@ const NO_STORAGE_ERROR_UNTIL: i16 = 5;
 const UNPACKED_BYTES_MAX: u64 = 100 << 20;
 /// What a batch's header takes at least; a padding message claims no less.
 const BATCH_HEADER_BYTES: usize = 61;
+
+/// What an answer takes besides its partitions, and a partition besides its records.
+const ANSWER_BYTES: usize = 24;
+const PARTITION_BYTES: usize = 42;
 
 /// What all fetches share.
 #[derive(Clone, Debug)]
@@ -95,6 +101,7 @@ struct Fetching {
     wanted: Vec<Wanted>,
     rules: FetchRules,
     is_follower: bool,
+    toll: Toll,
 }
 
 /// One partition's share of an answer.
@@ -112,6 +119,7 @@ pub(crate) fn answer(
     services: &FetchServices,
     body: &Bytes,
     timing: &mut Timing,
+    toll: Toll,
 ) -> Result<Outcome, CodecError> {
     let mut request = decode_fetch(context.version, body)?;
     if !(0..=1).contains(&request.isolation_level) {
@@ -138,6 +146,11 @@ pub(crate) fn answer(
     let bytes_max = usize::try_from(request.max_bytes)
         .unwrap_or(0)
         .min(services.bytes_max);
+    // Kafka: more would be throttled for certain, and the client never get on.
+    let bytes_max = match toll.fetch_bytes_max() {
+        Some(most) if !is_follower => bytes_max.min(most),
+        _ => bytes_max,
+    };
     let rules = FetchRules {
         bytes_max,
         bytes_min: usize::try_from(request.min_bytes)
@@ -154,6 +167,7 @@ pub(crate) fn answer(
         wanted,
         rules,
         is_follower,
+        toll,
     };
     Ok(fetching.run(i64::from(request.max_wait_ms)))
 }
@@ -340,11 +354,13 @@ impl Fetching {
         max_wait_ms <= 0 || self.wanted.is_empty() || round.is_ready || failed
     }
 
-    async fn wait(self, mut round: Round, max_wait_ms: i64) -> Answer {
+    async fn wait(mut self, mut round: Round, max_wait_ms: i64) -> Answer {
         if !self.may_answer(&round, max_wait_ms) {
             let _parked = self.services.requests.park(Waits::Fetch);
             let stay = self.services.replicas.shared().deadlines.park(max_wait_ms);
+            self.toll.pause();
             round = wait_round(&self.wanted, self.rules, round, &stay).await;
+            self.toll.resume();
         }
         let shares = self.shares(round);
         if self.sleeps(&shares) {
@@ -500,8 +516,14 @@ impl Fetching {
         self.tell(shares)
     }
 
-    fn tell(self, mut shares: Vec<Share>) -> Answer {
+    fn tell(mut self, mut shares: Vec<Share>) -> Answer {
         self.refuse_by_version(&mut shares);
+        // Kafka: replication is never throttled by the quotas of clients.
+        if !self.is_follower
+            && let Some(delay_ms) = self.throttle(&shares)
+        {
+            return self.tell_nothing(delay_ms);
+        }
         let said = shares.iter().map(|share| (share.ask, share.said()));
         let mut told: Vec<(usize, Told)> = said.collect();
         let session_id = match self.services.sessions.finish(&self.session, &mut told) {
@@ -548,6 +570,40 @@ impl Fetching {
             node_endpoints,
         };
         encode(&self.context, &answer, &ranges)
+    }
+
+    /// Charges the answer; the delay, if it earned one. What is charged is the records and what the
+    /// other fields take, to within the length of a topic's name.
+    fn throttle(&mut self, shares: &[Share]) -> Option<i64> {
+        let records: u64 = shares.iter().map(Share::bytes).sum();
+        let fields = ANSWER_BYTES + PARTITION_BYTES * shares.len();
+        let bytes = usize::try_from(records).unwrap_or(usize::MAX) + fields;
+        let time_ms = self.toll.time();
+        let delay_ms = self.toll.bytes(Kind::FetchedBytes, bytes).max(time_ms);
+        if delay_ms == 0 {
+            return None;
+        }
+        self.toll.give_back(Kind::FetchedBytes, bytes);
+        Some(delay_ms)
+    }
+
+    /// A throttled client gets nothing but the delay, and asks again after it.
+    fn tell_nothing(self, delay_ms: i64) -> Answer {
+        let (error_code, session_id) = match self.services.sessions.finish_throttled(&self.session)
+        {
+            Ok(id) => (0, id),
+            Err((refusal, id)) => (errors::session_code(refusal).code(), id),
+        };
+        let answer = FetchAnswer {
+            throttle_time_ms: i32::try_from(delay_ms).unwrap_or(i32::MAX),
+            error_code,
+            session_id,
+            ..FetchAnswer::default()
+        };
+        Answer {
+            mute_ms: delay_ms,
+            ..encode(&self.context, &answer, &[])
+        }
     }
 
     /// What leaves here, for the measurements. Shares and asks are in the same order.

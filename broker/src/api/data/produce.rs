@@ -33,8 +33,10 @@ use crate::api::answer::{Answer, Outcome, Part};
 use crate::api::data::leader::{current_leader, find};
 use crate::api::errors;
 use crate::api::request::Context;
+use crate::api::toll::Toll;
 use crate::measures::{Requests, Waits};
 use crate::metadata::{Image, Metadata};
+use crate::quota::Kind;
 
 /// The one client that may write to internal topics by hand.
 const ADMIN_CLIENT: &str = "__admin_client";
@@ -55,6 +57,9 @@ struct Written {
     replicas: Arc<Replicas>,
     metadata: Arc<Metadata>,
     requests: Arc<Requests>,
+    toll: Toll,
+    /// What the request took on the wire.
+    bytes: usize,
 }
 
 /// Appends everything; answers now where nothing is left to wait for.
@@ -63,6 +68,7 @@ pub(crate) fn answer(
     replicas: &Arc<Replicas>,
     metadata: &Arc<Metadata>,
     requests: &Arc<Requests>,
+    (toll, bytes): (Toll, usize),
     body: &Bytes,
 ) -> Result<Outcome, CodecError> {
     let request = decode_produce(context.version, body)?;
@@ -118,6 +124,8 @@ pub(crate) fn answer(
         replicas: Arc::clone(replicas),
         metadata: Arc::clone(metadata),
         requests: Arc::clone(requests),
+        toll,
+        bytes,
     };
     if !waits || acks == Some(Acks::None) {
         return Ok(Outcome::Now(written.tell()));
@@ -312,16 +320,18 @@ impl Written {
     async fn finish(mut self, timeout_ms: i64) -> Answer {
         let requests = Arc::clone(&self.requests);
         let _parked = requests.park(Waits::Produce);
+        self.toll.pause();
         let stay = self.replicas.shared().deadlines.park(timeout_ms);
         for (_, entries) in &mut self.topics {
             for entry in entries {
                 entry.finish(&stay).await;
             }
         }
+        self.toll.resume();
         self.tell()
     }
 
-    fn tell(self) -> Answer {
+    fn tell(mut self) -> Answer {
         let image = self.metadata.image();
         let codes = self.requests.api(Api::Produce);
         let Context {
@@ -360,20 +370,25 @@ impl Written {
         }
         if self.acks == 0 {
             // Kafka: nobody reads an answer, so an error is told by closing the connection.
-            return if failed {
-                Answer::closing()
-            } else {
-                Answer::default()
+            return Answer {
+                close: failed,
+                mute_ms: self.toll.bytes(Kind::ProducedBytes, self.bytes),
+                ..Answer::default()
             };
         }
+        let mute_ms = self
+            .toll
+            .bytes(Kind::ProducedBytes, self.bytes)
+            .max(self.toll.time());
         let answer = ProduceAnswer {
             topics,
-            throttle_time_ms: 0,
+            throttle_time_ms: i32::try_from(mute_ms).unwrap_or(i32::MAX),
             node_endpoints,
         };
         match encode_produce_answer(*version, *correlation_id, &answer) {
             Ok(reply) => Answer {
                 parts: reply.parts.into_iter().filter_map(plain).collect(),
+                mute_ms,
                 ..Answer::default()
             },
             Err(error) => {

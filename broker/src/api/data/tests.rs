@@ -31,9 +31,12 @@ use crate::api::answer::{Answer, Outcome, Part};
 use crate::api::data::fetch::FetchServices;
 use crate::api::data::{delete_records, fetch, list_offsets, offset_for_leader_epoch, produce};
 use crate::api::request::Context;
+use crate::api::toll::Toll;
+use crate::config::parts;
 use crate::measures::Requests;
 use crate::metadata::update::TopicUpdate;
 use crate::metadata::{Broker, Endpoint, Metadata, PartitionImage, Update};
+use crate::quota::Quotas;
 
 const GOLDEN: &str = include_str!("../../../tests/golden/data.txt");
 /// The id that the captured topic `t` had.
@@ -55,9 +58,23 @@ impl IsrKeeper for Alone {
     }
 }
 
+/// No limit is set.
+fn no_quotas() -> Arc<Quotas> {
+    let window = parts::Window {
+        samples: 11,
+        sample_ms: 1000,
+    };
+    Arc::new(Quotas::new(parts::Quotas {
+        clients: window,
+        mutations: window,
+        replication: window,
+    }))
+}
+
 struct World {
     _dir: tempfile::TempDir,
     services: FetchServices,
+    quotas: Arc<Quotas>,
     /// The captured session id and ours.
     session: Option<([u8; 4], [u8; 4])>,
 }
@@ -135,6 +152,7 @@ impl World {
         World {
             _dir: dir,
             services,
+            quotas: no_quotas(),
             session: None,
         }
     }
@@ -157,10 +175,15 @@ impl World {
             ..
         } = &self.services;
         let mut timing = requests.begin(api, version, body.len());
+        let toll = Toll::begin(&self.quotas, &Clock::by_hand(0), &context);
         let image = metadata.image();
         let outcome = match api {
-            Api::Produce => produce::answer(&context, replicas, metadata, requests, &body).unwrap(),
-            Api::Fetch => fetch::answer(&context, &self.services, &body, &mut timing).unwrap(),
+            Api::Produce => {
+                produce::answer(&context, replicas, metadata, requests, (toll, 0), &body).unwrap()
+            }
+            Api::Fetch => {
+                fetch::answer(&context, &self.services, &body, &mut timing, toll).unwrap()
+            }
             _ => {
                 let response = match decode_request(api, version, body).unwrap() {
                     RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(

@@ -7,10 +7,15 @@ use protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
 use protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
 use crate::admin::topics::{Refusal, Topics};
+use crate::api::toll::Mutations;
+use crate::api::topics::too_many;
+use crate::metadata::Image;
 
 pub(crate) async fn answer(
     topics: &Topics,
+    image: &Image,
     controller: &ControllerHandle,
+    mut mutations: Mutations<'_>,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
     let mut results = Vec::with_capacity(request.topics.len());
@@ -42,15 +47,31 @@ pub(crate) async fn answer(
                 text: Some(text),
             })
         } else {
-            let given = topic.assignments.as_ref().map(|lists| {
+            let given: Option<Vec<Vec<i32>>> = topic.assignments.as_ref().map(|lists| {
                 lists
                     .iter()
                     .map(|list| list.broker_ids.iter().map(|id| id.0).collect())
                     .collect()
             });
-            topics
-                .grow(name, topic.count, given, request.validate_only)
-                .await
+            let mut afforded = Ok(());
+            if !request.validate_only && mutations.are_limited() {
+                afforded = topics.grow(name, topic.count, given.clone(), true).await;
+                if afforded.is_ok() {
+                    let now = image.topic(name).map_or(0, |topic| topic.partitions.len());
+                    let count = usize::try_from(topic.count).unwrap_or(0);
+                    afforded = mutations
+                        .record(count.saturating_sub(now))
+                        .map_err(too_many);
+                }
+            }
+            match afforded {
+                Ok(()) => {
+                    topics
+                        .grow(name, topic.count, given, request.validate_only)
+                        .await
+                }
+                refused => refused,
+            }
         };
         let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
         results.push(match outcome {
@@ -82,5 +103,7 @@ pub(crate) async fn answer(
             result.error_code = ErrorCode::RequestTimedOut.code();
         }
     }
-    CreatePartitionsResponse::default().with_results(results)
+    CreatePartitionsResponse::default()
+        .with_throttle_time_ms(mutations.throttle_time_ms())
+        .with_results(results)
 }

@@ -12,15 +12,17 @@ use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use crate::admin::configs::{Configs, Described};
 use crate::admin::topics::{Refusal, Topics, Wanted};
 use crate::api::request::Context;
+use crate::api::toll::Mutations;
+use crate::api::topics::too_many;
 
 /// Since this version the answer tells what each topic obeys.
 const TELLS_CONFIGS_SINCE: i16 = 5;
 
 pub(crate) async fn answer(
     context: &Context,
-    topics: &Topics,
-    configs: &Configs,
+    (topics, configs): (&Topics, &Configs),
     controller: &ControllerHandle,
+    mut mutations: Mutations<'_>,
     request: CreateTopicsRequest,
 ) -> CreateTopicsResponse {
     let mut counts: HashMap<String, usize> = HashMap::new();
@@ -51,7 +53,11 @@ pub(crate) async fn answer(
                 text: Some(text),
             })
         } else {
-            topics.create(&wanted(topic), request.validate_only).await
+            let asked = wanted(topic);
+            match afford(topics, &asked, request.validate_only, &mut mutations).await {
+                Ok(()) => topics.create(&asked, request.validate_only).await,
+                Err(refusal) => Err(refusal),
+            }
         };
         match outcome {
             Ok(told) => {
@@ -82,8 +88,11 @@ pub(crate) async fn answer(
             }
         }
     }
+    let throttle_time_ms = mutations.throttle_time_ms();
     if request.validate_only || made.is_empty() {
-        return CreateTopicsResponse::default().with_topics(results);
+        return CreateTopicsResponse::default()
+            .with_throttle_time_ms(throttle_time_ms)
+            .with_topics(results);
     }
     let led = topics
         .wait_until(request.timeout_ms, |image| {
@@ -113,7 +122,25 @@ pub(crate) async fn answer(
             result.configs = Some(lines.into_iter().map(told).collect());
         }
     }
-    CreateTopicsResponse::default().with_topics(results)
+    CreateTopicsResponse::default()
+        .with_throttle_time_ms(throttle_time_ms)
+        .with_topics(results)
+}
+
+/// Whether the client may make so many partitions now. Kafka: only a topic that could be made is
+/// charged.
+async fn afford(
+    topics: &Topics,
+    asked: &Wanted,
+    check_only: bool,
+    mutations: &mut Mutations<'_>,
+) -> Result<(), Refusal> {
+    if check_only || !mutations.are_limited() {
+        return Ok(());
+    }
+    let checked = topics.create(asked, true).await?;
+    let partitions = usize::try_from(checked.partitions).unwrap_or(0);
+    mutations.record(partitions).map_err(too_many)
 }
 
 fn told(line: Described) -> CreatableTopicConfigs {

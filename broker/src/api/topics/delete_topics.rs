@@ -8,16 +8,17 @@ use protocol::messages::delete_topics_request::DeleteTopicState;
 use protocol::messages::delete_topics_response::DeletableTopicResult;
 use protocol::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 
-use crate::admin::topics::Topics;
+use crate::admin::topics::{Refusal, Topics};
 use crate::api::request::Context;
+use crate::api::toll::Mutations;
 use crate::metadata::Image;
 use crate::peer::spelling::topic_name;
 
 pub(crate) async fn answer(
     context: &Context,
     image: &Image,
-    topics: &Topics,
-    controller: &ControllerHandle,
+    (topics, controller): (&Topics, &ControllerHandle),
+    mut mutations: Mutations<'_>,
     request: DeleteTopicsRequest,
 ) -> DeleteTopicsResponse {
     let asked: Vec<DeleteTopicState> = if context.version >= 6 {
@@ -59,7 +60,16 @@ pub(crate) async fn answer(
             results.push(refused(code));
             continue;
         };
-        match topics.delete(&name).await {
+        let partitions = image.topic(&name).map_or(0, |topic| topic.partitions.len());
+        let deleted = match mutations.record(partitions) {
+            Ok(()) => topics.delete(&name).await,
+            // Kafka: this door tells the code alone.
+            Err(_exceeded) => Err(Refusal {
+                code: ErrorCode::ThrottlingQuotaExceeded,
+                text: None,
+            }),
+        };
+        match deleted {
             Ok(()) => {
                 // Kafka: the id is told only to those who asked by it.
                 results.push(result.with_name(Some(topic_name(&name))));
@@ -86,5 +96,7 @@ pub(crate) async fn answer(
             result.error_code = ErrorCode::RequestTimedOut.code();
         }
     }
-    DeleteTopicsResponse::default().with_responses(results)
+    DeleteTopicsResponse::default()
+        .with_throttle_time_ms(mutations.throttle_time_ms())
+        .with_responses(results)
 }
