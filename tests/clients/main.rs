@@ -13,3 +13,4 @@ mod records;
 mod members;
 mod cuts;
 mod kills;
+mod limits;

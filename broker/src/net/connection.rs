@@ -35,6 +35,8 @@ const WAITING_MAX: usize = 128;
 const FRAME_STALL_MS: i64 = 30_000;
 /// How often an otherwise quiet connection looks at its deadlines.
 const DEADLINE_TICK: Duration = Duration::from_secs(5);
+/// The same where connections may be idle only shortly.
+const DEADLINE_TICK_MIN: Duration = Duration::from_millis(50);
 /// An empty buffer larger than this is given back when the connection goes quiet.
 const IDLE_BUFFER_BYTES_MAX: usize = 32 * 1024;
 /// What stopping grants to answers that are under way.
@@ -67,6 +69,14 @@ pub(crate) enum Ended {
     Stopping,
     #[error(transparent)]
     Socket(#[from] io::Error),
+}
+
+impl Rules {
+    /// Often enough that nobody stays idle for much longer than he may.
+    fn deadline_tick(&self) -> Duration {
+        Duration::from_millis(self.idle_ms.unsigned_abs() / 4)
+            .clamp(DEADLINE_TICK_MIN, DEADLINE_TICK)
+    }
 }
 
 enum Waiting {
@@ -102,6 +112,7 @@ impl Connection {
         share: Share,
     ) -> Self {
         let last_byte_ms = rules.clock.monotonic_ms();
+        let tick = rules.deadline_tick();
         Connection {
             stream,
             caller: Caller::new(peer.ip(), listener),
@@ -114,7 +125,7 @@ impl Connection {
             muted_until_ms: 0,
             last_byte_ms,
             closing: false,
-            tick: Box::pin(tokio::time::sleep(DEADLINE_TICK)),
+            tick: Box::pin(tokio::time::sleep(tick)),
         }
     }
 
@@ -195,7 +206,8 @@ impl Connection {
             ready = self.stream.writable(), if !written => ready?,
             () = tokio::time::sleep(Duration::from_millis(muted_ms.max(0).cast_unsigned())), if muted_ms > 0 => {}
             () = self.tick.as_mut() => {
-                self.tick.as_mut().reset(tokio::time::Instant::now() + DEADLINE_TICK);
+                let next = tokio::time::Instant::now() + self.rules.deadline_tick();
+                self.tick.as_mut().reset(next);
                 self.check_deadlines(reads, written)?;
             }
         }

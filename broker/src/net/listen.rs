@@ -11,6 +11,7 @@ use base::tasks;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tracing::{debug, error, warn};
 
 use crate::api::table::Table;
@@ -145,6 +146,17 @@ pub(crate) struct Limits {
     per_address_max: usize,
     overrides: HashMap<IpAddr, usize>,
     open: Mutex<Open>,
+    /// Rung whenever a place is given back.
+    freed: Notify,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Full {
+    /// `max.connections`: the next one waits until another ends.
+    Broker,
+    /// `max.connections.per.ip`: the connection is closed.
+    Address,
 }
 
 #[derive(Debug, Default)]
@@ -171,11 +183,29 @@ impl Limits {
             per_address_max,
             overrides,
             open: Mutex::default(),
+            freed: Notify::new(),
+        }
+    }
+
+    /// A place as soon as the broker has one; `None` where the address has as many as it may.
+    ///
+    /// Kafka: a broker that is full accepts nobody until a connection ends
+    /// (`ConnectionQuotas.waitForConnectionSlot`); dropping the future early is safe.
+    async fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            match self.take(address) {
+                Ok(place) => return Some(place),
+                Err(Full::Address) => return None,
+                Err(Full::Broker) => freed.await,
+            }
         }
     }
 
     /// A place, unless the address or the broker has as many as it may.
-    fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
         let address = address.to_canonical();
         let max = self
             .overrides
@@ -184,15 +214,18 @@ impl Limits {
             .unwrap_or(self.per_address_max);
         let mut open = self.open.lock();
         if open.total >= self.total_max {
-            return None;
+            return Err(Full::Broker);
         }
         let here = open.by_address.entry(address).or_default();
         if *here >= max {
-            return None;
+            if *here == 0 {
+                open.by_address.remove(&address);
+            }
+            return Err(Full::Address);
         }
         *here += 1;
         open.total += 1;
-        Some(Place {
+        Ok(Place {
             limits: Arc::clone(self),
             address,
         })
@@ -209,6 +242,8 @@ impl Drop for Place {
                 open.by_address.remove(&self.address);
             }
         }
+        drop(open);
+        self.limits.freed.notify_waiters();
     }
 }
 
@@ -247,6 +282,26 @@ impl Bound {
     }
 }
 
+impl Reception {
+    /// For how long a connection comes too early by its address's `connection_creation_rate`.
+    fn early_ms(&self, address: IpAddr) -> i64 {
+        let quotas = &self.table.services.quotas;
+        if !quotas.is_limiting() {
+            return 0;
+        }
+        let now_ms = self.rules.clock.monotonic_ms();
+        quotas.record_connection(&address.to_canonical().to_string(), now_ms)
+    }
+}
+
+/// Kafka: a connection that came too early is closed without a word, once its delay is over, so
+/// that its client does not come again at once (`Acceptor.throttledSockets`).
+async fn hold(stream: TcpStream, early_ms: i64, stop: Stop) {
+    let delay = Duration::from_millis(early_ms.unsigned_abs());
+    tokio::select! { () = stop.stopped() => {} () = tokio::time::sleep(delay) => {} }
+    drop(stream);
+}
+
 async fn accept_all(socket: TcpListener, listener: Arc<str>, reception: Reception, stop: Stop) {
     let mut connections = tokio::task::JoinSet::new();
     let door = reception.doors.of(&listener);
@@ -258,7 +313,23 @@ async fn accept_all(socket: TcpListener, listener: Arc<str>, reception: Receptio
         };
         match accepted {
             Ok((stream, peer)) => {
-                if let Some(serving) = receive(stream, peer, &listener, &door, &reception, &stop) {
+                let early_ms = reception.early_ms(peer.ip());
+                if early_ms > 0 {
+                    connections.spawn(hold(stream, early_ms, stop.clone()));
+                    continue;
+                }
+                let place = tokio::select! {
+                    () = stop.stopped() => break,
+                    place = reception.limits.enter(peer.ip()) => place,
+                };
+                let Some(place) = place else {
+                    warn!(%peer, %listener, "refused a connection: max.connections.per.ip is reached");
+                    door.refuse();
+                    continue;
+                };
+                let entered = (place, &door);
+                if let Some(serving) = receive(stream, peer, &listener, entered, &reception, &stop)
+                {
                     connections.spawn(serving);
                 }
             }
@@ -277,15 +348,10 @@ fn receive(
     stream: TcpStream,
     peer: SocketAddr,
     listener: &Arc<str>,
-    door: &Arc<Door>,
+    (place, door): (Place, &Arc<Door>),
     reception: &Reception,
     stop: &Stop,
 ) -> Option<impl Future<Output = ()> + Send + 'static> {
-    let Some(place) = reception.limits.take(peer.ip()) else {
-        warn!(%peer, %listener, "refused a connection: max.connections or max.connections.per.ip is reached");
-        door.refuse();
-        return None;
-    };
     let socket = socket2::SockRef::from(&stream);
     let tuned = stream
         .set_nodelay(true)
@@ -332,12 +398,25 @@ mod tests {
         let limits = Arc::new(Limits::new(3, 2, HashMap::new()));
         let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
         let held = [limits.take(a).unwrap(), limits.take(a).unwrap()];
-        assert!(limits.take(a).is_none());
+        assert_eq!(limits.take(a).unwrap_err(), Full::Address);
         let third = limits.take(b).unwrap();
-        assert!(limits.take(b).is_none(), "three in all");
+        assert_eq!(limits.take(b).unwrap_err(), Full::Broker, "three in all");
         drop((held, third));
         assert_eq!(limits.open.lock().total, 0);
-        assert!(limits.take(a).is_some());
+        assert!(limits.take(a).is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_full_broker_lets_the_next_one_in_when_one_ends() {
+        let limits = Arc::new(Limits::new(1, 5, HashMap::new()));
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let first = limits.take(address).unwrap();
+        let next = limits.enter(address);
+        tokio::pin!(next);
+        let early = std::future::poll_fn(|cx| std::task::Poll::Ready(next.as_mut().poll(cx)));
+        assert!(early.await.is_pending());
+        drop(first);
+        assert!(next.await.is_some());
     }
 
     #[test]

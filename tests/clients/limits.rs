@@ -1,0 +1,252 @@
+//! Who asks too much is slowed down and told so; who comes too often or stays silent is let go.
+//!
+//! `ROTPETER_AGAINST=HOST:PORT` asks a running broker instead, Apache's for one, about quotas.
+
+use std::io::Read;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use harness::asker::Asker;
+use harness::process::Single;
+use harness::wait;
+use protocol::StrBytes;
+use protocol::batch::{BatchBuilder, Codec};
+use protocol::kafka::apis::Api;
+use protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
+use protocol::messages::create_topics_request::CreatableTopic;
+use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use protocol::messages::{
+    AlterClientQuotasRequest, CreateTopicsRequest, CreateTopicsResponse, FetchRequest,
+    FetchResponse, MetadataRequest, ProduceRequest, ResponseKind, TopicName,
+};
+
+const LIMIT: Duration = Duration::from_secs(30);
+const TOPIC: &str = "limited";
+
+fn text(word: &str) -> StrBytes {
+    StrBytes::from_string(word.to_owned())
+}
+
+fn name() -> TopicName {
+    TopicName(StrBytes::from_static_str(TOPIC))
+}
+
+/// Gives a client a limit.
+fn limit(asker: &mut Asker, client: &str, key: &str, value: f64) {
+    let entity = EntityData::default()
+        .with_entity_type(text("client-id"))
+        .with_entity_name(Some(text(client)));
+    let op = OpData::default().with_key(text(key)).with_value(value);
+    let entry = EntryData::default()
+        .with_entity(vec![entity])
+        .with_ops(vec![op]);
+    let request = AlterClientQuotasRequest::default().with_entries(vec![entry]);
+    let ResponseKind::AlterClientQuotas(answer) = asker.ask(Api::AlterClientQuotas, request) else {
+        panic!("another answer than was asked for");
+    };
+    assert_eq!(answer.entries[0].error_code, 0, "{answer:?}");
+}
+
+/// Produces one batch of about so many bytes; the delay told.
+fn produce(asker: &mut Asker, bytes: usize) -> i32 {
+    let mut batch = BatchBuilder::new(Codec::None);
+    batch.push(1, None, Some(&vec![b'x'; bytes]), &[]).unwrap();
+    let records = batch.build().unwrap();
+    let partition = PartitionProduceData::default()
+        .with_index(0)
+        .with_records(Some(records));
+    let topic = TopicProduceData::default()
+        .with_name(name())
+        .with_partition_data(vec![partition]);
+    let request = ProduceRequest::default()
+        .with_acks(-1)
+        .with_timeout_ms(10_000)
+        .with_topic_data(vec![topic]);
+    let ResponseKind::Produce(answer) = asker.ask_as(Api::Produce, 9, request) else {
+        panic!("another answer than was asked for");
+    };
+    assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+    answer.throttle_time_ms
+}
+
+fn fetch(asker: &mut Asker) -> FetchResponse {
+    let partition = FetchPartition::default()
+        .with_partition(0)
+        .with_fetch_offset(0)
+        .with_partition_max_bytes(1 << 20);
+    let topic = FetchTopic::default()
+        .with_topic(name())
+        .with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_max_wait_ms(100)
+        .with_min_bytes(1)
+        .with_max_bytes(1 << 20)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic]);
+    let ResponseKind::Fetch(answer) = asker.ask_as(Api::Fetch, 12, request) else {
+        panic!("another answer than was asked for");
+    };
+    answer
+}
+
+fn create(asker: &mut Asker, name: &str, partitions: i32) -> CreateTopicsResponse {
+    let topic = CreatableTopic::default()
+        .with_name(TopicName(text(name)))
+        .with_num_partitions(partitions)
+        .with_replication_factor(1);
+    let request = CreateTopicsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(20_000);
+    let ResponseKind::CreateTopics(answer) = asker.ask_as(Api::CreateTopics, 7, request) else {
+        panic!("another answer than was asked for");
+    };
+    answer
+}
+
+fn records_of(answer: &FetchResponse) -> usize {
+    answer
+        .responses
+        .iter()
+        .flat_map(|topic| &topic.partitions)
+        .map(|partition| partition.records.as_ref().map_or(0, Bytes::len))
+        .sum()
+}
+
+#[test]
+fn who_overdraws_a_quota_is_told_for_how_long_and_waits_that_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let against = std::env::var("ROTPETER_AGAINST").ok();
+    let single = against
+        .is_none()
+        .then(|| Single::start(dir.path(), &["log.retention.ms=-1"]));
+    let at = against.unwrap_or_else(|| single.as_ref().unwrap().bootstrap());
+    let mut admin = Asker::connect(&at, "admin");
+    admin.create_topic(TOPIC, 1, &[("retention.ms", "-1")]);
+    assert_eq!(produce(&mut admin, 20_000), 0);
+    limit(&mut admin, "writer", "producer_byte_rate", 1000.0);
+    limit(&mut admin, "reader", "consumer_byte_rate", 1000.0);
+    limit(&mut admin, "maker", "controller_mutation_rate", 1.0);
+    limit(&mut admin, "busy", "request_percentage", 0.001);
+    limit(&mut admin, "probe", "producer_byte_rate", 1.0);
+    // Limits arrive in the order they were set.
+    wait::until("the last limit to be obeyed", LIMIT, || {
+        (produce(&mut Asker::connect(&at, "probe"), 100) > 0).then_some(())
+    });
+
+    let mut writer = Asker::connect(&at, "writer");
+    let told = produce(&mut writer, 11_000);
+    println!("11000 bytes at 1000 a second: {told} ms");
+    assert!((900..3000).contains(&told), "{told}");
+    let began = Instant::now();
+    produce(&mut writer, 1);
+    let waited = began.elapsed();
+    assert!(
+        waited > Duration::from_millis(u64::try_from(told).unwrap() / 2),
+        "answered after {waited:?} where {told} ms were told"
+    );
+
+    let answer = fetch(&mut Asker::connect(&at, "reader"));
+    println!("a fetch of 20000 at 1000: {} ms", answer.throttle_time_ms);
+    assert!(
+        (9_000..11_500).contains(&answer.throttle_time_ms),
+        "{answer:?}"
+    );
+    assert_eq!(records_of(&answer), 0, "a throttled fetch gives nothing");
+
+    let mut maker = Asker::connect(&at, "maker");
+    let made = create(&mut maker, "made", 15);
+    assert_eq!(
+        (made.topics[0].error_code, made.throttle_time_ms),
+        (0, 0),
+        "{made:?}"
+    );
+    let refused = create(&mut maker, "not-made", 1);
+    println!("mutations: {refused:?}");
+    assert_eq!(
+        refused.topics[0].error_code, 89,
+        "THROTTLING_QUOTA_EXCEEDED"
+    );
+    assert!(
+        (1..=4000).contains(&refused.throttle_time_ms),
+        "{refused:?}"
+    );
+
+    let mut busy = Asker::connect(&at, "busy");
+    let told = wait::until("the request quota to be overdrawn", LIMIT, || {
+        let asked = busy.ask(Api::Metadata, MetadataRequest::default());
+        let ResponseKind::Metadata(answer) = asked else {
+            panic!("another answer than was asked for");
+        };
+        (answer.throttle_time_ms > 0).then_some(answer.throttle_time_ms)
+    });
+    println!("request time: {told} ms");
+    assert!(told <= 1000, "one window at most, {told}");
+}
+
+/// Ended by the broker within the limit, without a byte.
+fn ended(stream: &mut TcpStream) -> bool {
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_))
+}
+
+#[test]
+fn an_address_has_no_more_connections_than_it_may() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = Single::start(dir.path(), &["max.connections.per.ip=2"]);
+    let at = single.bootstrap();
+    let mut held: Vec<Asker> = Vec::new();
+    // The one that waited for the port may still be counted.
+    wait::until("two places", LIMIT, || {
+        held.extend(Asker::try_connect(&at, "held"));
+        (held.len() == 2).then_some(())
+    });
+    assert!(ended(&mut TcpStream::connect(&at).unwrap()));
+    held.pop();
+    wait::until("the place to be free again", LIMIT, || {
+        Asker::try_connect(&at, "held").ok()
+    });
+}
+
+#[test]
+fn a_full_broker_serves_the_next_connection_when_one_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = Single::start(dir.path(), &["max.connections=1"]);
+    let at = single.bootstrap();
+    let first = Asker::connect(&at, "first");
+    let next = std::thread::spawn({
+        let at = at.clone();
+        move || Asker::connect(&at, "next")
+    });
+    // Not a wait for anything: a broker that refuses would have failed the other by then.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!next.is_finished());
+    drop(first);
+    next.join().unwrap();
+}
+
+#[test]
+fn a_silent_connection_is_ended_and_one_that_waits_for_records_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = Single::start(dir.path(), &["connections.max.idle.ms=600"]);
+    let at = single.bootstrap();
+    let began = Instant::now();
+    assert!(ended(&mut TcpStream::connect(&at).unwrap()));
+    assert!(began.elapsed() >= Duration::from_millis(500));
+    let mut asker = Asker::connect(&at, "waiting");
+    asker.create_topic(TOPIC, 1, &[]);
+    let topic = FetchTopic::default()
+        .with_topic(name())
+        .with_partitions(vec![
+            FetchPartition::default().with_partition_max_bytes(100),
+        ]);
+    let request = FetchRequest::default()
+        .with_max_wait_ms(2000)
+        .with_min_bytes(1)
+        .with_max_bytes(100)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic]);
+    let answer = asker.try_ask(Api::Fetch, 12, request);
+    assert!(answer.is_ok(), "{:?}", answer.err());
+}
