@@ -122,6 +122,10 @@ fn grow_and_shrink(library: &Library, dir: &Path, at: &str) -> Option<()> {
     waves.ride_until(&mut [&mut second], "the other has all", |owners| {
         owners.len() == 4
     });
+    // Every partition goes on beyond what is committed now.
+    while waves.sent <= i64::from(PARTITIONS) + 1 {
+        waves.ride(&mut [&mut second]);
+    }
     for partition in 0..PARTITIONS {
         second.obey(&format!(
             "commit\t{partition}\t{}",
