@@ -1,7 +1,8 @@
 //! Our tools beside Apache's: recorded commands replayed on our broker, stdout and exit code equal.
 //!
-//! `tests/golden/tools/apache-3.9.txt` holds what Apache's tools printed; `masks.txt` beside it names
-//! every difference that is allowed, with its reason.
+//! `tests/golden/tools/NAME.txt` holds a scenario: commands, and what Apache's tools printed on Apache's
+//! broker. `masks.txt` beside them names every difference that is allowed, with its reason. `tests/tools/record`
+//! writes the answers again, from a live Apache cluster.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,192 +10,154 @@
     reason = "a test program"
 )]
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod apache;
+mod masks;
+mod run;
+mod scenario;
 
-use harness::process::{Single, program};
+use std::path::{Path, PathBuf};
 
-/// One recorded command.
-#[derive(Debug, PartialEq)]
-struct Recorded {
-    line: String,
-    stdout: String,
-    code: i32,
-}
+use harness::cluster::Cluster;
 
-/// One allowed difference.
-struct Mask {
-    command: String,
-    text: String,
-}
+use crate::apache::Apache;
+use crate::masks::Masks;
+use crate::run::Place;
+use crate::scenario::{Repeat, Scenario};
 
-fn golden(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("golden/tools")
-        .join(name);
-    std::fs::read_to_string(path).unwrap()
+        .join(name)
 }
 
-fn recorded(text: &str) -> Vec<Recorded> {
-    let mut made: Vec<Recorded> = Vec::new();
-    let mut open = false;
-    for line in text.lines().filter(|line| !line.starts_with("# ")) {
-        if let Some(line) = line.strip_prefix("$ ") {
-            made.push(Recorded {
-                line: line.to_owned(),
-                stdout: String::new(),
-                code: -1,
-            });
-            open = true;
-            continue;
-        }
-        let last = made.last_mut().unwrap();
-        assert!(open, "text between the commands: {line}");
-        if let Some(code) = line.strip_prefix("= ") {
-            last.code = code.parse().unwrap();
-            open = false;
-        } else {
-            last.stdout.push_str(line);
-            last.stdout.push('\n');
-        }
-    }
-    made
+fn masks() -> Masks {
+    Masks::read(&std::fs::read_to_string(golden("masks.txt")).unwrap())
 }
 
-fn masks(text: &str) -> Vec<Mask> {
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let mask = |line: &str| {
+fn scenario(name: &str) -> Scenario {
+    let file = golden(&format!("{name}.txt"));
+    Scenario::read(&std::fs::read_to_string(file).unwrap())
+}
+
+/// The commands of a scenario that are known to differ, each with its reason, from `differs.txt`.
+fn known(name: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(golden("differs.txt")).unwrap();
+    let lines = text
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty());
+    let mut known = Vec::new();
+    for line in lines {
         let fields: Vec<&str> = line.split(" | ").map(str::trim).collect();
-        let [name, command, text, reason] = fields[..] else {
-            panic!("a mask needs name, command, text and reason: {line}");
+        let [scenario, command, reason] = fields[..] else {
+            panic!("a difference needs scenario, command and reason: {line}");
         };
-        assert!(!name.is_empty() && !reason.is_empty(), "{line}");
-        Mask {
-            command: command.to_owned(),
-            text: text.to_owned(),
+        assert!(!reason.is_empty(), "{line}");
+        if scenario == name {
+            known.push(command.to_owned());
         }
-    };
-    lines.map(mask).collect()
+    }
+    known
 }
 
-/// The output with every allowed difference taken out.
-fn masked(line: &str, stdout: &str, masks: &[Mask]) -> String {
-    let mut text = stdout.to_owned();
-    for mask in masks {
-        if mask.command != "*" && !line.contains(&mask.command) {
+fn expect_none(faults: &[String]) {
+    let count = faults.len();
+    assert!(faults.is_empty(), "{count} differ\n{}", faults.join("\n"));
+}
+
+/// Our tools on our brokers.
+fn replay(name: &str) {
+    let scenario = scenario(name);
+    let dir = tempfile::tempdir().unwrap();
+    let mut overrides = vec![
+        "offsets.topic.replication.factor=1",
+        "transaction.state.log.replication.factor=1",
+        "transaction.state.log.min.isr=1",
+    ];
+    overrides.extend(scenario.overrides.iter().map(String::as_str));
+    let cluster = Cluster::start(dir.path(), scenario.brokers, &overrides);
+    let addresses: Vec<String> = cluster
+        .members
+        .iter()
+        .map(|one| one.address.to_string())
+        .collect();
+    let logs = dir.path().join("broker-1");
+    let place = Place::new(dir.path(), &addresses, &cluster.zookeeper(), &logs);
+    let faults = run::faults(&scenario, &place, &masks(), &known(name));
+    cluster.stop();
+    expect_none(&faults);
+}
+
+macro_rules! scenarios {
+    ($($name:ident),* $(,)?) => {
+        const SCENARIOS: &[&str] = &[$(stringify!($name)),*];
+        mod ours_print_and_end_as_apaches {
+            $(#[test] fn $name() { crate::replay(stringify!($name)); })*
+        }
+    };
+}
+
+scenarios! {
+    topics, topics_zookeeper, configs, configs_zookeeper, console, internal_topics, consumer_groups, offsets, logs, elections, cluster, perf, verifiable, shell,
+}
+
+/// Our tools on Apache's brokers. With `ROTPETER_RECORD` (`all`, or scenarios' names) Apache's tools
+/// on them instead, and the goldens written: `tests/tools/record`.
+#[test]
+#[ignore = "wants Apache's brokers"]
+fn on_apaches_brokers_too() {
+    let Some(mut apache) = Apache::start() else {
+        return;
+    };
+    let record = std::env::var("ROTPETER_RECORD").unwrap_or_default();
+    let mut faults = Vec::new();
+    for &name in SCENARIOS {
+        if !record.is_empty() && record != "all" && !record.split(' ').any(|one| one == name) {
             continue;
         }
-        text = match mask.text.split_once(" => ") {
-            Some((from, to)) => text.replace(from, to),
-            None => {
-                let kept = text.lines().filter(|line| *line != mask.text);
-                kept.map(|line| format!("{line}\n")).collect()
+        let mut scenario = scenario(name);
+        let dir = tempfile::tempdir().unwrap();
+        let place = apache.brokers(&scenario, dir.path());
+        if record.is_empty() {
+            let found = run::faults(&scenario, &place, &masks(), &known(name));
+            faults.extend(found.into_iter().map(|text| format!("[{name}] {text}")));
+        } else {
+            place.files(&scenario);
+            for step in &mut scenario.steps {
+                let answer = run::asked(step, || apache.answer(step, &place));
+                assert!(
+                    step.satisfied_by(&answer),
+                    "[{name}] {}: {answer:?}",
+                    step.line
+                );
+                step.answer = answer;
             }
-        };
-    }
-    text
-}
-
-/// Runs a recorded line with our program.
-fn ours(line: &str, bootstrap: &str) -> (String, i32) {
-    let mut words = line.split_whitespace();
-    let output = Command::new(program("kafka"))
-        .arg(words.next().unwrap())
-        .args(words.map(|word| word.replace("BROKER", bootstrap)))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let stdout = String::from_utf8(output.stdout).unwrap();
-    (
-        stdout.replace(bootstrap, "BROKER"),
-        output.status.code().unwrap_or(-1),
-    )
-}
-
-#[test]
-fn recorded_commands_print_and_end_as_apaches() {
-    let masks = masks(&golden("masks.txt"));
-    let dir = tempfile::tempdir().unwrap();
-    let broker = Single::start(dir.path(), &[]);
-    let mut faults = Vec::new();
-    for one in recorded(&golden("apache-3.9.txt")) {
-        let (stdout, code) = ours(&one.line, &broker.bootstrap());
-        // The recording marks an output without a last line's end; so it is compared by lines.
-        let expected = masked(&one.line, &one.stdout.replace("%\n", "\n"), &masks);
-        let made = masked(&one.line, &stdout, &masks);
-        if expected.trim_end() != made.trim_end() || code != one.code {
-            faults.push(format!(
-                "$ {}\n--- Apache's, exit {}\n{expected}--- ours, exit {code}\n{made}",
-                one.line, one.code
-            ));
+            std::fs::write(golden(&format!("{name}.txt")), scenario.text()).unwrap();
         }
+        apache.stop_brokers();
     }
-    assert!(
-        faults.is_empty(),
-        "{} differ\n{}",
-        faults.len(),
-        faults.join("\n")
-    );
-}
-
-#[test]
-fn topics_made_and_removed_through_zookeeper_are_the_brokers_topics() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut broker = Single::start(dir.path(), &[]);
-    // It listens before it is registered in ZooKeeper, and the tool assigns what is registered.
-    broker
-        .process
-        .wait_for_log("started (kafka.server.KafkaServer)");
-    let zookeeper = format!("localhost:{}", broker.coordinator_port);
-    let run = |line: &str| {
-        let line = line.replace("ZOOKEEPER", &zookeeper);
-        ours(&line, &broker.bootstrap())
-    };
-    let create = "kafka-topics --zookeeper ZOOKEEPER --create --topic greetings --partitions 2 --replication-factor 1";
-    assert_eq!(run(create), ("Created topic greetings.\n".to_owned(), 0));
-    assert_eq!(run(create).1, 1);
-    assert_eq!(
-        run(&format!("{create} --if-not-exists")),
-        (String::new(), 0)
-    );
-    let described = harness::wait::until(
-        "leaders of both partitions",
-        std::time::Duration::from_secs(20),
-        || {
-            let (text, code) =
-                run("kafka-topics --zookeeper ZOOKEEPER --describe --topic greetings");
-            assert_eq!(code, 0);
-            (text.matches("Leader: 1").count() == 2).then_some(text)
-        },
-    );
-    assert!(
-        described.contains("\tPartitionCount: 2\tReplicationFactor: 1\tConfigs: \n"),
-        "{described}"
-    );
-    let state = run("zk -server ZOOKEEPER get /brokers/topics/greetings/partitions/0/state");
-    assert!(state.0.contains("\"leader\":1"), "{state:?}");
-    assert_eq!(
-        run("kafka-topics --zookeeper ZOOKEEPER --delete --topic greetings").1,
-        0
-    );
-    harness::wait::until(
-        "the topic to go",
-        std::time::Duration::from_secs(20),
-        || {
-            run("kafka-topics --zookeeper ZOOKEEPER --list")
-                .0
-                .is_empty()
-                .then_some(())
-        },
-    );
+    expect_none(&faults);
 }
 
 #[test]
 fn a_recording_reads_as_it_was_written() {
-    let read = recorded("# how\n$ a --b\nx\n\ny\n= 1\n$ c\n= 0\n");
-    assert_eq!(read.len(), 2);
-    assert_eq!((read[0].stdout.as_str(), read[0].code), ("x\n\ny\n", 1));
-    let masks = masks("port | a | 1 => P | why\ngone | a | y | why\n");
-    assert_eq!(masked("a --b", "1\ny\n", &masks), "P\n");
-    assert_eq!(masked("c", "1\ny\n", &masks), "1\ny\n");
+    let text = "# how\n@brokers 2\n@file f a b\\n\n\n$ a 'b  c' d\n< in\n> x\n>\n> y\n\\\n! no\n= 1\n# then\n@gone z\n$2.8 c\n= 0\n";
+    let read = Scenario::read(text);
+    assert_eq!(read.brokers, 2);
+    assert_eq!(read.files, [("f".to_owned(), "a b\n".to_owned())]);
+    assert_eq!(read.steps[0].words(), ["a", "b  c", "d"]);
+    assert_eq!(read.steps[0].stdin, "in\n");
+    assert_eq!(read.steps[0].answer.stdout, "x\n\ny");
+    assert_eq!(read.steps[1].repeat, Repeat::Gone("z".to_owned()));
+    assert_eq!(read.steps[1].release, "2.8");
+    assert_eq!(read.text(), text);
+}
+
+#[test]
+fn masks_replace_leave_out_and_sort() {
+    let masks = Masks::read(
+        "port | a … b | [0-9]+ => P | why\ngone | a | ^y$ | why\norder | c | any order | why\n",
+    );
+    assert_eq!(masks.over("a --b", "1\ny\n"), "P\n");
+    assert_eq!(masks.over("c", "2\n1\n"), "1\n2\n");
+    assert_eq!(masks.over("d", "1\ny\n"), "1\ny\n");
 }

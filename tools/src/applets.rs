@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::args::Flag;
 use crate::failure::Failure;
 use crate::print::Out;
 use crate::{
@@ -17,14 +18,32 @@ pub(crate) struct Applet {
     /// The name without `kafka-`.
     pub(crate) name: &'static str,
     pub(crate) help: &'static str,
+    /// What it takes, for the shells' completions; empty where it reads its line itself.
+    pub(crate) flags: &'static [Flag],
     pub(crate) run: for<'a> fn(&'a [String], &'a mut Out) -> Running<'a>,
+}
+
+impl Applet {
+    /// The name its links have, without `.sh`.
+    pub(crate) fn link(&self) -> String {
+        match self.name {
+            own if own.starts_with("zk") || own.starts_with("zookeeper") || own == "cub" => {
+                own.to_owned()
+            }
+            other => format!("kafka-{other}"),
+        }
+    }
 }
 
 macro_rules! applet {
     ($name:literal, $help:literal, $run:path) => {
+        applet!($name, $help, $run, &[])
+    };
+    ($name:literal, $help:literal, $run:path, $flags:expr) => {
         Applet {
             name: $name,
             help: $help,
+            flags: $flags,
             run: |line, out| Box::pin($run(line, out)),
         }
     };
@@ -34,50 +53,69 @@ pub(crate) static APPLETS: &[Applet] = &[
     applet!(
         "topics",
         "list, create, describe, alter and delete topics",
-        topics::run
+        topics::run,
+        topics::USAGE.flags
     ),
     applet!(
         "console-producer",
         "standard input to a topic",
-        console_producer::run
+        console_producer::run,
+        console_producer::USAGE.flags
     ),
     applet!(
         "console-consumer",
         "topics to standard output",
-        console_consumer::run
+        console_consumer::run,
+        console_consumer::USAGE.flags
     ),
-    applet!("configs", "describe and alter settings", configs::run),
+    applet!(
+        "configs",
+        "describe and alter settings",
+        configs::run,
+        configs::USAGE.flags
+    ),
     applet!(
         "consumer-groups",
         "list, describe, reset and delete groups",
-        consumer_groups::run
+        consumer_groups::run,
+        consumer_groups::USAGE.flags
     ),
     applet!(
         "get-offsets",
         "first, last and other offsets of partitions",
-        get_offsets::run
+        get_offsets::run,
+        get_offsets::USAGE.flags
     ),
     applet!(
         "delete-records",
         "delete records up to an offset",
-        delete_records::run
+        delete_records::run,
+        delete_records::USAGE.flags
     ),
     applet!(
         "leader-election",
         "elect preferred or unclean leaders",
-        leader_election::run
+        leader_election::run,
+        leader_election::USAGE.flags
     ),
     applet!(
         "log-dirs",
         "log directories and what lies in them",
-        cluster::log_dirs
+        cluster::log_dirs,
+        cluster::LOG_DIRS.flags
     ),
     applet!(
         "broker-api-versions",
         "which versions each broker speaks",
-        cluster::api_versions
+        cluster::api_versions,
+        cluster::API_VERSIONS.flags
     ),
-    applet!("cluster", "the cluster's id", cluster::cluster),
+    applet!(
+        "cluster",
+        "the cluster's id",
+        cluster::cluster,
+        cluster::CLUSTER.flags
+    ),
     applet!(
         "dump-log",
         "what the files of a log directory hold",
@@ -86,27 +124,32 @@ pub(crate) static APPLETS: &[Applet] = &[
     applet!(
         "preferred-replica-election",
         "leaders back to preferred replicas",
-        leader_election::preferred
+        leader_election::preferred,
+        leader_election::PREFERRED.flags
     ),
     applet!(
         "producer-perf-test",
         "how fast records go in",
-        perf::producer
+        perf::producer,
+        perf::PRODUCER.flags
     ),
     applet!(
         "consumer-perf-test",
         "how fast records come out",
-        perf::consumer
+        perf::consumer,
+        perf::CONSUMER.flags
     ),
     applet!(
         "verifiable-producer",
         "a producer that tells every event",
-        verifiable::producer
+        verifiable::producer,
+        verifiable::PRODUCER.flags
     ),
     applet!(
         "verifiable-consumer",
         "a consumer that tells every event",
-        verifiable::consumer
+        verifiable::consumer,
+        verifiable::CONSUMER.flags
     ),
     applet!("server-start", "start a broker", servers::server_start),
     applet!("server-stop", "stop brokers", servers::server_stop),
@@ -137,7 +180,8 @@ pub(crate) static APPLETS: &[Applet] = &[
     applet!(
         "features",
         "feature levels of the cluster",
-        cluster::features
+        cluster::features,
+        cluster::FEATURES.flags
     ),
 ];
 

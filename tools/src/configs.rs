@@ -6,6 +6,9 @@ use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use protocol::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig as Whole};
+use protocol::messages::alter_user_scram_credentials_request::{
+    ScramCredentialDeletion, ScramCredentialUpsertion,
+};
 use protocol::messages::describe_client_quotas_request::ComponentData;
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
 use protocol::messages::describe_configs_response::DescribeConfigsResult;
@@ -14,9 +17,9 @@ use protocol::messages::incremental_alter_configs_request::{
     AlterConfigsResource as Resource, AlterableConfig,
 };
 use protocol::messages::{
-    AlterClientQuotasRequest, AlterConfigsRequest, DescribeClientQuotasRequest,
-    DescribeConfigsRequest, DescribeUserScramCredentialsRequest, IncrementalAlterConfigsRequest,
-    RequestKind, ResponseKind,
+    AlterClientQuotasRequest, AlterConfigsRequest, AlterUserScramCredentialsRequest,
+    DescribeClientQuotasRequest, DescribeConfigsRequest, DescribeUserScramCredentialsRequest,
+    IncrementalAlterConfigsRequest, RequestKind, ResponseKind,
 };
 
 use crate::args::{Args, Usage, switch, valued};
@@ -25,6 +28,7 @@ use crate::failure::Failure;
 use crate::kafka::admin::{Admin, text};
 use crate::print::Out;
 use crate::properties::Properties;
+use crate::scram::{Mechanism, Salted};
 use crate::{body, say, zookeeper};
 
 pub(crate) const USAGE: Usage = Usage {
@@ -91,6 +95,16 @@ const TYPES: [&str; 7] = [
 ];
 
 pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
+    let done = serve(line, out).await;
+    if let Err(Failure::Refused { .. } | Failure::Client(_) | Failure::Znodes(_)) = &done {
+        out.flush();
+        let line = line.join(" ");
+        eprintln!("Error while executing config command with args '{line}'");
+    }
+    done
+}
+
+async fn serve(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
     if line.is_empty() {
         return Err(args.misuse(USAGE.about));
@@ -109,7 +123,9 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
         _ if alter => alter_resource(&args, &mut admin, &entities).await?,
         _ => return describe_resources(&args, &mut admin, &entities, out).await,
     }
-    let (kind, name) = (&entities.types[0], &entities.names[0]);
+    // Kafka: of a user and a client together, the last is named.
+    let last = entities.types.len() - 1;
+    let (kind, name) = (&entities.types[last], &entities.names[last]);
     match name.is_empty() {
         false => say!(
             out,
@@ -144,7 +160,7 @@ fn check(args: &Args, entities: &Entities) -> Result<(), Failure> {
     {
         let known = "topics, clients, users, brokers, ips, broker-loggers, client-metrics";
         return said(format!(
-            "Invalid entity type {wrong}, the entity type must be one of {known} with a --bootstrap-server argument"
+            "Invalid entity type {wrong}, the entity type must be one of {known} with a --bootstrap-server or --bootstrap-controller argument"
         ));
     }
     if entities.types.len() > 1
@@ -619,35 +635,91 @@ const QUOTA_KEYS: [&str; 5] = [
     "connection_creation_rate",
 ];
 
-async fn alter_quotas(args: &Args, admin: &mut Admin, entities: &Entities) -> Result<(), Failure> {
-    let (add, delete) = (added(args)?, deleted(args));
-    if add
-        .keys()
-        .chain(&delete)
-        .any(|key| key.starts_with("SCRAM-"))
-    {
-        return Err(Failure::Absent(
-            "altering SCRAM credentials with kafka-configs".to_string(),
+/// A user's passwords, salted and hashed here; the broker stores keys made from what it is sent.
+async fn alter_scram(
+    admin: &mut Admin,
+    entities: &Entities,
+    add: &BTreeMap<String, String>,
+    delete: &[String],
+) -> Result<(), Failure> {
+    let user = entities.names[0].as_str();
+    if user.is_empty() {
+        return Err(Failure::said(
+            "The use of --entity-default or --user-defaults is not allowed with User SCRAM Credentials using --bootstrap-server.",
         ));
     }
+    let mut request = AlterUserScramCredentialsRequest::default();
+    for (name, asked) in add {
+        if let Some(mechanism) = Mechanism::named(name) {
+            let salted = Salted::read(mechanism, asked, name)?;
+            request.upsertions.push(
+                ScramCredentialUpsertion::default()
+                    .with_name(text(user))
+                    .with_mechanism(salted.mechanism as i8)
+                    .with_iterations(i32::try_from(salted.iterations).unwrap_or(i32::MAX))
+                    .with_salt(salted.salt.into())
+                    .with_salted_password(salted.password.into()),
+            );
+        }
+    }
+    request.deletions = delete
+        .iter()
+        .filter_map(|name| Mechanism::named(name))
+        .map(|mechanism| {
+            ScramCredentialDeletion::default()
+                .with_name(text(user))
+                .with_mechanism(mechanism as i8)
+        })
+        .collect();
+    let api = Api::AlterUserScramCredentials;
+    let codes = |answer: &ResponseKind| match answer {
+        ResponseKind::AlterUserScramCredentials(answer) => {
+            answer.results.iter().map(|one| one.error_code).collect()
+        }
+        _ => Vec::new(),
+    };
+    let answer = admin.controller(api, request.into(), codes).await?;
+    for result in body!(answer, AlterUserScramCredentials).results {
+        Failure::check(result.error_code, result.error_message.as_deref())?;
+    }
+    Ok(())
+}
+
+async fn alter_quotas(args: &Args, admin: &mut Admin, entities: &Entities) -> Result<(), Failure> {
+    let (add, delete) = (added(args)?, deleted(args));
+    let kinds = entities.types.as_slice();
+    let scram = |key: &&String| kinds == ["users"] && Mechanism::named(key).is_some();
+    let (keys, legal) = match kinds[0].as_str() {
+        "ips" => ("connection quota", &QUOTA_KEYS[4..]),
+        "users" if kinds.len() == 1 => ("quota and SCRAM credential", &QUOTA_KEYS[..4]),
+        _ => ("quota", &QUOTA_KEYS[..4]),
+    };
     let unknown: Vec<&str> = add
         .keys()
         .chain(&delete)
-        .filter(|key| !QUOTA_KEYS.contains(&key.as_str()))
+        .filter(|key| !legal.contains(&key.as_str()) && !scram(key))
         .map(String::as_str)
         .collect();
     if !unknown.is_empty() {
-        let first = entities.types[0].as_str();
-        let kinds = match first {
-            "ips" => "connection quota",
-            "users" if entities.types.len() == 1 => "quota and SCRAM credential",
-            _ => "quota",
+        let first = kinds[0].as_str();
+        let list = unknown.join(", ");
+        // Kafka: a set as Scala prints it, except for addresses.
+        let list = match first {
+            "ips" => list,
+            _ => format!("Set({list})"),
         };
         return Err(Failure::said(format!(
-            "Only {kinds} configs can be added for '{first}' using --bootstrap-server. Unexpected config names: {}",
-            unknown.join(",")
+            "Only {keys} configs can be added for '{first}' using --bootstrap-server. Unexpected config names: {list}"
         )));
     }
+    if add.keys().chain(&delete).any(|key| scram(&key)) {
+        alter_scram(admin, entities, &add, &delete).await?;
+        if !add.keys().chain(&delete).any(|key| !scram(&key)) {
+            return Ok(());
+        }
+    }
+    let add: BTreeMap<String, String> = add.into_iter().filter(|(key, _)| !scram(&key)).collect();
+    let delete: Vec<String> = delete.into_iter().filter(|key| !scram(&key)).collect();
     let now = quotas(admin, entities)
         .await?
         .into_iter()

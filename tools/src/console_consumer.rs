@@ -8,6 +8,7 @@ use protocol::batch::TimestampType;
 use crate::args::{Args, Usage, switch, valued};
 use crate::failure::Failure;
 use crate::filter::Filter;
+use crate::internal_topics;
 use crate::kafka::consumer::{Consumer, Taken, Wanted};
 use crate::kafka::offsets::{EARLIEST, LATEST};
 use crate::print::Out;
@@ -252,6 +253,11 @@ fn properties(args: &Args) -> Result<Properties, Failure> {
         }
     }
     if let Some(level) = args.get("isolation-level") {
+        if !["read_committed", "read_uncommitted"].contains(&level) {
+            return Err(Failure::said(format!(
+                "Invalid value {level} for configuration isolation.level: String must be one of: read_committed, read_uncommitted"
+            )));
+        }
         made.0
             .insert("isolation.level".to_string(), level.to_string());
     }
@@ -324,6 +330,7 @@ enum Kind {
     Default,
     Logging,
     Nothing,
+    Internal(internal_topics::Formatter),
 }
 
 struct Format {
@@ -348,10 +355,17 @@ impl Format {
         let mut properties = Properties::load(args.get("formatter-config"))?;
         properties.add_pairs(args.all("property"))?;
         let class = args.get("formatter").unwrap_or("DefaultMessageFormatter");
-        let kind = match class.rsplit('.').next().unwrap_or_default() {
-            "DefaultMessageFormatter" => Kind::Default,
-            "LoggingMessageFormatter" => Kind::Logging,
-            "NoOpMessageFormatter" => Kind::Nothing,
+        let name = class.rsplit(['.', '$']).next().unwrap_or_default();
+        if class.starts_with("kafka.") {
+            eprintln!(
+                "WARNING: {class} is deprecated and will be removed in the next major release. Please use org.apache.kafka.tools.consumer.{name} instead"
+            );
+        }
+        let kind = match (name, internal_topics::Formatter::named(class)) {
+            (_, Some(internal)) => Kind::Internal(internal),
+            ("DefaultMessageFormatter", _) => Kind::Default,
+            ("LoggingMessageFormatter", _) => Kind::Logging,
+            ("NoOpMessageFormatter", _) => Kind::Nothing,
             _ => return Err(Failure::Absent(format!("the formatter {class}"))),
         };
         let word =
@@ -377,8 +391,15 @@ impl Format {
     }
 
     fn write(&self, taken: &Taken, out: &mut Out) {
-        if self.kind == Kind::Nothing {
-            return;
+        match self.kind {
+            Kind::Nothing => return,
+            Kind::Internal(formatter) => {
+                if let Some(text) = formatter.show(taken.key.as_deref(), taken.value.as_deref()) {
+                    out.text(format_args!("{text}"));
+                }
+                return;
+            }
+            Kind::Default | Kind::Logging => {}
         }
         let stamp = |out: &mut Out| match (taken.timestamp_ms, taken.timestamp_type) {
             (..0, TimestampType::Create) => out.text(format_args!("NO_TIMESTAMP")),

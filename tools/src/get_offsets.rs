@@ -54,7 +54,12 @@ pub(crate) const USAGE: Usage = Usage {
 };
 
 pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
-    let args = Args::read(USAGE, line)?;
+    let args = match Args::read(USAGE, line) {
+        Err(Failure::Misuse { message, .. }) => {
+            return Err(Failure::said(format!("Error occurred: {message}")));
+        }
+        read => read?,
+    };
     if line.is_empty() {
         return Err(args.misuse(USAGE.about));
     }

@@ -8,6 +8,9 @@ mod print;
 mod args;
 mod properties;
 mod java;
+mod scram;
+mod dump_log;
+mod internal_topics;
 mod moments;
 mod filter;
 mod asked;
@@ -26,8 +29,8 @@ mod perf;
 mod verifiable;
 mod zk_shell;
 mod servers;
-mod dump_log;
 mod applets;
+mod completions;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -65,6 +68,7 @@ fn run(name: &str, line: &[String], out: &mut Out) -> Result<(), Failure> {
             return Ok(());
         }
         "link" => return link(line, out),
+        "completions" => return completions::run(line, out),
         _ => {}
     }
     let Some(applet) = applets::find(name) else {
@@ -115,6 +119,10 @@ fn overview() {
         "  {:<28} make links by the tools' names in a folder",
         "link DIR"
     );
+    eprintln!(
+        "  {:<28} what bash, zsh or fish offer after these names",
+        "completions SHELL"
+    );
 }
 
 /// Links every tool's names, with and without `.sh`, to this program.
@@ -130,12 +138,7 @@ fn link(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let program = std::env::current_exe().map_err(failed)?;
     std::fs::create_dir_all(folder).map_err(failed)?;
     for applet in applets::APPLETS {
-        let name = match applet.name {
-            zk if zk.starts_with("zk") || zk.starts_with("zookeeper") || zk == "cub" => {
-                zk.to_string()
-            }
-            other => format!("kafka-{other}"),
-        };
+        let name = applet.link();
         for name in [format!("{name}.sh"), name] {
             let path = Path::new(folder).join(&name);
             match std::fs::remove_file(&path) {

@@ -204,7 +204,7 @@ fn check(args: &Args) -> Result<(), Failure> {
         if args.has("alter") {
             if args.has("config") {
                 return Err(args.misuse(
-                    "Option combination \"[bootstrap-server],[config]\" can't be used with option \"[alter]\" (the kafka-configs CLI supports altering topic configs with a --bootstrap-server option)",
+                    "Option combination \"[[bootstrap-server], [config]]\" can't be used with option \"[alter]\" (the kafka-configs CLI supports altering topic configs with a --bootstrap-server option)",
                 ));
             }
             args.required("partitions")?;

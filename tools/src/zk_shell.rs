@@ -19,18 +19,34 @@ const UNKNOWN_COMMAND: i32 = 127;
 /// `zookeeper-shell HOST:PORT[/chroot] [command …]`
 pub(crate) async fn shell(line: &[String], out: &mut Out) -> Result<(), Failure> {
     match line.split_first() {
-        Some((host, command)) => serve(host, command, out).await,
+        Some((host, rest)) => {
+            let mut line = vec!["-server".to_owned(), host.clone()];
+            line.extend_from_slice(rest);
+            cli(&line, out).await
+        }
         None => Err(Failure::said(
             "USAGE: zookeeper-shell.sh zookeeper_host:port[/path] [-zk-tls-config-file file] [args...]",
         )),
     }
 }
 
-/// `zkCli [-server HOST:PORT] [command …]`
+/// `zkCli [-server HOST:PORT] [-timeout MS] [-waitforconnection] [command …]`; the first word that is
+/// no option begins the command. A session is always waited for, and how long is not asked.
 pub(crate) async fn cli(line: &[String], out: &mut Out) -> Result<(), Failure> {
-    match line {
-        [flag, host, command @ ..] if flag == "-server" => serve(host, command, out).await,
-        command => serve("localhost:2181", command, out).await,
+    let (mut host, mut rest) = ("localhost:2181", line);
+    loop {
+        rest = match rest {
+            [flag, value, rest @ ..] if flag == "-server" => {
+                host = value;
+                rest
+            }
+            [flag, _, rest @ ..] if flag == "-timeout" => rest,
+            [flag, rest @ ..] if flag == "-waitforconnection" || flag == "-r" => rest,
+            [flag, ..] if flag.starts_with('-') => {
+                return Err(Failure::Absent(format!("the option {flag} of zkCli")));
+            }
+            command => return serve(host, command, out).await,
+        };
     }
 }
 

@@ -100,7 +100,10 @@ fn show_offsets(record: &Record) -> Result<Shown, Stop> {
         Err(malformed) => return skipping(format!("Could not read the key: {malformed}.")),
     };
     let shown = record.value.as_ref().map(|value| match read {
-        Key::Group(_) => GroupValue::read(value).map(|group| group_json(&group, version(value))),
+        Key::Group(_) => GroupValue::read(value).map(|group| {
+            let consumer = group.protocol_type == PROTOCOL_TYPE;
+            group_json(&group, version(value), consumer)
+        }),
         _ => OffsetValue::read(value).map(|offset| offset_json(&offset, version(value))),
     });
     let payload = match shown {
@@ -125,13 +128,13 @@ fn show_offsets(record: &Record) -> Result<Shown, Stop> {
     })
 }
 
-fn version(bytes: &[u8]) -> i16 {
+pub(crate) fn version(bytes: &[u8]) -> i16 {
     bytes
         .first_chunk()
         .map_or(0, |first| i16::from_be_bytes(*first))
 }
 
-fn offset_json(value: &OffsetValue<'_>, version: i16) -> Value {
+pub(crate) fn offset_json(value: &OffsetValue<'_>, version: i16) -> Value {
     let mut json = Map::new();
     json.insert("offset".into(), value.offset.into());
     if version >= 3 {
@@ -145,7 +148,8 @@ fn offset_json(value: &OffsetValue<'_>, version: i16) -> Value {
     json.into()
 }
 
-fn group_json(group: &GroupValue<'_>, version: i16) -> Value {
+/// `consumer`: whether members' bytes are shown as the consumers' protocol reads them.
+pub(crate) fn group_json(group: &GroupValue<'_>, version: i16, consumer: bool) -> Value {
     let mut json = Map::new();
     json.insert("protocolType".into(), group.protocol_type.into());
     json.insert("generation".into(), group.generation.into());
@@ -157,7 +161,6 @@ fn group_json(group: &GroupValue<'_>, version: i16) -> Value {
             group.current_state_timestamp.into(),
         );
     }
-    let consumer = group.protocol_type == PROTOCOL_TYPE;
     let members = group
         .members
         .iter()

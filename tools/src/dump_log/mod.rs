@@ -12,7 +12,7 @@
 
 mod options;
 mod java_text;
-mod decode;
+pub(crate) mod decode;
 mod files;
 mod log;
 mod indexes;
@@ -79,6 +79,11 @@ impl Write for Printed<'_> {
 /// Runs the tool on any two streams; gives its exit code.
 fn run_into(line: &[String], out: &mut dyn Write, err: &mut dyn Write) -> i32 {
     let options = match options::read(line) {
+        // Kafka: an empty line is misuse, and what is said then goes to stderr.
+        Ok(Wanted::Text(text)) if line.is_empty() => {
+            let _gone = err.write_all(text.as_bytes());
+            return 1;
+        }
         Ok(Wanted::Dump(options)) => options,
         Ok(Wanted::Text(text)) => {
             let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());

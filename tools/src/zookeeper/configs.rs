@@ -1,7 +1,7 @@
 //! `kafka-configs --zookeeper`: an entity's node is written whole, and a notice tells the brokers.
 //!
-//! Absent: storing passwords, which brokers keep encrypted with a secret of theirs, and making
-//! SCRAM credentials; both are refused by name.
+//! Absent: storing passwords, which brokers keep encrypted with a secret of theirs; that is refused
+//! by name.
 
 use settings::keys;
 use settings::row::{Row, Scope};
@@ -14,6 +14,7 @@ use crate::asked::{Entities, added, deleted};
 use crate::failure::Failure;
 use crate::print::Out;
 use crate::say;
+use crate::scram::{Mechanism, Salted};
 use crate::zookeeper::{session, writes};
 
 /// What replication may use up can be set on a running broker too.
@@ -194,14 +195,17 @@ async fn change(
     add: impl IntoIterator<Item = (String, String)>,
     delete: &[String],
 ) -> Result<(), Failure> {
-    let add: Overrides = add.into_iter().collect();
+    let mut add: Overrides = add.into_iter().collect();
+    for mechanism in [Mechanism::Sha256, Mechanism::Sha512] {
+        let asked = add.get(mechanism.name()).map(str::to_owned);
+        if let Some(asked) = asked.filter(|_| places[places.len() - 1].kind == "users") {
+            let spelled = mechanism.name().replace('-', "_");
+            let salted = Salted::read(mechanism, &asked, &spelled)?;
+            add.set(mechanism.name(), &salted.credential().encode());
+        }
+    }
     if places[0].kind == "brokers" {
         check_broker(zk, &places[0], &add).await?;
-    }
-    if let Some((key, _)) = add.iter().find(|(key, _)| key.starts_with("SCRAM-")) {
-        return Err(Failure::Absent(format!(
-            "making {key} credentials with kafka-configs --zookeeper"
-        )));
     }
     let entity = path(places);
     let mut overrides = writes::overrides(zk, &entity).await?;

@@ -1,0 +1,68 @@
+//! The differences that are allowed, each a named field with its reason, from `masks.txt`.
+
+use regex::Regex;
+
+/// One allowed difference.
+struct Mask {
+    command: String,
+    change: Change,
+}
+
+enum Change {
+    Replace(Regex, String),
+    LeaveOut(Regex),
+    Sort,
+}
+
+pub(crate) struct Masks(Vec<Mask>);
+
+impl Masks {
+    pub(crate) fn read(text: &str) -> Masks {
+        let lines = text
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty());
+        Masks(lines.map(mask).collect())
+    }
+
+    /// The output of `line` with every allowed difference taken out.
+    pub(crate) fn over(&self, line: &str, output: &str) -> String {
+        let mut text = output.to_owned();
+        for mask in &self.0 {
+            if mask.command != "*" && !mask.command.split(" … ").all(|part| line.contains(part)) {
+                continue;
+            }
+            text = match &mask.change {
+                Change::Replace(from, to) => from.replace_all(&text, to).into_owned(),
+                Change::LeaveOut(gone) => joined(text.lines().filter(|line| !gone.is_match(line))),
+                Change::Sort => {
+                    let mut lines: Vec<&str> = text.lines().collect();
+                    lines.sort_unstable();
+                    joined(lines.into_iter())
+                }
+            };
+        }
+        text
+    }
+}
+
+fn joined<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+fn mask(line: &str) -> Mask {
+    let fields: Vec<&str> = line.split(" | ").map(str::trim).collect();
+    let [name, command, change, reason] = fields[..] else {
+        panic!("a mask needs name, command, change and reason: {line}");
+    };
+    assert!(!name.is_empty() && !reason.is_empty(), "{line}");
+    let regex = |text: &str| Regex::new(&format!("(?m){text}")).unwrap();
+    let change = match change.split_once(" => ") {
+        Some((from, to)) => Change::Replace(regex(from), to.replace("\\n", "\n")),
+        None if change == "any order" => Change::Sort,
+        None => Change::LeaveOut(regex(change)),
+    };
+    Mask {
+        command: command.to_owned(),
+        change,
+    }
+}
