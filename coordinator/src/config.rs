@@ -7,6 +7,8 @@ use std::sync::Arc;
 use base::clock::Clock;
 use base::disk::{Disk, SystemDisk};
 
+use crate::{sasl, tls};
+
 pub use crate::auth::DigestAlgorithm;
 
 /// The directory beneath the configured one that holds the files.
@@ -22,6 +24,11 @@ pub struct Config {
     pub address: IpAddr,
     pub port: u16,
     pub listen_backlog: u32,
+    /// Where clients with TLS connect; needs `tls`.
+    pub secure_address: Option<SocketAddr>,
+    pub tls: Option<tls::Settings>,
+    /// The plain port takes TLS as well.
+    pub port_unification: bool,
     pub tick_ms: i32,
     /// `None`: two ticks.
     pub min_session_timeout_ms: Option<i32>,
@@ -55,6 +62,7 @@ pub struct Config {
     pub super_digest: Option<String>,
     pub digest_auth: bool,
     pub digest_algorithm: DigestAlgorithm,
+    pub sasl: sasl::Settings,
     pub sasl_provider: bool,
     pub x509_provider: bool,
     /// A client without one of these schemes is closed; empty: none is asked for.
@@ -74,6 +82,9 @@ impl Config {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 2181,
             listen_backlog: 1024,
+            secure_address: None,
+            tls: None,
+            port_unification: false,
             tick_ms: 2_000,
             min_session_timeout_ms: None,
             max_session_timeout_ms: None,
@@ -99,6 +110,7 @@ impl Config {
             super_digest: None,
             digest_auth: true,
             digest_algorithm: DigestAlgorithm::Sha1,
+            sasl: sasl::Settings::default(),
             sasl_provider: false,
             x509_provider: false,
             enforce_auth_schemes: Vec::new(),

@@ -54,6 +54,10 @@ pub enum Error {
         value: String,
         why: &'static str,
     },
+    #[error("read {path}: {why}")]
+    Tls { path: PathBuf, why: String },
+    #[error("read {path}: {why}")]
+    Jaas { path: PathBuf, why: &'static str },
     #[error("read {path}: {key} is not set")]
     Missing { path: PathBuf, key: &'static str },
 }

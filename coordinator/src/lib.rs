@@ -9,6 +9,8 @@
 //! other's. Absences: no ensembles, and no word of Kafka.
 
 mod error;
+mod sasl;
+mod tls;
 mod auth;
 mod config;
 mod tree;
@@ -33,15 +35,18 @@ use base::disk::{Disk, DiskLock};
 use base::stop::{self, Stopper};
 use base::tasks;
 use parking_lot::Mutex;
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 pub use crate::config::{Config, DigestAlgorithm};
 pub use crate::error::{Damage, Error};
+pub use crate::sasl::Settings as SaslSettings;
+pub use crate::tls::{ClientAuth, Settings as TlsSettings};
 
-use crate::pipeline::Pipeline;
-use crate::server::{Door, Guests};
+use crate::pipeline::{Pipeline, Ports};
+use crate::server::{Door, Guests, Tls, Way};
 use crate::store::recover::{Places, Recovered};
 use crate::store::snapshot::Taking;
 
@@ -52,6 +57,7 @@ const MESSAGES_MAX: usize = 1_024;
 #[derive(Debug)]
 pub struct Handle {
     address: SocketAddr,
+    secure_address: Option<SocketAddr>,
     metrics_address: Option<SocketAddr>,
     stopper: Stopper,
     pipeline: Option<JoinHandle<()>>,
@@ -63,6 +69,11 @@ impl Handle {
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where clients with TLS connect.
+    pub fn secure_address(&self) -> Option<SocketAddr> {
+        self.secure_address
     }
 
     /// Where Prometheus asks.
@@ -98,12 +109,22 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
         address: SocketAddr::new(config.address, config.port),
         cause,
     })?;
+    let secure = secure_door(&config)?;
+    let secure_address = secure.as_ref().map(|(_, _, address)| *address);
     let locks = lock_directories(&config)?;
     let recovered = recover(&config)?;
     info!(zxid = format_args!("0x{:x}", recovered.tree.last_zxid), nodes = recovered.tree.count(),
         sessions = recovered.sessions.len(), replayed = recovered.replayed, %address, "serving");
     let progress = Arc::new(Notify::new());
-    let pipeline = Pipeline::new(config.clone(), recovered, Arc::clone(&progress), address)?;
+    let pipeline = Pipeline::new(
+        config.clone(),
+        recovered,
+        Arc::clone(&progress),
+        Ports {
+            plain: address.port(),
+            secure: secure_address.map(|address| address.port()),
+        },
+    )?;
     let (stopper, stop) = stop::pair();
     let (messages, incoming) = mpsc::channel(MESSAGES_MAX);
     let (failed_sender, failed) = mpsc::channel(1);
@@ -120,18 +141,46 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
     let metrics_address = serve_metrics(&config, &door)?;
     let running = pipeline::run::run(pipeline, incoming, progress, stop.clone(), failed_sender);
     let pipeline = tasks::spawn("zk-pipeline", running);
-    tasks::spawn("zk-accept", server::accept(listener, door));
+    let mixed = secure.as_ref().map(|(_, tls, _)| tls.clone());
+    let way = match mixed {
+        Some(tls) if config.port_unification => Way::Either(tls),
+        _ => Way::Plain,
+    };
+    tasks::spawn("zk-accept", server::accept(listener, door.clone(), way));
+    if let Some((listener, tls, _)) = secure {
+        tasks::spawn(
+            "zk-accept-tls",
+            server::accept(listener, door, Way::Tls(tls)),
+        );
+    }
     if config.purge_interval_hours > 0 {
         tasks::spawn("zk-purge", purge_now_and_then(config, stop));
     }
     Ok(Handle {
         address,
+        secure_address,
         metrics_address,
         stopper,
         pipeline: Some(pipeline),
         failed,
         _locks: locks,
     })
+}
+
+/// The listener for TLS and what it shakes hands with, where there is to be one.
+fn secure_door(config: &Config) -> Result<Option<(TcpListener, Tls, SocketAddr)>, Error> {
+    let (Some(address), Some(settings)) = (config.secure_address, &config.tls) else {
+        return Ok(None);
+    };
+    let tls = Tls {
+        acceptor: tls::acceptor(settings)?,
+        super_user: settings.super_user.as_deref().map(Arc::from),
+    };
+    let listener = server::listen(address, config.listen_backlog)?;
+    let address = listener
+        .local_addr()
+        .map_err(|cause| Error::Listen { address, cause })?;
+    Ok(Some((listener, tls, address)))
 }
 
 fn serve_metrics(config: &Config, door: &Door) -> Result<Option<SocketAddr>, Error> {

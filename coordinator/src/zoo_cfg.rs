@@ -11,6 +11,8 @@ use std::str::FromStr;
 
 use crate::config::{Config, DigestAlgorithm};
 use crate::error::Error;
+use crate::sasl::{Settings as SaslSettings, jaas};
+use crate::tls::{ClientAuth, Settings as TlsSettings};
 
 /// Keys and values, under the names of the file: `zookeeper.` is taken off.
 #[derive(Clone, Debug, Default)]
@@ -85,6 +87,8 @@ impl Properties {
         reading.network(&mut config)?;
         reading.nodes(&mut config)?;
         reading.auth(&mut config)?;
+        reading.sasl(&mut config)?;
+        reading.tls(&mut config)?;
         reading.metrics(&mut config)?;
         Ok((config, reading.left.into_keys().collect()))
     }
@@ -259,9 +263,13 @@ impl Reading<'_> {
                 _ => {}
             }
         }
-        let mut enforced = false;
+        let (mut enforced, mut sasl) = (false, false);
         self.flag("enforce.auth.enabled", &mut enforced);
-        let schemes = self.text("enforce.auth.schemes").unwrap_or_default();
+        let mut schemes = self.text("enforce.auth.schemes").unwrap_or_default();
+        self.flag("sessionRequireClientSASLAuth", &mut sasl);
+        if sasl {
+            (enforced, schemes) = (true, "sasl".to_owned());
+        }
         if enforced {
             let names = schemes
                 .split(',')
@@ -273,6 +281,111 @@ impl Reading<'_> {
             }
         }
         Ok(())
+    }
+
+    fn sasl(&mut self, config: &mut Config) -> Result<(), Error> {
+        let section = self.text("sasl.serverconfig");
+        let section = section.as_deref().unwrap_or("Server");
+        let mut fips = true;
+        self.flag("fips-mode", &mut fips);
+        let mut settings = SaslSettings {
+            allowed: !fips,
+            ..SaslSettings::default()
+        };
+        self.flag("allowSaslFailedClients", &mut settings.failed_may_stay);
+        let supers: Vec<String> = self
+            .left
+            .keys()
+            .filter(|key| key.starts_with("superUser"))
+            .cloned()
+            .collect();
+        settings.super_users = supers.iter().filter_map(|key| self.text(key)).collect();
+        let super_password = self.text("SASLAuthenticationProvider.superPassword");
+        if let Some(path) = self.text("java.security.auth.login.config") {
+            let path = PathBuf::from(path);
+            let text = std::fs::read_to_string(&path).map_err(|cause| Error::Read {
+                path: path.clone(),
+                cause,
+            })?;
+            settings.users =
+                jaas::server_users(&text, section).map_err(|why| Error::Jaas { path, why })?;
+        }
+        if let (Some(users), Some(password)) = (&mut settings.users, super_password) {
+            users.0.insert("super".to_owned(), password);
+        }
+        config.sasl = settings;
+        Ok(())
+    }
+
+    fn tls(&mut self, config: &mut Config) -> Result<(), Error> {
+        self.flag("client.portUnification", &mut config.port_unification);
+        let port: Option<u16> = self.parsed("secureClientPort", "not a port")?;
+        let host = self.text("secureClientPortAddress");
+        let Some(port) = port else { return Ok(()) };
+        let address = match host {
+            Some(host) => match (host.as_str(), port).to_socket_addrs() {
+                Ok(mut all) => all.next(),
+                Err(_) => {
+                    return Err(self.wrong("secureClientPortAddress", host, "not an address"));
+                }
+            },
+            None => None,
+        };
+        let anywhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port);
+        config.secure_address = Some(address.unwrap_or(anywhere));
+        config.x509_provider = true;
+        for key in ["ssl.crl", "ssl.ocsp"] {
+            let mut asked = false;
+            self.flag(key, &mut asked);
+            if asked {
+                return Err(self.wrong(key, "true".to_owned(), "revocation is not checked here"));
+            }
+        }
+        // Stores are told apart by their bytes, and are not encrypted.
+        for key in ["keyStore.type", "trustStore.type"] {
+            self.text(&format!("ssl.{key}"));
+        }
+        let list = |text: Option<String>| -> Vec<String> {
+            let text = text.unwrap_or_default();
+            let names = text
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty());
+            names.map(str::to_owned).collect()
+        };
+        let protocol = self.text("ssl.protocol");
+        let protocols = self.text("ssl.enabledProtocols").or(protocol);
+        let client_auth = match self.text("ssl.clientAuth").as_deref() {
+            None | Some("need" | "NEED") => ClientAuth::Need,
+            Some("want" | "WANT") => ClientAuth::Want,
+            Some("none" | "NONE") => ClientAuth::None,
+            Some(other) => {
+                let why = "not one of none, want, need";
+                return Err(self.wrong("ssl.clientAuth", other.to_owned(), why));
+            }
+        };
+        config.tls = Some(TlsSettings {
+            key_store: self.required("ssl.keyStore.location")?,
+            trust_store: match client_auth {
+                ClientAuth::None => self
+                    .text("ssl.trustStore.location")
+                    .unwrap_or_default()
+                    .into(),
+                _ => self.required("ssl.trustStore.location")?,
+            },
+            client_auth,
+            // Java: `TLS` alone means whatever there is.
+            protocols: list(protocols.filter(|names| names.trim() != "TLS")),
+            suites: list(self.text("ssl.ciphersuites")),
+            super_user: self.text("X509AuthenticationProvider.superUser"),
+        });
+        Ok(())
+    }
+
+    fn required(&mut self, key: &'static str) -> Result<PathBuf, Error> {
+        let path = self.origin.to_path_buf();
+        let value = self.text(key).ok_or(Error::Missing { path, key })?;
+        Ok(PathBuf::from(value))
     }
 
     fn metrics(&mut self, config: &mut Config) -> Result<(), Error> {

@@ -1,5 +1,5 @@
 //! kill -9 under load, again and again: what was acknowledged is there, a multi is whole, and an
-//! ephemeral node has the owner that was told so.
+//! ephemeral node has one owner at a time, the one that was told so.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -8,8 +8,9 @@ use base::chance::Chance;
 use protocol::zookeeper::errors::Code;
 use protocol::zookeeper::jute::Reader;
 use protocol::zookeeper::ops;
+use protocol::zookeeper::types::Acl;
 
-use crate::raw::Client;
+use crate::raw::{Client, create_body};
 use crate::servers;
 
 /// What one writer knows: the last number it was told of, and the last one it sent.
@@ -44,18 +45,88 @@ fn set_both(client: &mut Client, writer: usize, number: u64) -> std::io::Result<
     Ok(reply.code)
 }
 
-/// Writes until the server dies under it.
-fn write_on(address: SocketAddr, writer: usize, mut known: Known) -> Known {
-    let Ok(mut client) = Client::connect(address) else {
-        return known;
+/// Something that happened to `/lock`, an ephemeral node all writers want.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    zxid: i64,
+    taken: bool,
+    session: i64,
+}
+
+/// What one writer did until the server died under it.
+#[derive(Default)]
+struct Written {
+    known: Known,
+    session: i64,
+    turns: Vec<Turn>,
+}
+
+/// Asks for the lock once, and gives it back where it was given.
+fn take_turn(client: &mut Client, turns: &mut Vec<Turn>) -> std::io::Result<()> {
+    let session = client.session;
+    let taken = client.call(ops::CREATE, |w| {
+        create_body(w, "/lock", Some(b""), &[Acl::open()], 1);
+    })?;
+    if taken.code != Code::OK {
+        assert_eq!(taken.code, Code::NODE_EXISTS);
+        return Ok(());
+    }
+    let turn = |zxid, taken| Turn {
+        zxid,
+        taken,
+        session,
     };
+    turns.push(turn(taken.zxid, true));
+    let freed = client.call(ops::DELETE, |w| {
+        w.string("/lock").int(-1);
+    })?;
+    assert_eq!(freed.code, Code::OK, "only its owner frees the lock");
+    turns.push(turn(freed.zxid, false));
+    Ok(())
+}
+
+/// Writes until the server dies under it.
+fn write_on(address: SocketAddr, writer: usize, known: Known) -> Written {
+    let mut written = Written {
+        known,
+        ..Written::default()
+    };
+    let Ok(mut client) = Client::connect(address) else {
+        return written;
+    };
+    written.session = client.session;
+    let known = &mut written.known;
     loop {
         known.sent += 1;
         match set_both(&mut client, writer, known.sent) {
             Ok(code) => assert_eq!(code, Code::OK),
-            Err(_) => return known,
+            Err(_) => return written,
         }
         known.acknowledged = known.sent;
+        if take_turn(&mut client, &mut written.turns).is_err() {
+            return written;
+        }
+    }
+}
+
+/// The lock is free between two owners: where one follows another, the first was giving it back
+/// when the server died. What is there after the kill belongs to somebody who asked for it.
+fn check_turns(client: &mut Client, written: &[Written]) {
+    let mut turns: Vec<Turn> = written.iter().flat_map(|one| one.turns.clone()).collect();
+    turns.sort_unstable();
+    for pair in turns.windows(2) {
+        let was_freeing =
+            turns.iter().rfind(|turn| turn.session == pair[0].session) == Some(&pair[0]);
+        assert!(
+            pair[0].taken != pair[1].taken || pair[0].taken && was_freeing,
+            "two owners: {pair:?}"
+        );
+    }
+    let found = client.exists("/lock", false);
+    if found.code == Code::OK {
+        let owner = found.stat().ephemeral_owner;
+        assert!(written.iter().any(|one| one.session == owner));
+        client.delete("/lock", -1);
     }
 }
 
@@ -96,6 +167,7 @@ fn what_was_acknowledged_survives_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let mut known = [Known::default(); WRITERS];
     let mut owner: Option<i64> = None;
+    let mut written: Vec<Written> = Vec::new();
     for round in 0..rounds {
         let mut server = servers::ours(dir.path());
         let mut client = Client::connect(server.address).unwrap();
@@ -107,6 +179,7 @@ fn what_was_acknowledged_survives_kill_9() {
             }
             check(&mut client, writer, known);
         }
+        check_turns(&mut client, &written);
         if let Some(owner) = owner {
             assert_eq!(client.exists("/owned", false).stat().ephemeral_owner, owner);
             client.delete("/owned", -1);
@@ -124,8 +197,9 @@ fn what_was_acknowledged_survives_kill_9() {
                 .collect();
             let_run(ms);
             server.kill();
-            for (writer, running) in writers.into_iter().enumerate() {
-                known[writer] = running.join().unwrap();
+            written = writers.into_iter().map(|one| one.join().unwrap()).collect();
+            for (known, one) in known.iter_mut().zip(&written) {
+                *known = one.known;
             }
         });
     }

@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::time::Duration;
 
 /// A server in its own process; killed when dropped.
@@ -70,12 +69,12 @@ fn free_port() -> u16 {
 }
 
 /// The settings both servers run with.
-fn zoo_cfg(dir: &Path, port: u16) -> PathBuf {
+fn zoo_cfg(dir: &Path, port: u16, more: &str) -> PathBuf {
     let path = dir.join("zoo.cfg");
     let text = format!(
         "tickTime=2000\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\n\
          extendedTypesEnabled=true\nmaxSessionTimeout=600000\nsnapCount=1000\npreAllocSize=64\n\
-         dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n",
+         dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n{more}",
         dir.join("data").display()
     );
     std::fs::create_dir_all(dir.join("data")).unwrap();
@@ -97,22 +96,17 @@ fn spawn(mut command: Command, port: u16) -> Server {
     server
 }
 
-/// Our program; built once a run.
-pub(crate) fn ours(dir: &Path) -> Server {
-    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "-q", "-p", "coordinator", "--bin", "coordinator"])
-            .status()
-            .unwrap();
-        assert!(built.success(), "the coordinator does not build");
-        let this = std::env::current_exe().unwrap();
-        this.ancestors().nth(2).unwrap().join("coordinator")
-    });
+/// Our program, with more settings than the two share.
+pub(crate) fn ours_with(dir: &Path, more: &str) -> Server {
     let port = free_port();
-    let mut command = Command::new(program);
-    command.arg(zoo_cfg(dir, port));
+    let mut command = Command::new(harness::process::program("coordinator"));
+    command.arg(zoo_cfg(dir, port, more));
     spawn(command, port)
+}
+
+/// Our program.
+pub(crate) fn ours(dir: &Path) -> Server {
+    ours_with(dir, "")
 }
 
 /// Apache's server; `None`, loudly, where it is not installed.
@@ -135,7 +129,7 @@ pub(crate) fn apaches(dir: &Path) -> Option<Server> {
         &jars,
         "org.apache.zookeeper.server.quorum.QuorumPeerMain",
     ]);
-    command.arg(zoo_cfg(dir, port));
+    command.arg(zoo_cfg(dir, port, ""));
     Some(spawn(command, port))
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use protocol::zookeeper::types::Id;
 
 use crate::outbox::Outbox;
+use crate::sasl::digest_md5::Exchange;
 use crate::stats::ConnectionStats;
 
 /// Why a request is not answered yet. The front of the queue is what all behind it wait for.
@@ -31,6 +32,8 @@ pub(crate) struct Connection {
     pub(crate) session: i64,
     pub(crate) timeout_ms: i32,
     pub(crate) with_read_only: bool,
+    /// A question of SASL's that waits for the client's answer.
+    pub(crate) sasl: Option<Exchange>,
     /// Who the client is known to be.
     pub(crate) ids: Vec<Id>,
     pub(crate) waiting: VecDeque<Waiting>,
@@ -41,14 +44,22 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(outbox: Arc<Outbox>, peer: SocketAddr, established_ms: i64) -> Self {
+    pub(crate) fn new(
+        outbox: Arc<Outbox>,
+        peer: SocketAddr,
+        names: Vec<Id>,
+        established_ms: i64,
+    ) -> Self {
+        let mut ids = vec![Id::new("ip", &peer.ip().to_canonical().to_string())];
+        ids.extend(names);
         Connection {
             outbox,
             peer,
             session: 0,
             timeout_ms: 0,
             with_read_only: false,
-            ids: vec![Id::new("ip", &peer.ip().to_canonical().to_string())],
+            sasl: None,
+            ids,
             waiting: VecDeque::new(),
             out: Vec::new(),
             answered: 0,

@@ -10,6 +10,7 @@
 
 pub(crate) mod connection;
 pub(crate) mod commit;
+pub(crate) mod sasl;
 pub(crate) mod words;
 pub(crate) mod run;
 
@@ -20,9 +21,9 @@ use std::sync::Arc;
 use base::chance::Chance;
 use bytes::Bytes;
 use protocol::zookeeper::errors::Code;
-use protocol::zookeeper::jute::{Reader, Writer};
+use protocol::zookeeper::jute::Reader;
 use protocol::zookeeper::ops;
-use protocol::zookeeper::replies::{self, ConnectResponse, Frame};
+use protocol::zookeeper::replies::{self, ConnectResponse};
 use protocol::zookeeper::requests::{ConnectRequest, Request, RequestHeader};
 use protocol::zookeeper::txns::{Txn, TxnDigest, TxnHeader};
 use protocol::zookeeper::types::Id;
@@ -53,6 +54,8 @@ pub(crate) enum Message {
         id: ConnectionId,
         outbox: Arc<Outbox>,
         peer: SocketAddr,
+        /// Who its certificate says it is.
+        names: Vec<Id>,
     },
     Connect {
         id: ConnectionId,
@@ -92,6 +95,13 @@ struct Asked {
     code: Code,
 }
 
+/// The ports clients use, as they are shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ports {
+    pub(crate) plain: u16,
+    pub(crate) secure: Option<u16>,
+}
+
 pub(crate) struct Pipeline {
     config: Config,
     schemes: Schemes,
@@ -118,7 +128,7 @@ pub(crate) struct Pipeline {
     chance: Chance,
     stats: Stats,
     started_us: i64,
-    address: SocketAddr,
+    ports: Ports,
     failed: bool,
 }
 
@@ -127,7 +137,7 @@ impl Pipeline {
         config: Config,
         recovered: Recovered,
         progress: Arc<Notify>,
-        address: SocketAddr,
+        ports: Ports,
     ) -> Result<Self, Error> {
         let now_ms = config.clock.monotonic_ms();
         let mut sessions = Sessions::new(i64::from(config.tick_ms), config.clock.wall_ms());
@@ -178,7 +188,7 @@ impl Pipeline {
             chance: Chance::from_kernel(),
             stats: Stats::default(),
             started_us: config.clock.monotonic_us(),
-            address,
+            ports,
             failed: false,
             config,
         };
@@ -193,13 +203,18 @@ impl Pipeline {
 
     pub(crate) fn handle(&mut self, message: Message) {
         match message {
-            Message::Opened { id, outbox, peer } => {
+            Message::Opened {
+                id,
+                outbox,
+                peer,
+                names,
+            } => {
                 if self.failed {
                     outbox.close();
                 }
                 let wall_ms = self.config.clock.wall_ms();
                 self.connections
-                    .insert(id, Connection::new(outbox, peer, wall_ms));
+                    .insert(id, Connection::new(outbox, peer, names, wall_ms));
             }
             Message::Connect { id, request } => self.connect(id, &request),
             Message::Frames { id, bytes } => self.frames(id, &bytes),
@@ -343,7 +358,9 @@ impl Pipeline {
                 let scheme = scheme.unwrap_or_default();
                 return self.authenticate(id, header.xid, &scheme, auth.unwrap_or_default());
             }
-            Ok(Request::Sasl { .. }) => return self.refuse_sasl(id, header.xid),
+            Ok(Request::Sasl { token }) => {
+                return self.step_sasl(id, header.xid, token.unwrap_or_default());
+            }
             _ => {}
         }
         if !self.is_let_in(id, header.xid) {
@@ -625,18 +642,6 @@ impl Pipeline {
                 self.close(id);
             }
         }
-    }
-
-    /// ZooKeeper: a server without SASL answers with no token and no error.
-    fn refuse_sasl(&mut self, id: ConnectionId, xid: i32) {
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        self.dirty.push(id);
-        connection.answered += 1;
-        let frame = Frame::reply(&mut connection.out, xid, 0, Code::OK);
-        Writer(&mut connection.out).buffer(None);
-        frame.end(&mut connection.out);
     }
 }
 

@@ -153,8 +153,9 @@ impl Pipeline {
                 .to_string()
         };
         let (snapshots, logs) = (config.snapshots_dir(), config.logs_dir());
-        writeln!(out, "clientPort={}", self.address.port())?;
-        writeln!(out, "secureClientPort=-1")?;
+        writeln!(out, "clientPort={}", self.ports.plain)?;
+        let secure = self.ports.secure.map_or(-1, i32::from);
+        writeln!(out, "secureClientPort={secure}")?;
         writeln!(out, "dataDir={}", absolute(&snapshots))?;
         writeln!(out, "dataDirSize={}", self.dir_size(&snapshots))?;
         writeln!(out, "dataLogDir={}", absolute(&logs))?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use protocol::zookeeper::requests::ConnectRequest;
+use protocol::zookeeper::types::Id;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::oneshot;
 use tracing::{debug, info};
@@ -47,8 +48,13 @@ enum Ended {
 }
 
 /// Speaks with one client to its end.
-pub(crate) async fn serve<S>(door: &Door, id: ConnectionId, socket: S, peer: SocketAddr)
-where
+pub(crate) async fn serve<S>(
+    door: &Door,
+    id: ConnectionId,
+    socket: S,
+    peer: SocketAddr,
+    names: Vec<Id>,
+) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let outbox = Arc::new(Outbox::default());
@@ -60,7 +66,7 @@ where
         incoming: BytesMut::new(),
         unanswered: 0,
     };
-    let ended = talk.run(peer).await;
+    let ended = talk.run(peer, names).await;
     if let Err(why) = &ended {
         debug!(%peer, %why, "connection ended");
     }
@@ -78,7 +84,7 @@ struct Talk<'a, S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
-    async fn run(&mut self, peer: SocketAddr) -> Result<(), Ended> {
+    async fn run(&mut self, peer: SocketAddr, names: Vec<Id>) -> Result<(), Ended> {
         let first = self.first_frame();
         let first = tokio::time::timeout(HANDSHAKE_PATIENCE, first).await;
         let Some(first) = first.map_err(|_| Ended::Silent)?? else {
@@ -90,6 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
             id: self.id,
             outbox,
             peer,
+            names,
         })
         .await?;
         self.send(Message::Connect {

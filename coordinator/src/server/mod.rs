@@ -7,18 +7,29 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use base::clock::Clock;
 use base::stop::Stop;
 use base::tasks;
 use parking_lot::Mutex;
+use protocol::zookeeper::types::Id;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tracing::{debug, info, warn};
 
 use crate::error::Error;
 use crate::pipeline::Message;
+use crate::tls::subject;
+use crate::watches::ConnectionId;
+
+/// A client that has not finished its handshake within this time is closed.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
+/// The first byte of a TLS connection.
+const TLS_HANDSHAKE: u8 = 0x16;
 
 /// What every connection needs to know.
 #[derive(Clone)]
@@ -31,6 +42,22 @@ pub(crate) struct Door {
     pub(crate) total_max: usize,
     pub(crate) guests: Arc<Mutex<Guests>>,
     pub(crate) next_id: Arc<AtomicU64>,
+}
+
+/// What a connection with TLS is welcomed with.
+#[derive(Clone)]
+pub(crate) struct Tls {
+    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) super_user: Option<Arc<str>>,
+}
+
+/// What a listener takes.
+#[derive(Clone)]
+pub(crate) enum Way {
+    Plain,
+    Tls(Tls),
+    /// ZooKeeper's port unification: a first byte that begins a handshake tells.
+    Either(Tls),
 }
 
 /// How many connections there are, from where.
@@ -59,6 +86,28 @@ impl Drop for Guest {
     }
 }
 
+impl Tls {
+    /// The encrypted socket, and who the client's certificate says it is.
+    async fn shake_hands(
+        self,
+        socket: TcpStream,
+    ) -> std::io::Result<(TlsStream<TcpStream>, Vec<Id>)> {
+        let socket = self.acceptor.accept(socket).await?;
+        let shown = socket.get_ref().1.peer_certificates();
+        let Some(certificate) = shown.and_then(<[_]>::first) else {
+            return Ok((socket, Vec::new()));
+        };
+        let name = subject::name(certificate)
+            .ok_or_else(|| std::io::Error::other("the certificate has no readable subject"))?;
+        let mut names = Vec::new();
+        if self.super_user.as_deref() == Some(&name) {
+            names.push(Id::new("super", &name));
+        }
+        names.push(Id::new("x509", &name));
+        Ok((socket, names))
+    }
+}
+
 /// Binds the client port.
 pub(crate) fn listen(address: SocketAddr, backlog: u32) -> Result<TcpListener, Error> {
     let bind = || {
@@ -80,14 +129,14 @@ pub(crate) fn listen(address: SocketAddr, backlog: u32) -> Result<TcpListener, E
 }
 
 /// Accepts until stopped.
-pub(crate) async fn accept(listener: TcpListener, door: Door) {
+pub(crate) async fn accept(listener: TcpListener, door: Door, way: Way) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = door.stop.stopped() => return,
         };
         match accepted {
-            Ok((socket, peer)) => door.admit(socket, peer),
+            Ok((socket, peer)) => door.admit(socket, peer, &way),
             Err(cause) => {
                 // Out of file descriptors, most likely: they come back as connections end.
                 warn!(%cause, "accept");
@@ -98,7 +147,7 @@ pub(crate) async fn accept(listener: TcpListener, door: Door) {
 }
 
 impl Door {
-    fn admit(&self, socket: TcpStream, peer: SocketAddr) {
+    fn admit(&self, socket: TcpStream, peer: SocketAddr, way: &Way) {
         let Some(guest) = self.count(peer.ip()) else {
             warn!(%peer, "too many connections; refused");
             return;
@@ -108,11 +157,37 @@ impl Door {
             return;
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let door = self.clone();
+        let (door, way) = (self.clone(), way.clone());
         tasks::spawn("zk-connection", async move {
-            connection::serve(&door, id, socket, peer).await;
+            door.serve(id, socket, peer, way).await;
             drop(guest);
         });
+    }
+
+    async fn serve(&self, id: ConnectionId, socket: TcpStream, peer: SocketAddr, way: Way) {
+        let shaken = match way {
+            Way::Plain => return connection::serve(self, id, socket, peer, Vec::new()).await,
+            Way::Tls(tls) => {
+                tokio::time::timeout(HANDSHAKE_PATIENCE, tls.shake_hands(socket)).await
+            }
+            Way::Either(tls) => {
+                let mut first = [0];
+                match tokio::time::timeout(HANDSHAKE_PATIENCE, socket.peek(&mut first)).await {
+                    Ok(Ok(1)) if first[0] == TLS_HANDSHAKE => {
+                        tokio::time::timeout(HANDSHAKE_PATIENCE, tls.shake_hands(socket)).await
+                    }
+                    Ok(Ok(1)) => {
+                        return connection::serve(self, id, socket, peer, Vec::new()).await;
+                    }
+                    _ => return,
+                }
+            }
+        };
+        match shaken {
+            Ok(Ok((socket, names))) => connection::serve(self, id, socket, peer, names).await,
+            Ok(Err(cause)) => info!(%peer, %cause, "a TLS handshake failed"),
+            Err(_) => info!(%peer, "a TLS handshake took too long"),
+        }
     }
 
     fn count(&self, address: IpAddr) -> Option<Guest> {

@@ -1,0 +1,32 @@
+//! SASL as ZooKeeper's server speaks it: users from a JAAS file, DIGEST-MD5 on the wire.
+//!
+//! Absences: Kerberos, and the layers that would sign or encrypt what follows.
+
+pub(crate) mod jaas;
+pub(crate) mod digest_md5;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Names and passwords. Never shown.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Users(pub(crate) BTreeMap<String, String>);
+
+impl fmt::Debug for Users {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Users").field(&self.0.len()).finish()
+    }
+}
+
+/// What the server knows of SASL.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `None`: no section for the server in any JAAS file.
+    pub(crate) users: Option<Users>,
+    /// ZooKeeper 3.9: `fips-mode` is on by default and forbids DIGEST-MD5.
+    pub(crate) allowed: bool,
+    /// Who is above all access lists.
+    pub(crate) super_users: Vec<String>,
+    /// Whether a client that failed may stay.
+    pub(crate) failed_may_stay: bool,
+}
