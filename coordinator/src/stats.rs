@@ -5,8 +5,8 @@
 pub(crate) struct Latency {
     pub(crate) min_ms: i64,
     pub(crate) max_ms: i64,
-    sum_ms: i64,
-    count: i64,
+    pub(crate) sum_ms: i64,
+    pub(crate) count: i64,
 }
 
 impl Latency {
@@ -36,6 +36,14 @@ pub(crate) struct Stats {
     pub(crate) received: u64,
     pub(crate) sent: u64,
     pub(crate) latency: Latency,
+    pub(crate) reads: Latency,
+    pub(crate) updates: Latency,
+    pub(crate) bytes_received: u64,
+    /// Handshakes, of new sessions and of resumed ones.
+    pub(crate) connect_requests: u64,
+    pub(crate) auth_failures: u64,
+    pub(crate) sessions_expired: u64,
+    pub(crate) snapshots: u64,
 }
 
 /// The same of one connection, with its last request.

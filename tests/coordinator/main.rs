@@ -17,3 +17,4 @@ mod requests;
 mod differential;
 mod directories;
 mod kills;
+mod clients;

@@ -98,7 +98,11 @@ fn spawn(mut command: Command, port: u16) -> Server {
 
 /// Our program, with more settings than the two share.
 pub(crate) fn ours_with(dir: &Path, more: &str) -> Server {
-    let port = free_port();
+    ours_at(dir, harness::process::free_port(), more)
+}
+
+/// Our program on a port it may have had before.
+pub(crate) fn ours_at(dir: &Path, port: u16, more: &str) -> Server {
     let mut command = Command::new(harness::process::program("coordinator"));
     command.arg(zoo_cfg(dir, port, more));
     spawn(command, port)

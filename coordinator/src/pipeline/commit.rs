@@ -193,7 +193,8 @@ impl Pipeline {
             replies::write_bare(&mut connection.out, asked.xid, zxid, asked.code);
         }
         self.dirty.push(id);
-        self.note_answer(asked);
+        let latency_ms = self.note_answer(asked);
+        self.stats.updates.add(latency_ms);
         if asked.op == ops::CLOSE_SESSION && asked.code == Code::OK {
             self.close(id);
         } else {
@@ -257,6 +258,7 @@ impl Pipeline {
         for session in self.sessions.overdue(now_ms) {
             info!(session = format_args!("0x{session:x}"), "session expired");
             self.sessions.set_closing(session);
+            self.stats.sessions_expired += 1;
             self.begin_by(session, 0, ops::CLOSE_SESSION, None, &[], |desk, asker| {
                 (desk.close_session(asker), None)
             });
@@ -331,6 +333,7 @@ impl Pipeline {
             Arc::clone(&self.progress),
         ) {
             Ok(file) => {
+                self.stats.snapshots += 1;
                 self.snapshot = Some((Taking::begin(&self.tree), file));
                 self.progress.notify_one();
             }

@@ -271,6 +271,7 @@ impl Pipeline {
             return self.close(id);
         }
         self.stats.received += 1;
+        self.stats.connect_requests += 1;
         let (min, max) = (self.config.min_timeout_ms(), self.config.max_timeout_ms());
         let timeout_ms = request.timeout_ms.max(min).min(max);
         connection.timeout_ms = timeout_ms;
@@ -326,6 +327,7 @@ impl Pipeline {
                 .touch(connection.session, connection.timeout_ms, now_ms);
         }
         let since_us = self.config.clock.monotonic_us();
+        self.stats.bytes_received += bytes.len() as u64;
         let mut at = 0;
         while let Some(len) = bytes.get(at..at + 4).and_then(|len| len.try_into().ok()) {
             let end = at + 4 + u32::from_be_bytes(len) as usize;
@@ -481,10 +483,12 @@ impl Pipeline {
                 reading.answer(request, xid, &mut connection.out);
             }
         }
-        self.note_answer(asked);
+        let latency_ms = self.note_answer(asked);
+        self.stats.reads.add(latency_ms);
     }
 
-    fn note_answer(&mut self, asked: Asked) {
+    /// Counts an answer; how long it took.
+    fn note_answer(&mut self, asked: Asked) -> i64 {
         let now_us = self.config.clock.monotonic_us();
         let latency_ms = (now_us - asked.since_us).max(0) / 1_000;
         self.stats.sent += 1;
@@ -492,6 +496,7 @@ impl Pipeline {
         if let Some(connection) = self.connections.get_mut(&asked.connection) {
             connection.note_answer(asked.op, asked.xid, self.tree.last_zxid, now_us, latency_ms);
         }
+        latency_ms
     }
 
     fn asked(&self, connection: ConnectionId, xid: i32, op: i32) -> Asked {
@@ -637,6 +642,7 @@ impl Pipeline {
                 replies::write_bare(&mut connection.out, xid, 0, Code::OK);
             }
             None => {
+                self.stats.auth_failures += 1;
                 debug!(peer = %connection.peer, scheme, "authentication failed");
                 replies::write_bare(&mut connection.out, xid, 0, Code::AUTH_FAILED);
                 self.close(id);

@@ -16,6 +16,7 @@ type Step = Result<Option<Vec<u8>>, ()>;
 impl Pipeline {
     pub(crate) fn step_sasl(&mut self, id: ConnectionId, xid: i32, token: &[u8]) {
         let step = self.sasl_step(id, token);
+        let step_failed = step.is_err();
         let required = self.config.enforce_auth_schemes.iter().any(|s| s == "sasl");
         let may_stay = self.config.sasl.failed_may_stay && !required;
         let Some(connection) = self.connections.get_mut(&id) else {
@@ -32,6 +33,7 @@ impl Pipeline {
         let frame = Frame::reply(&mut connection.out, xid, 0, code);
         Writer(&mut connection.out).buffer(token.as_deref());
         frame.end(&mut connection.out);
+        self.stats.auth_failures += u64::from(step_failed);
         if code != Code::OK {
             warn!(peer = %connection.peer, "SASL authentication failed; closing");
             self.close(id);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::pipeline::Pipeline;
 use crate::pipeline::connection::Connection;
-use crate::stats::Stats;
+use crate::stats::{Latency, Stats};
 use protocol::zookeeper::ops;
 
 /// What is said of the version; clients read the number only.
@@ -103,10 +103,12 @@ impl Pipeline {
         writeln!(out, "Node count: {}", self.tree.count())
     }
 
-    /// Names and values that both `mntr` and the metrics show.
+    /// Names and values of the moment, as ZooKeeper calls them.
     fn gauges(&self) -> Vec<(&'static str, String)> {
         let latency = &self.stats.latency;
         let uptime_ms = (self.config.clock.monotonic_us() - self.started_us) / 1_000;
+        let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let open_files = std::fs::read_dir("/proc/self/fd").map_or(0, Iterator::count);
         vec![
             ("avg_latency", fraction(latency.mean_ms())),
             ("max_latency", latency.max_ms.to_string()),
@@ -120,19 +122,55 @@ impl Pipeline {
             ("watch_count", self.watches.count().to_string()),
             ("ephemerals_count", self.tree.ephemeral_count().to_string()),
             ("approximate_data_size", self.tree.data_size().to_string()),
+            ("open_file_descriptor_count", open_files.to_string()),
+            (
+                "max_file_descriptor_count",
+                files.current.unwrap_or(u64::MAX).to_string(),
+            ),
             ("global_sessions", self.sessions.len().to_string()),
             ("local_sessions", "0".to_owned()),
-            ("fsync_count", self.log.syncs().to_string()),
+            ("auth_failed_count", self.stats.auth_failures.to_string()),
             ("log_backlog_bytes", self.log.backlog().to_string()),
+        ]
+    }
+
+    /// What only grows, as ZooKeeper calls it.
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let stats = &self.stats;
+        vec![
+            ("bytes_received_count", stats.bytes_received),
+            ("connection_request_count", stats.connect_requests),
+            ("stale_sessions_expired", stats.sessions_expired),
+            ("snap_count", stats.snapshots),
+        ]
+    }
+
+    /// How long things took in milliseconds, as ZooKeeper calls them.
+    fn durations(&self) -> [(&'static str, Latency); 3] {
+        [
+            ("fsynctime", self.log.syncs()),
+            ("readlatency", self.stats.reads),
+            ("updatelatency", self.stats.updates),
         ]
     }
 
     fn write_monitor(&self, out: &mut String) -> std::fmt::Result {
         writeln!(out, "zk_version\t{VERSION}")?;
         writeln!(out, "zk_server_state\tstandalone")?;
-        self.gauges()
-            .into_iter()
-            .try_for_each(|(name, value)| writeln!(out, "zk_{name}\t{value}"))
+        for (name, value) in self.gauges() {
+            writeln!(out, "zk_{name}\t{value}")?;
+        }
+        for (name, value) in self.counters() {
+            writeln!(out, "zk_{name}\t{value}")?;
+        }
+        for (name, took) in self.durations() {
+            writeln!(out, "zk_avg_{name}\t{}", fraction(took.mean_ms()))?;
+            writeln!(out, "zk_min_{name}\t{}", took.min_ms)?;
+            writeln!(out, "zk_max_{name}\t{}", took.max_ms)?;
+            writeln!(out, "zk_cnt_{name}\t{}", took.count)?;
+            writeln!(out, "zk_sum_{name}\t{}", took.sum_ms)?;
+        }
+        Ok(())
     }
 
     /// The metrics in Prometheus's text form.
@@ -140,6 +178,16 @@ impl Pipeline {
         let mut out = String::new();
         for (name, value) in self.gauges() {
             let _infallible = write!(out, "# TYPE {name} gauge\n{name} {value}\n");
+        }
+        for (name, value) in self.counters() {
+            let _infallible = write!(out, "# TYPE {name} counter\n{name} {value}\n");
+        }
+        for (name, took) in self.durations() {
+            let (count, sum) = (took.count, took.sum_ms);
+            let _infallible = write!(
+                out,
+                "# TYPE {name} summary\n{name}_count {count}\n{name}_sum {sum}\n"
+            );
         }
         out
     }

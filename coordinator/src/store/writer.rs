@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
 
 use base::clock::Clock;
@@ -18,6 +18,7 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use crate::error::Error;
+use crate::stats::Latency;
 use crate::store::{LOG_PREFIX, txn_log};
 
 /// Where and how the log is written.
@@ -52,7 +53,7 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     synced: AtomicI64,
-    syncs: AtomicU64,
+    syncs: Mutex<Latency>,
     failure: Mutex<Option<String>>,
     progress: Arc<Notify>,
 }
@@ -76,7 +77,7 @@ impl LogWriter {
             queue: Mutex::new(Queue::default()),
             wake: Condvar::new(),
             synced: AtomicI64::new(last_zxid),
-            syncs: AtomicU64::new(0),
+            syncs: Mutex::new(Latency::default()),
             failure: Mutex::new(None),
             progress,
         });
@@ -133,9 +134,9 @@ impl LogWriter {
         self.shared.synced.load(Ordering::Acquire)
     }
 
-    /// How many syncs there have been.
-    pub(crate) fn syncs(&self) -> u64 {
-        self.shared.syncs.load(Ordering::Relaxed)
+    /// How many syncs there have been, and how long they took.
+    pub(crate) fn syncs(&self) -> Latency {
+        *self.shared.syncs.lock()
     }
 
     pub(crate) fn failure(&self) -> Option<String> {
@@ -277,8 +278,8 @@ impl Work {
         }
         let begun = self.clock.monotonic_ms();
         tail.file.sync().map_err(|e| (tail.path.clone(), e))?;
-        self.shared.syncs.fetch_add(1, Ordering::Relaxed);
         let took_ms = self.clock.monotonic_ms() - begun;
+        self.shared.syncs.lock().add(took_ms);
         if took_ms > self.place.slow_ms {
             warn!(took_ms, path = %tail.path.display(), "slow sync of the transaction log");
         }
