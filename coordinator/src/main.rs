@@ -1,7 +1,8 @@
 //! The separate program: `coordinator zoo.cfg`, and arguments that overrule the file.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use base::logging::{self, Format};
 use clap::Parser;
@@ -33,7 +34,26 @@ struct Arguments {
     define: Vec<String>,
 }
 
+/// The allocator would commit its first arena whole: four megabytes of ten at rest. It reads its
+/// settings before `main` begins, so the program starts itself anew with this one in place.
+fn keep_memory_small() {
+    const SETTING: &str = "MIMALLOC_ARENA_EAGER_COMMIT";
+    if std::env::var_os(SETTING).is_some() {
+        return;
+    }
+    if let Ok(program) = std::env::current_exe() {
+        let mut words = std::env::args_os();
+        let mut command = Command::new(program);
+        if let Some(name) = words.next() {
+            command.arg0(name);
+        }
+        // It comes back only where it failed; then the memory is spent and nothing else is lost.
+        let _cause = command.args(words).env(SETTING, "0").exec();
+    }
+}
+
 fn main() -> ExitCode {
+    keep_memory_small();
     // A program that touches a little of many buffers pays two megabytes for each where the kernel
     // backs them with huge pages: 16 MB of 28 at rest. An old kernel that refuses changes nothing.
     let _refused = rustix::thread::disable_transparent_huge_pages(true);

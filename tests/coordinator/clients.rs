@@ -282,14 +282,13 @@ fn apaches_kafka_runs_on_it_and_goes_on_when_it_was_killed() {
         let log = dir.path().join(format!("broker-{id}.log"));
         brokers.push((Process::start(command, &log), port));
     }
-    for (broker, port) in &mut brokers {
+    for (broker, _) in &brokers {
         wait::until("the broker", Duration::from_secs(120), || {
             broker
                 .log()
                 .contains("started (kafka.server.KafkaServer)")
                 .then_some(())
         });
-        let _listens = port;
     }
     let port = brokers[0].1;
     round_trip(port, "before");

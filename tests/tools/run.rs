@@ -91,7 +91,12 @@ pub(crate) fn ours(step: &Step, place: &Place) -> Answer {
 }
 
 /// Runs all steps with our tools; returns what differs from the recording, but for the `known` ones.
-pub(crate) fn faults(scenario: &Scenario, place: &Place, masks: &Masks, known: &[String]) -> Vec<String> {
+pub(crate) fn faults(
+    scenario: &Scenario,
+    place: &Place,
+    masks: &Masks,
+    known: &[String],
+) -> Vec<String> {
     place.files(scenario);
     let mut faults = Vec::new();
     for step in &scenario.steps {

@@ -71,6 +71,8 @@ pub(crate) enum Message {
     },
     Word {
         word: [u8; 4],
+        /// What `stmk` sets.
+        mask: i64,
         answer: oneshot::Sender<String>,
     },
     Metrics {
@@ -129,6 +131,8 @@ pub(crate) struct Pipeline {
     stats: Stats,
     started_us: i64,
     ports: Ports,
+    /// ZooKeeper's mask of what is traced: kept and told, without effect here.
+    trace_mask: i64,
     failed: bool,
 }
 
@@ -189,6 +193,7 @@ impl Pipeline {
             stats: Stats::default(),
             started_us: config.clock.monotonic_us(),
             ports,
+            trace_mask: 306,
             failed: false,
             config,
         };
@@ -219,9 +224,9 @@ impl Pipeline {
             Message::Connect { id, request } => self.connect(id, &request),
             Message::Frames { id, bytes } => self.frames(id, &bytes),
             Message::Closed { id } => self.forget(id),
-            Message::Word { word, answer } => {
+            Message::Word { word, mask, answer } => {
                 // Whoever asked may be gone.
-                let _gone = answer.send(self.word(word));
+                let _gone = answer.send(self.word(word, mask));
             }
             Message::Metrics { answer } => {
                 let _gone = answer.send(self.metrics());

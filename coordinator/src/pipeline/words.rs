@@ -30,7 +30,7 @@ fn fraction(value: f64) -> String {
 
 impl Pipeline {
     /// The answer to one word.
-    pub(crate) fn word(&mut self, word: [u8; 4]) -> String {
+    pub(crate) fn word(&mut self, word: [u8; 4], mask: i64) -> String {
         let name = String::from_utf8_lossy(&word).into_owned();
         if !self
             .config
@@ -47,7 +47,11 @@ impl Pipeline {
         let _infallible = match &word {
             b"ruok" => write!(out, "imok"),
             b"isro" => write!(out, "rw"),
-            b"gtmk" | b"stmk" => write!(out, "306"),
+            b"gtmk" => write!(out, "{}", self.trace_mask),
+            b"stmk" => {
+                self.trace_mask = mask;
+                write!(out, "{mask}")
+            }
             b"srvr" => self.write_server(&mut out, false),
             b"stat" => self.write_server(&mut out, true),
             b"mntr" => self.write_monitor(&mut out),

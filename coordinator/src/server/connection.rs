@@ -163,18 +163,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
 
     async fn answer_word(&mut self, word: [u8; 4]) -> Result<(), Ended> {
         info!(word = %String::from_utf8_lossy(&word), "four-letter word");
+        let mut mask = 0;
         if &word == b"stmk" {
             self.read_to(12).await?;
-        }
-        let (answer, answered) = oneshot::channel();
-        self.send(Message::Word { word, answer }).await?;
-        let mut text = answered.await.map_err(|_| Ended::Closed)?.into_bytes();
-        if &word == b"stmk" && text == b"306" {
-            let mask = self.incoming[4..12]
+            mask = self.incoming[4..12]
                 .try_into()
                 .map_or(0, i64::from_be_bytes);
-            text = mask.to_string().into_bytes();
         }
+        let (answer, answered) = oneshot::channel();
+        self.send(Message::Word { word, mask, answer }).await?;
+        let text = answered.await.map_err(|_| Ended::Closed)?.into_bytes();
         self.socket.write_all(&text).await?;
         Ok(self.socket.shutdown().await?)
     }
