@@ -156,7 +156,7 @@ fn who_overdraws_a_quota_is_told_for_how_long_and_waits_that_long() {
     assert_eq!(records_of(&answer), 0, "a throttled fetch gives nothing");
 
     let mut maker = Asker::connect(&at, "maker");
-    let made = create(&mut maker, "made", 15);
+    let made = create(&mut maker, "made", 60);
     assert_eq!(
         (made.topics[0].error_code, made.throttle_time_ms),
         (0, 0),
@@ -169,7 +169,7 @@ fn who_overdraws_a_quota_is_told_for_how_long_and_waits_that_long() {
         "THROTTLING_QUOTA_EXCEEDED"
     );
     assert!(
-        (1..=4000).contains(&refused.throttle_time_ms),
+        (1..=49_000).contains(&refused.throttle_time_ms),
         "{refused:?}"
     );
 
@@ -188,7 +188,10 @@ fn who_overdraws_a_quota_is_told_for_how_long_and_waits_that_long() {
 /// Ended by the broker within the limit, without a byte.
 fn ended(stream: &mut TcpStream) -> bool {
     stream.set_read_timeout(Some(LIMIT)).unwrap();
-    matches!(stream.read(&mut [0; 1]), Ok(0) | Err(_))
+    match stream.read(&mut [0; 1]) {
+        Ok(read) => read == 0,
+        Err(e) => e.kind() == std::io::ErrorKind::ConnectionReset,
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use harness::asker::Asker;
@@ -47,15 +48,22 @@ impl Waves {
         let deadline = Instant::now() + LIMIT;
         let owners = Mutex::new(BTreeMap::new());
         let came = || owners.lock().unwrap().len() == usize::try_from(PARTITIONS).unwrap();
+        // Some libraries join inside a poll, and come back only once all others have polled too:
+        // nobody stops before everybody is through.
+        let (all, through) = (members.len(), AtomicUsize::new(0));
         std::thread::scope(|scope| {
             for (number, member) in members.iter_mut().enumerate() {
-                let (owners, came) = (&owners, &came);
+                let (owners, came, through) = (&owners, &came, &through);
                 scope.spawn(move || {
-                    while !came() && Instant::now() < deadline {
+                    let mut done = false;
+                    while through.load(Ordering::Acquire) < all && Instant::now() < deadline {
                         for record in member.poll(200) {
                             if record.offset == wave {
                                 owners.lock().unwrap().insert(record.partition, number);
                             }
+                        }
+                        if came() && !std::mem::replace(&mut done, true) {
+                            through.fetch_add(1, Ordering::AcqRel);
                         }
                     }
                 });

@@ -79,7 +79,10 @@ fn cross_reading(libraries: &[Library]) {
         }
         let expected = numbered(expected);
         for (library, program) in &mut programs {
-            if library.codecs.contains(&codec) {
+            // kafka-go 0.4 cannot unpack the lz4 frames of rskafka and aiokafka, from Apache's
+            // broker neither: what is in a batch is between its writer and its reader.
+            let unpacks = codec != "lz4" || library.name != "kafka-go";
+            if unpacks && library.codecs.contains(&codec) {
                 let read = program.read(&topic, 0, 0, expected.len());
                 compare(library.name, codec, &read, &expected);
             }
