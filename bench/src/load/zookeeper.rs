@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     patience_seconds: u64,
 }
 
+/// How long a greeting may go unanswered.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
 pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
     let operation = match arguments.operation.as_str() {
         "get" => GET,
@@ -38,12 +41,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
         other => bail!("no operation {other}"),
     };
     let asked = Instant::now();
+    let patience = Duration::from_secs(arguments.patience_seconds);
     let mut first = loop {
-        match connect(&arguments.address).await {
+        // ZooKeeper never answers who greets it while it starts: so he asks again.
+        let attempt = tokio::time::timeout(ATTEMPT, connect(&arguments.address)).await;
+        match attempt.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer within {ATTEMPT:?}"))) {
             Ok(first) => break first,
-            Err(e) if asked.elapsed() > Duration::from_secs(arguments.patience_seconds) => {
-                return Err(e);
-            }
+            Err(e) if asked.elapsed() > patience => return Err(e),
             Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
         }
     };
