@@ -91,6 +91,9 @@ const CLIENT_APIS_ELSEWHERE: [(i16, &str); 17] = [
 
 pub(crate) async fn api_versions(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(API_VERSIONS, line)?;
+    if line.is_empty() {
+        return Err(args.misuse(API_VERSIONS.about));
+    }
     let servers = args.required("bootstrap-server")?;
     let properties = Properties::load(args.get("command-config"))?;
     let mut admin = Admin::connect(servers, &properties).await?;

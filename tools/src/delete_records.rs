@@ -34,6 +34,9 @@ pub(crate) const USAGE: Usage = Usage {
 
 pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
+    if line.is_empty() {
+        return Err(args.misuse(USAGE.about));
+    }
     let servers = args.required("bootstrap-server")?;
     let path = args.required("offset-json-file")?;
     let text = std::fs::read_to_string(path).map_err(|cause| Failure::File {

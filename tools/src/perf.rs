@@ -304,7 +304,8 @@ impl Stats {
 
     fn total(&mut self, out: &mut Out) {
         let all = &self.all;
-        let seconds = (self.clock.monotonic_ms() - all.start) as f64 / 1000.0;
+        // A test of less than a millisecond counts as one.
+        let seconds = (self.clock.monotonic_ms() - all.start).max(1) as f64 / 1000.0;
         self.latencies.sort_unstable();
         let at = |share: f64| {
             let index = (share * self.latencies.len() as f64) as usize;

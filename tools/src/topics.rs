@@ -209,18 +209,19 @@ fn check(args: &Args) -> Result<(), Failure> {
             }
             args.required("partitions")?;
         }
-        args.exclude("delete-config", &["bootstrap-server"])?;
     } else {
         if args.has("create") && !args.has("replica-assignment") {
             args.required("partitions")?;
             args.required("replication-factor")?;
         }
-        args.exclude(
-            "zookeeper",
-            &["under-min-isr-partitions", "at-min-isr-partitions"],
-        )?;
+        for report in ["under-min-isr-partitions", "at-min-isr-partitions"] {
+            args.exclude(report, &["zookeeper"])?;
+        }
     }
     only("delete-config", &["alter"])?;
+    if args.has("bootstrap-server") {
+        args.exclude("delete-config", &["bootstrap-server"])?;
+    }
     only("config", &["alter", "create"])?;
     only("partitions", &["alter", "create"])?;
     only("replication-factor", &["create"])?;

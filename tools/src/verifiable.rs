@@ -144,8 +144,8 @@ fn report(
                         clock,
                         "producer_send_success",
                         json!({
-                            "key": key, "value": value, "topic": delivered.place.0,
-                            "partition": delivered.place.1, "offset": offset + behind as i64,
+                            "key": key, "value": value, "offset": offset + behind as i64,
+                            "partition": delivered.place.1, "topic": delivered.place.0,
                         }),
                     );
                 }

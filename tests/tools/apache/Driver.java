@@ -118,6 +118,19 @@ public class Driver {
         BROKERS.clear();
     }
 
+    /** What the tool left with the JVM itself, taken from it. */
+    static Collection<Thread> runtimeHooks() throws Exception {
+        var field = Class.forName("java.lang.ApplicationShutdownHooks").getDeclaredField("hooks");
+        field.setAccessible(true);
+        var hooks = new ArrayList<Thread>();
+        for (Object hook : ((Map<?, ?>) field.get(null)).keySet()) {
+            // Others, a logging library's, stay.
+            if (((Thread) hook).getName().startsWith("verifiable")) hooks.add((Thread) hook);
+        }
+        for (Thread hook : hooks) Runtime.getRuntime().removeShutdownHook(hook);
+        return hooks;
+    }
+
     static void run(JsonNode request, ObjectNode answer, Movable out, Movable err, OutputStream noise) throws Exception {
         List<String> args = new ArrayList<>();
         request.get("args").forEach(one -> args.add(one.asText()));
@@ -158,6 +171,7 @@ public class Driver {
             }
             out.to = said;
             err.to = complained;
+            HOOKS.addAll(runtimeHooks());
             for (Runnable hook : HOOKS) {
                 Thread one = new Thread(() -> { try { hook.run(); } catch (Ended again) { /* it has ended */ } });
                 one.setDaemon(true);
