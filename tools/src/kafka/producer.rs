@@ -8,7 +8,7 @@
 //! Invariant: a lane's batches go out in the order of their sequence numbers. After a failed try
 //! they go one at a time until one succeeds, so that no later one overtakes the failed.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem;
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use protocol::ids::{ProducerEpoch, ProducerId};
 use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use protocol::messages::{InitProducerIdRequest, ProduceRequest, ResponseKind};
+use protocol::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest, ResponseKind};
 
 use crate::body;
 use crate::failure::Failure;
@@ -28,6 +28,9 @@ use crate::kafka::admin::{Admin, topic_name};
 use crate::kafka::murmur2;
 use crate::kafka::offsets::Place;
 use crate::properties::Properties;
+
+/// How long a broker may take to have worked off what it gives no answer to.
+const SEE_THROUGH: Duration = Duration::from_secs(5);
 
 /// Records of one topic and partition that stay together. Headers are key and value.
 #[derive(Clone, Debug, Default)]
@@ -177,6 +180,8 @@ pub(crate) struct Producer {
     stale: bool,
     renew: bool,
     flushing: bool,
+    /// Where requests without an answer went since the last flush.
+    unanswered: BTreeSet<String>,
     delivered: Vec<Delivered>,
 }
 
@@ -198,6 +203,7 @@ impl Producer {
             stale: false,
             renew: false,
             flushing: false,
+            unanswered: BTreeSet::new(),
             delivered: Vec::new(),
         };
         if producer.config.idempotent {
@@ -465,7 +471,22 @@ impl Producer {
             self.step(woke).await?;
         }
         self.flushing = false;
+        self.see_through().await;
         Ok(())
+    }
+
+    /// With acks 0 nothing tells that a broker has taken what was written to it. A connection's
+    /// requests are worked off in order, so an answer to one more question does.
+    async fn see_through(&mut self) {
+        for address in std::mem::take(&mut self.unanswered) {
+            if let Ok(connection) = self.admin.pool.connection(&address).await {
+                let question = MetadataRequest::default().with_topics(Some(Vec::new()));
+                // A connection that is lost meanwhile has nothing to tell: acks 0 asked for that.
+                let _answer = connection
+                    .ask(Api::Metadata, question.into(), SEE_THROUGH)
+                    .await;
+            }
+        }
     }
 
     async fn drain(&mut self) -> Result<(), Failure> {
@@ -579,6 +600,7 @@ impl Producer {
                 flights.push_back((ticket.correlation_id, batches));
             }
             Ok(None) => {
+                self.unanswered.insert(address);
                 for (place, batch) in batches {
                     self.land(&place);
                     self.tell(place, batch, Ok(-1));
