@@ -36,7 +36,8 @@ impl Driver {
                 "-Xmx600m",
                 "-XX:TieredStopAtLevel=1",
                 "-XX:+UseSerialGC",
-                "-Djava.security.manager=allow", "--add-opens=java.base/java.lang=ALL-UNNAMED",
+                "-Djava.security.manager=allow",
+                "--add-opens=java.base/java.lang=ALL-UNNAMED",
             ])
             .arg(format!("-Dlog4j.configuration=file:{}", log4j.display()))
             .arg("-cp")
