@@ -179,8 +179,12 @@ impl Reading {
             reader: one.reader,
             counts,
         });
-        let found = found.map(|(found, wakes)| {
+        let found = found.map(|(mut found, wakes)| {
             self.wakes.add(wakes);
+            // Kafka: who may be given more than he asked for is never given part of a batch.
+            if self.rules.min_one {
+                found.plan = found.plan.filter(|plan| plan.len() >= plan.first_bytes);
+            }
             let bytes = found.plan.as_ref().map_or(0, storage::log::ReadPlan::len);
             self.min_one &= bytes == 0;
             self.left = self.left.saturating_sub(bytes);

@@ -180,6 +180,9 @@ pub enum DownConvertError {
     Fault(#[from] Fault),
 }
 
+/// How much is rewritten at a time (`LazyDownConversionRecords`).
+const RUN_BYTES: usize = 128 << 10;
+
 /// Rewrites a record set for consumers of format `magic` (0 or 1); what is that old already is
 /// kept as it is. Control batches are left out, headers are lost, offsets stay. Records below
 /// `from` are left out where they stand uncompressed.
@@ -190,14 +193,25 @@ pub fn down_convert(
     bound: u64,
 ) -> Result<Bytes, DownConvertError> {
     let mut out = Vec::with_capacity(set.len());
+    // Kafka: the first batch is rewritten alone, the others in runs of some size, and a run that
+    // cannot be rewritten is left out where anything lies before it.
+    let (mut kept, mut run_bytes) = (0, 0);
     for batch in split(set) {
         let batch = batch?;
         if batch.is_control() {
             continue;
         }
+        if (kept == 0 && !out.is_empty()) || run_bytes >= RUN_BYTES {
+            (kept, run_bytes) = (out.len(), 0);
+        }
+        run_bytes += batch.bytes().len();
         let codec = batch.codec()?;
         if codec == Codec::Zstd {
-            return Err(DownConvertError::Zstd);
+            if kept == 0 {
+                return Err(DownConvertError::Zstd);
+            }
+            out.truncate(kept);
+            break;
         }
         if batch.magic <= magic {
             out.extend_from_slice(batch.bytes());

@@ -52,6 +52,8 @@ pub struct Range {
 pub struct ReadPlan {
     /// The base offset of the first batch (at most `from`).
     pub first_offset: Offset,
+    /// How long the first batch is, which may be more than what is planned of it.
+    pub first_bytes: usize,
     pub ranges: SmallVec<[Range; 1]>,
     /// As they were when the plan was made.
     pub offsets: Offsets,
@@ -196,6 +198,7 @@ impl Log {
     fn plan(&self, glance: &Glance, request: &ReadRequest) -> Result<ReadPlan> {
         let mut plan = ReadPlan {
             first_offset: request.from,
+            first_bytes: 0,
             ranges: SmallVec::new(),
             offsets: glance.offsets,
             aborted: Vec::new(),
@@ -243,6 +246,7 @@ impl Log {
         let mut len = available.min(*room);
         if is_first {
             plan.first_offset = Offset(first.base_offset);
+            plan.first_bytes = first.size;
             if request.min_one && len < first.size {
                 len = first.size.min(available);
             }
