@@ -2,6 +2,7 @@
 //!
 //! Mounting needs rights that not every machine grants; a test that cannot have them says so.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,6 +28,12 @@ fn succeeds(program: &str, words: &[&str]) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
+/// Said past the test runner, which keeps to itself what a passing test prints.
+fn skip(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _nobody_listens = writeln!(std::io::stderr(), "\nSKIPPED {test}: {why}");
+}
+
 impl Mount {
     /// `None`, after having said so, where this machine does not let us.
     fn new(dir: &Path, kind: &str, name: &str, megabytes: u64) -> Option<Mount> {
@@ -40,8 +47,9 @@ impl Mount {
         let image = mount.image.to_str().unwrap();
         let made = succeeds(&format!("mkfs.{kind}"), &["-q", image]);
         if !(made && mount.mount()) {
-            let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            println!("SKIPPED {test}: this machine does not let us mount {kind} from a file");
+            skip(&format!(
+                "this machine does not let us mount {kind} from a file"
+            ));
             return None;
         }
         // Apache, and we, refuse a directory among the logs that is no partition's.
@@ -84,6 +92,9 @@ impl Drop for Mount {
 
 #[test]
 fn a_power_cut_leaves_what_was_flushed_and_cuts_only_tails() {
+    if !succeeds("xfs_io", &["-V"]) {
+        return skip("xfs_io, of xfsprogs, is missing: nothing here can cut the power");
+    }
     for kind in ["ext4", "xfs"] {
         let dir = tempfile::tempdir().unwrap();
         let Some(mount) = Mount::new(dir.path(), kind, "disk", 400) else {
