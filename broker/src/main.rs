@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use base::logging;
+use broker::admin::loggers::DEFAULT_FILTER;
 use broker::config::{Config, LoadArgs, Warning};
 use broker::server::Server;
 use clap::Parser;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     // backs them with huge pages: 16 MB of 28 at rest. An old kernel that refuses changes nothing.
     let _refused = rustix::thread::disable_transparent_huge_pages(true);
     let arguments = Arguments::parse();
-    logging::start("info", logging::Format::Text);
+    logging::start(DEFAULT_FILTER, logging::Format::Text);
     let (environment, idle) = settings::environment::read(std::env::vars());
     let loaded = Config::load(&LoadArgs {
         file: arguments.config,

@@ -369,8 +369,57 @@ fn notes_to_ourselves_carry_an_issue() {
     refuse(&faults);
 }
 
+/// A line without what stands between quotes.
+fn unquoted(line: &str) -> String {
+    let pieces = line.split('"').step_by(2);
+    pieces.collect::<Vec<_>>().join("\"\"")
+}
+
+/// Whether a line reads a field of this name of anything.
+fn reads(line: &str, field: &str) -> bool {
+    line.match_indices(field).any(|(at, _)| {
+        let after = line[at + field.len()..].chars().next();
+        let ends = after.is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '(');
+        ends && line[..at].ends_with('.')
+    })
+}
+
+/// Not proof: a field of the same name elsewhere hides one that nobody reads. It has caught four.
+#[test]
+fn every_setting_that_works_has_a_field_that_somebody_reads() {
+    use settings::keys;
+    use settings::row::State;
+    let mut lines = Vec::new();
+    for below in ["broker/src", "broker/storage/src", "broker/replication/src"] {
+        for file in sources(&root().join(below)) {
+            lines.extend(code(&file).into_iter().map(|(_, line)| unquoted(&line)));
+        }
+    }
+    // The line that makes a field out of a key reads only the key.
+    lines.retain(|line| !line.contains("values."));
+    let rows = keys::broker_rows()
+        .chain(keys::topic_rows())
+        .chain(keys::dynamic_only_rows());
+    let mut faults = Vec::new();
+    for row in rows {
+        if let State::Works(path) = row.state {
+            let field = path.rsplit('.').next().unwrap();
+            if !lines.iter().any(|line| reads(line, field)) {
+                faults.push(format!(
+                    "{} is said to work through `{path}`, which nobody reads",
+                    row.name
+                ));
+            }
+        }
+    }
+    refuse(&faults);
+}
+
 #[test]
 fn the_checks_above_can_fail() {
+    assert!(reads("let x = config.network.backlog;", "backlog"));
+    assert!(!reads(&unquoted("row(\"socket.listen.backlog.size\")"), "backlog"));
+    assert!(!reads("backlog: number,", "backlog"));
     assert_eq!(
         named_modules("use crate::{log::Log, index};"),
         ["log", "index"]

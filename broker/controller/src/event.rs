@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use protocol::ids::{TopicId, TopicPartition};
 use protocol::kafka::errors::ErrorCode;
 use tokio::sync::{Notify, oneshot};
+use znodes::bodies::broker::Broker;
 use znodes::store::Listener;
 
 use crate::measures::Counts;
@@ -168,6 +169,8 @@ pub(crate) enum Request {
         reply: Reply<i64>,
     },
     Count(Reply<Counts>),
+    /// The broker's registration says something else from now on.
+    Register(Box<Broker>),
     /// A topic's `unclean.leader.election.enable` was turned on.
     UncleanEnabled(Arc<str>),
     /// What `unclean.leader.election.enable` is where a topic does not say.

@@ -204,6 +204,12 @@ impl ControllerHandle {
         self.ask(ErrorCode::NotController, ask).await
     }
 
+    /// Changes what this broker is registered with, now and under every later session.
+    pub async fn register_as(&self, body: Broker) {
+        // A controller that is gone registers nobody any more.
+        let _gone = self.requests.send(Request::Register(Box::new(body))).await;
+    }
+
     /// `unclean.leader.election.enable` was turned on for a topic: its leaderless partitions are
     /// tried again.
     pub async fn unclean_election_enabled(&self, topic: Arc<str>) {
@@ -282,7 +288,7 @@ impl Next {
                 Request::ListReassignments(..) => Work::ListPartitionReassignment,
                 Request::UncleanDefault(_) => Work::UncleanLeaderElectionEnable,
                 Request::UncleanEnabled(_) => Work::TopicUncleanLeaderElectionEnable,
-                Request::ProducerIds { .. } | Request::Count(_) => Work::Other,
+                Request::ProducerIds { .. } | Request::Count(_) | Request::Register(_) => Work::Other,
             },
             Next::Answer(_, Answer::LeaderAndIsr { .. }) => Work::LeaderAndIsrResponseReceived,
             Next::Answer(_, Answer::StopReplica { .. }) => Work::TopicDeletion,
@@ -632,10 +638,33 @@ impl Desk {
         }
     }
 
-    async fn request(&mut self, request: Request) -> Result<(), Fenced> {
-        if let Request::UncleanDefault(allowed) = request {
-            return self.set_unclean_election(allowed).await;
+    /// The registration says something else, now and under every later session.
+    async fn register_as(&mut self, body: Broker) {
+        self.parts.body = body;
+        let path = paths::broker(self.parts.config.broker);
+        let written = self.parts.body.encode();
+        let set = self.parts.store.set(&path, written.as_bytes(), ANY);
+        match set.await {
+            Ok(_) => info!("the registration in ZooKeeper has the new listeners"),
+            // Nobody is registered now: the next registration has them.
+            Err(Error::NoNode { .. }) => {}
+            Err(error) => warn!(
+                %error,
+                "the registration in ZooKeeper could not be changed; clients are told the former \
+                 listeners until this broker registers again"
+            ),
         }
+    }
+
+    async fn request(&mut self, request: Request) -> Result<(), Fenced> {
+        let request = match request {
+            Request::UncleanDefault(allowed) => return self.set_unclean_election(allowed).await,
+            Request::Register(body) => {
+                self.register_as(*body).await;
+                return Ok(());
+            }
+            other => other,
+        };
         let Some(reign) = &mut self.reign else {
             refuse(request);
             return Ok(());
@@ -687,7 +716,7 @@ impl Desk {
             }
             Request::Count(reply) => answer_then(Ok(Ok(Counts::of(&reign.context))), reply),
             Request::UncleanEnabled(topic) => reign.trigger_elections(Some(&topic)).await,
-            Request::UncleanDefault(_) => Ok(()),
+            Request::UncleanDefault(_) | Request::Register(_) => Ok(()),
         }
     }
 
@@ -752,6 +781,6 @@ fn refuse(request: Request) {
         Request::ListReassignments(_, reply) => drop(reply.send(Err(NO))),
         Request::ProducerIds { reply, .. } => drop(reply.send(Err(NO))),
         Request::Count(reply) => drop(reply.send(Err(NO))),
-        Request::UncleanEnabled(_) | Request::UncleanDefault(_) => {}
+        Request::UncleanEnabled(_) | Request::UncleanDefault(_) | Request::Register(_) => {}
     }
 }

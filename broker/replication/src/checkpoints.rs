@@ -10,8 +10,6 @@ use tracing::warn;
 
 use crate::replicas::Replicas;
 
-/// Kafka: `replica.high.watermark.checkpoint.interval.ms`.
-pub const WATERMARKS_MS: i64 = 5_000;
 /// How often the store looks whether something is due.
 const UPKEEP_MS: i64 = 1_000;
 
@@ -36,7 +34,7 @@ impl Replicas {
             every("isr", lag_ms, Replicas::check_isrs, pool.clone()),
             every(
                 "watermarks",
-                WATERMARKS_MS,
+                self.shared().config.checkpoint_ms.max(1),
                 Replicas::write_watermarks,
                 pool.clone(),
             ),

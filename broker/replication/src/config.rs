@@ -12,6 +12,8 @@ pub struct ReplicationConfig {
     pub me: BrokerId,
     /// `replica.lag.time.max.ms`: how long a follower may lag and stay in sync.
     pub lag_ms_max: i64,
+    /// `replica.high.watermark.checkpoint.interval.ms`.
+    pub checkpoint_ms: i64,
     pub sessions: SessionsConfig,
     /// Workers of the data runtime; one of them always stays free of storage calls.
     pub workers: usize,

@@ -76,6 +76,7 @@ fn open(dir: &Path, clock: &Clock, keeper: &Arc<Keeper>, rules: TopicRules) -> A
     let config = ReplicationConfig {
         me: ME,
         lag_ms_max: LAG_MS_MAX,
+        checkpoint_ms: 5_000,
         sessions: SessionsConfig::default(),
         workers: 4,
     };

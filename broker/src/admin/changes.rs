@@ -18,9 +18,10 @@ use znodes::bodies::config::{Overrides, decode_notice};
 use znodes::changes::{Changes, Notice};
 use znodes::paths;
 
-use crate::admin::configs::{Whose, obeyed};
+use crate::admin::configs::{Whose, in_the_clear, obeyed};
 use crate::admin::entities::{self, DEFAULT, Failure, SharedStore};
 use crate::admin::quotas;
+use crate::admin::secrets;
 use crate::config::{Live, TopicSettings};
 use crate::quota::Quotas;
 
@@ -61,6 +62,37 @@ pub async fn read_everything(store: &SharedStore, obeying: &Obeying) -> Result<(
     }
     for (entity, overrides) in quotas::all(store).await? {
         obeying.quotas.set(&entity, &quotas::limits(&overrides));
+    }
+    Ok(())
+}
+
+/// Passwords that only `password.encoder.old.secret` opens are encrypted with the new one, so that
+/// the old secret can be taken out after this start.
+///
+/// Kafka: `DynamicBrokerConfig.maybeReEncodePasswords`.
+pub async fn renew_secrets(store: &SharedStore, obeying: &Obeying) -> Result<(), Failure> {
+    let entity = format!("brokers/{}", obeying.broker);
+    let mut held = entities::texts(&entities::read(&**store, &entity).await?);
+    let known = &obeying.live.now().secrets;
+    let mut renewed = false;
+    for (key, text) in held.iter_mut().filter(|(key, _)| secrets::is_secret(key)) {
+        let Some(clear) = secrets::decrypt_old(known, text) else {
+            continue;
+        };
+        match secrets::encrypt(known, &clear) {
+            Ok(sealed) => {
+                *text = sealed;
+                renewed = true;
+            }
+            Err(failure) => {
+                tracing::error!(key, %failure, "encrypt a password anew: left as it was");
+            }
+        }
+    }
+    if renewed {
+        let sealed: Overrides = held.into_iter().collect();
+        entities::write(&**store, &entity, &sealed).await?;
+        tracing::info!("passwords are encrypted with the new password.encoder.secret now");
     }
     Ok(())
 }
@@ -192,10 +224,21 @@ impl Obeying {
                 "take over a changed setting: it cannot be obeyed and is ignored"
             );
         }
-        let texts: Texts = good
-            .into_iter()
-            .map(|(key, text)| (key.to_owned(), text.to_owned()))
-            .collect();
+        let config = self.live.now();
+        let mut texts = Texts::new();
+        for (key, text) in good {
+            match in_the_clear(&config, key, text) {
+                Some(text) => {
+                    texts.insert(key.to_owned(), text);
+                }
+                None => tracing::error!(
+                    key,
+                    "a password set while running cannot be decrypted and is ignored; set \
+                     password.encoder.secret as it was when the password was set, or \
+                     password.encoder.old.secret, or set the password again"
+                ),
+            }
+        }
         let outcome = match whose {
             Whose::Broker => self.live.set_broker(texts),
             Whose::Cluster => self.live.set_cluster(texts),

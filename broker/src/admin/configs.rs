@@ -15,6 +15,7 @@ use settings::value::{Fault, Kind};
 use znodes::bodies::config::Overrides;
 
 use crate::admin::entities::{self, Failure, SharedStore};
+use crate::admin::secrets;
 use crate::config::{Config, Live};
 use crate::metadata::Metadata;
 
@@ -202,14 +203,14 @@ impl Configs {
         changes: &[(String, Change)],
         validate_only: bool,
     ) -> Result<(), Refusal> {
-        let mut overrides = entities::read(&*self.store, &self.entity(whose)).await?;
+        let held = entities::read(&*self.store, &self.entity(whose)).await?;
         // Kafka: what a broker would not obey is left out when it writes.
-        let valid: Overrides = overrides
+        let config = self.live.now();
+        let valid = held
             .iter()
             .filter(|(key, text)| obeyed(key, text, whose))
-            .map(|(key, text)| (key.to_owned(), text.to_owned()))
-            .collect();
-        overrides = valid;
+            .filter_map(|(key, text)| Some((key.to_owned(), in_the_clear(&config, key, text)?)));
+        let mut overrides: Overrides = valid.collect();
         apply(&mut overrides, changes, keys::broker)?;
         self.replace_broker(whose, overrides, validate_only).await
     }
@@ -221,9 +222,14 @@ impl Configs {
         overrides: Overrides,
         validate_only: bool,
     ) -> Result<(), Refusal> {
-        check_broker(&self.live.now(), &entities::texts(&overrides), whose)?;
+        let config = self.live.now();
+        let texts = entities::texts(&overrides);
+        check_broker(&config, &texts, whose)?;
+        let sealed = secrets::encrypt_all(&config.secrets, &texts)
+            .map_err(|failure| Refusal::InvalidRequest(failure.to_string()))?;
         if !validate_only {
-            entities::write(&*self.store, &self.entity(whose), &overrides).await?;
+            let sealed: Overrides = sealed.into_iter().collect();
+            entities::write(&*self.store, &self.entity(whose), &sealed).await?;
         }
         Ok(())
     }
@@ -234,6 +240,14 @@ impl Configs {
             Whose::Cluster => format!("brokers/{}", entities::DEFAULT),
         }
     }
+}
+
+/// An override as it is meant: a password decrypted, `None` where that cannot be done.
+pub fn in_the_clear(config: &Config, key: &str, text: &str) -> Option<String> {
+    if !secrets::is_secret(key) {
+        return Some(text.to_owned());
+    }
+    secrets::decrypt(&config.secrets, text)
 }
 
 fn no_default_topic() -> Refusal {
@@ -400,11 +414,9 @@ fn check_broker(config: &Config, texts: &Texts, whose: Whose) -> Result<(), Refu
         let Some(row) = dynamic_row(key) else {
             continue;
         };
-        if row.sensitive() {
-            // Kafka encrypts these; a secret is never written in the clear.
-            return Err(Refusal::InvalidRequest(
-                "Password encoder secret not configured".to_owned(),
-            ));
+        if row.sensitive() && config.secrets.secret.is_none() {
+            let failure = secrets::Failure::NoSecret;
+            return Err(Refusal::InvalidRequest(failure.to_string()));
         }
         row.read(text)
             .map_err(|fault| Refusal::InvalidRequest(fault.to_string()))?;
@@ -468,15 +480,53 @@ fn threads(old: &Config, new: &Config) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Sockets are opened at the start only; saying so is better than a change that does nothing.
+/// Kafka: `DynamicListenerConfig.validateReconfiguration`, as far as a new `KafkaConfig` has not
+/// refused before: a listener that stays keeps its protocol and whatever is not made to change.
 fn listeners(old: &Config, new: &Config) -> Result<(), Refusal> {
-    if old.listeners == new.listeners {
-        return Ok(());
+    let refuse = |words: String| {
+        Err(Refusal::InvalidRequest(format!(
+            "Invalid value org.apache.kafka.common.config.ConfigException: {words} for \
+             configuration Invalid dynamic configuration"
+        )))
+    };
+    let stays = |name: &str| old.listeners.bound.iter().any(|at| at.name == name);
+    for at in new.listeners.bound.iter().filter(|at| stays(&at.name)) {
+        let prefix = format!("listener.name.{}.", at.name.to_ascii_lowercase());
+        let fixed = |config: &Config| -> Texts {
+            let texts = config.layers.effective().into_iter();
+            let own = texts.filter(|(key, _)| {
+                let base = key.to_ascii_lowercase();
+                base.strip_prefix(&prefix)
+                    .is_some_and(|base| !changes_for_listener(base))
+            });
+            own.collect()
+        };
+        if fixed(old) != fixed(new) {
+            return refuse(format!(
+                "Configs cannot be updated dynamically for existing listener ListenerName({}), \
+                 restart broker or create a new listener for update",
+                at.name
+            ));
+        }
+        if old.listeners.protocols.get(&at.name) != new.listeners.protocols.get(&at.name) {
+            return refuse(format!(
+                "Security protocol cannot be updated for existing listener ListenerName({})",
+                at.name
+            ));
+        }
     }
-    Err(Refusal::InvalidRequest(
-        "Listeners cannot be changed while this broker runs yet: change the file and restart it."
-            .to_owned(),
-    ))
+    Ok(())
+}
+
+/// What may change of a listener that exists.
+///
+/// Kafka: `DynamicSecurityConfigs` and the `ListenerReconfigurableConfigs` of `SocketServer` and
+/// `DataPlaneAcceptor`.
+fn changes_for_listener(base: &str) -> bool {
+    base.starts_with("ssl.")
+        || base.contains("sasl.")
+        || base == "principal.builder.class"
+        || CLUSTER_WIDE_OF_LISTENERS.contains(&base)
 }
 
 /// Overrides from a request, the last of a name counting.

@@ -2,8 +2,12 @@
 
 /// Overrides below `/config`.
 pub mod entities;
+/// Passwords among overrides.
+pub mod secrets;
 /// Settings of brokers and topics.
 pub mod configs;
+/// Log levels.
+pub mod loggers;
 /// Limits of users, clients and addresses.
 pub mod quotas;
 /// Credentials of users.

@@ -25,6 +25,7 @@ use znodes::store::Store;
 
 use crate::admin::auto_create::AutoCreate;
 use crate::admin::configs::Configs;
+use crate::admin::loggers::Loggers;
 use crate::admin::quotas::ClientQuotas;
 use crate::admin::scram::Scram;
 use crate::admin::topics::Topics;
@@ -139,6 +140,7 @@ pub struct Services {
     pub controller: ControllerHandle,
     pub orders: Orders,
     pub requests: Arc<Requests>,
+    pub loggers: Loggers,
 }
 
 impl Table {
@@ -498,7 +500,7 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
         R::DescribeConfigs(request) => {
             later!(
                 DescribeConfigs,
-                configs::describe_configs::answer(&context, &s.configs, &request).await
+                configs::describe_configs::answer(&context, &s.configs, &s.loggers, &request).await
             )
         }
         R::AlterConfigs(request) => {
@@ -509,7 +511,7 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
         }
         R::IncrementalAlterConfigs(request) => later!(
             IncrementalAlterConfigs,
-            configs::incremental_alter_configs::answer(&s.configs, &request).await
+            configs::incremental_alter_configs::answer(&s.configs, &s.loggers, &request).await
         ),
         R::DescribeClientQuotas(request) => later!(
             DescribeClientQuotas,

@@ -48,6 +48,7 @@ pub struct Config {
     pub transactions: parts::Transactions,
     pub quotas: parts::Quotas,
     pub metrics: parts::Metrics,
+    pub secrets: parts::Secrets,
     /// The texts of a topic without overrides.
     pub topic_defaults: Texts,
     /// What an empty host in `listeners` is advertised as.
@@ -81,7 +82,7 @@ impl Config {
             coordinator: coordinator(&values),
             zookeeper: parts::ZooKeeper::read(&values),
             network: parts::Network::read(&values, &texts),
-            threads: parts::Threads::read(&values),
+            threads: parts::Threads,
             topics: parts::Topics::read(&values),
             logs: parts::Logs::read(&values),
             cleaner: parts::Cleaner::read(&values),
@@ -92,6 +93,7 @@ impl Config {
             transactions: parts::Transactions::read(&values),
             quotas: parts::Quotas::read(&values),
             metrics: parts::Metrics::read(&values),
+            secrets: parts::Secrets::read(&values),
             topic_defaults: defaults::defaults(&values),
             layers,
             values,

@@ -45,6 +45,38 @@ impl Identity {
     }
 }
 
+/// How passwords are encrypted that are set while running.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secrets {
+    pub secret: Option<String>,
+    pub old_secret: Option<String>,
+    pub key_factory: Option<String>,
+    pub cipher: String,
+    /// In bits.
+    pub key_length: u32,
+    pub iterations: u32,
+}
+
+impl Secrets {
+    pub(super) fn read(values: &Values) -> Secrets {
+        let text = |key: &str| values.text(key).map(str::to_owned);
+        Secrets {
+            secret: text("password.encoder.secret"),
+            old_secret: text("password.encoder.old.secret"),
+            key_factory: text("password.encoder.keyfactory.algorithm"),
+            cipher: text("password.encoder.cipher.algorithm").unwrap_or_default(),
+            key_length: small(values.long("password.encoder.key.length")),
+            iterations: small(values.long("password.encoder.iterations")),
+        }
+    }
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secrets").finish_non_exhaustive()
+    }
+}
+
 /// The coordinator inside this process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Coordinator {
@@ -80,6 +112,10 @@ impl ZooKeeper {
         }
     }
 }
+
+/// How many connections may wait to be accepted where nobody says. Kafka's 50 makes a burst of
+/// clients wait for a second; the kernel takes the smaller of this and its own bound.
+const BACKLOG: i32 = 1024;
 
 /// Sockets, connections and what a request may cost.
 #[derive(Clone, Debug, PartialEq)]
@@ -129,7 +165,10 @@ impl Network {
         Network {
             send_buffer_bytes: buffer("socket.send.buffer.bytes"),
             receive_buffer_bytes: buffer("socket.receive.buffer.bytes"),
-            backlog: values.int("socket.listen.backlog.size"),
+            backlog: match texts.get("socket.listen.backlog.size") {
+                Some(_) => values.int("socket.listen.backlog.size"),
+                None => BACKLOG,
+            },
             request_bytes_max: size(values.long("socket.request.max.bytes")),
             queued_requests_max: size(values.long("queued.max.requests")),
             queued_bytes_max: (queued > 0).then(|| size(queued)),
@@ -165,21 +204,9 @@ pub(super) fn address_overrides(text: &str) -> Result<BTreeMap<String, usize>, S
 
 /// How many may work at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Threads {
-    pub io: usize,
-    pub network: usize,
-    pub background: usize,
-}
+pub struct Threads;
 
 impl Threads {
-    pub(super) fn read(values: &Values) -> Threads {
-        Threads {
-            io: size(values.long("num.io.threads")),
-            network: size(values.long("num.network.threads")),
-            background: size(values.long("background.threads")),
-        }
-    }
-
     /// Workers of the data runtime: one more than there are cores, so that one that sleeps on a
     /// disk leaves the cores busy.
     pub fn data(&self) -> usize {

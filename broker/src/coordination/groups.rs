@@ -195,7 +195,7 @@ impl Groups {
             return;
         };
         if let Some(after) = shard.unload(epoch, self.now()) {
-            info!(
+            debug!(
                 partition,
                 "stopped coordinating the groups of this partition"
             );
@@ -231,10 +231,15 @@ impl Groups {
         let (groups, offsets, records) = (machine.group_count(), machine.offset_count(), *records);
         if let Some(after) = shard.install(turn, loaded, log, self.settings.codec, self.now()) {
             let took_ms = self.clock.monotonic_ms() - began_ms;
-            info!(
-                partition,
-                groups, offsets, records, took_ms, "coordinating the groups of this partition"
-            );
+            // Fifty partitions that hold nothing are no news.
+            if records == 0 {
+                debug!(partition, "coordinating this partition, which has no groups yet");
+            } else {
+                info!(
+                    partition,
+                    groups, offsets, records, took_ms, "coordinating the groups of this partition"
+                );
+            }
             self.settle(shard, after);
         }
     }

@@ -1,6 +1,6 @@
 //! Listeners: binding, accepting, and how many connections may come from where.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
@@ -15,13 +15,11 @@ use tokio::sync::Notify;
 use tracing::{debug, error, warn};
 
 use crate::api::table::Table;
+use crate::config::parts::Network;
 use crate::measures::{Door, Doors};
 use crate::net::budget::Budget;
 use crate::net::connection::{Connection, Ended, Rules};
 
-/// How many connections may wait to be accepted. Kafka: `socket.listen.backlog.size` is 50; the
-/// kernel takes the smaller of this and its own bound.
-const BACKLOG: i32 = 1024;
 /// After an accept fails for want of file handles or memory: the pause before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -54,7 +52,12 @@ pub enum BindError {
 ///
 /// Where a name has an IPv4 and an IPv6 address and the machine knows only one family, the other
 /// is left out; a port that is taken on either is refused, or clients would meet two programs.
-pub(crate) fn bind(listener: &str, host: &str, port: u16) -> Result<Bound, BindError> {
+pub(crate) fn bind(
+    listener: &str,
+    host: &str,
+    port: u16,
+    backlog: i32,
+) -> Result<Bound, BindError> {
     let fail = |source: io::Error| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken {
             host: host.to_owned(),
@@ -95,7 +98,7 @@ pub(crate) fn bind(listener: &str, host: &str, port: u16) -> Result<Bound, BindE
             // Asked for any port: the other families take the one the first got.
             address.set_port(first.port());
         }
-        match bind_one(address, host.is_empty()) {
+        match bind_one(address, host.is_empty(), backlog) {
             Ok(socket) => {
                 bound.addresses.push(socket.local_addr().map_err(fail)?);
                 bound.sockets.push(socket);
@@ -114,7 +117,7 @@ pub(crate) fn bind(listener: &str, host: &str, port: u16) -> Result<Bound, BindE
     }
 }
 
-fn bind_one(address: SocketAddr, dual: bool) -> io::Result<std::net::TcpListener> {
+fn bind_one(address: SocketAddr, dual: bool, backlog: i32) -> io::Result<std::net::TcpListener> {
     let open = |address: SocketAddr| -> io::Result<std::net::TcpListener> {
         let socket = Socket::new(
             Domain::for_address(address),
@@ -126,7 +129,7 @@ fn bind_one(address: SocketAddr, dual: bool) -> io::Result<std::net::TcpListener
         }
         socket.set_reuse_address(true)?;
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
+        socket.listen(backlog)?;
         socket.set_nonblocking(true)?;
         Ok(socket.into())
     };
@@ -142,9 +145,6 @@ fn bind_one(address: SocketAddr, dual: bool) -> io::Result<std::net::TcpListener
 /// How many connections there are, by address and in all.
 #[derive(Debug)]
 pub(crate) struct Limits {
-    total_max: usize,
-    per_address_max: usize,
-    overrides: HashMap<IpAddr, usize>,
     open: Mutex<Open>,
     /// Rung whenever a place is given back.
     freed: Notify,
@@ -159,8 +159,11 @@ enum Full {
     Address,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Open {
+    total_max: usize,
+    per_address_max: usize,
+    overrides: HashMap<IpAddr, usize>,
     total: usize,
     by_address: HashMap<IpAddr, usize>,
 }
@@ -178,11 +181,15 @@ impl Limits {
         per_address_max: usize,
         overrides: HashMap<IpAddr, usize>,
     ) -> Self {
-        Limits {
+        let open = Open {
             total_max,
             per_address_max,
             overrides,
-            open: Mutex::default(),
+            total: 0,
+            by_address: HashMap::new(),
+        };
+        Limits {
+            open: Mutex::new(open),
             freed: Notify::new(),
         }
     }
@@ -204,16 +211,24 @@ impl Limits {
         }
     }
 
+    /// Other bounds from now on. Connections beyond them stay until they end.
+    fn set(&self, total_max: usize, per_address_max: usize, overrides: HashMap<IpAddr, usize>) {
+        let mut open = self.open.lock();
+        open.total_max = total_max;
+        open.per_address_max = per_address_max;
+        open.overrides = overrides;
+        drop(open);
+        // Whoever waits for a place looks again: there may be one now.
+        self.freed.notify_waiters();
+    }
+
     /// A place, unless the address or the broker has as many as it may.
     fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
         let address = address.to_canonical();
-        let max = self
-            .overrides
-            .get(&address)
-            .copied()
-            .unwrap_or(self.per_address_max);
         let mut open = self.open.lock();
-        if open.total >= self.total_max {
+        let own = open.overrides.get(&address).copied();
+        let max = own.unwrap_or(open.per_address_max);
+        if open.total >= open.total_max {
             return Err(Full::Broker);
         }
         let here = open.by_address.entry(address).or_default();
@@ -258,6 +273,33 @@ pub(crate) struct Reception {
     /// `socket.send.buffer.bytes` and `socket.receive.buffer.bytes`; none lets the kernel tune.
     pub(crate) send_buffer: Option<usize>,
     pub(crate) receive_buffer: Option<usize>,
+}
+
+impl Reception {
+    /// The bounds on connections, as they are set now. Resolves names, so it may block shortly.
+    pub(crate) fn obey(&self, network: &Network) {
+        self.limits.set(
+            network.connections_max,
+            network.connections_per_address_max,
+            addresses(&network.connections_per_address),
+        );
+    }
+}
+
+/// `max.connections.per.ip.overrides` by address.
+pub(crate) fn addresses(named: &BTreeMap<String, usize>) -> HashMap<IpAddr, usize> {
+    let mut by_address = HashMap::new();
+    for (host, max) in named {
+        let Ok(found) = (host.as_str(), 0).to_socket_addrs() else {
+            warn!(
+                host,
+                "max.connections.per.ip.overrides names a host that does not resolve"
+            );
+            continue;
+        };
+        by_address.extend(found.map(|address| (address.ip(), *max)));
+    }
+    by_address
 }
 
 impl Bound {
@@ -421,15 +463,15 @@ mod tests {
 
     #[test]
     fn a_taken_port_is_told_as_such() {
-        let first = bind("PLAINTEXT", "localhost", 0).unwrap();
+        let first = bind("PLAINTEXT", "localhost", 0, 50).unwrap();
         let port = first.addresses[0].port();
         assert!(first.addresses.iter().all(|address| address.port() == port));
         assert!(matches!(
-            bind("PLAINTEXT", "localhost", port),
+            bind("PLAINTEXT", "localhost", port, 50),
             Err(BindError::Taken { .. })
         ));
         assert!(matches!(
-            bind("X", "no.such.host.invalid", 0),
+            bind("X", "no.such.host.invalid", 0, 50),
             Err(BindError::NoAddress { .. })
         ));
     }

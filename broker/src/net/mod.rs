@@ -13,4 +13,5 @@ pub mod budget;
 pub mod outbox;
 pub mod connection;
 pub mod listen;
+pub mod gates;
 pub mod http;

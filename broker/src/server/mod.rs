@@ -18,9 +18,9 @@ pub mod greeting;
 mod identity;
 mod local;
 mod parts;
+mod reach;
+mod reconfiguration;
 
-use std::collections::HashMap;
-use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,7 @@ use crate::config::Config;
 use crate::embedded;
 use crate::net::budget::Budget;
 use crate::net::connection::Rules;
+use crate::net::gates::Gates;
 use crate::net::http;
 use crate::net::listen::{self, Bound, Limits, Reception};
 use crate::server::cleaner::Cleaners;
@@ -49,6 +50,7 @@ use crate::server::error::StartError;
 use crate::server::exposition::{Exposition, Operating, Stage, Stages};
 use crate::server::identity::Found;
 use crate::server::parts::{Assembled, Clusterside, Rooms};
+use crate::server::reconfiguration::{Obedient, advertised, registered_endpoints};
 
 /// What all requests together may hold in memory unless `queued.max.request.bytes` says else.
 const BUDGET_BYTES: usize = 256 << 20;
@@ -65,9 +67,8 @@ pub struct Server {
     zookeeper: ZooKeeper,
     session_dir: std::path::PathBuf,
     coordinator: Option<coordinator::Handle>,
-    /// Ends connections first …
-    connections: Stopper,
-    accepting: Vec<JoinHandle<()>>,
+    /// Connections end first …
+    gates: Gates,
     /// … and everything else after them.
     rest: Stopper,
     upkeep: Vec<JoinHandle<()>>,
@@ -86,7 +87,6 @@ impl Server {
         let stages = Stages::new();
         let operating = Arc::new(Operating::new(stages.clone()));
         let port = bind_operating(&config)?;
-        let (connections, connections_stop) = pair();
         let (rest, rest_stop) = pair();
         let operating_address = port.as_ref().and_then(|port| port.address().ok());
         let serving = port.map(|port| {
@@ -107,10 +107,11 @@ impl Server {
             stop: rest_stop.clone(),
             data: data.clone(),
         };
-        let advertised = advertised(&config, &bound);
+        let advertised = advertised(&config.listeners.advertised, &addresses_of(&bound));
         stages.set(Stage::Recovering);
         let rooms = Rooms::build(config, Arc::clone(&disk), clusterside).await?;
-        let config = rooms.live.now();
+        let rooms_live = rooms.live.clone();
+        let config = rooms_live.now();
         found.complete(&*disk, &agreed, &date(&clock))?;
 
         let body = registration_body(&config, &advertised, &clock);
@@ -119,7 +120,8 @@ impl Server {
             registration::register(&*store, agreed.broker.0, &body, &zookeeper.past_sessions())
                 .await?;
         let past = zookeeper.clone();
-        let mut assembled = rooms.begin(body, epoch, Arc::new(move || past.past_sessions()))?;
+        let mut assembled =
+            rooms.begin(body.clone(), epoch, Arc::new(move || past.past_sessions()))?;
         let mut upkeep = assembled.take_upkeep();
         let cleaners = Cleaners::start(&config.cleaner, &assembled.logs, disk, &clock)?;
         assembled.wait_until_told().await;
@@ -146,21 +148,24 @@ impl Server {
             clock: clock.clone(),
             control: Handle::current(),
         });
-        let mut accepting = Vec::new();
-        let mut addresses = Vec::new();
-        {
-            let _data = data.enter();
-            for listener in bound {
-                let name = listener.listener.to_string();
-                addresses.extend(
-                    listener
-                        .addresses
-                        .iter()
-                        .map(|address| (name.clone(), *address)),
-                );
-                accepting.extend(listener.accept(&reception, &connections_stop)?);
-            }
+        let gates = Gates::new(reception, data.clone());
+        for listener in bound {
+            gates.open(listener)?;
         }
+        let addresses = gates.addresses();
+        let obedient = Obedient {
+            live: rooms_live.clone(),
+            gates: gates.clone(),
+            cleaners: cleaners.clone(),
+            controller: assembled.services.controller.clone(),
+            registered: body.clone(),
+        };
+        let changed = rooms_live.watch();
+        let obeying = obedient.follow(changed, rest_stop.clone());
+        upkeep.push(tasks::spawn("changed settings", obeying));
+        let (told, bound_at) = (advertised.clone(), addresses.clone());
+        let look = async move { reach::look(&told, &bound_at).await };
+        upkeep.push(tasks::spawn("advertised addresses", look));
         stages.set(Stage::Running);
         // Kafka: scripts wait for this line.
         info!(target: "kafka", broker = agreed.broker.0, "started (kafka.server.KafkaServer)");
@@ -173,8 +178,7 @@ impl Server {
             zookeeper,
             session_dir,
             coordinator,
-            connections,
-            accepting,
+            gates,
             rest,
             upkeep,
             cleaners,
@@ -223,18 +227,16 @@ impl Server {
     }
 
     /// Stops in order; data is closed cleanly when this returns.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.stages.set(Stage::LeavingCluster);
         self.assembled.leave_cluster().await;
         self.stages.set(Stage::Stopping);
         self.assembled.services.groups.stop();
-        self.connections.stop();
-        let all = async {
-            for accepting in std::mem::take(&mut self.accepting) {
-                let _ended = accepting.await;
-            }
-        };
-        if tokio::time::timeout(CONNECTIONS_LIMIT, all).await.is_err() {
+        let closing = self.gates.close();
+        if tokio::time::timeout(CONNECTIONS_LIMIT, closing)
+            .await
+            .is_err()
+        {
             warn!("some clients did not take their answers; their connections are cut");
         }
         self.rest.stop();
@@ -271,7 +273,9 @@ async fn close_logs(cleaners: Cleaners, replicas: Arc<Replicas>, logs: Arc<Logs>
 }
 
 fn bind_all(config: &Config) -> Result<Vec<Bound>, StartError> {
-    let bind = |at: &crate::config::Endpoint| listen::bind(&at.name, &at.host, at.port);
+    let bind = |at: &crate::config::Endpoint| {
+        listen::bind(&at.name, &at.host, at.port, config.network.backlog)
+    };
     Ok(config
         .listeners
         .bound
@@ -377,16 +381,13 @@ async fn nameless(hosts: &str) -> Vec<String> {
     nameless
 }
 
-/// What clients are told, with the ports that were really bound.
-fn advertised(config: &Config, bound: &[Bound]) -> Vec<crate::config::Endpoint> {
-    let mut advertised = config.listeners.advertised.clone();
-    for endpoint in advertised.iter_mut().filter(|endpoint| endpoint.port == 0) {
-        let here = bound.iter().find(|bound| *bound.listener == *endpoint.name);
-        if let Some(address) = here.and_then(|bound| bound.addresses.first()) {
-            endpoint.port = address.port();
-        }
-    }
-    advertised
+fn addresses_of(bound: &[Bound]) -> Vec<(String, std::net::SocketAddr)> {
+    let each = |bound: &Bound| {
+        let name = bound.listener.to_string();
+        let named = bound.addresses.iter().map(|at| (name.clone(), *at));
+        named.collect::<Vec<_>>()
+    };
+    bound.iter().flat_map(each).collect()
 }
 
 fn registration_body(
@@ -394,16 +395,8 @@ fn registration_body(
     advertised: &[crate::config::Endpoint],
     clock: &Clock,
 ) -> znodes::bodies::broker::Broker {
-    let endpoints = advertised
-        .iter()
-        .map(|at| znodes::bodies::broker::Endpoint {
-            listener: at.name.clone(),
-            protocol: at.protocol.name().to_owned(),
-            host: at.host.clone(),
-            port: i32::from(at.port),
-        });
     znodes::bodies::broker::Broker {
-        endpoints: endpoints.collect(),
+        endpoints: registered_endpoints(advertised),
         rack: config.identity.rack.clone(),
         features: Vec::new(),
         jmx_port: -1,
@@ -413,17 +406,6 @@ fn registration_body(
 
 fn reception(config: &Config, table: Arc<Table>, clock: &Clock) -> Reception {
     let network = &config.network;
-    let mut overrides: HashMap<IpAddr, usize> = HashMap::new();
-    for (host, max) in &network.connections_per_address {
-        let Ok(found) = (host.as_str(), 0).to_socket_addrs() else {
-            warn!(
-                host,
-                "max.connections.per.ip.overrides names a host that does not resolve"
-            );
-            continue;
-        };
-        overrides.extend(found.map(|address| (address.ip(), *max)));
-    }
     let size = |bytes: i32| usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
     let idle_ms = network.connections_idle_ms_max;
     Reception {
@@ -436,7 +418,7 @@ fn reception(config: &Config, table: Arc<Table>, clock: &Clock) -> Reception {
         limits: Arc::new(Limits::new(
             network.connections_max,
             network.connections_per_address_max,
-            overrides,
+            listen::addresses(&network.connections_per_address),
         )),
         budget: Budget::new(network.queued_bytes_max.unwrap_or(BUDGET_BYTES)),
         doors: Arc::default(),

@@ -29,6 +29,7 @@ use znodes::store::{Kind, Store};
 use crate::admin::auto_create::AutoCreate;
 use crate::admin::changes::{self, Newcomers, Obeying};
 use crate::admin::configs::Configs;
+use crate::admin::loggers::Loggers;
 use crate::admin::quotas::ClientQuotas;
 use crate::admin::scram::Scram;
 use crate::admin::topics::Topics;
@@ -106,6 +107,7 @@ impl Rooms {
             replicas: None,
             controller: None,
         };
+        changes::renew_secrets(&side.store, &obeying).await?;
         changes::read_everything(&side.store, &obeying).await?;
         let partitions = partitions_of(&*side.store, CONSUMER_OFFSETS).await?;
         let config = live.now();
@@ -118,6 +120,7 @@ impl Rooms {
         let wanted = ReplicationConfig {
             me: side.broker,
             lag_ms_max: config.replication.lag_ms_max,
+            checkpoint_ms: config.replication.checkpoint_ms,
             sessions: SessionsConfig {
                 slots_max: config.fetches.sessions_max,
                 ..SessionsConfig::default()
@@ -216,6 +219,10 @@ impl Rooms {
         let proposing =
             Arc::clone(&keeper).run(Arc::clone(&replicas), link.another(), side.stop.clone());
         upkeep.push(tasks::spawn("isr keeper", proposing));
+        let obeying = Obeying {
+            controller: Some(controller.clone()),
+            ..obeying
+        };
         let following = changes::follow(
             Arc::clone(&side.store),
             side.clock.clone(),
@@ -295,6 +302,7 @@ impl Rooms {
             controller,
             orders: authority,
             requests,
+            loggers: Loggers::default(),
             features,
         };
         Ok(Assembled {

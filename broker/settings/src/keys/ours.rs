@@ -29,5 +29,5 @@ pub(super) const KEYS: &[Row] = &[
         "The address that serves /metrics and /health.").internal(),
     row("metrics.port", Int, None, Between(0, 65_535), Medium, ReadOnly,
         Works("metrics.port"),
-        "The port that serves /metrics and /health; without it neither is served.").internal(),
+        "The port that serves /metrics and /health; without it neither is served, 0 lets the system choose.").internal(),
 ];

@@ -9,12 +9,14 @@ use protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use settings::layers::Source;
 
 use crate::admin::configs::{Configs, Described, Refusal, Whose};
+use crate::admin::loggers::Loggers;
 use crate::api::configs::{Resource, broker_id, code_of, text};
 use crate::api::request::Context;
 
 pub(crate) async fn answer(
     context: &Context,
     configs: &Configs,
+    loggers: &Loggers,
     request: &DescribeConfigsRequest,
 ) -> DescribeConfigsResponse {
     let other =
@@ -35,7 +37,7 @@ pub(crate) async fn answer(
                     .unwrap_or_default()
                     .to_owned(),
             )),
-            None => describe(configs, resource).await,
+            None => describe(configs, loggers, resource).await,
         };
         results.push(result(context.version, request, resource, lines));
     }
@@ -44,6 +46,7 @@ pub(crate) async fn answer(
 
 async fn describe(
     configs: &Configs,
+    loggers: &Loggers,
     resource: &DescribeConfigsResource,
 ) -> Result<Vec<Described>, Refusal> {
     let name = resource.resource_name.as_str();
@@ -62,8 +65,7 @@ async fn describe(
                 "Unexpected broker id, expected {here} but received {name}"
             )),
             (Some(_), 4) => Ok(configs.describe_broker(Whose::Broker)),
-            // Levels are set for the whole process at its start: there are no loggers to name.
-            (Some(_), _) => Ok(Vec::new()),
+            (Some(_), _) => Ok(loggers.describe()),
         },
         Resource::ClientMetrics if name.is_empty() => {
             refuse("Client metrics subscription name must not be empty".to_owned())

@@ -9,6 +9,7 @@ use protocol::messages::incremental_alter_configs_response::AlterConfigsResource
 use protocol::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
 use crate::admin::configs::{Change, Configs, Refusal};
+use crate::admin::loggers::{LevelChange, Loggers};
 use crate::api::configs::alter_configs::only_topics_and_brokers;
 use crate::api::configs::{Resource, broker_id, code_of, shape_fault, text, whose};
 
@@ -16,6 +17,7 @@ const DELETE: i8 = 1;
 
 pub(crate) async fn answer(
     configs: &Configs,
+    loggers: &Loggers,
     request: &IncrementalAlterConfigsRequest,
 ) -> IncrementalAlterConfigsResponse {
     let mut times: HashMap<(i8, &str), usize> = HashMap::new();
@@ -32,7 +34,7 @@ pub(crate) async fn answer(
                 "Each resource must appear at most once.".to_owned(),
             ))
         } else {
-            alter(configs, resource, request.validate_only).await
+            alter(configs, loggers, resource, request.validate_only).await
         };
         let answer = AlterConfigsResourceResponse::default()
             .with_resource_type(resource.resource_type)
@@ -53,6 +55,7 @@ pub(crate) async fn answer(
 
 async fn alter(
     configs: &Configs,
+    loggers: &Loggers,
     resource: &AlterConfigsResource,
     validate_only: bool,
 ) -> Result<(), Refusal> {
@@ -80,7 +83,7 @@ async fn alter(
                 .change_broker(whose, &changes(resource)?, validate_only)
                 .await
         }
-        Resource::Logger => logger(resource, configs.broker().0),
+        Resource::Logger => logger(loggers, resource, configs.broker().0, validate_only),
         Resource::ClientMetrics => Err(only_topics_and_brokers()),
         Resource::Other(_) => {
             let words = format!("Unknown resource type {}", resource.resource_type);
@@ -109,9 +112,13 @@ fn changes(resource: &AlterConfigsResource) -> Result<Vec<(String, Change)>, Ref
     resource.configs.iter().map(change).collect()
 }
 
-/// Levels are set for the whole process at its start, so no logger exists whose level could be
-/// changed. Kafka: `RuntimeLoggerManager`.
-fn logger(resource: &AlterConfigsResource, here: i32) -> Result<(), Refusal> {
+/// Kafka: `RuntimeLoggerManager.applyChangesForResource`.
+fn logger(
+    loggers: &Loggers,
+    resource: &AlterConfigsResource,
+    here: i32,
+    validate_only: bool,
+) -> Result<(), Refusal> {
     let name = resource.resource_name.as_str();
     let refuse = |words: String| Err(Refusal::InvalidRequest(words));
     match broker_id(name) {
@@ -124,18 +131,22 @@ fn logger(resource: &AlterConfigsResource, here: i32) -> Result<(), Refusal> {
         }
         Some(_) => {}
     }
-    let Some(config) = resource.configs.first() else {
-        return Ok(());
+    let change = |config: &AlterableConfig| {
+        let change = match config.config_operation {
+            0 => LevelChange::Set(
+                config
+                    .value
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            ),
+            DELETE => LevelChange::Unset,
+            2 => LevelChange::Append,
+            3 => LevelChange::Subtract,
+            other => LevelChange::Other(other),
+        };
+        (config.name.to_string(), change)
     };
-    let verb = match config.config_operation {
-        2 => "APPEND",
-        3 => "SUBTRACT",
-        _ => {
-            let words = format!("Logger {} does not exist!", config.name.as_str());
-            return Err(Refusal::InvalidConfig(words));
-        }
-    };
-    refuse(format!(
-        "{verb} operation is not allowed for the BROKER_LOGGER resource"
-    ))
+    let changes: Vec<_> = resource.configs.iter().map(change).collect();
+    loggers.change(&changes, validate_only)
 }

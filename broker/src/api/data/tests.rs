@@ -104,6 +104,7 @@ impl World {
         let config = ReplicationConfig {
             me: ME,
             lag_ms_max: 30_000,
+            checkpoint_ms: 5_000,
             sessions: SessionsConfig::default(),
             workers: 4,
         };

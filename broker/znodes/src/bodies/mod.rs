@@ -16,6 +16,7 @@ pub mod producer_ids;
 pub mod features;
 pub mod acl;
 pub mod scram;
+pub mod secret;
 pub mod token;
 
 pub use json::BodyError;

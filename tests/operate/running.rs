@@ -1,0 +1,93 @@
+//! A broker under test, its measurements, and our command-line tool.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use harness::process::{Single, free_port, program};
+use tempfile::TempDir;
+
+/// Generous: reached by failures only.
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+
+/// A broker that serves `/metrics` and `/health`, in a folder of its own.
+pub(crate) struct Running {
+    pub(crate) single: Single,
+    pub(crate) metrics_port: u16,
+    pub(crate) dir: TempDir,
+}
+
+impl Running {
+    pub(crate) fn start(overrides: &[&str]) -> Running {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics_port = free_port();
+        let port = format!("metrics.port={metrics_port}");
+        let mut all = vec![port.as_str(), "group.initial.rebalance.delay.ms=0"];
+        all.extend_from_slice(overrides);
+        let single = Single::start(dir.path(), &all);
+        Running {
+            single,
+            metrics_port,
+            dir,
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        get(self.metrics_port, path).unwrap()
+    }
+
+    /// `kafka TOOL --bootstrap-server …`; what it said, and whether it was content.
+    pub(crate) fn tool(&self, words: &[&str], input: &str) -> (bool, String) {
+        let mut command = Command::new(program("kafka"));
+        command
+            .arg(words[0])
+            .args(["--bootstrap-server", &self.single.bootstrap()])
+            .args(&words[1..]);
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // A tool that does not read is not this function's concern.
+        let _closed = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        let output = child.wait_with_output().unwrap();
+        let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
+        said.push_str(&String::from_utf8_lossy(&output.stderr));
+        (output.status.success(), said)
+    }
+
+    /// The same, which must be content.
+    pub(crate) fn does(&self, words: &[&str]) -> String {
+        let (content, said) = self.tool(words, "");
+        assert!(content, "{words:?}: {said}");
+        said
+    }
+}
+
+/// One HTTP request: the status and the body, chunks joined. `None` while nobody listens.
+pub(crate) fn get(port: u16, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    if !head.contains("chunked") {
+        return Some((status, body.to_owned()));
+    }
+    let (mut whole, mut rest) = (String::new(), body);
+    loop {
+        let (length, after) = rest.split_once("\r\n").unwrap();
+        let length = usize::from_str_radix(length, 16).unwrap();
+        if length == 0 {
+            return Some((status, whole));
+        }
+        whole.push_str(&after[..length]);
+        rest = &after[length + 2..];
+    }
+}

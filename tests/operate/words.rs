@@ -1,0 +1,50 @@
+//! What the log says: little while all is well, and what to do when it is not.
+
+use crate::running::{LIMIT, Running};
+use harness::wait;
+
+#[test]
+fn an_advertised_address_that_leads_nowhere_is_told_with_what_to_set() {
+    let mut running = Running::start(&[
+        "advertised.listeners=PLAINTEXT://no.such.host.invalid:9092",
+    ]);
+    running.single.process.wait_for_log("does not resolve on this machine");
+    let log = running.single.process.log();
+    assert!(
+        log.contains("Set advertised.listeners=PLAINTEXT://HOST:PORT"),
+        "{log}"
+    );
+    // Told, and started all the same.
+    assert_eq!(running.get("/health").0, 200);
+}
+
+#[test]
+fn a_quiet_life_has_no_warnings_and_few_lines() {
+    let running = Running::start(&["num.partitions=20"]);
+    running.does(&["topics", "--create", "--topic", "t"]);
+    let (sent, said) = running.tool(&["console-producer", "--topic", "t"], "a\n");
+    assert!(sent, "{said}");
+    running.does(&[
+        "console-consumer",
+        "--topic",
+        "t",
+        "--group",
+        "g",
+        "--from-beginning",
+        "--max-messages",
+        "1",
+    ]);
+    wait::until("the group in the log", LIMIT, || {
+        running.single.process.log().contains("group").then_some(())
+    });
+    let log = running.single.process.log();
+    let loud: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains(" WARN ") || line.contains("ERROR"))
+        .collect();
+    assert!(loud.is_empty(), "{loud:#?}");
+    // A topic of twenty partitions, and the offsets' of fifty, are not seventy lines.
+    let lines = log.lines().filter(|line| line.contains(" INFO ")).count();
+    assert!(lines < 40, "{lines} lines:\n{log}");
+    assert!(running.dir.path().exists());
+}
