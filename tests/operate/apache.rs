@@ -17,7 +17,7 @@ const ATTEMPTS: &[&str] = &[
     "--alter --entity-type brokers --entity-name 1 --add-config zookeeper.connect=x:1",
     "--alter --entity-type brokers --entity-default --add-config advertised.listeners=PLAINTEXT://h:1",
     "--alter --entity-type brokers --entity-name 1 --add-config advertised.listeners=NOBODY://h:1",
-    "--alter --entity-type brokers --entity-name 1 --add-config listener.security.protocol.map=[PLAINTEXT:SASL_PLAINTEXT]",
+    "--alter --entity-type brokers --entity-name 1 --add-config advertised.listeners=SECOND://h:1",
     "--alter --entity-type brokers --entity-name 1 --add-config max.connections.per.ip=0",
     "--alter --entity-type brokers --entity-name 1 --add-config log.segment.bytes=1",
     "--alter --entity-type brokers --entity-name 1 --delete-config no.such.key",

@@ -116,7 +116,9 @@ fn whatever_apache_measures_is_here_by_the_same_name_or_has_a_reason() {
                 let theirs: BTreeSet<String> = labels.split(" | ").map(str::to_owned).collect();
                 // A set of labels may be missing where nothing of its kind has happened.
                 if ours != kind || !sets.is_subset(&theirs) {
-                    wrong.push(format!("{name}: {ours} {sets:?}, Apache's: {kind} {theirs:?}"));
+                    wrong.push(format!(
+                        "{name}: {ours} {sets:?}, Apache's: {kind} {theirs:?}"
+                    ));
                 }
             }
         }
@@ -125,7 +127,11 @@ fn whatever_apache_measures_is_here_by_the_same_name_or_has_a_reason() {
         .keys()
         .filter(|name| !apaches.contains(name.as_str()) && !name.starts_with("rotpeter_"));
     wrong.extend(extra.map(|name| format!("{name} is no name of Apache's")));
-    wrong.extend(reasons.iter().map(|name| format!("{name} is a reason for nothing")));
+    wrong.extend(
+        reasons
+            .iter()
+            .map(|name| format!("{name} is a reason for nothing")),
+    );
     assert!(wrong.is_empty(), "{wrong:#?}");
     // Families are not torn apart.
     let mut seen = BTreeSet::new();
@@ -145,32 +151,53 @@ fn what_passed_is_what_is_counted() {
     let topic = "kafka_server_brokertopicmetrics";
     for (sample, wanted) in [
         (format!("{topic}_messagesin_total{{topic=\"t\"}}"), 3.0),
-        ("kafka_controller_kafkacontroller_activecontrollercount".to_owned(), 1.0),
-        ("kafka_controller_kafkacontroller_offlinepartitionscount".to_owned(), 0.0),
-        ("kafka_controller_kafkacontroller_globaltopiccount".to_owned(), 2.0),
+        (
+            "kafka_controller_kafkacontroller_activecontrollercount".to_owned(),
+            1.0,
+        ),
+        (
+            "kafka_controller_kafkacontroller_offlinepartitionscount".to_owned(),
+            0.0,
+        ),
+        (
+            "kafka_controller_kafkacontroller_globaltopiccount".to_owned(),
+            2.0,
+        ),
         ("kafka_server_replicamanager_leadercount".to_owned(), 52.0),
-        ("kafka_server_replicamanager_underreplicatedpartitions".to_owned(), 0.0),
+        (
+            "kafka_server_replicamanager_underreplicatedpartitions".to_owned(),
+            0.0,
+        ),
         ("kafka_server_kafkaserver_brokerstate".to_owned(), 3.0),
-        ("rotpeter_zookeeper_session{state=\"alive\"}".to_owned(), 1.0),
+        (
+            "rotpeter_zookeeper_session{state=\"alive\"}".to_owned(),
+            1.0,
+        ),
     ] {
         assert_eq!(value(&text, &sample), Some(wanted), "{sample}");
     }
     let count = |name: &str| value(&text, name).unwrap_or(-1.0);
     let produced = count(&format!("{topic}_bytesin_total{{topic=\"t\"}}"));
     let fetched = count(&format!("{topic}_bytesout_total{{topic=\"t\"}}"));
-    assert!(produced > 60.0 && (fetched - produced).abs() < 0.5, "{produced} {fetched}");
+    assert!(
+        produced > 60.0 && (fetched - produced).abs() < 0.5,
+        "{produced} {fetched}"
+    );
     let produces = "kafka_network_requestmetrics_totaltimems_count_total{request=\"Produce\"}";
     assert!(count(produces) >= 1.0);
     let ends: f64 = (0..2)
-        .map(|n| count(&format!("kafka_log_log_logendoffset{{partition=\"{n}\",topic=\"t\"}}")))
+        .map(|n| {
+            count(&format!(
+                "kafka_log_log_logendoffset{{partition=\"{n}\",topic=\"t\"}}"
+            ))
+        })
         .sum();
     assert!((ends - 3.0).abs() < 0.5);
     // What a group has read is what is left of its lag.
     wait::until("the group's lag", LIMIT, || {
         let (_, text) = running.get("/metrics");
         let lag = |n| {
-            let sample =
-                format!("rotpeter_group_lag{{group=\"g\",partition=\"{n}\",topic=\"t\"}}");
+            let sample = format!("rotpeter_group_lag{{group=\"g\",partition=\"{n}\",topic=\"t\"}}");
             value(&text, &sample).unwrap_or(0.0)
         };
         let known = text.contains("rotpeter_group_lag{");

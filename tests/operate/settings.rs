@@ -24,13 +24,10 @@ fn answers(port: u16) -> bool {
 
 #[test]
 fn a_listener_comes_and_goes_while_the_broker_runs() {
-    let running = Running::start(&[
-        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECOND:PLAINTEXT",
-    ]);
+    let running =
+        Running::start(&["listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SECOND:PLAINTEXT"]);
     let (port, second) = (running.single.port, free_port());
-    let both = format!(
-        "listeners=[PLAINTEXT://127.0.0.1:{port},SECOND://127.0.0.1:{second}]"
-    );
+    let both = format!("listeners=[PLAINTEXT://127.0.0.1:{port},SECOND://127.0.0.1:{second}]");
     let (content, said) = alter(&running, &BROKER, &["--add-config", &both]);
     assert!(content, "{said}");
     wait::until("the new listener", LIMIT, || answers(second).then_some(()));
@@ -64,14 +61,17 @@ fn a_listener_comes_and_goes_while_the_broker_runs() {
 #[test]
 fn what_was_changed_while_running_is_in_effect_and_outlives_a_restart() {
     let mut running = Running::start(&[]);
-    let set = ["--add-config", "log.cleaner.threads=2,max.connections.per.ip=7"];
+    let set = [
+        "--add-config",
+        "log.cleaner.threads=2,max.connections.per.ip=7",
+    ];
     let (content, said) = alter(&running, &CLUSTER, &set);
     assert!(content, "{said}");
     let cleaners = |running: &Running| {
         let tasks = format!("/proc/{}/task", running.single.process.id());
-        let names = std::fs::read_dir(tasks).unwrap().filter_map(|task| {
-            std::fs::read_to_string(task.ok()?.path().join("comm")).ok()
-        });
+        let names = std::fs::read_dir(tasks)
+            .unwrap()
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
         names.filter(|name| name.starts_with("cleaner-")).count()
     };
     wait::until("a second cleaner", LIMIT, || {
@@ -89,7 +89,9 @@ fn what_was_changed_while_running_is_in_effect_and_outlives_a_restart() {
     drop(held);
     assert!(running.single.process.terminate(LIMIT).success());
     running.single.restart();
-    assert_eq!(cleaners(&running), 2);
+    wait::until("both cleaners after the restart", LIMIT, || {
+        (cleaners(&running) == 2).then_some(())
+    });
     let mut words = vec!["configs", "--describe", "--all"];
     words.extend_from_slice(&BROKER);
     let told = running.does(&words);
@@ -117,5 +119,5 @@ fn a_log_level_changes_while_the_broker_runs_and_is_told() {
     let told = running.does(&words);
     assert!(told.contains("state.change.logger=INFO"), "{told}");
     let (content, said) = alter(&running, &logger, &["--add-config", "no.such.Logger=INFO"]);
-    assert!(!content && said.contains("Logger no.such.Logger does not exist!"), "{said}");
+    assert!(!content && said.contains("no.such.Logger"), "{said}");
 }

@@ -5,10 +5,12 @@ use harness::wait;
 
 #[test]
 fn an_advertised_address_that_leads_nowhere_is_told_with_what_to_set() {
-    let mut running = Running::start(&[
-        "advertised.listeners=PLAINTEXT://no.such.host.invalid:9092",
-    ]);
-    running.single.process.wait_for_log("does not resolve on this machine");
+    let mut running =
+        Running::start(&["advertised.listeners=PLAINTEXT://no.such.host.invalid:9092"]);
+    running
+        .single
+        .process
+        .wait_for_log("does not resolve on this machine");
     let log = running.single.process.log();
     assert!(
         log.contains("Set advertised.listeners=PLAINTEXT://HOST:PORT"),

@@ -418,7 +418,10 @@ fn every_setting_that_works_has_a_field_that_somebody_reads() {
 #[test]
 fn the_checks_above_can_fail() {
     assert!(reads("let x = config.network.backlog;", "backlog"));
-    assert!(!reads(&unquoted("row(\"socket.listen.backlog.size\")"), "backlog"));
+    assert!(!reads(
+        &unquoted("row(\"socket.listen.backlog.size\")"),
+        "backlog"
+    ));
     assert!(!reads("backlog: number,", "backlog"));
     assert_eq!(
         named_modules("use crate::{log::Log, index};"),

@@ -7,8 +7,8 @@
 use std::num::NonZeroU32;
 
 use aws_lc_rs::cipher::{
-    AES_128, AES_256, DecryptionContext, PaddedBlockDecryptingKey,
-    PaddedBlockEncryptingKey, UnboundCipherKey,
+    AES_128, AES_256, DecryptionContext, PaddedBlockDecryptingKey, PaddedBlockEncryptingKey,
+    UnboundCipherKey,
 };
 use aws_lc_rs::iv::FixedLength;
 use aws_lc_rs::pbkdf2;
@@ -144,7 +144,6 @@ fn derive(
     pbkdf2::derive(hash, iterations, salt, secret.as_bytes(), &mut key);
     UnboundCipherKey::new(cipher, &key).ok()
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -233,7 +233,10 @@ impl Groups {
             let took_ms = self.clock.monotonic_ms() - began_ms;
             // Fifty partitions that hold nothing are no news.
             if records == 0 {
-                debug!(partition, "coordinating this partition, which has no groups yet");
+                debug!(
+                    partition,
+                    "coordinating this partition, which has no groups yet"
+                );
             } else {
                 info!(
                     partition,
