@@ -219,10 +219,6 @@ impl Rooms {
         let proposing =
             Arc::clone(&keeper).run(Arc::clone(&replicas), link.another(), side.stop.clone());
         upkeep.push(tasks::spawn("isr keeper", proposing));
-        let obeying = Obeying {
-            controller: Some(controller.clone()),
-            ..obeying
-        };
         let following = changes::follow(
             Arc::clone(&side.store),
             side.clock.clone(),
