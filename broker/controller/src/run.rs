@@ -288,7 +288,9 @@ impl Next {
                 Request::ListReassignments(..) => Work::ListPartitionReassignment,
                 Request::UncleanDefault(_) => Work::UncleanLeaderElectionEnable,
                 Request::UncleanEnabled(_) => Work::TopicUncleanLeaderElectionEnable,
-                Request::ProducerIds { .. } | Request::Count(_) | Request::Register(_) => Work::Other,
+                Request::ProducerIds { .. } | Request::Count(_) | Request::Register(_) => {
+                    Work::Other
+                }
             },
             Next::Answer(_, Answer::LeaderAndIsr { .. }) => Work::LeaderAndIsrResponseReceived,
             Next::Answer(_, Answer::StopReplica { .. }) => Work::TopicDeletion,
