@@ -3,6 +3,7 @@
 //! A peer that is missing is told loudly and skips its test; under `ROTPETER_REQUIRE_PEERS` it
 //! fails it.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -50,7 +51,11 @@ fn skip<T>(name: &str) -> Option<T> {
         "peer `{name}` is missing and peers are required; see tests/peers/install"
     );
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    println!("SKIPPED {test}: peer `{name}` is missing; tests/peers/install fetches it");
+    // Past the test framework's capture, which keeps what a passing test prints to itself.
+    let _lost_with_stderr = writeln!(
+        std::io::stderr(),
+        "SKIPPED {test}: peer `{name}` is missing; tests/peers/install fetches it"
+    );
     None
 }
 

@@ -23,9 +23,9 @@ use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData
 use protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use protocol::messages::{
     BrokerId, CreateTopicsRequest, DeleteRecordsRequest, FetchRequest,
-    IncrementalAlterConfigsRequest, ListOffsetsRequest, OffsetForLeaderEpochRequest,
-    ProduceRequest, ProducerId, RequestKind, ResponseKind, TopicName, TransactionalId,
-    WriteTxnMarkersRequest,
+    IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest,
+    OffsetForLeaderEpochRequest, ProduceRequest, ProducerId, RequestKind, ResponseKind, TopicName,
+    TransactionalId, WriteTxnMarkersRequest,
 };
 
 /// How long one answer may take, on a loaded machine.
@@ -102,6 +102,7 @@ impl Wire {
         let request = CreateTopicsRequest::default()
             .with_topics(vec![new])
             .with_timeout_ms(30_000);
+        self.await_brokers();
         let answer = self.ask(Api::CreateTopics, 5, RequestKind::CreateTopics(request));
         let Some(ResponseKind::CreateTopics(answer)) = answer else {
             panic!("no answer to the creation of {name}");
@@ -114,6 +115,17 @@ impl Wire {
     }
 
     /// Waits until this broker leads the partition.
+    /// Apache's broker serves before it has heard of itself.
+    fn await_brokers(&mut self) {
+        wait::until("a broker that knows of itself", START_LIMIT, || {
+            let nothing = MetadataRequest::default().with_topics(Some(Vec::new()));
+            match self.ask(Api::Metadata, 5, RequestKind::Metadata(nothing)) {
+                Some(ResponseKind::Metadata(answer)) => (!answer.brokers.is_empty()).then_some(()),
+                _ => None,
+            }
+        });
+    }
+
     pub(crate) fn await_leader(&mut self, name: &str, partition: i32) {
         wait::until(
             &format!("a leader of {name}-{partition}"),

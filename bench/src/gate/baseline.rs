@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 /// A case may cost this much more than its baseline.
-const SLACK_PERCENT: f64 = 5.0;
+const SLACK_PERCENT: u64 = 5;
 
 const HEAD: &str = "\
 # Instructions a request, counted by `bench/gate`; written by `bench/gate --bless`.
@@ -61,11 +61,12 @@ pub(crate) fn compare(known: &BTreeMap<String, u64>, counted: &[(String, u64)]) 
             continue;
         };
         let change = (*count as f64 / before as f64 - 1.0) * 100.0;
-        let dearer = change > SLACK_PERCENT;
+        let slack = before.saturating_mul(SLACK_PERCENT) / 100;
+        let dearer = *count > before.saturating_add(slack);
         passed &= !dearer;
-        let verdict = match change {
+        let verdict = match *count {
             _ if dearer => "  TOO DEAR",
-            change if change < -SLACK_PERCENT => "  cheaper: bless it",
+            count if count < before - slack => "  cheaper: bless it",
             _ => "",
         };
         table += &format!("{name:<24} {count:>14} {before:>14} {change:>+7.1}%{verdict}\n");

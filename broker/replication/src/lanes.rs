@@ -17,6 +17,8 @@ use base::clock::Clock;
 use base::io_pool::{Full, IoPool};
 use dashmap::DashMap;
 
+/// A call that is out for this long may have put its worker to sleep.
+const SLEEPING_MS: i64 = 10;
 /// A call that takes longer than this makes its directory slow.
 pub const SLOW_MS: i64 = 50;
 /// Appends of a slow directory keep their order: one thread.
@@ -128,6 +130,15 @@ impl LaneTable {
         Some(Permit(call))
     }
 
+    /// Whether a worker may be asleep in a storage call, whichever disk it is.
+    pub fn holds_a_worker(&self) -> bool {
+        let now_ms = self.clock.monotonic_ms();
+        self.calls.iter().any(|call| {
+            let began_ms = call.began_ms.load(Ordering::Acquire);
+            began_ms != FREE && now_ms - began_ms >= SLEEPING_MS
+        })
+    }
+
     /// Whether a call to this directory is out for longer than it should be.
     pub fn is_slow(&self, lane: &Lane) -> bool {
         let now_ms = self.clock.monotonic_ms();
@@ -197,8 +208,10 @@ mod tests {
         let call = lanes.try_permit(&stuck).unwrap();
         clock.advance(SLOW_MS + 1);
         assert!(lanes.try_permit(&stuck).is_none() && lanes.is_slow(&stuck));
+        assert!(lanes.holds_a_worker());
         assert!(lanes.try_permit(&healthy).is_some() && !lanes.is_slow(&healthy));
         drop(call);
         assert!(lanes.try_permit(&stuck).is_some() && !lanes.is_slow(&stuck));
+        assert!(!lanes.holds_a_worker());
     }
 }

@@ -478,25 +478,41 @@ fn threads(old: &Config, new: &Config) -> Result<(), Refusal> {
         } else {
             continue;
         };
-        // Kafka wraps the exception as a "value" of its own message; tools show it like that.
-        return Err(Refusal::InvalidRequest(format!(
-            "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count \
-             update validation failed for {key}={is}, {why} for configuration Invalid dynamic \
-             configuration"
+        return Err(invalid_change(&format!(
+            "Dynamic thread count update validation failed for {key}={is}, {why}"
         )));
     }
-    Ok(())
+    cleaner_threads(old, new)
+}
+
+/// Kafka: `LogCleaner.validateReconfiguration`: the same bounds in words of its own.
+fn cleaner_threads(old: &Config, new: &Config) -> Result<(), Refusal> {
+    let threads = |config: &Config| config.values.long("log.cleaner.threads");
+    let (was, is) = (threads(old), threads(new));
+    let way = if is < was / 2 {
+        "reduced to less than half"
+    } else if is > was.saturating_mul(2) {
+        "increased to more than double"
+    } else {
+        return Ok(());
+    };
+    Err(invalid_change(&format!(
+        "Log cleaner threads cannot be {way} the current value {was}"
+    )))
+}
+
+/// Kafka wraps the exception as a "value" of its own message; tools show it like that.
+fn invalid_change(words: &str) -> Refusal {
+    Refusal::InvalidRequest(format!(
+        "Invalid value org.apache.kafka.common.config.ConfigException: {words} for configuration \
+         Invalid dynamic configuration"
+    ))
 }
 
 /// Kafka: `DynamicListenerConfig.validateReconfiguration`, as far as a new `KafkaConfig` has not
 /// refused before: a listener that stays keeps its protocol and whatever is not made to change.
 fn listeners(old: &Config, new: &Config) -> Result<(), Refusal> {
-    let refuse = |words: String| {
-        Err(Refusal::InvalidRequest(format!(
-            "Invalid value org.apache.kafka.common.config.ConfigException: {words} for \
-             configuration Invalid dynamic configuration"
-        )))
-    };
+    let refuse = |words: String| Err(invalid_change(&words));
     const LOOKED_AT: [&str; 3] = [
         "listeners",
         "advertised.listeners",

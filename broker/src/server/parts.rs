@@ -52,6 +52,8 @@ use crate::server::local::Local;
 
 /// Orders and disk jobs that may wait; a controller repeats what found no room.
 const QUEUE_MAX: usize = 1024;
+/// How often it is looked whether a disk has put a worker to sleep.
+const WAKING_TICK: Duration = Duration::from_millis(20);
 /// How long a start waits for its own controller's first words.
 const TOLD_LIMIT: Duration = Duration::from_secs(3);
 
@@ -228,6 +230,8 @@ impl Rooms {
         upkeep.push(tasks::spawn("config changes", following));
         let electing = follow_unclean(live.clone(), controller.clone(), side.stop.clone());
         upkeep.push(tasks::spawn("election settings", electing));
+        let waking = wake_workers(Arc::clone(&replicas), side.data.clone(), side.stop.clone());
+        upkeep.push(tasks::spawn("wake workers", waking));
         {
             let _data = side.data.enter();
             let disks = IoPool::new("upkeep", 2, QUEUE_MAX)?;
@@ -477,6 +481,24 @@ fn producer_ids(link: &Link) -> ProducerIds {
 }
 
 /// Tells this broker's controller whenever `unclean.leader.election.enable` is another.
+/// Keeps the sockets watched while a worker sleeps on a disk.
+///
+/// The runtime's workers take turns at watching them. Whoever is woken with a single request does not
+/// call another to the watch before it runs it; if that request then sleeps in a write, nobody watches,
+/// and every connection of every disk waits. A task from outside wakes a worker, and a worker with
+/// nothing more to do goes to the watch.
+async fn wake_workers(replicas: Arc<Replicas>, data: Handle, stop: Stop) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(WAKING_TICK) => {}
+            () = stop.stopped() => return,
+        }
+        if replicas.shared().lanes.holds_a_worker() {
+            let _woken = tasks::spawn_on(&data, "wake", async {});
+        }
+    }
+}
+
 async fn follow_unclean(live: Live, controller: ControllerHandle, stop: Stop) {
     let mut changes = live.watch();
     let mut told = None;

@@ -201,7 +201,7 @@ async fn change(
         if let Some(asked) = asked.filter(|_| places[places.len() - 1].kind == "users") {
             let spelled = mechanism.name().replace('-', "_");
             let salted = Salted::read(mechanism, &asked, &spelled)?;
-            add.set(mechanism.name(), &salted.credential().encode());
+            add.set(mechanism.name(), salted.credential().encode());
         }
     }
     if places[0].kind == "brokers" {

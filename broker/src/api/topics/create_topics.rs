@@ -94,18 +94,20 @@ pub(crate) async fn answer(
             .with_throttle_time_ms(throttle_time_ms)
             .with_topics(results);
     }
-    let led = topics
-        .wait_until(request.timeout_ms, |image| {
-            made.iter().all(|name| {
-                image.topic(name).is_some_and(|topic| {
-                    topic
-                        .partitions
-                        .values()
-                        .all(|partition| partition.leader.0 >= 0)
+    // Kafka: without time to wait the answer is "timed out", however quick the controller was.
+    let led = request.timeout_ms > 0
+        && topics
+            .wait_until(request.timeout_ms, |image| {
+                made.iter().all(|name| {
+                    image.topic(name).is_some_and(|topic| {
+                        topic
+                            .partitions
+                            .values()
+                            .all(|partition| partition.leader.0 >= 0)
+                    })
                 })
             })
-        })
-        .await;
+            .await;
     for result in results.iter_mut().filter(|result| result.error_code == 0) {
         if !led {
             *result = CreatableTopicResult::default()

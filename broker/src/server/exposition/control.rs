@@ -203,8 +203,8 @@ fn process(all: &Exposition, text: &mut Text<'_>) {
         ),
     ] {
         let lines = io.iter().flat_map(|text| text.lines());
-        let value = lines.filter_map(|line| line.strip_prefix(key)?.parse::<u64>().ok());
-        if let Some(value) = value.last() {
+        let mut value = lines.filter_map(|line| line.strip_prefix(key)?.parse::<u64>().ok());
+        if let Some(value) = value.next() {
             text.one(name, Gauge, value);
         }
     }

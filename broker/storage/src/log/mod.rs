@@ -237,7 +237,7 @@ impl Log {
         LogMeasures {
             offsets: state.offsets(),
             bytes: state.segments.iter().map(|segment| segment.size()).sum(),
-            segments: state.segments.iter().count(),
+            segments: state.segments.len(),
             producers: state.producers.iter().count(),
         }
     }
