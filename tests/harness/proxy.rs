@@ -90,7 +90,7 @@ impl Shared {
     fn choose(&self) -> Option<Cut> {
         let every = self.every.load(Ordering::Acquire);
         let number = self.produces.fetch_add(1, Ordering::AcqRel) + 1;
-        if every == 0 || number % every != 0 {
+        if every == 0 || !number.is_multiple_of(every) {
             return None;
         }
         self.cuts.fetch_add(1, Ordering::AcqRel);

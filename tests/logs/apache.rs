@@ -68,7 +68,7 @@ pub(crate) fn start_apache(dir: &Path, port: u16, settings: &[String]) -> Option
         settings.join("\n")
     );
     std::fs::write(&properties, text).unwrap();
-    for attempt in 0..4 {
+    for attempt in 0..40 {
         let mut command = Command::new(home.join("bin/kafka-server-start.sh"));
         command
             .env("KAFKA_HEAP_OPTS", "-Xmx256m")
@@ -159,7 +159,7 @@ pub(crate) fn files_of(logs: &Path, kinds: &[&str]) -> Vec<PathBuf> {
         for file in std::fs::read_dir(&folder).unwrap() {
             let file = file.unwrap().path();
             let is_wanted = |kind: &&str| file.extension().is_some_and(|ending| ending == *kind);
-            if kinds.iter().any(|kind| is_wanted(&kind)) {
+            if kinds.iter().any(is_wanted) {
                 found.push(file);
             }
         }

@@ -138,8 +138,8 @@ fn many_partitions_cost_little_to_make_to_keep_and_to_open() {
         "created in {creating:?}, a record to each in {appending:?}, closed in {closing:?}; then:\n{said}"
     );
     let number = |name: &str| -> u64 {
-        let lines = said.lines().filter_map(|line| line.strip_prefix(name));
-        lines.last().unwrap().trim().parse().unwrap()
+        let mut lines = said.lines().filter_map(|line| line.strip_prefix(name));
+        lines.next_back().unwrap().trim().parse().unwrap()
     };
     assert_eq!(number("partitions"), u64::from(count.unsigned_abs()));
     assert!(number("files") < FILES_MAX as u64);

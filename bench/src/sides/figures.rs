@@ -31,7 +31,9 @@ pub(crate) fn today() -> String {
 /// The day so many days after the first of 1970.
 fn date(days: u64) -> String {
     let (mut year, mut left) = (1970, days);
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     loop {
         let in_year = if leap(year) { 366 } else { 365 };
         if left < in_year {
