@@ -6,10 +6,16 @@ use client::connection::Connection;
 use protocol::StrBytes;
 use protocol::kafka::apis::Api;
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use protocol::messages::{CreateTopicsRequest, RequestKind, ResponseKind, TopicName};
+use protocol::messages::{
+    CreateTopicsRequest, MetadataRequest, RequestKind, ResponseKind, TopicName,
+};
+
+use crate::wait;
 
 /// How long an answer may take, on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How long brokers may need until they have heard of one another.
+const START_LIMIT: Duration = Duration::from_secs(60);
 
 /// Blocks its thread while it asks.
 pub struct Asker {
@@ -67,6 +73,18 @@ impl Asker {
                 Err(_) => panic!("{api:?} was not answered within {PATIENCE:?}"),
             }
         })
+    }
+
+    /// Waits until this broker knows `count` brokers and the controller: Apache's serves before it has
+    /// heard of itself.
+    pub fn await_brokers(&mut self, count: usize) {
+        wait::until("brokers that know one another", START_LIMIT, || {
+            let nothing = MetadataRequest::default().with_topics(Some(Vec::new()));
+            let ResponseKind::Metadata(told) = self.ask(Api::Metadata, nothing) else {
+                panic!("another answer than was asked for");
+            };
+            (told.brokers.len() >= count && told.controller_id.0 >= 0).then_some(())
+        });
     }
 
     /// Makes a topic of one replica a partition and waits until it is led.

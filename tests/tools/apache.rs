@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use harness::asker::Asker;
 use harness::peers;
 use harness::process::free_port;
 use serde_json::{Value, json};
@@ -169,6 +170,9 @@ impl Apache {
             }
             self.new.ask(&json!({"broker": set}));
             addresses.push(address);
+        }
+        for address in &addresses {
+            Asker::connect(address, "tools").await_brokers(addresses.len());
         }
         Place::new(dir, &addresses, &zookeeper, &dir.join("broker-1"))
     }

@@ -10,12 +10,13 @@
 //! Hot path: a permit costs one clock reading and one scan over a handful of atomics.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
 use base::io_pool::{Full, IoPool};
 use dashmap::DashMap;
+use tokio::sync::Notify;
 
 /// A call that is out for this long may have put its worker to sleep.
 const SLEEPING_MS: i64 = 10;
@@ -47,6 +48,9 @@ pub struct LaneTable {
     lanes: DashMap<PathBuf, Arc<Lane>>,
     next_number: AtomicU32,
     calls: Box<[Call]>,
+    /// Whether somebody sleeps until the next call begins.
+    awaited: AtomicBool,
+    begun: Notify,
 }
 
 /// One storage call that may be under way on a worker.
@@ -81,6 +85,8 @@ impl LaneTable {
             lanes: DashMap::new(),
             next_number: AtomicU32::new(0),
             calls: (0..permits).map(|_| call()).collect(),
+            awaited: AtomicBool::new(false),
+            begun: Notify::new(),
         }
     }
 
@@ -124,10 +130,26 @@ impl LaneTable {
         // right when all workers are at their disks.
         let call = free?;
         call.began_ms
-            .compare_exchange(FREE, now_ms, Ordering::AcqRel, Ordering::Relaxed)
+            .compare_exchange(FREE, now_ms, Ordering::SeqCst, Ordering::Relaxed)
             .ok()?;
         call.lane.store(lane.number, Ordering::Relaxed);
+        if self.awaited.load(Ordering::SeqCst) && self.awaited.swap(false, Ordering::SeqCst) {
+            self.begun.notify_one();
+        }
         Some(Permit(call))
+    }
+
+    /// Returns once a storage call is out: a broker at rest need not look after sleeping workers.
+    ///
+    /// Invariant: either the call sees that it is awaited, or its mark is seen here; all four steps
+    /// are of one total order.
+    pub async fn await_call(&self) {
+        self.awaited.store(true, Ordering::SeqCst);
+        let mut calls = self.calls.iter();
+        if calls.all(|call| call.began_ms.load(Ordering::SeqCst) == FREE) {
+            self.begun.notified().await;
+        }
+        self.awaited.store(false, Ordering::SeqCst);
     }
 
     /// Whether a worker may be asleep in a storage call, whichever disk it is.

@@ -54,6 +54,8 @@ use crate::server::local::Local;
 const QUEUE_MAX: usize = 1024;
 /// How often it is looked whether a disk has put a worker to sleep.
 const WAKING_TICK: Duration = Duration::from_millis(20);
+/// How many times, before the next storage call is waited for without a clock.
+const WAKING_TICKS: u32 = 50;
 /// How long a start waits for its own controller's first words.
 const TOLD_LIMIT: Duration = Duration::from_secs(3);
 
@@ -488,14 +490,21 @@ fn producer_ids(link: &Link) -> ProducerIds {
 /// and every connection of every disk waits. A task from outside wakes a worker, and a worker with
 /// nothing more to do goes to the watch.
 async fn wake_workers(replicas: Arc<Replicas>, data: Handle, stop: Stop) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(WAKING_TICK) => {}
-            () = stop.stopped() => return,
+    let lanes = &replicas.shared().lanes;
+    let watching = async {
+        loop {
+            lanes.await_call().await;
+            for _ in 0..WAKING_TICKS {
+                tokio::time::sleep(WAKING_TICK).await;
+                if lanes.holds_a_worker() {
+                    let _woken = tasks::spawn_on(&data, "wake", async {});
+                }
+            }
         }
-        if replicas.shared().lanes.holds_a_worker() {
-            let _woken = tasks::spawn_on(&data, "wake", async {});
-        }
+    };
+    tokio::select! {
+        () = watching => {}
+        () = stop.stopped() => {}
     }
 }
 
