@@ -140,16 +140,14 @@ fn same(what: &str, expected: &mut [(String, Told)], found: &mut [(String, Told)
 /// Kafka: a moment is looked for in one segment only, the first that says it reaches so far; where
 /// compaction emptied its last batch nothing is found, although later segments have it. We go on.
 fn keep_what_both_found(left: &mut Told, right: &mut Told) {
-    let found = |told: &Told| -> Vec<i64> {
-        let found = told
-            .by_time
-            .iter()
-            .filter(|(_, (_, offset, _))| *offset >= 0);
-        found.map(|(at, _)| *at).collect()
+    let nowhere = |told: &Told| -> Vec<i64> {
+        let lost = told.by_time.iter().filter(|(_, found)| found.1 < 0);
+        lost.map(|(at, _)| *at).collect()
     };
-    let (in_left, in_right) = (found(left), found(right));
-    left.by_time.retain(|(at, _)| in_right.contains(at));
-    right.by_time.retain(|(at, _)| in_left.contains(at));
+    let in_one = [nowhere(left), nowhere(right)].concat();
+    for told in [left, right] {
+        told.by_time.retain(|(at, _)| !in_one.contains(at));
+    }
 }
 
 fn now_ms() -> i64 {
