@@ -23,15 +23,36 @@ fn file(dir: &std::path::Path, name: &str, text: &str) -> String {
     path.display().to_string()
 }
 
+/// A release's tools, and three brokers of ours; `None` where the release is missing, which was said.
+fn stage(
+    release: &'static str,
+    dir: &std::path::Path,
+) -> Option<(impl Fn(&str) -> Option<Command>, Trio)> {
+    let tool = move |name: &str| peers::apache_tool(release, name);
+    tool("kafka-topics")?;
+    let trio = Trio::start(Make::Ours, Make::Ours, dir)?;
+    Some((tool, trio))
+}
+
+/// The topic whose assignment is turned round.
+const TURNED: &str =
+    r#"{"version":1,"partitions":[{"topic":"turned","partition":0,"replicas":[2,1]}]}"#;
+
+fn await_leader(trio: &Trio, topic: &str, leader: i32) {
+    eventually(
+        "the leader",
+        || ask::partition(trio.port(3), topic, 0),
+        |told| told.leader == leader,
+    );
+}
+
 #[test]
 #[ignore = "a dozen starts of Java; tests/run --all"]
 fn tools_of_2_8_write_zookeeper_and_are_obeyed() {
     let dir = tempfile::tempdir().unwrap();
-    let tool = |name: &str| peers::apache_tool("kafka-2.8", name);
-    if tool("kafka-topics").is_none() {
+    let Some((tool, trio)) = stage("kafka-2.8", dir.path()) else {
         return;
-    }
-    let trio = Trio::start(Make::Ours, Make::Ours, dir.path()).unwrap();
+    };
     let zookeeper = format!("127.0.0.1:{}", trio.zookeeper.port);
     let topics = |words: &[&str]| {
         let mut all = vec!["--zookeeper", &zookeeper];
@@ -108,13 +129,8 @@ fn tools_of_2_8_write_zookeeper_and_are_obeyed() {
         "--replica-assignment",
         "1:2",
     ]);
-    eventually(
-        "a leader",
-        || ask::partition(trio.port(1), "turned", 0),
-        |told| told.leader == 1,
-    );
-    let plan = r#"{"version":1,"partitions":[{"topic":"turned","partition":0,"replicas":[2,1]}]}"#;
-    let plan = file(dir.path(), "plan.json", plan);
+    await_leader(&trio, "turned", 1);
+    let plan = file(dir.path(), "plan.json", TURNED);
     run(
         tool("kafka-reassign-partitions").unwrap(),
         &[
@@ -140,11 +156,7 @@ fn tools_of_2_8_write_zookeeper_and_are_obeyed() {
         tool("kafka-preferred-replica-election").unwrap(),
         &["--zookeeper", &zookeeper, "--path-to-json-file", &which],
     );
-    eventually(
-        "the preferred leader",
-        || ask::partition(trio.port(3), "turned", 0),
-        |told| told.leader == 2,
-    );
+    await_leader(&trio, "turned", 2);
     trio.shell
         .wait_for("/admin/preferred_replica_election", false);
 
@@ -162,11 +174,9 @@ fn tools_of_2_8_write_zookeeper_and_are_obeyed() {
 #[ignore = "a dozen starts of Java; tests/run --all"]
 fn tools_of_3_9_ask_a_broker_and_are_obeyed() {
     let dir = tempfile::tempdir().unwrap();
-    let tool = |name: &str| peers::apache_tool("kafka-3.9", name);
-    if tool("kafka-topics").is_none() {
+    let Some((tool, trio)) = stage("kafka-3.9", dir.path()) else {
         return;
-    }
-    let trio = Trio::start(Make::Ours, Make::Ours, dir.path()).unwrap();
+    };
     // Any broker: the tool finds the controller by itself.
     let at = format!("127.0.0.1:{}", trio.port(3));
     let with = |name: &str, words: &[&str]| {
@@ -211,13 +221,8 @@ fn tools_of_3_9_ask_a_broker_and_are_obeyed() {
         "/brokers/topics/turned",
         r#"{"version":1,"partitions":{"0":[1,2]}}"#,
     );
-    eventually(
-        "a leader",
-        || ask::partition(trio.port(1), "turned", 0),
-        |told| told.leader == 1,
-    );
-    let plan = r#"{"version":1,"partitions":[{"topic":"turned","partition":0,"replicas":[2,1]}]}"#;
-    let plan = file(dir.path(), "plan.json", plan);
+    await_leader(&trio, "turned", 1);
+    let plan = file(dir.path(), "plan.json", TURNED);
     with(
         "kafka-reassign-partitions",
         &["--execute", "--reassignment-json-file", &plan],
@@ -238,11 +243,7 @@ fn tools_of_3_9_ask_a_broker_and_are_obeyed() {
             "0",
         ],
     );
-    eventually(
-        "the preferred leader",
-        || ask::partition(trio.port(3), "turned", 0),
-        |told| told.leader == 2,
-    );
+    await_leader(&trio, "turned", 2);
     with("kafka-topics", &["--delete", "--topic", "new"]);
     trio.shell.wait_for("/brokers/topics/new", false);
 }

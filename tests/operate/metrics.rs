@@ -70,18 +70,7 @@ fn value(text: &str, sample: &str) -> Option<f64> {
 
 fn use_it(running: &Running) {
     running.does(&["topics", "--create", "--topic", "t", "--partitions", "2"]);
-    let (sent, said) = running.tool(&["console-producer", "--topic", "t"], "a\nb\nc\n");
-    assert!(sent, "{said}");
-    running.does(&[
-        "console-consumer",
-        "--topic",
-        "t",
-        "--group",
-        "g",
-        "--from-beginning",
-        "--max-messages",
-        "3",
-    ]);
+    running.pass_through("t", &["a", "b", "c"]);
 }
 
 #[test]

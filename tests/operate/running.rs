@@ -66,6 +66,16 @@ impl Running {
         assert!(content, "{words:?}: {said}");
         said
     }
+
+    /// These lines through a topic, written by one tool and read by another in group "g".
+    pub(crate) fn pass_through(&self, topic: &str, lines: &[&str]) {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let (sent, said) = self.tool(&["console-producer", "--topic", topic], &text);
+        assert!(sent, "{said}");
+        let count = lines.len().to_string();
+        let read = ["console-consumer", "--topic", topic, "--group", "g"];
+        self.does(&[&read[..], &["--from-beginning", "--max-messages", &count]].concat());
+    }
 }
 
 /// One HTTP request: the status and the body, chunks joined. `None` while nobody listens.
