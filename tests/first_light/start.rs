@@ -207,3 +207,32 @@ fn a_properties_file_and_the_same_as_yaml_start_the_same_broker() {
         assert_eq!(process.terminate(STOP_LIMIT).code(), Some(0));
     }
 }
+
+#[test]
+fn programs_ask_the_loader_for_nothing_but_glibc() {
+    for name in ["broker", "coordinator", "kafka"] {
+        let Ok(told) = Command::new("ldd").arg(program(name)).output() else {
+            eprintln!("SKIPPED: ldd is missing");
+            return;
+        };
+        let told = String::from_utf8(told.stdout).unwrap();
+        let foreign = told.lines().filter(|line| {
+            let file = line.split_whitespace().next().unwrap_or_default();
+            let of_glibc = [
+                "linux-vdso.",
+                "libc.",
+                "libm.",
+                "libpthread.",
+                "libdl.",
+                "librt.",
+            ];
+            let loader = file.contains("/ld-linux") || file.contains("/ld64");
+            !loader && !of_glibc.iter().any(|known| file.starts_with(known))
+        });
+        let foreign: Vec<&str> = foreign.collect();
+        assert!(
+            told.contains("libc.") && foreign.is_empty(),
+            "{name}: {told}"
+        );
+    }
+}
