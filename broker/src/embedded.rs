@@ -14,18 +14,26 @@ pub(crate) async fn start(
     clock: &Clock,
 ) -> Result<coordinator::Handle, Error> {
     let mut config = coordinator::Config::new(&wanted.data_dir);
-    config.address = resolve(&wanted.address, wanted.port);
+    config.address = resolve(&wanted.address, wanted.port).ok_or_else(|| no_address(wanted))?;
     config.port = wanted.port;
     config.clock = clock.clone();
     coordinator::start(config).await
 }
 
-/// A host name or an address. One that cannot be resolved is tried as it is meant most often, on
-/// loopback: nobody from outside gets in by a spelling mistake.
-fn resolve(host: &str, port: u16) -> IpAddr {
+/// A host name or an address; of a name with addresses of both families, the first of IPv4.
+fn resolve(host: &str, port: u16) -> Option<IpAddr> {
     let named = (host.trim_matches(['[', ']']), port).to_socket_addrs();
-    let first = named
-        .ok()
-        .and_then(|mut found| found.find(SocketAddr::is_ipv4));
-    first.map_or(IpAddr::from([127, 0, 0, 1]), |address| address.ip())
+    let found: Vec<SocketAddr> = named.ok()?.collect();
+    let chosen = found.iter().find(|at| at.is_ipv4()).or(found.first())?;
+    Some(chosen.ip())
+}
+
+fn no_address(wanted: &parts::Coordinator) -> Error {
+    let key = "coordinator.address";
+    Error::Setting {
+        path: "the settings".into(),
+        key: key.to_owned(),
+        value: wanted.address.clone(),
+        why: "no address has this name",
+    }
 }

@@ -124,6 +124,28 @@ fn a_data_directory_in_use_is_refused() {
     drop(single);
 }
 
+/// The session noted in a directory belongs to the broker at work there, and so does its note.
+#[test]
+fn a_start_on_a_directory_in_use_leaves_the_session_of_its_owner_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut single = Single::start(dir.path(), &[]);
+    single.process.wait_for_log("Rotpeter is running.");
+    let logs = dir.path().join("data/broker");
+    let session = || std::fs::read_to_string(logs.join("zookeeper.session")).unwrap();
+    let before = session();
+    let (code, words) = refused(
+        dir.path(),
+        &[
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", free_port()),
+            format!("zookeeper.connect=127.0.0.1:{}", single.coordinator_port),
+            format!("log.dirs={}", logs.display()),
+        ],
+    );
+    assert_eq!(code, Some(1), "{words}");
+    assert!(words.contains("in use"), "{words}");
+    assert_eq!(session(), before);
+}
+
 #[test]
 fn an_unwritable_data_directory_is_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -136,7 +158,9 @@ fn an_unwritable_data_directory_is_refused() {
         ],
     );
     assert_eq!(code, Some(1), "{words}");
-    assert!(words.contains("data"), "{words}");
+    for expected in ["cannot make", "Not a directory", "--data-dir"] {
+        assert!(words.contains(expected), "{expected}: {words}");
+    }
 }
 
 #[test]

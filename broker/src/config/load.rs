@@ -5,9 +5,10 @@
 //! (nobody named a ZooKeeper) or a member of a cluster. Settings in the shape of KRaft start the
 //! former, and say so.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use base::disk::SystemDisk;
 use settings::keys;
 use settings::layers::{Layers, Texts};
 use settings::read::{self, Format, Warning};
@@ -60,10 +61,22 @@ pub(super) fn load(args: &LoadArgs) -> Result<(Config, Vec<Warning>), Refused> {
     }
 }
 
+/// All of it, to its end: a pipe, as the shell's `<(…)` makes one, tells no length.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut file = File::open(path)?.take(FILE_BYTES_MAX + 1);
+    file.read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let words = "it is larger than any file of settings";
+        return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+    }
+    Ok(bytes)
+}
+
 fn gather(args: &LoadArgs, faults: &mut Vec<Fault>) -> Texts {
     let mut texts = Texts::new();
     if let Some(path) = &args.file {
-        match SystemDisk::shared().read_small(path, FILE_BYTES_MAX) {
+        match read_file(path) {
             Err(error) => {
                 faults.push(Fault::between(
                     "",

@@ -34,13 +34,13 @@ pub(crate) struct Bound {
 /// Why a listener could not be bound, with the address it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("listen on {host}:{port}: the port is taken by another program")]
+    #[error("listen on {host}:{port}: the port is taken, perhaps by another broker")]
     Taken { host: String, port: u16 },
     #[error(
         "listen on {host}:{port}: the host name does not resolve to an address of this machine"
     )]
     NoAddress { host: String, port: u16 },
-    #[error("listen on {host}:{port}")]
+    #[error("listen on {host}:{port}: {source}")]
     Socket {
         host: String,
         port: u16,
@@ -70,7 +70,7 @@ pub(crate) fn bind(
         },
     };
     let mut wanted: Vec<SocketAddr> = match host {
-        "" | "0.0.0.0" if host.is_empty() => vec![SocketAddr::new(IpAddr::from([0_u16; 8]), port)],
+        "" => vec![SocketAddr::new(IpAddr::from([0_u16; 8]), port)],
         _ => match (host.trim_matches(['[', ']']), port).to_socket_addrs() {
             Ok(found) => found.collect(),
             Err(_unresolved) => Vec::new(),

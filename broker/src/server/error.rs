@@ -20,10 +20,7 @@ pub enum StartError {
     InUse { directory: PathBuf },
     #[error("start the embedded coordinator: {0}")]
     Coordinator(#[from] coordinator::Error),
-    #[error(
-        "{0}. Another broker may be running; choose other addresses with --override \
-         listeners=PLAINTEXT://localhost:PORT"
-    )]
+    #[error("{0}. Choose another address with --override listeners=PLAINTEXT://localhost:PORT")]
     Bind(#[from] BindError),
     #[error(
         "listen on {address}:{port} for /metrics and /health: {source}. Choose another with \

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::disk::{Disk, SystemDisk};
+use base::disk::{Disk, DiskLock, SystemDisk};
 use base::stop::{Stopper, pair};
 use base::tasks;
 use replication::replicas::Replicas;
@@ -94,6 +94,7 @@ impl Server {
             tasks::spawn("metrics and health", serving)
         });
         make_directories(&*disk, &config)?;
+        let held = hold_directories(&*disk, &config)?;
         let found = Found::read(&*disk, &config.logs.dirs)?;
         let coordinator = start_coordinator(&config, &clock).await?;
         let zookeeper = connect(&config, coordinator.as_ref(), &clock).await?;
@@ -109,6 +110,8 @@ impl Server {
         };
         let advertised = advertised(&config.listeners.advertised, &addresses_of(&bound));
         stages.set(Stage::Recovering);
+        // The logs take the same locks themselves.
+        drop(held);
         let rooms = Rooms::build(config, Arc::clone(&disk), clusterside).await?;
         let rooms_live = rooms.live.clone();
         let config = rooms_live.now();
@@ -308,6 +311,28 @@ fn make_directories(disk: &dyn Disk, config: &Config) -> Result<(), StartError> 
             })?;
     }
     Ok(())
+}
+
+/// A directory in which another program works is refused before ZooKeeper is met: what comes next
+/// closes the session that is noted there, which would be the session of the one at work.
+fn hold_directories(
+    disk: &dyn Disk,
+    config: &Config,
+) -> Result<Vec<Box<dyn DiskLock>>, StartError> {
+    let mut held = Vec::with_capacity(config.logs.dirs.len());
+    for directory in &config.logs.dirs {
+        match disk.lock(&directory.join(storage::files::LOCK)) {
+            Ok(lock) => held.push(lock),
+            Err(e) if e.kind() == std::io::ErrorKind::WouldBlock => {
+                return Err(StartError::InUse {
+                    directory: directory.clone(),
+                });
+            }
+            // Its disk is not well; the logs decide whether the others are enough.
+            Err(_failed) => {}
+        }
+    }
+    Ok(held)
 }
 
 async fn start_coordinator(

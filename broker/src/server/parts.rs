@@ -482,7 +482,6 @@ fn producer_ids(link: &Link) -> ProducerIds {
     }))
 }
 
-/// Tells this broker's controller whenever `unclean.leader.election.enable` is another.
 /// Keeps the sockets watched while a worker sleeps on a disk.
 ///
 /// The runtime's workers take turns at watching them. Whoever is woken with a single request does not
@@ -508,6 +507,7 @@ async fn wake_workers(replicas: Arc<Replicas>, data: Handle, stop: Stop) {
     }
 }
 
+/// Tells this broker's controller whenever `unclean.leader.election.enable` is another.
 async fn follow_unclean(live: Live, controller: ControllerHandle, stop: Stop) {
     let mut changes = live.watch();
     let mut told = None;

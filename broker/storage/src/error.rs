@@ -51,7 +51,7 @@ pub enum Error {
     #[error("create {path}: it is there already")]
     Exists { path: PathBuf },
     /// None of the directories can be used.
-    #[error("open the log directories: none is usable")]
+    #[error("no log directory is usable; what is logged above says why")]
     NoDirectory,
     /// Directories disagree on the cluster or the broker they belong to.
     #[error("read {path}: {what}")]
