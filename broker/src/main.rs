@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use base::logging;
 use broker::admin::loggers::DEFAULT_FILTER;
@@ -9,11 +10,14 @@ use broker::config::{Config, LoadArgs, Warning};
 use broker::server::Server;
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Cross-thread frees are cheap and a large claim costs nothing until bytes arrive.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A signal that comes sooner after the first is the same wish.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Apache Kafka as it was with ZooKeeper: a broker that needs nothing but itself.
 ///
@@ -102,20 +106,43 @@ fn control_runtime() -> std::io::Result<Runtime> {
         .build()
 }
 
+/// SIGTERM and Ctrl-C.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next time somebody asks to stop. Dropping the future early is safe.
+    async fn next(&mut self) {
+        tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
+    }
+
+    /// Somebody asks once more, having seen that it takes its time. A program that hands signals
+    /// on may send one twice at once; that is no second wish.
+    async fn again(&mut self) {
+        let first = tokio::time::Instant::now();
+        while first.elapsed() < AGAIN_AFTER {
+            self.next().await;
+        }
+    }
+}
+
 async fn serve(config: Config, data: tokio::runtime::Handle) -> ExitCode {
-    let signals = signal(SignalKind::terminate())
-        .and_then(|terminate| Ok((terminate, signal(SignalKind::interrupt())?)));
-    let (mut terminate, mut interrupt) = match signals {
+    let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(e) => {
             eprintln!("cannot listen for signals: {e}");
             return ExitCode::FAILURE;
         }
     };
-    let asked_to_stop = async {
-        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-    };
-    tokio::pin!(asked_to_stop);
     let mut server = tokio::select! {
         started = Server::start(config, data) => match started {
             Ok(server) => server,
@@ -124,14 +151,21 @@ async fn serve(config: Config, data: tokio::runtime::Handle) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         },
-        () = &mut asked_to_stop => return ExitCode::SUCCESS,
+        () = signals.next() => return ExitCode::SUCCESS,
     };
     eprintln!("{}", server.greeting());
     let failed = tokio::select! {
-        () = &mut asked_to_stop => None,
+        () = signals.next() => None,
         failed = server.failed() => Some(failed),
     };
-    server.stop().await;
+    // A disk that hangs would hold the stop up for as long; whoever asks twice does not wait for it.
+    tokio::select! {
+        () = server.stop() => {}
+        () = signals.again() => {
+            eprintln!("stopped at once, as asked twice; the next start recovers the logs");
+            return ExitCode::FAILURE;
+        }
+    }
     match failed {
         None => ExitCode::SUCCESS,
         Some(reason) => {

@@ -47,13 +47,12 @@ impl Properties {
             }
             whole.push_str(line);
             let line = std::mem::take(&mut whole);
-            let (key, value) = line
-                .split_once(['=', ':', ' ', '\t'])
-                .unwrap_or((&line, ""));
-            self.set(
-                key.trim(),
-                value.trim_start_matches(['=', ':', ' ', '\t']).trim(),
-            );
+            // One separator at most: a value may begin with a colon, as `::1` does.
+            let end = line.find(['=', ':', ' ', '\t']).unwrap_or(line.len());
+            let (key, rest) = line.split_at(end);
+            let rest = rest.trim_start();
+            let value = rest.strip_prefix(['=', ':']).unwrap_or(rest);
+            self.set(key, value.trim());
         }
     }
 
@@ -426,6 +425,14 @@ mod tests {
         assert!(config.extended_types);
         assert_eq!(config.max_timeout_ms(), 10_000);
         assert_eq!(meaningless, ["initLimit"]);
+    }
+
+    #[test]
+    fn a_value_may_begin_with_a_separator() {
+        let mut properties = Properties::default();
+        properties.read_text("dataDir=/data\nclientPortAddress=::1\n");
+        let (config, _meaningless) = properties.config().unwrap();
+        assert_eq!(config.address, IpAddr::V6(std::net::Ipv6Addr::LOCALHOST));
     }
 
     #[test]
