@@ -14,6 +14,15 @@ pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
+/// Reports and counts a panic, for whoever learns of it by joining a task of his own.
+pub fn panicked(name: &'static str) {
+    PANICS.fetch_add(1, Ordering::Relaxed);
+    error!(
+        task = name,
+        "task panicked; this is a defect, please report it"
+    );
+}
+
 /// Starts `work` on the current runtime under a name that log lines carry.
 pub fn spawn<F>(name: &'static str, work: F) -> JoinHandle<F::Output>
 where
@@ -47,11 +56,7 @@ struct Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         if !self.done && std::thread::panicking() {
-            PANICS.fetch_add(1, Ordering::Relaxed);
-            error!(
-                task = self.name,
-                "task panicked; this is a defect, please report it"
-            );
+            panicked(self.name);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The memory all unfinished and unanswered requests may hold together.
 //!
-//! A connection draws 64 KiB steps as bytes arrive, never by the length a frame claims. When all
-//! is drawn, one connection at a time, the one that waited longest, draws from a reserve of one
+//! Beyond a little of its own, a connection draws 64 KiB steps as bytes arrive, never by the length
+//! a frame claims. When all is drawn, one connection at a time, the one that waited longest, draws from a reserve of one
 //! largest request: so somebody always finishes and gives back, and nobody waits for ever.
 
 use std::sync::Arc;

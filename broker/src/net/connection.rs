@@ -29,8 +29,14 @@ use crate::net::outbox::Outbox;
 const READ_BYTES: usize = 16 * 1024;
 /// A buffer is never asked to grow by more than what has already arrived, or by this.
 const GROW_BYTES_MIN: usize = 64 * 1024;
+/// What a connection has without drawing from the budget: thousands that send half a frame and
+/// wait must not keep small requests of others out.
+const OWN_BYTES: usize = 2 * READ_BYTES;
 /// How many answers may wait behind one another before nothing more is read.
 const WAITING_MAX: usize = 128;
+/// No request is run while more than this of earlier answers waits in memory for its client: sixteen
+/// kilobytes can ask for a thousand descriptions of the whole cluster.
+const UNTAKEN_BYTES_MAX: usize = 1 << 20;
 /// A frame that was begun must go on: without a byte for this long the client is dropped.
 const FRAME_STALL_MS: i64 = 30_000;
 /// How often an otherwise quiet connection looks at its deadlines.
@@ -163,9 +169,7 @@ impl Connection {
     }
 
     async fn turn(&mut self) -> Result<(), Ended> {
-        if !self.closing {
-            self.run_frames()?;
-        }
+        let held_back = !self.closing && self.run_frames()?;
         self.collect_ready();
         let written = self.outbox.write_to(&self.stream)?;
         if self.waiting.is_empty() && written {
@@ -175,6 +179,10 @@ impl Connection {
             if self.buffer.is_empty() {
                 self.share.release();
             }
+        }
+        if held_back && written {
+            // The answers are gone, and complete frames may be left in the buffer.
+            return Ok(());
         }
         self.wait(written).await
     }
@@ -237,15 +245,19 @@ impl Connection {
         }
     }
 
-    /// Runs every complete frame whose turn it is.
-    fn run_frames(&mut self) -> Result<(), Ended> {
+    /// Runs every complete frame whose turn it is; true where it stopped because the client has to
+    /// take its answers first.
+    fn run_frames(&mut self) -> Result<bool, Ended> {
         let now = self.rules.clock.monotonic_ms();
         while self.muted_until_ms <= now && !self.closing && self.waiting.len() < WAITING_MAX {
+            if self.outbox.held_bytes() > UNTAKEN_BYTES_MAX {
+                return Ok(true);
+            }
             let Some(len) = self.frame_len()? else {
-                return Ok(());
+                return Ok(false);
             };
             if self.buffer.len() < 4 + len {
-                return Ok(());
+                return Ok(false);
             }
             let overlapping = Table::overlaps(&self.buffer[4..4 + len]);
             if !self
@@ -253,7 +265,7 @@ impl Connection {
                 .iter()
                 .all(|before| before.lets_by(overlapping))
             {
-                return Ok(());
+                return Ok(false);
             }
             self.buffer.advance(4);
             let frame = self.buffer.split_to(len).freeze();
@@ -265,7 +277,7 @@ impl Connection {
                 Err(malformed) => return Err(Ended::Malformed(malformed.to_string())),
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// An answer that is there at once waits only for those before it.
@@ -308,12 +320,14 @@ impl Connection {
             Ok(Some(len)) => (4 + len).saturating_sub(self.buffer.len()),
             Ok(None) | Err(_) => 0,
         };
-        let growth = wanted
-            .min(self.buffer.len().max(GROW_BYTES_MIN))
-            .max(READ_BYTES / 2);
+        let step = match self.buffer.len() {
+            0..READ_BYTES => READ_BYTES,
+            arrived => arrived.max(GROW_BYTES_MIN),
+        };
+        let growth = wanted.min(step).max(READ_BYTES / 2);
         if self.buffer.capacity() - self.buffer.len() < growth {
             let bytes = self.buffer.len() + growth;
-            if !self.share.try_cover(bytes) {
+            if bytes > OWN_BYTES && !self.share.try_cover(bytes) {
                 if !self.waiting.is_empty() {
                     return false;
                 }

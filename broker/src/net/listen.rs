@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::task::JoinError;
 use tracing::{debug, error, warn};
 
 use crate::api::table::Table;
@@ -351,7 +352,10 @@ async fn accept_all(socket: TcpListener, listener: Arc<str>, reception: Receptio
         let accepted = tokio::select! {
             () = stop.stopped() => break,
             accepted = socket.accept() => accepted,
-            Some(_ended) = connections.join_next() => continue,
+            Some(ended) = connections.join_next() => {
+                count_panic(&ended);
+                continue;
+            }
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -383,7 +387,16 @@ async fn accept_all(socket: TcpListener, listener: Arc<str>, reception: Receptio
         }
     }
     drop(socket);
-    while connections.join_next().await.is_some() {}
+    while let Some(ended) = connections.join_next().await {
+        count_panic(&ended);
+    }
+}
+
+/// A connection that ended by a defect takes nobody along, and is not overlooked.
+fn count_panic(ended: &Result<(), JoinError>) {
+    if ended.as_ref().is_err_and(|error| error.is_panic()) {
+        tasks::panicked("connection");
+    }
 }
 
 fn receive(

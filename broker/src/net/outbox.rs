@@ -24,13 +24,23 @@ const COPY_BYTES: usize = 256 * 1024;
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     parts: VecDeque<Part>,
+    /// Bytes of those parts that lie in memory.
+    held_bytes: usize,
 }
 
 impl Outbox {
     pub(crate) fn push(&mut self, part: Part) {
+        if let Part::Bytes(bytes) = &part {
+            self.held_bytes += bytes.len();
+        }
         if !part.is_empty() {
             self.parts.push_back(part);
         }
+    }
+
+    /// How much memory the client has not taken yet.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 
     /// Writes until all is gone or the socket takes no more; true when all is gone.
@@ -86,10 +96,13 @@ impl Outbox {
             match self.parts.front_mut() {
                 Some(Part::Bytes(bytes)) if bytes.len() > wrote => {
                     bytes.advance(wrote);
+                    self.held_bytes -= wrote;
                     return;
                 }
                 Some(Part::Bytes(bytes)) => {
-                    wrote -= bytes.len();
+                    let len = bytes.len();
+                    wrote -= len;
+                    self.held_bytes -= len;
                     self.parts.pop_front();
                 }
                 Some(Part::File { .. }) | None => return,
@@ -201,5 +214,6 @@ mod tests {
         let (read, ()) = tokio::join!(reader.read_exact(&mut got), writing);
         read.unwrap();
         assert!(got == expected);
+        assert_eq!(outbox.held_bytes(), 0);
     }
 }
