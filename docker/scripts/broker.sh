@@ -31,6 +31,18 @@ for directory in "${directories[@]}"; do
   fi
 done
 
+# A volume from the other kind of start holds topics that this start does not see.
+volume=${KAFKA_LOG_DIRS%%,*}
+if [ -n "$embedded" ] && [ "${volume%/broker}" != "$volume" ] && [ -e "${volume%/broker}/meta.properties" ]; then
+  say "${volume%/broker} belongs to a broker that worked with a ZooKeeper: its topics lie directly in it, and this" \
+    "start, with a coordinator of its own, does not see them. To have them, set ZOOKEEPER_HOSTS to that" \
+    "ZooKeeper's HOST:PORT; otherwise mount another volume."
+elif [ -z "$embedded" ] && [ -e "$volume/broker/meta.properties" ]; then
+  say "$volume belongs to a broker with a coordinator of its own: its topics lie in $volume/broker, and this" \
+    "start does not see them. To have them, leave out ZOOKEEPER_HOSTS and KAFKA_ZOOKEEPER_CONNECT; otherwise" \
+    "mount another volume."
+fi
+
 if [ -n "$advised" ]; then
   name=$(cat /proc/sys/kernel/hostname)
   say "This broker tells clients to reach it at $name:9092: containers on its network can. For clients" \

@@ -2,7 +2,7 @@
 # What the broker's container implies where its variables leave something open. Sourced by the
 # entrypoint, which starts the broker with it, and by the health check, which has to know the ports.
 #
-# The broker itself reads KAFKA_… (`_` is a dot, `__` a hyphen, `___` an underscore), CLUSTER_ID and
+# The broker itself reads KAFKA_… (`_` is a dot, `__` an underscore, `___` a hyphen), CLUSTER_ID and
 # the settings in KRaft's shape. Here is only what a container knows and a broker cannot: where the
 # volume is, that nobody reaches loopback, and what the common images make of their own variables.
 

@@ -8,6 +8,7 @@
 
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[1]}")"
+name=$(basename "$PWD")
 
 broker_image=${BROKER_IMAGE:-rotpeter/broker}
 coordinator_image=${COORDINATOR_IMAGE:-rotpeter/coordinator}
@@ -20,7 +21,7 @@ at_exit() {
   set +e
   for cleanup in "${cleanups[@]}"; do eval "$cleanup" > /dev/null 2>&1; done
   rm -rf "$log"
-  if [ "$code" = 0 ]; then echo "PASSED: $(basename "$PWD")"; else echo "FAILED: $(basename "$PWD") ($code)"; fi
+  if [ "$code" = 0 ]; then echo "PASSED: $name"; else echo "FAILED: $name ($code)"; fi
   exit "$code"
 }
 trap at_exit EXIT
@@ -59,11 +60,29 @@ within() {
 inside() {
   printf '$ docker exec -it %s bash\n' "$1"
   tee "$log/lines" | sed "s/^/$1\$ /"
-  docker exec -i "$1" bash -e "${@:2}" < "$log/lines" 2>&1 | tee "$log/answer"
+  { declare -f ctrl_c_after; cat "$log/lines"; } | docker exec -i "$1" bash -e 2>&1 | tee "$log/answer"
+}
+
+# ctrl_c_after PATTERN COMMAND…, for `inside`: what would wait for ever gets its Ctrl-C as soon as it has
+# shown what was expected of it, or after a minute.
+ctrl_c_after() {
+  local tries=0
+  "${@:2}" > /tmp/shown 2>&1 &
+  until grep -Eq -- "$1" /tmp/shown || [ "$tries" = 300 ]; do tries=$((tries + 1)); sleep 0.2; done
+  kill -INT $!
+  wait $! || true
+  cat /tmp/shown
 }
 
 answer_has() { grep -Eq -- "$1" "$log/answer" || fail "no \"$1\" in what was answered"; }
 answer_lacks() { ! grep -Eq -- "$1" "$log/answer" || fail "\"$1\" in what was answered"; }
+
+# figure NAME VALUE MEANT UNIT: what was measured beside what is meant; five times that is a failure,
+# for the machine may be busy with something else.
+figure() {
+  printf '# %s: %s %s (meant: at most %s)\n' "$1" "$2" "$4" "$3"
+  [ "$2" -le $((5 * $3)) ] || fail "$1: $2 $4"
+}
 
 healthy() { [ "$(docker inspect -f '{{.State.Health.Status}}' "$1")" = healthy ]; }
 

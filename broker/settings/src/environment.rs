@@ -1,6 +1,6 @@
 //! Settings from environment variables, as the common container images take them.
 //!
-//! `KAFKA_` and the key in capitals: `_` is a dot, `__` a hyphen, `___` an underscore. Variables
+//! `KAFKA_` and the key in capitals: `_` is a dot, `__` an underscore, `___` a hyphen. Variables
 //! of the Java machine and of the images' own scripts are accepted and named once as meaningless.
 
 use crate::keys;
@@ -60,17 +60,24 @@ pub fn read(variables: impl Iterator<Item = (String, String)>) -> (Texts, Vec<Wa
     (texts, warnings)
 }
 
-/// The key that a variable's name means. Names of the table that carry capitals come back so.
+/// The key that a variable's name means. Where the table's own name has capitals inside a word, the
+/// variable may have it as one word or as several: `zookeeper.clientCnxnSocket`.
+///
+/// Kafka: `KafkaDockerWrapper.getServerConfigsFromEnv`. The scripts of Confluent's image do the
+/// same; its manual, which tells the two long forms the other way round, is wrong.
 fn spelled(name: &str) -> String {
-    let lower = name.to_ascii_lowercase();
-    let key = lower
-        .replace("___", "\u{1}")
-        .replace("__", "-")
+    let key = name
+        .to_ascii_lowercase()
+        .replace("___", "-")
+        .replace("__", "\u{1}")
         .replace('_', ".")
         .replace('\u{1}', "_");
+    let run_on = |key: &str| key.replace('.', "").to_ascii_lowercase();
+    let wanted = run_on(&key);
     keys::broker_rows()
         .map(|row| row.name)
-        .find(|known| known.eq_ignore_ascii_case(&key))
+        .filter(|known| known.contains(|letter: char| letter.is_ascii_uppercase()))
+        .find(|known| run_on(known) == wanted)
         .map_or(key, str::to_owned)
 }
 
@@ -78,31 +85,46 @@ fn spelled(name: &str) -> String {
 mod tests {
     use super::*;
 
+    fn keys_of(variables: &[(&str, &str)]) -> (Vec<String>, Vec<Warning>) {
+        let pairs = variables.iter().map(|(k, v)| ((*k).into(), (*v).into()));
+        let (texts, warnings) = read(pairs);
+        (texts.into_keys().collect(), warnings)
+    }
+
     #[test]
-    fn underscores_are_dots_hyphens_and_underscores() {
-        let variables = [
+    fn underscores_are_dots_underscores_and_hyphens() {
+        let (keys, warnings) = keys_of(&[
             ("KAFKA_NUM_PARTITIONS", "3"),
             (
-                "KAFKA_LISTENER_NAME_SASL___SSL_SCRAM__SHA__256_SASL_JAAS_CONFIG",
+                "KAFKA_LISTENER_NAME_SASL__SSL_SCRAM___SHA___256_SASL_JAAS_CONFIG",
                 "x",
             ),
-            ("KAFKA_ZOOKEEPER_CLIENTCNXNSOCKET", "c"),
+            ("KAFKA_NO__SUCH___KEY", "x"),
             ("KAFKA_HEAP_OPTS", "-Xmx1g"),
+            ("KAFKA_OPTS", "-ea"),
             ("CLUSTER_ID", "abc"),
             ("PATH", "/bin"),
-        ];
-        let (texts, warnings) = read(variables.iter().map(|(k, v)| ((*k).into(), (*v).into())));
-        let got: Vec<_> = texts.keys().map(String::as_str).collect();
+        ]);
         assert_eq!(
-            got,
+            keys,
             [
                 "cluster.id",
                 "listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config",
+                "no_such-key",
                 "num.partitions",
-                "zookeeper.clientCnxnSocket",
             ]
         );
-        assert_eq!(warnings.len(), 1);
-        assert!(warnings[0].0.contains("KAFKA_HEAP_OPTS"));
+        assert_eq!(warnings.len(), 1, "named once, together");
+        assert!(warnings[0].0.contains("KAFKA_HEAP_OPTS, KAFKA_OPTS"));
+    }
+
+    #[test]
+    fn a_key_with_capitals_inside_is_found_as_one_word_and_as_several() {
+        for name in [
+            "KAFKA_ZOOKEEPER_CLIENTCNXNSOCKET",
+            "KAFKA_ZOOKEEPER_CLIENT_CNXN_SOCKET",
+        ] {
+            assert_eq!(keys_of(&[(name, "c")]).0, ["zookeeper.clientCnxnSocket"]);
+        }
     }
 }
