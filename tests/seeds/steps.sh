@@ -86,12 +86,16 @@ figure() {
 
 healthy() { [ "$(docker inspect -f '{{.State.Health.Status}}' "$1")" = healthy ]; }
 
-# What the documents spell `docker compose` is `docker-compose` where only that is installed.
-if ! docker compose version > /dev/null 2>&1; then
+# Version 1 is `docker-compose`, version 2 `docker compose`; the documents write both. Where only one is
+# installed it answers for the other.
+if ! command docker compose version > /dev/null 2>&1; then
   note "docker compose is not installed here: docker-compose answers in its place"
   docker() {
     if [ "${1-}" = compose ]; then shift; docker-compose "$@"; else command docker "$@"; fi
   }
+elif ! command -v docker-compose > /dev/null; then
+  note "docker-compose is not installed here: docker compose answers in its place"
+  docker-compose() { command docker compose "$@"; }
 fi
 for image in "$broker_image" "$coordinator_image"; do
   docker image inspect "$image" > /dev/null 2>&1 \

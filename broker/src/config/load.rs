@@ -15,7 +15,7 @@ use settings::read::{self, Format, Warning};
 use settings::row::State;
 use settings::value::Fault;
 
-use crate::config::Config;
+use crate::config::{Config, fixes};
 
 /// What the operator gave.
 #[derive(Clone, Debug, Default)]
@@ -47,16 +47,21 @@ pub(super) fn load(args: &LoadArgs) -> Result<(Config, Vec<Warning>), Refused> {
     kraft_shape(&mut texts, &mut warnings, &mut faults);
     warnings.extend(idle_keys(&texts));
     settle(args, &mut texts, &mut faults);
+    let given = texts.clone();
+    let refused = |mut faults: Vec<Fault>, warnings| {
+        faults.extend(fixes::of(&given, &faults));
+        Err(Refused { faults, warnings })
+    };
     let layers = Layers {
         file: texts,
         ..Layers::default()
     };
     match Config::from_layers(layers, &host_name()) {
         Ok(config) if faults.is_empty() => Ok((config, warnings)),
-        Ok(_) => Err(Refused { faults, warnings }),
+        Ok(_) => refused(faults, warnings),
         Err(more) => {
             faults.extend(more);
-            Err(Refused { faults, warnings })
+            refused(faults, warnings)
         }
     }
 }

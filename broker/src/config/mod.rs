@@ -7,6 +7,7 @@
 //! Absent: behaviour. Rooms and crates take the plain structs of [`parts`].
 
 mod check;
+mod fixes;
 pub mod listeners;
 pub mod load;
 pub mod live;

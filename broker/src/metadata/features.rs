@@ -34,7 +34,12 @@ impl FeaturesEpoch {
         loop {
             let wake = Arc::clone(&woken);
             let listener = Listener::new(move |_event: Event| wake.notify_one());
-            match store.exists(paths::FEATURES, Some(listener)).await {
+            // While ZooKeeper is away nothing answers.
+            let found = tokio::select! {
+                found = store.exists(paths::FEATURES, Some(listener)) => found,
+                () = stop.stopped() => return,
+            };
+            match found {
                 Ok(stat) => {
                     let epoch = stat.map_or(-1, |stat| i64::from(stat.version));
                     self.0.store(epoch, Ordering::Relaxed);

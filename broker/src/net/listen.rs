@@ -225,7 +225,6 @@ impl Limits {
 
     /// A place, unless the address or the broker has as many as it may.
     fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
-        let address = address.to_canonical();
         let mut open = self.open.lock();
         let own = open.overrides.get(&address).copied();
         let max = own.unwrap_or(open.per_address_max);
@@ -333,7 +332,7 @@ impl Reception {
             return 0;
         }
         let now_ms = self.rules.clock.monotonic_ms();
-        quotas.record_connection(&address.to_canonical().to_string(), now_ms)
+        quotas.record_connection(&address.to_string(), now_ms)
     }
 }
 
@@ -343,6 +342,12 @@ async fn hold(stream: TcpStream, early_ms: i64, stop: Stop) {
     let delay = Duration::from_millis(early_ms.unsigned_abs());
     tokio::select! { () = stop.stopped() => {} () = tokio::time::sleep(delay) => {} }
     drop(stream);
+}
+
+/// Java: a client that comes by IPv4 has its IPv4 address, also where the listener takes both kinds
+/// and the system tells it as an IPv6 one. Quotas, limits and members' hosts go by it.
+fn plain(peer: SocketAddr) -> SocketAddr {
+    SocketAddr::new(peer.ip().to_canonical(), peer.port())
 }
 
 async fn accept_all(socket: TcpListener, listener: Arc<str>, reception: Reception, stop: Stop) {
@@ -359,6 +364,7 @@ async fn accept_all(socket: TcpListener, listener: Arc<str>, reception: Receptio
         };
         match accepted {
             Ok((stream, peer)) => {
+                let peer = plain(peer);
                 let early_ms = reception.early_ms(peer.ip());
                 if early_ms > 0 {
                     connections.spawn(hold(stream, early_ms, stop.clone()));
@@ -472,6 +478,13 @@ mod tests {
         assert!(early.await.is_pending());
         drop(first);
         assert!(next.await.is_some());
+    }
+
+    #[test]
+    fn a_client_by_ipv4_is_known_by_its_ipv4_address_on_a_listener_for_both() {
+        let told = |text: &str| plain(text.parse().unwrap()).to_string();
+        assert_eq!(told("[::ffff:172.20.0.3]:50000"), "172.20.0.3:50000");
+        assert_eq!(told("[2001:db8::1]:50000"), "[2001:db8::1]:50000");
     }
 
     #[test]

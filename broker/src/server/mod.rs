@@ -167,7 +167,10 @@ impl Server {
         let obeying = obedient.follow(changed, rest_stop.clone());
         upkeep.push(tasks::spawn("changed settings", obeying));
         let (told, bound_at) = (advertised.clone(), addresses.clone());
-        let look = async move { reach::look(&told, &bound_at).await };
+        let stopping = rest_stop.clone();
+        let look = async move {
+            tokio::select! { () = reach::look(&told, &bound_at) => {} () = stopping.stopped() => {} }
+        };
         upkeep.push(tasks::spawn("advertised addresses", look));
         stages.set(Stage::Running);
         // Kafka: scripts wait for this line.
@@ -243,19 +246,38 @@ impl Server {
             warn!("some clients did not take their answers; their connections are cut");
         }
         self.rest.stop();
-        for task in self.upkeep {
-            let _ended = task.await;
+        let mut state = self.assembled.services.store.state();
+        let upkeep = async {
+            for task in self.upkeep {
+                let _ended = task.await;
+            }
+        };
+        tokio::pin!(upkeep);
+        let away = tokio::select! {
+            () = &mut upkeep => false,
+            _away = state.wait_for(|state| !state.is_alive()) => true,
+        };
+        if away {
+            // A task that waits for ZooKeeper waits until the session is given up.
+            say_goodbye(&self.zookeeper, &self.session_dir).await;
+            upkeep.await;
         }
         let (replicas, logs) = (&self.assembled.services.replicas, &self.assembled.logs);
         close_logs(self.cleaners, Arc::clone(replicas), Arc::clone(logs)).await;
-        let closing = session::close(&self.zookeeper, Some(&self.session_dir));
-        if tokio::time::timeout(SESSION_LIMIT, closing).await.is_err() {
-            warn!("ZooKeeper did not hear that this broker stops; its session will time out");
+        if !away {
+            say_goodbye(&self.zookeeper, &self.session_dir).await;
         }
         if let Some(coordinator) = self.coordinator {
             coordinator.stop().await;
         }
         info!(target: "kafka", "shut down completed (kafka.server.KafkaServer)");
+    }
+}
+
+async fn say_goodbye(zookeeper: &ZooKeeper, directory: &std::path::Path) {
+    let closing = session::close(zookeeper, Some(directory));
+    if tokio::time::timeout(SESSION_LIMIT, closing).await.is_err() {
+        warn!("ZooKeeper did not hear that this broker stops; its session will time out");
     }
 }
 
