@@ -13,4 +13,5 @@ mod records;
 mod members;
 mod cuts;
 mod kills;
+mod partings;
 mod limits;

@@ -3,6 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
+use harness::peers;
 use harness::process::{Process, Single, free_port, program};
 
 use crate::programs::kcat;
@@ -235,10 +236,10 @@ fn a_properties_file_and_the_same_as_yaml_start_the_same_broker() {
 #[test]
 fn programs_ask_the_loader_for_nothing_but_glibc() {
     for name in ["broker", "coordinator", "kafka"] {
-        let Ok(told) = Command::new("ldd").arg(program(name)).output() else {
-            eprintln!("SKIPPED: ldd is missing");
+        let Some(ldd) = peers::program("ldd") else {
             return;
         };
+        let told = Command::new(ldd).arg(program(name)).output().unwrap();
         let told = String::from_utf8(told.stdout).unwrap();
         let foreign = told.lines().filter(|line| {
             let file = line.split_whitespace().next().unwrap_or_default();

@@ -35,6 +35,12 @@ fn identity(values: &Values, texts: &Texts, faults: &mut Vec<Fault>) {
             "Missing required configuration `zookeeper.connect` which has no default value.";
         faults.push(Fault::between("zookeeper.connect", words));
     }
+    for wrong in unreadable_servers(values.text("zookeeper.connect").unwrap_or_default()) {
+        let words = format!(
+            "`{wrong}` is no address of a ZooKeeper. Expected HOST:PORT[,HOST:PORT…][/chroot]"
+        );
+        faults.push(Fault::between("zookeeper.connect", words));
+    }
     if values.flag("broker.id.generation.enable") {
         let words = "broker.id must be greater than or equal to -1 and not greater than \
                      reserved.broker.max.id";
@@ -48,6 +54,35 @@ fn identity(values: &Values, texts: &Texts, faults: &mut Vec<Fault>) {
             faults,
         );
     }
+}
+
+/// What of a connection string nobody could connect to: ZooKeeper would try it until its time is up.
+fn unreadable_servers(connect: &str) -> Vec<&str> {
+    let (servers, chroot) = match connect.find('/') {
+        Some(at) => connect.split_at(at),
+        None => (connect, ""),
+    };
+    let readable = |server: &str| {
+        let (host, port) = match server.rsplit_once(':') {
+            // The colons of an IPv6 address stand in brackets; a port is behind them.
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            _ => (server, "2181"),
+        };
+        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    // ZooKeeper passes over an empty one between commas.
+    let mut named = servers.split(',').map(str::trim);
+    let mut wrong: Vec<&str> = named
+        .clone()
+        .filter(|server| !server.is_empty() && !readable(server))
+        .collect();
+    if !connect.is_empty() && named.all(str::is_empty) {
+        wrong.push(connect);
+    }
+    if chroot.contains("//") || (chroot.len() > 1 && chroot.ends_with('/')) {
+        wrong.push(chroot);
+    }
+    wrong
 }
 
 fn logs(values: &Values, faults: &mut Vec<Fault>) {

@@ -195,7 +195,7 @@ fn settle(args: &LoadArgs, texts: &mut Texts, faults: &mut Vec<Fault>) {
     if args.file.is_none() && args.environment.is_empty() {
         implied(texts, "listeners", "PLAINTEXT://localhost:9092");
     }
-    data_dirs(args, embedded, texts);
+    data_dirs(args, embedded, texts, faults);
     if !embedded {
         return;
     }
@@ -218,12 +218,13 @@ fn settle(args: &LoadArgs, texts: &mut Texts, faults: &mut Vec<Fault>) {
 
 /// With a coordinator of its own a node keeps both in one place, side by side; without, the data
 /// directory itself holds the logs, as in the common images.
-fn data_dirs(args: &LoadArgs, embedded: bool, texts: &mut Texts) {
+fn data_dirs(args: &LoadArgs, embedded: bool, texts: &mut Texts, faults: &mut Vec<Fault>) {
     let given = ["log.dirs", "log.dir"]
         .iter()
         .find_map(|key| texts.get(*key))
         .cloned();
     if let Some(dir) = &args.data_dir {
+        faults.extend(unfit_data_dir(dir, embedded));
         let logs = if embedded {
             dir.join("broker")
         } else {
@@ -249,6 +250,28 @@ fn data_dirs(args: &LoadArgs, embedded: bool, texts: &mut Texts) {
         };
         implied_if(true, texts, "coordinator.data.dir", &dir);
     }
+}
+
+/// A directory that could only be mistaken for another one.
+fn unfit_data_dir(dir: &Path, embedded: bool) -> Option<Fault> {
+    let named = dir.to_str().filter(|name| !name.contains(','));
+    if named.is_none() {
+        let words = format!(
+            "--data-dir {} has a comma in it, or is no UTF-8: choose a name without",
+            dir.display()
+        );
+        return Some(Fault::between("log.dirs", words));
+    }
+    if !embedded && dir.join("broker").is_dir() && dir.join("coordinator").is_dir() {
+        let words = format!(
+            "{} holds the data of a broker with an embedded coordinator. Beside a ZooKeeper, the \
+             data directory is the log directory itself: --data-dir {} for the same logs",
+            dir.display(),
+            dir.join("broker").display()
+        );
+        return Some(Fault::between("log.dirs", words));
+    }
+    None
 }
 
 fn implied_if(when: bool, texts: &mut Texts, key: &str, path: &Path) {

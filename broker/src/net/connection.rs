@@ -104,6 +104,9 @@ pub(crate) struct Connection {
     muted_until_ms: i64,
     last_byte_ms: i64,
     closing: bool,
+    /// Why nothing more will be read. What was read before is still run: a producer that wants no
+    /// answer closes right behind its last request.
+    over: Option<Ended>,
     /// One timer a connection, armed anew only when it rang: cheaper than one a turn.
     tick: Pin<Box<Sleep>>,
 }
@@ -131,6 +134,7 @@ impl Connection {
             muted_until_ms: 0,
             last_byte_ms,
             closing: false,
+            over: None,
             tick: Box::pin(tokio::time::sleep(tick)),
         }
     }
@@ -171,7 +175,19 @@ impl Connection {
     async fn turn(&mut self) -> Result<(), Ended> {
         let held_back = !self.closing && self.run_frames()?;
         self.collect_ready();
-        let written = self.outbox.write_to(&self.stream)?;
+        let written = match self.outbox.write_to(&self.stream) {
+            // Nobody takes answers any more; what was asked is done all the same.
+            Err(_) if self.over.is_some() && self.has_frame() => {
+                self.outbox = Outbox::default();
+                return Ok(());
+            }
+            written => written?,
+        };
+        if (self.closing || !self.has_frame())
+            && let Some(over) = self.over.take()
+        {
+            return Err(over);
+        }
         if self.waiting.is_empty() && written {
             if self.closing {
                 return Err(Ended::Answered);
@@ -192,6 +208,7 @@ impl Connection {
         let now = self.rules.clock.monotonic_ms();
         let muted_ms = self.muted_until_ms - now;
         let reads = !self.closing
+            && self.over.is_none()
             && written
             && muted_ms <= 0
             && self.waiting.len() < WAITING_MAX
@@ -209,7 +226,7 @@ impl Connection {
             }
             ready = self.stream.readable(), if reads => {
                 ready?;
-                self.read()?;
+                self.read();
             }
             ready = self.stream.writable(), if !written => ready?,
             () = tokio::time::sleep(Duration::from_millis(muted_ms.max(0).cast_unsigned())), if muted_ms > 0 => {}
@@ -229,8 +246,11 @@ impl Connection {
 
     /// A complete frame that has to wait for an earlier answer: reading on would only fill memory.
     fn holds_back_a_frame(&self) -> bool {
-        !self.waiting.is_empty()
-            && matches!(self.frame_len(), Ok(Some(len)) if self.buffer.len() >= 4 + len)
+        !self.waiting.is_empty() && self.has_frame()
+    }
+
+    fn has_frame(&self) -> bool {
+        matches!(self.frame_len(), Ok(Some(len)) if self.buffer.len() >= 4 + len)
     }
 
     /// The length of the frame at the head of the buffer, once its four bytes are there.
@@ -340,17 +360,16 @@ impl Connection {
     }
 
     /// Reads until the socket has no more or the buffer is full.
-    fn read(&mut self) -> Result<(), Ended> {
-        while self.buffer.len() < self.buffer.capacity() {
+    fn read(&mut self) {
+        while self.over.is_none() && self.buffer.len() < self.buffer.capacity() {
             match self.stream.try_read_buf(&mut self.buffer) {
-                Ok(0) => return Err(Ended::ByClient),
+                Ok(0) => self.over = Some(Ended::ByClient),
                 Ok(_) => self.last_byte_ms = self.rules.clock.monotonic_ms(),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e.into()),
+                Err(e) => self.over = Some(e.into()),
             }
         }
-        Ok(())
     }
 
     fn check_deadlines(&mut self, reads: bool, written: bool) -> Result<(), Ended> {

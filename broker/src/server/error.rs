@@ -18,7 +18,10 @@ pub enum StartError {
         directory.display()
     )]
     InUse { directory: PathBuf },
-    #[error("start the embedded coordinator: {0}")]
+    #[error(
+        "start the embedded coordinator: {0}. Another directory is chosen with --data-dir DIR, or \
+         coordinator.data.dir alone"
+    )]
     Coordinator(#[from] coordinator::Error),
     #[error("{0}. Choose another address with --override listeners=PLAINTEXT://localhost:PORT")]
     Bind(#[from] BindError),
@@ -55,9 +58,17 @@ pub enum StartError {
     ZooKeeper(#[from] znodes::store::Error),
     #[error("read the settings in ZooKeeper: {0}")]
     Settings(#[from] crate::admin::entities::Failure),
+    #[error(
+        "broker id {broker} is held in ZooKeeper by another broker, which lives: it kept its session \
+         for {within_s} s. Stop that one, or give this one an id of its own: broker.id=ID"
+    )]
+    IdHeld { broker: i32, within_s: u64 },
     #[error("register in ZooKeeper: {0}")]
     Registration(#[from] znodes::registration::Refusal),
-    #[error("open the log directories: {0}")]
+    #[error(
+        "open the log directories: {0}. Each must be this broker's own and writable for its user; \
+         others are chosen with --data-dir DIR or log.dirs"
+    )]
     Storage(#[from] storage::error::Error),
     #[error("start threads: {0}")]
     Threads(#[from] std::io::Error),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 
@@ -21,7 +22,15 @@ pub(crate) fn text(
         .listeners
         .advertised
         .iter()
-        .map(ToString::to_string)
+        .map(|one| {
+            let mut one = one.clone();
+            // Port 0 was the kernel's to choose.
+            let bound = addresses.iter().find(|(name, _)| *name == one.name);
+            if let (0, Some((_, address))) = (one.port, bound) {
+                one.port = address.port();
+            }
+            one.to_string()
+        })
         .collect();
     let at: Vec<String> = addresses
         .iter()
@@ -60,21 +69,41 @@ pub(crate) fn text(
             (port, _) => port,
         };
         let at = format!("{}:{port}", first.host);
-        line(
-            "try",
-            &format!("kafka topics --bootstrap-server {at} --create --topic test"),
-        );
-        line(
-            "",
-            &format!("kafka console-producer --bootstrap-server {at} --topic test"),
-        );
-        line(
-            "",
-            &format!(
-                "kafka console-consumer --bootstrap-server {at} --topic test --from-beginning"
-            ),
-        );
+        let kafka = tools();
+        if kafka.is_none() {
+            line(
+                "tools",
+                "cargo build --release -p tools  makes target/release/kafka",
+            );
+        }
+        let kafka = kafka.unwrap_or_else(|| "kafka".to_owned());
+        let tries = [
+            format!("topics --bootstrap-server {at} --create --topic test"),
+            format!("console-producer --bootstrap-server {at} --topic test"),
+            format!("console-consumer --bootstrap-server {at} --topic test --from-beginning"),
+        ];
+        for (at, words) in tries.iter().enumerate() {
+            line(
+                if at == 0 { "try" } else { "" },
+                &format!("{kafka} {words}"),
+            );
+        }
     }
     line("stop", "Ctrl-C");
     text
+}
+
+/// How the tools are called here: by name where the shell finds them, by path where they lie beside
+/// this program.
+fn tools() -> Option<String> {
+    let there = |dir: &Path| dir.join("kafka").is_file();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|dir| there(&dir)) {
+        return Some("kafka".to_owned());
+    }
+    let program = std::env::current_exe().ok()?;
+    let dir = program.parent().filter(|dir| there(dir))?;
+    let here = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
+    let dir = dir.strip_prefix(here).unwrap_or(dir);
+    Some(dir.join("kafka").display().to_string())
 }

@@ -28,6 +28,7 @@ use base::clock::Clock;
 use base::disk::{Disk, DiskLock, SystemDisk};
 use base::stop::{Stopper, pair};
 use base::tasks;
+use protocol::ids::{BrokerEpoch, BrokerId};
 use replication::replicas::Replicas;
 use storage::store::Store as Logs;
 use tokio::runtime::Handle;
@@ -56,6 +57,8 @@ use crate::server::reconfiguration::{Obedient, advertised, registered_endpoints}
 const BUDGET_BYTES: usize = 256 << 20;
 /// How long the stop waits for answers that are under way.
 const CONNECTIONS_LIMIT: Duration = Duration::from_secs(5);
+/// A session may last 40 s with ZooKeeper's own bounds; who lives longer is no dead broker.
+const FOREIGN_SESSION_LIMIT: Duration = Duration::from_secs(90);
 /// How long the stop waits for ZooKeeper's goodbye.
 const SESSION_LIMIT: Duration = Duration::from_secs(1);
 
@@ -119,9 +122,7 @@ impl Server {
 
         let body = registration_body(&config, &advertised, &clock);
         registration::check_endpoints(&*store, agreed.broker.0, &body).await?;
-        let epoch =
-            registration::register(&*store, agreed.broker.0, &body, &zookeeper.past_sessions())
-                .await?;
+        let epoch = register(&zookeeper, agreed.broker, &body, &config).await?;
         let past = zookeeper.clone();
         let mut assembled =
             rooms.begin(body.clone(), epoch, Arc::new(move || past.past_sessions()))?;
@@ -355,6 +356,27 @@ fn hold_directories(
         }
     }
     Ok(held)
+}
+
+/// Makes the broker's node, and waits for a former owner's session to end: for longer than that may
+/// take where the owner is dead.
+async fn register(
+    zookeeper: &ZooKeeper,
+    broker: BrokerId,
+    body: &znodes::bodies::broker::Broker,
+    config: &Config,
+) -> Result<BrokerEpoch, StartError> {
+    let session_ms = config.zookeeper.session_timeout_ms.max(0).cast_unsigned();
+    let limit = FOREIGN_SESSION_LIMIT.max(2 * Duration::from_millis(session_ms.into()));
+    let past = zookeeper.past_sessions();
+    let registering = registration::register(zookeeper, broker.0, body, &past);
+    match tokio::time::timeout(limit, registering).await {
+        Ok(epoch) => Ok(epoch?),
+        Err(_late) => Err(StartError::IdHeld {
+            broker: broker.0,
+            within_s: limit.as_secs(),
+        }),
+    }
 }
 
 async fn start_coordinator(

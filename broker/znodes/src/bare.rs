@@ -181,7 +181,10 @@ async fn close(stream: &mut TcpStream, xid: i32) -> Result<()> {
     // The answer comes once the ephemeral nodes are gone; a server that closes instead has done
     // the same.
     match read_frame(stream).await {
-        Ok(_) => Ok(()),
+        Ok(frame) => match reply_error(&frame)? {
+            0 => Ok(()),
+            code => Err(Error::other(format!("close the session: refused ({code})"))),
+        },
         Err(end) if end.kind() == ErrorKind::UnexpectedEof => Ok(()),
         Err(error) => Err(error),
     }
