@@ -45,6 +45,13 @@ impl Masks {
     }
 }
 
+/// `\n`, `\s` and `\e` stand for a line's end, a space and nothing.
+fn replacement(text: &str) -> String {
+    text.replace("\\n", "\n")
+        .replace("\\s", " ")
+        .replace("\\e", "")
+}
+
 fn joined<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     lines.map(|line| format!("{line}\n")).collect()
 }
@@ -57,7 +64,7 @@ fn mask(line: &str) -> Mask {
     assert!(!name.is_empty() && !reason.is_empty(), "{line}");
     let regex = |text: &str| Regex::new(&format!("(?m){text}")).unwrap();
     let change = match change.split_once(" => ") {
-        Some((from, to)) => Change::Replace(regex(from), to.replace("\\n", "\n")),
+        Some((from, to)) => Change::Replace(regex(from), replacement(to)),
         None if change == "any order" => Change::Sort,
         None => Change::LeaveOut(regex(change)),
     };

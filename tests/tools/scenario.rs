@@ -180,6 +180,7 @@ pub(crate) fn sentence(stderr: &str) -> Option<String> {
         || first.starts_with("Exception in thread")
         || first.starts_with("java.")
         || first.starts_with("org.")
+        || first.starts_with("com.")
         || first.starts_with("usage:");
     (!noise).then(|| first.to_owned())
 }

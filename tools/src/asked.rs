@@ -43,6 +43,18 @@ pub(crate) fn assignment(text: &str) -> Result<Vec<Vec<i32>>, Failure> {
     Ok(made)
 }
 
+/// Refuses servers without a port.
+pub(crate) fn check_servers(args: &Args, list: &str) -> Result<(), Failure> {
+    let with_port = |one: &str| {
+        let (host, port) = one.trim().rsplit_once(':').unwrap_or_default();
+        !host.is_empty() && !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    match list.split(',').all(with_port) {
+        true => Ok(()),
+        false => Err(args.misuse("Please provide valid host:port like host1:9091,host2:9092\n ")),
+    }
+}
+
 /// The overrides given by `--config`.
 pub(crate) fn overrides(args: &Args) -> Result<BTreeMap<String, String>, Failure> {
     let mut made = BTreeMap::new();
@@ -89,7 +101,6 @@ pub(crate) fn entities(args: &Args) -> Result<Entities, Failure> {
         ("broker", "brokers"),
         ("broker-logger", "broker-loggers"),
         ("ip", "ips"),
-        ("client-metrics", "client-metrics"),
     ];
     let mut words = args.whole.iter();
     while let Some(word) = words.next() {

@@ -1,5 +1,4 @@
-//! `kafka-cluster`, `kafka-broker-api-versions`, `kafka-log-dirs`, `kafka-features`: what the
-//! cluster says of itself.
+//! `kafka-cluster`, `kafka-broker-api-versions`, `kafka-log-dirs`: what the cluster says of itself.
 
 use std::collections::BTreeMap;
 
@@ -44,13 +43,19 @@ pub(crate) async fn cluster(line: &[String], out: &mut Out) -> Result<(), Failur
             }
             Ok(())
         }
-        (Some("unregister"), Some(_)) => {
-            // Kafka: brokers in ZooKeeper mode do not have the API.
+        (Some("unregister"), Some(servers)) => {
+            let id = args.get("id").or(args.get("i"));
+            let id = id.ok_or_else(|| args.misuse("argument --id/-i is required"))?;
+            if id.parse::<i32>().is_err() {
+                return Err(args.misuse(format!("could not convert '{id}' to Integer")));
+            }
+            Admin::connect(servers, &properties).await?;
+            // Kafka: brokers in ZooKeeper mode do not have the API, and that ends well.
             say!(
                 out,
                 "The target cluster does not support the broker unregistration API."
             );
-            Err(Failure::Exit(1))
+            Ok(())
         }
         _ => Err(args.misuse("usage: kafka-cluster [-h] {cluster-id,unregister} ...")),
     }
@@ -263,53 +268,4 @@ async fn log_dirs_of(admin: &mut Admin, id: i32, topics: &[String]) -> Result<Va
         directories.push(json!({ "partitions": partitions, "error": error, "logDir": directory }));
     }
     Ok(json!({ "broker": id, "logDirs": directories }))
-}
-
-pub(crate) const FEATURES: Usage = Usage {
-    about: "This tool manages feature flags in Kafka: kafka-features --bootstrap-server HOST:PORT describe",
-    flags: &[
-        valued("bootstrap-server", "server", "The server to connect to."),
-        valued("command-config", "file", "Properties for the client."),
-    ],
-};
-
-pub(crate) async fn features(line: &[String], out: &mut Out) -> Result<(), Failure> {
-    let args = Args::read(FEATURES, line)?;
-    let servers = args.required("bootstrap-server")?;
-    match args.rest.first().map(String::as_str) {
-        Some("describe") => {}
-        Some(other) => return Err(Failure::Absent(format!("kafka-features {other}"))),
-        None => return Err(args.misuse("usage: kafka-features [-h] {describe} ...")),
-    }
-    let properties = Properties::load(args.get("command-config"))?;
-    let mut admin = Admin::connect(servers, &properties).await?;
-    let address = match admin.nodes.values().next() {
-        Some(node) => node.address(),
-        None => servers.to_string(),
-    };
-    let answer = admin
-        .pool
-        .connection(&address)
-        .await?
-        .versions()
-        .answer
-        .clone();
-    let epoch = match answer.finalized_features_epoch {
-        ..0 => "-".to_string(),
-        epoch => epoch.to_string(),
-    };
-    let mut rows: BTreeMap<String, (i16, i16, i16)> = BTreeMap::new();
-    for one in &answer.supported_features {
-        rows.insert(one.name.to_string(), (one.min_version, one.max_version, 0));
-    }
-    for one in &answer.finalized_features {
-        rows.entry(one.name.to_string()).or_default().2 = one.max_version_level;
-    }
-    for (name, (low, high, level)) in rows {
-        say!(
-            out,
-            "Feature: {name}\tSupportedMinVersion: {low}\tSupportedMaxVersion: {high}\tFinalizedVersionLevel: {level}\tEpoch: {epoch}"
-        );
-    }
-    Ok(())
 }

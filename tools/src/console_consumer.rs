@@ -9,10 +9,12 @@ use crate::args::{Args, Usage, switch, valued};
 use crate::failure::Failure;
 use crate::filter::Filter;
 use crate::internal_topics;
+use crate::interrupts::Interrupts;
 use crate::kafka::consumer::{Consumer, Taken, Wanted};
 use crate::kafka::offsets::{EARLIEST, LATEST};
 use crate::print::Out;
 use crate::properties::Properties;
+use crate::{say, warn};
 
 pub(crate) const USAGE: Usage = Usage {
     about: "This tool helps to read data from Kafka topics and outputs it to standard output.",
@@ -120,17 +122,33 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
         .filter(|ms| *ms >= 0)
         .unwrap_or(i64::MAX);
     let servers = args.required("bootstrap-server")?;
-    let mut consumer = Consumer::connect(servers, &properties, wanted).await?;
+    let mut interrupts = Interrupts::listen()?;
+    let mut consumer = tokio::select! {
+        connected = Consumer::connect(servers, &properties, wanted) => connected?,
+        code = interrupts.next() => {
+            warn!("Processed a total of 0 messages");
+            return Err(Failure::Exit(code));
+        }
+    };
+    out.tell_when_gone();
     let mut count = 0i64;
     let mut failed = None;
+    let mut interrupted = None;
     while messages_max < 0 || count < messages_max {
         // What lies ready is printed as one; the flush comes before waiting.
         let next = match consumer.next(0).await {
             Ok(None) => {
                 out.flush();
+                if out.is_gone() {
+                    break;
+                }
                 tokio::select! {
+                    biased;
+                    code = interrupts.next() => {
+                        interrupted = Some(code);
+                        break;
+                    }
                     next = consumer.next(timeout_ms) => next,
-                    _ = tokio::signal::ctrl_c() => break,
                 }
             }
             next => next,
@@ -139,10 +157,13 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
             Ok(Some(taken)) => {
                 count += 1;
                 format.write(&taken, out);
+                if out.is_gone() {
+                    break;
+                }
             }
             Ok(None) => {
                 out.flush();
-                eprintln!(
+                warn!(
                     "[ERROR] Error processing message, terminating consumer process:  org.apache.kafka.common.errors.TimeoutException"
                 );
                 break;
@@ -154,17 +175,30 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
         }
     }
     out.flush();
-    if failed.is_none() {
-        consumer.close().await?;
+    if out.is_gone() {
+        warn!("Unable to write to standard out, closing consumer.");
     }
-    eprintln!("Processed a total of {count} messages");
+    if failed.is_none() {
+        // Who asks a second time does not wait for the group.
+        tokio::select! {
+            closed = consumer.close() => closed?,
+            code = interrupts.next() => interrupted = Some(code),
+        }
+    }
+    warn!("Processed a total of {count} messages");
     if let Some(failure) = failed {
-        eprintln!(
+        warn!(
             "[ERROR] Error processing message, terminating consumer process:  {}",
             failure.as_exception()
         );
     }
-    Ok(())
+    if args.has("enable-systest-events") {
+        say!(out, "shutdown_complete");
+    }
+    match interrupted {
+        Some(code) => Err(Failure::Exit(code)),
+        None => Ok(()),
+    }
 }
 
 fn wanted(args: &Args) -> Result<Wanted, Failure> {
@@ -312,7 +346,7 @@ impl Shown {
             Shown::Double => bytes
                 .try_into()
                 .ok()
-                .map(|b| crate::configs::java_double(f64::from_be_bytes(b))),
+                .map(|b| crate::java::double(f64::from_be_bytes(b))),
             Shown::Float => bytes
                 .try_into()
                 .ok()
@@ -357,7 +391,7 @@ impl Format {
         let class = args.get("formatter").unwrap_or("DefaultMessageFormatter");
         let name = class.rsplit(['.', '$']).next().unwrap_or_default();
         if class.starts_with("kafka.") {
-            eprintln!(
+            warn!(
                 "WARNING: {class} is deprecated and will be removed in the next major release. Please use org.apache.kafka.tools.consumer.{name} instead"
             );
         }

@@ -8,10 +8,13 @@ use std::io::{self, BufRead, IsTerminal};
 use tokio::sync::mpsc;
 
 use crate::args::{Args, Usage, switch, valued};
+use crate::asked::check_servers;
 use crate::failure::Failure;
+use crate::interrupts::Interrupts;
 use crate::kafka::producer::{Message, Producer};
-use crate::print::Out;
+use crate::print::{Out, complain};
 use crate::properties::Properties;
+use crate::warn;
 
 pub(crate) const USAGE: Usage = Usage {
     about: "This tool helps to read data from standard input and publish it to Kafka.",
@@ -139,6 +142,7 @@ pub(crate) async fn run(line: &[String], _out: &mut Out) -> Result<(), Failure> 
     let Some(servers) = servers else {
         return Err(args.misuse("Missing required option(s) [bootstrap-server]"));
     };
+    check_servers(&args, servers)?;
     let topic = args.required("topic")?.to_string();
     if args
         .get("line-reader")
@@ -151,8 +155,19 @@ pub(crate) async fn run(line: &[String], _out: &mut Out) -> Result<(), Failure> 
     }
     let reader = Reader::read(&args, topic)?;
     let properties = properties(&args)?;
-    let mut producer = Producer::connect(servers, &properties).await?;
-    pour(&mut producer, &reader, args.has("sync")).await
+    let mut interrupts = Interrupts::listen()?;
+    let mut producer = tokio::select! {
+        connected = Producer::connect(servers, &properties) => connected?,
+        code = interrupts.next() => return Err(Failure::Exit(code)),
+    };
+    let mut pouring = Pouring {
+        producer: &mut producer,
+        reader: &reader,
+        sync: args.has("sync"),
+        line: 0,
+        lost: 0,
+    };
+    pouring.run(&mut interrupts).await
 }
 
 fn properties(args: &Args) -> Result<Properties, Failure> {
@@ -325,7 +340,7 @@ fn lines() -> mpsc::Receiver<Vec<Vec<u8>>> {
         loop {
             let mut batch = Vec::new();
             if terminal {
-                eprint!(">");
+                complain(format_args!(">"));
             }
             loop {
                 let mut line = Vec::new();
@@ -358,60 +373,90 @@ fn lines() -> mpsc::Receiver<Vec<Vec<u8>>> {
     from
 }
 
-async fn pour(producer: &mut Producer, reader: &Reader, sync: bool) -> Result<(), Failure> {
-    let mut lines = lines();
-    let mut number = 0;
-    let mut wrong = None;
-    'reading: loop {
-        tokio::select! {
-            biased;
-            batch = lines.recv() => {
-                let Some(batch) = batch else { break 'reading };
-                for line in batch {
-                    number += 1;
-                    match reader.message(&line, number) {
-                        Ok(message) => {
-                            if let Err(failure) = producer.send(&message, number).await {
-                                eprintln!("{failure}");
-                                wrong = Some(failure);
-                                break 'reading;
-                            }
-                        }
-                        Err(failure) => {
-                            wrong = Some(failure);
-                            break 'reading;
-                        }
-                    }
-                    if sync {
-                        producer.flush().await?;
-                    }
-                }
-            }
-            woke = producer.wait() => producer.step(woke).await?,
-            _ = tokio::signal::ctrl_c() => {
-                producer.flush().await?;
-                report(producer, &reader.topic);
-                return Err(Failure::Exit(130));
-            }
-        }
-        report(producer, &reader.topic);
-    }
-    producer.flush().await?;
-    report(producer, &reader.topic);
-    match wrong {
-        Some(failure) => Err(failure),
-        None => Ok(()),
-    }
+/// Lines on their way to their topic.
+struct Pouring<'a> {
+    producer: &'a mut Producer,
+    reader: &'a Reader,
+    sync: bool,
+    line: u64,
+    /// Records that were read and not taken.
+    lost: usize,
 }
 
-/// Says which records were not taken.
-fn report(producer: &mut Producer, topic: &str) {
-    for delivered in producer.delivered() {
-        if let Err(error) = &delivered.outcome {
-            for line in &delivered.tags {
-                eprintln!(
-                    "Error when sending message of line {line} to topic {topic} with error: {error}"
+impl Pouring<'_> {
+    async fn run(&mut self, interrupts: &mut Interrupts) -> Result<(), Failure> {
+        let mut lines = lines();
+        let mut interrupted = None;
+        let mut done = Ok(());
+        while done.is_ok() {
+            tokio::select! {
+                biased;
+                code = interrupts.next(), if interrupted.is_none() => {
+                    interrupted = Some(code);
+                    // What was read already goes out; nothing more is read.
+                    lines.close();
+                }
+                batch = lines.recv() => match batch {
+                    Some(batch) => done = self.send(batch).await,
+                    None => break,
+                },
+                woke = self.producer.wait() => done = self.producer.step(woke).await,
+            }
+            self.report();
+        }
+        // Who asks a second time does not wait for acknowledgements.
+        tokio::select! {
+            flushed = self.producer.flush() => done = done.and(flushed),
+            code = interrupts.next() => {
+                self.producer.give_up("ended before it was acknowledged");
+                self.report();
+                return Err(Failure::Exit(code));
+            }
+        }
+        if let Err(failure) = &done {
+            self.producer.give_up(&failure.to_string());
+        }
+        self.report();
+        done?;
+        match (interrupted, self.lost) {
+            (Some(code), _) => Err(Failure::Exit(code)),
+            (None, 0) => Ok(()),
+            (None, lost) => Err(Failure::said(format!(
+                "{lost} of {} records were not taken",
+                self.line
+            ))),
+        }
+    }
+
+    async fn send(&mut self, batch: Vec<Vec<u8>>) -> Result<(), Failure> {
+        for line in batch {
+            self.line += 1;
+            let message = self.reader.message(&line, self.line)?;
+            if let Err(failure) = self.producer.send(&message, self.line).await {
+                warn!(
+                    "Error when sending message of line {} to topic {}",
+                    self.line, self.reader.topic
                 );
+                return Err(failure);
+            }
+            if self.sync {
+                self.producer.flush().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which records were not taken.
+    fn report(&mut self) {
+        for delivered in self.producer.delivered() {
+            if let Err(error) = &delivered.outcome {
+                self.lost += delivered.tags.len();
+                for line in &delivered.tags {
+                    warn!(
+                        "Error when sending message of line {line} to topic {} with error: {error}",
+                        self.reader.topic
+                    );
+                }
             }
         }
     }

@@ -39,11 +39,8 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     }
     let servers = args.required("bootstrap-server")?;
     let path = args.required("offset-json-file")?;
-    let text = std::fs::read_to_string(path).map_err(|cause| Failure::File {
-        act: "read",
-        path: path.to_string(),
-        cause,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| Failure::said(format!("Unable to read file {path}\n{cause}")))?;
     let wanted = parse(&text)?;
     let properties = Properties::load(args.get("command-config"))?;
     let mut admin = Admin::connect(servers, &properties).await?;
@@ -139,16 +136,21 @@ fn parse(text: &str) -> Result<BTreeMap<(String, i32), i64>, Failure> {
             one.get(name)
                 .ok_or_else(|| Failure::said(format!("No such field exists: `{name}`")))
         };
-        let wrong = |name: &str| Failure::said(format!("Invalid {name} in {one}"));
-        let topic = field("topic")?
-            .as_str()
-            .ok_or_else(|| wrong("topic"))?
-            .to_string();
+        // Kafka's sentence, and below it the entry that is meant.
+        let wrong = |kind: &str, name: &str| {
+            let got = one.get(name).unwrap_or(&Value::Null);
+            Failure::said(format!(
+                "Expected `{kind}` value, received {got}\n{name} in {one}"
+            ))
+        };
+        let topic = field("topic")?.as_str();
+        let topic = topic.ok_or_else(|| wrong("String", "topic"))?.to_string();
         let partition = field("partition")?
             .as_i64()
             .and_then(|id| i32::try_from(id).ok());
-        let partition = partition.ok_or_else(|| wrong("partition"))?;
-        let offset = field("offset")?.as_i64().ok_or_else(|| wrong("offset"))?;
+        let partition = partition.ok_or_else(|| wrong("Integer", "partition"))?;
+        let offset = field("offset")?.as_i64();
+        let offset = offset.ok_or_else(|| wrong("Long", "offset"))?;
         if made.insert((topic.clone(), partition), offset).is_some() {
             twice.push(format!("{topic}-{partition}"));
         }

@@ -3,13 +3,14 @@
 use protocol::kafka::errors::ErrorCode;
 
 use crate::args::{Args, Usage, switch, valued};
+use crate::asked::check_servers;
 use crate::failure::Failure;
 use crate::filter::{Filter, is_internal};
 use crate::kafka::admin::Admin;
 use crate::kafka::offsets::{self, Place};
 use crate::print::Out;
 use crate::properties::Properties;
-use crate::say;
+use crate::{say, warn};
 
 pub(crate) const USAGE: Usage = Usage {
     about: "An interactive shell for getting topic-partition offsets.",
@@ -77,6 +78,7 @@ async fn fetch(args: &Args, out: &mut Out) -> Result<(), Failure> {
             "Missing required option(s) [bootstrap-server]",
         ));
     };
+    check_servers(args, servers)?;
     if args.has("topic-partitions") && (args.has("topic") || args.has("partitions")) {
         return Err(Failure::said(
             "--topic-partitions cannot be used with --topic or --partitions",
@@ -131,7 +133,7 @@ async fn fetch(args: &Args, out: &mut Out) -> Result<(), Failure> {
 
 fn skipped(label: &str, error: ErrorCode) {
     let words = error.message().unwrap_or_default();
-    eprintln!(
+    warn!(
         "Skip getting offsets for topic-partition {label} due to error: {}: {words}",
         error.exception_class()
     );

@@ -42,6 +42,9 @@ pub(crate) const USAGE: Usage = Usage {
 
 pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read(USAGE, line)?;
+    if line.is_empty() {
+        return Err(args.misuse(USAGE.about));
+    }
     let missing: Vec<&str> = ["bootstrap-server", "election-type"]
         .into_iter()
         .filter(|name| !args.has(name))
@@ -67,18 +70,16 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
         }
     };
     let scopes = ["topic", "all-topic-partitions", "path-to-json-file"];
-    match scopes.iter().filter(|scope| args.has(scope)).count() {
-        1 => {}
-        0 => {
-            return Err(Failure::said(
-                "One and only one of the following options is required: topic, all-topic-partitions, path-to-json-file",
-            ));
-        }
-        _ => {
-            return Err(Failure::said(
-                "One and only one of the following options is required: topic, all-topic-partitions, path-to-json-file",
-            ));
-        }
+    if scopes.iter().filter(|scope| args.has(scope)).count() != 1 {
+        return Err(Failure::said(format!(
+            "One and only one of the following options is required: {}",
+            scopes.join(", ")
+        )));
+    }
+    if args.has("partition") && !args.has("topic") {
+        return Err(Failure::said(
+            "Option partition is only allowed if topic is used",
+        ));
     }
     let wanted = match (args.get("path-to-json-file"), args.get("topic")) {
         (Some(path), _) => Some(from_file(path)?),
@@ -92,16 +93,27 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     };
     let properties = Properties::load(args.get("admin.config"))?;
     let mut admin = Admin::connect(args.required("bootstrap-server")?, &properties).await?;
-    elect(&mut admin, unclean, wanted, out).await
+    let words = match unclean {
+        false => Words::Kind("PREFERRED"),
+        true => Words::Kind("UNCLEAN"),
+    };
+    elect(&mut admin, unclean, wanted, words, out).await
 }
 
-pub(crate) async fn elect(
+/// How the outcome is told: by the kind of election, or as the older tool does.
+#[derive(Clone, Copy)]
+enum Words {
+    Kind(&'static str),
+    Older,
+}
+
+async fn elect(
     admin: &mut Admin,
     unclean: bool,
     wanted: Option<Vec<(String, i32)>>,
+    words: Words,
     out: &mut Out,
 ) -> Result<(), Failure> {
-    let kind = if unclean { "UNCLEAN" } else { "PREFERRED" };
     let topics = wanted.map(|places| {
         let mut by_topic: BTreeMap<String, Vec<i32>> = BTreeMap::new();
         for (topic, partition) in places {
@@ -144,30 +156,36 @@ pub(crate) async fn elect(
             }
         }
     }
+    let (held, what) = match words {
+        Words::Kind(kind) => ("Valid replica", format!("leader election ({kind})")),
+        Words::Older => ("Preferred replica", "preferred leader election".to_owned()),
+    };
     if !done.is_empty() {
-        say!(
-            out,
-            "Successfully completed leader election ({kind}) for partitions {}",
-            done.join(", ")
-        );
+        let done = done.join(", ");
+        say!(out, "Successfully completed {what} for partitions {done}");
     }
     if !needless.is_empty() {
-        say!(
-            out,
-            "Valid replica already elected for partitions {}",
-            needless.join(", ")
-        );
+        // Kafka: the older tool lists here again what it did list before.
+        let named = match words {
+            Words::Kind(_) => &needless,
+            Words::Older => &done,
+        };
+        let named = named.join(", ");
+        say!(out, "{held} already elected for partitions {named}");
     }
     for (place, error) in &failed {
         say!(
             out,
-            "Error completing leader election ({kind}) for partition: {place}: {error}"
+            "Error completing {what} for partition: {place}: {error}"
         );
     }
-    match failed.len() {
-        0 => Ok(()),
-        count => Err(Failure::said(format!(
+    match (failed.len(), words) {
+        (0, _) => Ok(()),
+        (count, Words::Kind(_)) => Err(Failure::said(format!(
             "{count} replica(s) could not be elected"
+        ))),
+        (count, Words::Older) => Err(Failure::said(format!(
+            "{count} preferred replica(s) could not be elected"
         ))),
     }
 }
@@ -204,7 +222,7 @@ pub(crate) fn from_file(path: &str) -> Result<Vec<(String, i32)>, Failure> {
 }
 
 pub(crate) const PREFERRED: Usage = Usage {
-    about: "This tool helps to cause leadership for each partition to be transferred back to the 'preferred replica', it can be used to balance leadership among the servers.",
+    about: "This tool helps to causes leadership for each partition to be transferred back to the 'preferred replica', it can be used to balance leadership among the servers.",
     flags: &[
         valued(
             "bootstrap-server",
@@ -231,14 +249,19 @@ pub(crate) async fn preferred(line: &[String], out: &mut Out) -> Result<(), Fail
         out,
         "This tool is deprecated. Please use kafka-leader-election tool. Tracking issue: KAFKA-8405"
     );
+    if line.is_empty() {
+        return Err(args.misuse(PREFERRED.about));
+    }
     if args.has("bootstrap-server") == args.has("zookeeper") {
-        return Err(args.misuse("Exactly one of --bootstrap-server and --zookeeper is required"));
+        return Err(
+            args.misuse("Exactly one of '[bootstrap-server]' or '[zookeeper]' must be provided")
+        );
     }
     let wanted = args.get("path-to-json-file").map(from_file).transpose()?;
     if args.has("bootstrap-server") {
         let properties = Properties::load(args.get("admin.config"))?;
         let mut admin = Admin::connect(args.required("bootstrap-server")?, &properties).await?;
-        return elect(&mut admin, false, wanted, out).await;
+        return elect(&mut admin, false, wanted, Words::Older, out).await;
     }
     zookeeper::election::run(&args, wanted, out).await
 }

@@ -13,6 +13,8 @@ mod dump_log;
 mod internal_topics;
 mod moments;
 mod filter;
+mod progress;
+mod interrupts;
 mod asked;
 mod zookeeper;
 mod kafka;
@@ -25,6 +27,7 @@ mod get_offsets;
 mod delete_records;
 mod leader_election;
 mod cluster;
+mod features;
 mod perf;
 mod verifiable;
 mod zk_shell;
@@ -74,6 +77,13 @@ fn run(name: &str, line: &[String], out: &mut Out) -> Result<(), Failure> {
     let Some(applet) = applets::find(name) else {
         return Err(Failure::Absent(name.to_string()));
     };
+    let help = line
+        .first()
+        .is_some_and(|word| word == "--help" || word == "-h");
+    if let Some(usage) = applets::usage(applet.name).filter(|_| help) {
+        say!(out, "{}\n\nusage: {usage}", applet.help);
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -84,7 +94,23 @@ fn run(name: &str, line: &[String], out: &mut Out) -> Result<(), Failure> {
     })?;
     let done = runtime.block_on((applet.run)(line, out));
     runtime.shutdown_background();
-    done
+    match done {
+        Err(Failure::Help(text)) => Err(Failure::Help(with_examples(text, applet.name))),
+        done => done,
+    }
+}
+
+fn with_examples(mut text: String, name: &str) -> String {
+    // What a tool says by itself without being asked stays as it is.
+    let examples = applets::examples(name);
+    if text.starts_with("usage:") || text.lines().count() < 2 || examples.is_empty() {
+        return text;
+    }
+    text.push_str("\nExamples\n");
+    for example in examples {
+        text.push_str(&format!("  {example}\n"));
+    }
+    text
 }
 
 /// Says what went wrong, and gives the exit code.
@@ -100,26 +126,27 @@ fn end(done: Result<(), Failure>, out: &mut Out) -> ExitCode {
         Failure::Exit(code) => return ExitCode::from(u8::try_from(*code).unwrap_or(1)),
         Failure::Misuse { message, usage } => {
             out.flush();
-            eprintln!("{message}\n{usage}");
+            print::complain_in_red(message);
+            warn!("{usage}");
         }
         other => {
             out.flush();
-            eprintln!("{other}");
+            print::complain_in_red(&other.to_string());
         }
     }
     ExitCode::from(1)
 }
 
 fn overview() {
-    eprintln!("kafka TOOL [FLAGS]   (every tool answers --help)\n");
+    warn!("kafka TOOL [FLAGS]   (every tool answers --help)\n");
     for applet in applets::APPLETS {
-        eprintln!("  {:<28} {}", applet.name, applet.help);
+        warn!("  {:<28} {}", applet.name, applet.help);
     }
-    eprintln!(
+    warn!(
         "  {:<28} make links by the tools' names in a folder",
         "link DIR"
     );
-    eprintln!(
+    warn!(
         "  {:<28} what bash, zsh or fish offer after these names",
         "completions SHELL"
     );

@@ -192,6 +192,10 @@ fn four_letters(address: &str, word: &str) -> Option<String> {
 /// `kafka-storage random-uuid`; the rest belongs to clusters without ZooKeeper.
 pub(crate) async fn storage(line: &[String], out: &mut Out) -> Result<(), Failure> {
     match line.first().map(String::as_str) {
+        Some("random-uuid") if line.len() > 1 => Err(Failure::said(format!(
+            "usage: kafka-storage random-uuid [-h]\nkafka-storage: error: unrecognized arguments: '{}'",
+            line[1]
+        ))),
         Some("random-uuid") => {
             say!(out, "{}", TopicId::random());
             Ok(())

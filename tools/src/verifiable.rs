@@ -1,15 +1,23 @@
 //! `kafka-verifiable-producer` and `kafka-verifiable-consumer`: every event as a line of JSON.
 
+use std::collections::BTreeMap;
+
 use base::clock::Clock;
 use serde_json::json;
 
 use crate::args::{Args, Usage, switch, valued};
 use crate::failure::Failure;
-use crate::kafka::consumer::{Consumer, Wanted};
+use crate::interrupts::Interrupts;
+use crate::kafka::consumer::{Change, Consumer, Wanted};
+use crate::kafka::offsets::{Committed, Place};
 use crate::kafka::producer::{Message, Producer};
 use crate::print::Out;
 use crate::properties::Properties;
 use crate::say;
+
+/// Kafka: these two tell how they are used on stdout, and end well, when nothing is asked of them.
+const PRODUCER_HELP: &str = include_str!("help/verifiable-producer.txt");
+const CONSUMER_HELP: &str = include_str!("help/verifiable-consumer.txt");
 
 pub(crate) const PRODUCER: Usage = Usage {
     about: "This tool produces increasing integers to the specified topic and prints JSON metadata to stdout on each \"send\" request.",
@@ -52,6 +60,9 @@ pub(crate) const PRODUCER: Usage = Usage {
 };
 
 pub(crate) async fn producer(line: &[String], out: &mut Out) -> Result<(), Failure> {
+    if line.is_empty() {
+        return Err(Failure::Help(PRODUCER_HELP.to_owned()));
+    }
     let args = Args::read(PRODUCER, line)?;
     let topic = args.required("topic")?.to_string();
     let servers = args.get("bootstrap-server").or(args.get("broker-list"));
@@ -72,6 +83,8 @@ pub(crate) async fn producer(line: &[String], out: &mut Out) -> Result<(), Failu
     let clock = Clock::system();
     let start = clock.monotonic_ms();
     event(out, &clock, "startup_complete", json!({}));
+    let mut interrupts = Interrupts::listen()?;
+    let mut interrupted = None;
     let mut tally = (0i64, 0i64);
     let mut at = 0i64;
     while count < 0 || at < count {
@@ -94,12 +107,17 @@ pub(crate) async fn producer(line: &[String], out: &mut Out) -> Result<(), Failu
         } else {
             0
         };
-        if ahead > 0 {
-            let pause = std::time::Duration::from_millis(ahead.unsigned_abs());
+        // At full speed a look now and then is enough.
+        if ahead > 0 || at % 1024 == 0 {
+            let pause = std::time::Duration::from_millis(ahead.max(0).unsigned_abs());
             tokio::select! {
+                biased;
+                code = interrupts.next() => {
+                    interrupted = Some(code);
+                    break;
+                }
                 woke = producer.wait() => producer.step(woke).await?,
                 () = tokio::time::sleep(pause) => {}
-                _ = tokio::signal::ctrl_c() => break,
             }
         }
     }
@@ -118,7 +136,7 @@ pub(crate) async fn producer(line: &[String], out: &mut Out) -> Result<(), Failu
             "avg_throughput": tally.0 as f64 / seconds,
         }),
     );
-    Ok(())
+    ended(interrupted)
 }
 
 fn report(
@@ -204,6 +222,21 @@ pub(crate) const CONSUMER: Usage = Usage {
         switch("enable-autocommit", "Commit from time to time."),
         valued("reset-policy", "POLICY", "earliest, latest or none."),
         valued(
+            "assignment-strategy",
+            "CLASS",
+            "The assignor of the group; RangeAssignor by default.",
+        ),
+        valued(
+            "group-protocol",
+            "PROTOCOL",
+            "Only classic: brokers in ZooKeeper mode have no other.",
+        ),
+        valued(
+            "group-remote-assignor",
+            "NAME",
+            "Only with the other group protocol.",
+        ),
+        valued(
             "consumer.config",
             "FILE",
             "Consumer properties from a file.",
@@ -211,7 +244,13 @@ pub(crate) const CONSUMER: Usage = Usage {
     ],
 };
 
+/// Kafka: `max.poll.records`; so many records are told of at once.
+const POLL_RECORDS_MAX: usize = 500;
+
 pub(crate) async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failure> {
+    if line.is_empty() {
+        return Err(Failure::Help(CONSUMER_HELP.to_owned()));
+    }
     let args = Args::read(CONSUMER, line)?;
     let topic = args.required("topic")?.to_string();
     let group = args.required("group-id")?.to_string();
@@ -242,52 +281,118 @@ pub(crate) async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failu
     if let Some(id) = args.get("group-instance-id") {
         set("group.instance.id", id);
     }
+    let protocol = args.get("group-protocol").unwrap_or("classic");
+    if !protocol.eq_ignore_ascii_case("classic") {
+        return Err(Failure::Absent(format!("the group protocol {protocol}")));
+    }
+    set(
+        "partition.assignment.strategy",
+        args.get("assignment-strategy")
+            .unwrap_or("org.apache.kafka.clients.consumer.RangeAssignor"),
+    );
     let clock = Clock::system();
     let mut consumer = Consumer::connect(servers, &properties, Wanted::Topics(vec![topic])).await?;
     event(out, &clock, "startup_complete", json!({}));
+    let mut interrupts = Interrupts::listen()?;
+    let mut interrupted = None;
     let mut seen = 0i64;
     while count < 0 || seen < count {
         let first = tokio::select! {
-            next = consumer.next(i64::MAX) => next?,
-            _ = tokio::signal::ctrl_c() => break,
+            next = consumer.next(POLL_MS) => next?,
+            code = interrupts.next() => {
+                interrupted = Some(code);
+                break;
+            }
         };
+        changes(out, &clock, &mut consumer);
         let Some(first) = first else { continue };
         let mut batch = vec![first];
-        while count < 0 || seen + (batch.len() as i64) < count {
+        while batch.len() < POLL_RECORDS_MAX {
             match consumer.next(0).await? {
                 Some(more) => batch.push(more),
                 None => break,
             }
         }
+        // Kafka: the count is that of the whole poll, the partitions' that of what is still wanted.
+        let polled = batch.len();
+        if count >= 0 {
+            batch.truncate(usize::try_from(count - seen).unwrap_or(usize::MAX));
+        }
         seen += batch.len() as i64;
-        records(out, &clock, &batch, args.has("verbose"));
+        records(out, &clock, polled, &batch, args.has("verbose"));
         if !args.has("enable-autocommit") {
-            consumer.commit().await?;
+            let ends = ends(&batch);
+            consumer.commit_these(&ends).await?;
+            let told: Vec<_> = ends
+                .iter()
+                .map(|((topic, partition), one)| {
+                    json!({ "topic": topic, "partition": partition, "offset": one.offset })
+                })
+                .collect();
             event(
                 out,
                 &clock,
                 "offsets_committed",
-                json!({ "offsets": ends(&batch), "success": true }),
+                json!({ "offsets": told, "success": true }),
             );
         }
     }
     consumer.close().await?;
+    changes(out, &clock, &mut consumer);
     event(out, &clock, "shutdown_complete", json!({}));
-    Ok(())
+    ended(interrupted)
+}
+
+fn ended(interrupted: Option<i32>) -> Result<(), Failure> {
+    interrupted.map_or(Ok(()), |code| Err(Failure::Exit(code)))
+}
+
+/// How long a turn waits for records; what the group does is told between turns.
+const POLL_MS: i64 = 100;
+
+/// Tells what the group gave and took.
+fn changes(out: &mut Out, clock: &Clock, consumer: &mut Consumer) {
+    for change in consumer.changes() {
+        let (name, places) = match change {
+            Change::Assigned(places) => ("partitions_assigned", places),
+            Change::Revoked(places) => ("partitions_revoked", places),
+        };
+        let places: Vec<_> = places
+            .iter()
+            .map(|(topic, partition)| json!({ "topic": topic, "partition": partition }))
+            .collect();
+        event(out, clock, name, json!({ "partitions": places }));
+    }
 }
 
 type Batch = [crate::kafka::consumer::Taken];
 
-fn records(out: &mut Out, clock: &Clock, batch: &Batch, verbose: bool) {
+fn records(out: &mut Out, clock: &Clock, polled: usize, batch: &Batch, verbose: bool) {
+    for taken in batch.iter().filter(|_| verbose) {
+        let text = |bytes: &Option<bytes::Bytes>| {
+            bytes
+                .as_ref()
+                .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+        };
+        event(
+            out,
+            clock,
+            "record_data",
+            json!({
+                "key": text(&taken.key), "value": text(&taken.value), "topic": &*taken.topic,
+                "partition": taken.partition, "offset": taken.offset,
+            }),
+        );
+    }
     let mut spans: Vec<(String, i32, i64, i64, i64)> = Vec::new();
     for taken in batch {
         match spans
             .iter_mut()
-            .find(|span| span.0 == taken.topic && span.1 == taken.partition)
+            .find(|span| *span.0 == *taken.topic && span.1 == taken.partition)
         {
             Some(span) => (span.2, span.4) = (span.2 + 1, taken.offset),
             None => spans.push((
-                taken.topic.clone(),
+                taken.topic.to_string(),
                 taken.partition,
                 1,
                 taken.offset,
@@ -305,37 +410,19 @@ fn records(out: &mut Out, clock: &Clock, batch: &Batch, verbose: bool) {
         out,
         clock,
         "records_consumed",
-        json!({ "count": batch.len(), "partitions": partitions }),
+        json!({ "count": polled, "partitions": partitions }),
     );
-    for taken in batch.iter().filter(|_| verbose) {
-        let text = |bytes: &Option<bytes::Bytes>| {
-            bytes
-                .as_ref()
-                .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
-        };
-        event(
-            out,
-            clock,
-            "record_data",
-            json!({
-                "key": text(&taken.key), "value": text(&taken.value), "topic": taken.topic,
-                "partition": taken.partition, "offset": taken.offset,
-            }),
-        );
-    }
 }
 
-fn ends(batch: &Batch) -> Vec<serde_json::Value> {
-    let mut made: Vec<(String, i32, i64)> = Vec::new();
+/// Where the batch ends in each partition. Kafka: without an epoch.
+fn ends(batch: &Batch) -> BTreeMap<Place, Committed> {
+    let mut made = BTreeMap::new();
     for taken in batch {
-        match made
-            .iter_mut()
-            .find(|one| one.0 == taken.topic && one.1 == taken.partition)
-        {
-            Some(one) => one.2 = taken.offset + 1,
-            None => made.push((taken.topic.clone(), taken.partition, taken.offset + 1)),
-        }
+        let end = Committed {
+            offset: taken.offset + 1,
+            epoch: -1,
+        };
+        made.insert((taken.topic.to_string(), taken.partition), end);
     }
-    let made = made.iter();
-    made.map(|(topic, partition, offset)| json!({ "topic": topic, "partition": partition, "offset": offset })).collect()
+    made
 }

@@ -48,6 +48,8 @@ pub struct Connection {
     versions: Versions,
     received: BytesMut,
     sent: VecDeque<Ticket>,
+    /// Answers that came while another was asked for; they are received first.
+    early: VecDeque<(Ticket, ResponseKind)>,
     next_correlation: i32,
     broken: bool,
 }
@@ -78,6 +80,7 @@ impl Connection {
             versions: Versions::assumed(),
             received: BytesMut::new(),
             sent: VecDeque::new(),
+            early: VecDeque::new(),
             next_correlation: 0,
             broken: false,
         })
@@ -145,7 +148,7 @@ impl Connection {
 
     /// How many answers are still to come.
     pub fn in_flight(&self) -> usize {
-        self.sent.len()
+        self.sent.len() + self.early.len()
     }
 
     /// Sends in the highest version both speak. Not to be dropped half way.
@@ -213,6 +216,13 @@ impl Connection {
 
     /// Waits for the next answer. May be dropped while waiting: nothing is lost.
     pub async fn receive(&mut self) -> Result<(Ticket, ResponseKind), ClientError> {
+        match self.early.pop_front() {
+            Some(answer) => Ok(answer),
+            None => self.next().await,
+        }
+    }
+
+    async fn next(&mut self) -> Result<(Ticket, ResponseKind), ClientError> {
         let frame = self.frame().await?;
         let (ticket, body) = self.match_ticket(&frame)?;
         Ok((
@@ -221,7 +231,8 @@ impl Connection {
         ))
     }
 
-    /// Sends and waits for the answer; for callers with one request at a time.
+    /// Sends and waits for the answer. Answers to what was sent before are kept for
+    /// [`Connection::receive`].
     pub async fn ask(
         &mut self,
         api: Api,
@@ -229,12 +240,34 @@ impl Connection {
         patience: Duration,
     ) -> Result<ResponseKind, ClientError> {
         let ticket = self.send(api, request).await?;
+        self.answer_to(ticket, patience).await
+    }
+
+    /// The same in a version of the caller's choice.
+    pub async fn ask_as(
+        &mut self,
+        api: Api,
+        version: i16,
+        request: RequestKind,
+        patience: Duration,
+    ) -> Result<ResponseKind, ClientError> {
+        let ticket = self.send_as(api, version, request).await?;
+        self.answer_to(ticket, patience).await
+    }
+
+    async fn answer_to(
+        &mut self,
+        ticket: Ticket,
+        patience: Duration,
+    ) -> Result<ResponseKind, ClientError> {
+        let api = ticket.api;
         let answer = async {
             loop {
-                let (came, answer) = self.receive().await?;
+                let (came, answer) = self.next().await?;
                 if came == ticket {
                     return Ok(answer);
                 }
+                self.early.push_back((came, answer));
             }
         };
         match timeout(patience, answer).await {

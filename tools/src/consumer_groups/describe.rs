@@ -13,7 +13,7 @@ use crate::java::{self, CAPACITY};
 use crate::kafka::admin::{Admin, text};
 use crate::kafka::offsets::{self, LATEST, Place, committed};
 use crate::print::Out;
-use crate::{body, say};
+use crate::{body, say, warn};
 
 pub(super) async fn run(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Failure> {
     let mut described = BTreeMap::new();
@@ -58,11 +58,11 @@ fn may_print(out: &mut Out, group: &str, state: &str, rows: usize) -> bool {
         "Dead" => say!(out, "\nError: Consumer group '{group}' does not exist."),
         "Empty" => {
             out.flush();
-            eprintln!("\nConsumer group '{group}' has no active members.");
+            warn!("\nConsumer group '{group}' has no active members.");
         }
         "PreparingRebalance" | "CompletingRebalance" => {
             out.flush();
-            eprintln!("\nWarning: Consumer group '{group}' is rebalancing.");
+            warn!("\nWarning: Consumer group '{group}' is rebalancing.");
         }
         _ => {}
     }
@@ -152,7 +152,7 @@ async fn lag(
         "CLIENT-ID",
     ]);
     for row in &rows {
-        let current = committed.get(&row.place).copied();
+        let current = committed.get(&row.place).map(|one| one.offset);
         let end = ends
             .get(&row.place)
             .and_then(|found| found.ok())

@@ -23,7 +23,7 @@ use crate::kafka::admin::{Admin, text, topic_name};
 use crate::kafka::offsets::Place;
 use crate::print::Out;
 use crate::properties::Properties;
-use crate::{body, say};
+use crate::{body, say, warn};
 
 pub(crate) const USAGE: Usage = Usage {
     about: "This tool helps to list all consumer groups, describe a consumer group, delete consumer group info, or reset consumer group offsets.",
@@ -151,7 +151,8 @@ fn check(args: &Args) -> Result<(), Failure> {
     if args.has("describe") {
         if !named {
             return Err(
-                args.misuse("Option [describe] takes one of these options: [all-groups], [group]")
+                // Kafka: it names its actions here.
+                args.misuse("Option [describe] takes one of these options: [reset-offsets], [describe], [delete], [list]")
             );
         }
         if ["members", "offsets", "state"]
@@ -187,7 +188,7 @@ fn check(args: &Args) -> Result<(), Failure> {
             );
         }
         if !args.has("dry-run") && !args.has("execute") {
-            eprintln!(
+            warn!(
                 "WARN: No action will be performed as the --execute option is missing.In a future major release, the default behavior of this command will be to prompt the user before executing the reset rather than doing a dry run. You should add the --dry-run option explicitly if you are scripting this command and want to keep the current default behavior without prompting."
             );
         }
@@ -296,7 +297,7 @@ async fn list(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Failu
             .any(|one| !["Classic", "Consumer"].contains(&one.as_str()))
         {
             return Err(args.misuse(format!(
-                "Invalid types list '{}'. Valid types are: Consumer, Classic, Share",
+                "Invalid types list '{}'. Valid types are: Consumer, Classic",
                 args.get("type").unwrap_or_default()
             )));
         }

@@ -17,7 +17,7 @@ use crate::kafka::admin::{Admin, text, topic_name};
 use crate::kafka::offsets::{self, EARLIEST, LATEST, Place, committed};
 use crate::moments;
 use crate::print::Out;
-use crate::{body, say};
+use crate::{body, say, warn};
 
 pub(super) async fn run(args: &Args, admin: &mut Admin, out: &mut Out) -> Result<(), Failure> {
     let mut plan: Vec<(String, Vec<(Place, i64)>)> = Vec::new();
@@ -75,7 +75,15 @@ async fn scope(args: &Args, admin: &mut Admin, group: &str) -> Result<Vec<Place>
         return Ok(committed(admin, group).await?.into_keys().collect());
     }
     if args.has("topic") {
-        return named_partitions(admin, args.all("topic")).await;
+        // Kafka: the error is wrapped once here.
+        let named = named_partitions(admin, args.all("topic")).await;
+        return named.map_err(|failure| match failure {
+            Failure::Refused { .. } => Failure::said(format!(
+                "java.util.concurrent.ExecutionException: {}",
+                failure.as_exception()
+            )),
+            other => other,
+        });
     }
     match args.has("from-file") {
         true => Ok(Vec::new()),
@@ -112,27 +120,32 @@ async fn prepare(
             let current = now.get(place).ok_or_else(|| {
                 args.misuse(format!("Cannot shift offset for partition {}-{} since there is no current committed offset", place.0, place.1))
             })?;
-            wanted.insert(place.clone(), current.saturating_add(by));
+            wanted.insert(place.clone(), current.offset.saturating_add(by));
         }
         return within(admin, wanted).await;
     }
     if let Some(moment) = args.get("to-datetime") {
         let wrong = || {
-            Failure::said(format!(
-                "java.text.ParseException: Unparseable date: \"{moment}\""
-            ))
+            let words = match moment.split_once('T') {
+                Some((_, time)) if !time.is_empty() => format!("Unparseable date: \"{moment}\""),
+                _ => {
+                    "Error parsing timestamp. It does not contain a 'T' according to ISO8601 format"
+                        .to_owned()
+                }
+            };
+            Failure::said(format!("java.text.ParseException: {words}"))
         };
         let timestamp = moments::date_time(moment).ok_or_else(wrong)?;
-        return at_time(args, admin, places, timestamp).await;
+        return at_time(args, admin, out, places, timestamp).await;
     }
     if let Some(span) = args.get("by-duration") {
         let wrong = || Failure::said("Text cannot be parsed to a Duration");
         let back = moments::duration_ms(span).ok_or_else(wrong)?;
         let timestamp = admin.clock.wall_ms().saturating_sub(back);
-        return at_time(args, admin, places, timestamp).await;
+        return at_time(args, admin, out, places, timestamp).await;
     }
     if let Some(path) = args.get("from-file") {
-        let wanted = from_file(args, path, group)?;
+        let wanted = from_file(path, group, args.all("group").len() == 1)?;
         if wanted.is_empty() {
             say!(out, "\nError: No reset plan for group {group} found");
         }
@@ -147,8 +160,8 @@ async fn prepare(
             .collect();
         let mut wanted = at(args, admin, &free, LATEST).await?;
         for place in places {
-            if let Some(offset) = now.get(place) {
-                wanted.insert(place.clone(), *offset);
+            if let Some(one) = now.get(place) {
+                wanted.insert(place.clone(), one.offset);
             }
         }
         return Ok(wanted);
@@ -191,6 +204,7 @@ async fn at(
 async fn at_time(
     args: &Args,
     admin: &mut Admin,
+    out: &mut Out,
     places: &[Place],
     timestamp: i64,
 ) -> Result<BTreeMap<Place, i64>, Failure> {
@@ -200,18 +214,19 @@ async fn at_time(
         .filter(|(_, offset)| **offset < 0)
         .map(|(place, _)| place.clone())
         .collect();
+    let none = java::order(none, CAPACITY, |place| {
+        java::partition_hash(&place.0, place.1)
+    });
     for place in &none {
-        out_of_range(&format!(
-            "Partition {} from topic {} is empty. Falling back to latest known offset.",
-            place.1, place.0
-        ));
+        say!(
+            out,
+            "\nWarn: Partition {} from topic {} is empty. Falling back to latest known offset.",
+            place.1,
+            place.0
+        );
     }
     made.extend(at(args, admin, &none, LATEST).await?);
     Ok(made)
-}
-
-fn out_of_range(words: &str) {
-    eprintln!("\nWarn: {words}");
 }
 
 /// Offsets brought into what each log has.
@@ -239,12 +254,12 @@ async fn within(
             .map_or(i64::MAX, |found| found.offset);
         let kept = (*offset).clamp(start, end.max(start));
         if *offset > end {
-            eprintln!(
+            warn!(
                 "New offset ({offset}) is higher than latest offset for topic partition {}-{}. Value will be set to {end}",
                 place.0, place.1
             );
         } else if *offset < start {
-            eprintln!(
+            warn!(
                 "New offset ({offset}) is lower than earliest offset for topic partition {}-{}. Value will be set to {start}",
                 place.0, place.1
             );
@@ -255,28 +270,51 @@ async fn within(
 }
 
 /// `topic,partition,offset` or `group,topic,partition,offset`.
-fn from_file(args: &Args, path: &str, group: &str) -> Result<BTreeMap<Place, i64>, Failure> {
+///
+/// Kafka: the first line says which form it is, and the other form is tried for one that is neither:
+/// `topic,x,offset` is then of the group `topic`.
+fn from_file(path: &str, group: &str, single: bool) -> Result<BTreeMap<Place, i64>, Failure> {
     let file = std::fs::read_to_string(path).map_err(|cause| Failure::File {
         act: "read",
         path: path.to_string(),
         cause,
     })?;
+    let rows: Vec<Vec<&str>> = file
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(|line| {
+            let cells = line.split(',');
+            cells.map(|cell| cell.trim().trim_matches('"')).collect()
+        })
+        .collect();
+    // A cell that is not there is empty, and an empty number is 0.
+    let number = |cell: Option<&&str>| match cell.map_or("", |cell| cell) {
+        "" => Some(0i64),
+        digits => digits.parse().ok(),
+    };
+    let plain = single
+        && rows.first().is_some_and(|row| {
+            row.len() <= 3 && number(row.get(1)).is_some() && number(row.get(2)).is_some()
+        });
     let mut made = BTreeMap::new();
-    for line in file.lines().filter(|line| !line.trim().is_empty()) {
-        let cells: Vec<&str> = line
-            .split(',')
-            .map(|cell| cell.trim().trim_matches('"'))
-            .collect();
-        let wrong = || args.misuse(format!("cannot read the line {line} of {path}"));
-        let (of, cells) = match cells.len() {
-            3 => (group, &cells[..]),
-            4 => (cells[0], &cells[1..]),
-            _ => return Err(wrong()),
+    for row in &rows {
+        let wrong = || {
+            let line = row.join(",");
+            Failure::said(format!("cannot read the line {line} of {path}"))
         };
-        let partition = cells[1].parse().map_err(|_| wrong())?;
-        let offset = cells[2].parse().map_err(|_| wrong())?;
+        let (of, cells) = match plain {
+            true => (group, &row[..]),
+            false => (row[0], &row[1..]),
+        };
+        if cells.len() > 3 {
+            return Err(wrong());
+        }
+        let partition = number(cells.get(1)).and_then(|id| i32::try_from(id).ok());
+        let partition = partition.ok_or_else(wrong)?;
+        let offset = number(cells.get(2)).ok_or_else(wrong)?;
         if of == group {
-            made.insert((cells[0].to_string(), partition), offset);
+            let topic = cells.first().map_or("", |topic| topic);
+            made.insert((topic.to_owned(), partition), offset);
         }
     }
     Ok(made)

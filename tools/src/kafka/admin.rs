@@ -35,6 +35,21 @@ pub(crate) fn topic_name(name: &str) -> TopicName {
     TopicName(text(name))
 }
 
+/// What a coordinator is looked up for; the numbers are the wire's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Keys {
+    Groups = 0,
+    Transactions = 1,
+}
+
+/// What a coordinator says that will not last.
+const PASSING: [ErrorCode; 4] = [
+    ErrorCode::CoordinatorLoadInProgress,
+    ErrorCode::CoordinatorNotAvailable,
+    ErrorCode::NotCoordinator,
+    ErrorCode::ConcurrentTransactions,
+];
+
 pub(crate) struct Admin {
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
@@ -230,11 +245,16 @@ impl Admin {
 
     /// The broker that coordinates a group.
     pub(crate) async fn coordinator(&mut self, group: &str) -> Result<i32, Failure> {
+        self.coordinator_of(Keys::Groups, group).await
+    }
+
+    pub(crate) async fn coordinator_of(&mut self, keys: Keys, key: &str) -> Result<i32, Failure> {
         let until = self.clock.monotonic_ms() + RETRY_FOR_MS;
         loop {
             let request = FindCoordinatorRequest::default()
-                .with_key(text(group))
-                .with_coordinator_keys(vec![text(group)]);
+                .with_key_type(keys as i8)
+                .with_key(text(key))
+                .with_coordinator_keys(vec![text(key)]);
             let address = self.bootstrap.clone();
             let (code, message, node) = self.find_coordinator(&address, request).await?;
             match ErrorCode::of(code) {
@@ -311,13 +331,25 @@ impl Admin {
         request: RequestKind,
         codes: impl Fn(&ResponseKind) -> Vec<i16>,
     ) -> Result<ResponseKind, Failure> {
+        self.ask_coordinator_of(Keys::Groups, group, api, request, codes)
+            .await
+    }
+
+    pub(crate) async fn ask_coordinator_of(
+        &mut self,
+        keys: Keys,
+        key: &str,
+        api: Api,
+        request: RequestKind,
+        codes: impl Fn(&ResponseKind) -> Vec<i16>,
+    ) -> Result<ResponseKind, Failure> {
         let until = self.clock.monotonic_ms() + RETRY_FOR_MS;
         loop {
-            let id = self.coordinator(group).await?;
+            let id = self.coordinator_of(keys, key).await?;
             let answer = self.node(id, api, request.clone()).await?;
             let passing = codes(&answer)
                 .into_iter()
-                .any(|code| (14..=16).contains(&code));
+                .any(|code| PASSING.contains(&ErrorCode::of(code)));
             if !passing || self.clock.monotonic_ms() > until {
                 return Ok(answer);
             }

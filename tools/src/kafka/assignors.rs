@@ -1,10 +1,11 @@
 //! Who reads which partition: what members say and hear (the consumer protocol's bytes), and the
-//! two ways Apache's console consumer shares partitions out, range and cooperative-sticky.
+//! ways Apache's consumers share partitions out: range, round robin, cooperative-sticky.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+use crate::failure::Failure;
 use crate::kafka::offsets::Place;
 
 /// What one member wants, and what it holds.
@@ -14,16 +15,22 @@ pub(crate) struct Subscription {
     pub(crate) owned: Vec<Place>,
 }
 
-/// A member's subscription, in version 1 of the consumer protocol.
+/// Kafka: the version of the consumer protocol that Java's clients of 3.9 speak.
+const VERSION: i16 = 3;
+
+/// A member's subscription.
 pub(crate) fn write_subscription(subscription: &Subscription) -> Bytes {
     let mut to = BytesMut::new();
-    to.put_i16(1);
+    to.put_i16(VERSION);
     to.put_i32(subscription.topics.len() as i32);
     for topic in &subscription.topics {
         put_text(&mut to, topic);
     }
     to.put_i32(-1);
     put_places(&mut to, &subscription.owned);
+    // No generation it was owned in, and no rack.
+    to.put_i32(-1);
+    to.put_i16(-1);
     to.freeze()
 }
 
@@ -42,10 +49,10 @@ pub(crate) fn read_subscription(bytes: &Bytes) -> Option<Subscription> {
     Some(made)
 }
 
-/// A member's assignment, in version 0.
+/// A member's assignment.
 pub(crate) fn write_assignment(places: &[Place]) -> Bytes {
     let mut to = BytesMut::new();
-    to.put_i16(0);
+    to.put_i16(VERSION);
     put_places(&mut to, places);
     to.put_i32(-1);
     to.freeze()
@@ -129,6 +136,44 @@ pub(crate) fn range(members: &Members, partitions: &BTreeMap<String, i32>) -> Pl
             let list = plan.entry(reader.clone()).or_default();
             list.extend((next..next + take).map(|partition| (topic.clone(), partition)));
             next += take;
+        }
+    }
+    plan
+}
+
+/// The assignors of a list of Java's classes, by the names the protocol has for them.
+pub(crate) fn named(classes: Option<&str>) -> Result<Vec<&'static str>, Failure> {
+    let Some(classes) = classes else {
+        return Ok(vec!["range", "cooperative-sticky"]);
+    };
+    let classes = classes.split(',').map(str::trim);
+    let name = |class: &str| match class.rsplit('.').next() {
+        Some("RangeAssignor") => Ok("range"),
+        Some("RoundRobinAssignor") => Ok("roundrobin"),
+        Some("CooperativeStickyAssignor") => Ok("cooperative-sticky"),
+        _ => Err(Failure::Absent(format!("the assignor {class}"))),
+    };
+    classes.map(name).collect()
+}
+
+/// Round robin: all partitions in order, dealt out to the members in order; who does not read a
+/// topic is passed over.
+pub(crate) fn round_robin(members: &Members, partitions: &BTreeMap<String, i32>) -> Plan {
+    let mut plan: Plan = members
+        .keys()
+        .map(|member| (member.clone(), Vec::new()))
+        .collect();
+    let mut turn = members.iter().cycle();
+    for (topic, count) in partitions {
+        if !members.values().any(|one| one.topics.contains(topic)) {
+            continue;
+        }
+        for partition in 0..*count {
+            let next = turn.find(|(_, one)| one.topics.contains(topic));
+            if let Some((member, _)) = next {
+                let list = plan.entry(member.clone()).or_default();
+                list.push((topic.clone(), partition));
+            }
         }
     }
     plan

@@ -6,6 +6,7 @@
 //! is committed and let go.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -30,12 +31,14 @@ use crate::failure::Failure;
 use crate::filter::{Filter, is_internal};
 use crate::kafka::admin::{Admin, text, topic_name};
 use crate::kafka::assignors::{self, Subscription};
-use crate::kafka::offsets::{self, EARLIEST, LATEST, Place};
+use crate::kafka::offsets::{self, Committed, EARLIEST, LATEST, Place};
 use crate::properties::Properties;
 
 /// A record as it was read.
 pub(crate) struct Taken {
-    pub(crate) topic: String,
+    /// The leader's epoch when it was written.
+    pub(crate) epoch: i32,
+    pub(crate) topic: Arc<str>,
     pub(crate) partition: i32,
     pub(crate) offset: i64,
     pub(crate) timestamp_ms: i64,
@@ -55,9 +58,17 @@ pub(crate) enum Wanted {
 
 struct Position {
     next: i64,
+    /// The epoch of what was read last, or of what it began with; -1 where nobody said.
+    epoch: i32,
     leader: i32,
     flying: bool,
     again_at_ms: i64,
+}
+
+/// Partitions that a generation gave or took.
+pub(crate) enum Change {
+    Assigned(Vec<Place>),
+    Revoked(Vec<Place>),
 }
 
 struct Group {
@@ -71,6 +82,7 @@ struct Group {
     auto_commit: bool,
     session_timeout_ms: i32,
     rebalance_timeout_ms: i32,
+    assignors: Vec<&'static str>,
 }
 
 /// Kafka: `metadata.max.age.ms`; new partitions and topics are seen this often, and sooner while
@@ -97,6 +109,27 @@ pub(crate) struct Consumer {
     /// How often partitions were given out; the perf test counts rebalances.
     pub(crate) rebalances: u64,
     pub(crate) fetched_bytes: u64,
+    /// How long it had no partitions, for the group was giving them out.
+    pub(crate) joining_ms: i64,
+    round_since_ms: i64,
+    changes: Vec<Change>,
+    figures: Figures,
+    /// When each broker was sent the fetch it owes an answer to.
+    asked_ms: BTreeMap<String, i64>,
+}
+
+/// What a consumer counted, for those who ask how it went.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) partitions: usize,
+    pub(crate) fetches: u64,
+    pub(crate) fetch_bytes_max: u64,
+    /// From sending to the answer, of all fetches.
+    pub(crate) latency_ms: u64,
+    pub(crate) latency_ms_max: u64,
+    pub(crate) joins: u64,
+    pub(crate) heartbeats: u64,
+    pub(crate) commits: u64,
 }
 
 impl Consumer {
@@ -130,6 +163,7 @@ impl Consumer {
                 auto_commit: properties.is_true("enable.auto.commit", true),
                 session_timeout_ms: number("session.timeout.ms", 45_000)?,
                 rebalance_timeout_ms: number("max.poll.interval.ms", 300_000)?,
+                assignors: assignors::named(properties.get("partition.assignment.strategy"))?,
             }),
             _ => None,
         };
@@ -148,7 +182,24 @@ impl Consumer {
             look_at_ms: i64::MIN,
             rebalances: 0,
             fetched_bytes: 0,
+            joining_ms: 0,
+            round_since_ms: base::clock::Clock::system().monotonic_ms(),
+            changes: Vec::new(),
+            figures: Figures::default(),
+            asked_ms: BTreeMap::new(),
         })
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        Figures {
+            partitions: self.positions.len(),
+            ..self.figures.clone()
+        }
+    }
+
+    /// What the group gave and took since the last call.
+    pub(crate) fn changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
     }
 
     /// The next record, waiting at most so long. May be dropped while waiting.
@@ -190,7 +241,7 @@ impl Consumer {
             return Ok(());
         };
         match answer {
-            Ok((_, ResponseKind::Fetch(answer))) => self.take(answer),
+            Ok((_, ResponseKind::Fetch(answer))) => self.answered(&address, answer),
             Ok(_) => Ok(()),
             Err(_) => {
                 self.lost(&address);
@@ -293,7 +344,7 @@ impl Consumer {
     async fn start(
         &mut self,
         places: Vec<Place>,
-        committed: &BTreeMap<Place, i64>,
+        committed: &BTreeMap<Place, Committed>,
         from: i64,
         leaders: &BTreeMap<Place, i32>,
     ) -> Result<(), Failure> {
@@ -304,11 +355,11 @@ impl Consumer {
             .collect();
         let found = offsets::list(&mut self.admin, &open, self.read_committed).await?;
         for place in places {
-            let next = match committed.get(&place) {
-                Some(offset) => *offset,
-                None if from >= 0 => from,
+            let (next, epoch) = match committed.get(&place) {
+                Some(one) => (one.offset, one.epoch),
+                None if from >= 0 => (from, -1),
                 None => match found.get(&place) {
-                    Some(Ok(found)) => found.offset,
+                    Some(Ok(found)) => (found.offset, found.leader_epoch),
                     // It will be looked at again with the next metadata.
                     _ => continue,
                 },
@@ -318,6 +369,7 @@ impl Consumer {
                 place,
                 Position {
                     next,
+                    epoch,
                     leader,
                     flying: false,
                     again_at_ms: 0,
@@ -379,12 +431,33 @@ impl Consumer {
                 Err(error) => Err(error),
             };
             match sent {
-                Ok(_) => {}
+                Ok(_) => {
+                    self.asked_ms.insert(address, now);
+                }
                 Err(error) if error.is_retriable() => self.lost(&address),
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    fn answered(
+        &mut self,
+        address: &str,
+        answer: protocol::messages::FetchResponse,
+    ) -> Result<(), Failure> {
+        let now = self.admin.clock.monotonic_ms();
+        let since = self.asked_ms.remove(address).unwrap_or(now);
+        let latency = (now - since).unsigned_abs();
+        let before = self.fetched_bytes;
+        let taken = self.take(answer);
+        let figures = &mut self.figures;
+        figures.fetches += 1;
+        figures.latency_ms += latency;
+        figures.latency_ms_max = figures.latency_ms_max.max(latency);
+        let bytes = self.fetched_bytes - before;
+        figures.fetch_bytes_max = figures.fetch_bytes_max.max(bytes);
+        taken
     }
 
     fn take(&mut self, answer: protocol::messages::FetchResponse) -> Result<(), Failure> {
@@ -446,6 +519,7 @@ impl Consumer {
                 place.0, place.1
             ))
         };
+        let topic: Arc<str> = place.0.as_str().into();
         for batch in split(&bytes) {
             let batch = batch.map_err(|error| broken(&error))?;
             let header = *batch.header();
@@ -478,7 +552,8 @@ impl Consumer {
                     continue;
                 }
                 self.taken.push_back(Taken {
-                    topic: place.0.clone(),
+                    epoch: header.leader_epoch.0,
+                    topic: topic.clone(),
                     partition: place.1,
                     offset: record.offset.0,
                     timestamp_ms: record.timestamp_ms,
@@ -488,7 +563,10 @@ impl Consumer {
                     headers: record.headers,
                 });
             }
-            position.next = position.next.max(header.next_offset().0);
+            if header.next_offset().0 > position.next {
+                position.next = header.next_offset().0;
+                position.epoch = header.leader_epoch.0;
+            }
         }
         Ok(())
     }
@@ -523,6 +601,7 @@ impl Consumer {
         let answer = self
             .ask_group(&id, Api::Heartbeat, request.into(), codes)
             .await?;
+        self.figures.heartbeats += 1;
         let code = body!(answer, Heartbeat).error_code;
         let Some(group) = &mut self.group else {
             return Ok(());
@@ -567,7 +646,7 @@ impl Consumer {
                 return Ok(());
             };
             match answer {
-                Ok((_, ResponseKind::Fetch(answer))) => self.take(answer)?,
+                Ok((_, ResponseKind::Fetch(answer))) => self.answered(&address, answer)?,
                 Ok(_) => {}
                 Err(_) => self.lost(&address),
             }
@@ -581,7 +660,9 @@ impl Consumer {
         if !forgotten && self.group.as_ref().is_some_and(|group| group.auto_commit) {
             self.commit().await?;
         }
-        self.positions.clear();
+        self.round_since_ms = self.admin.clock.monotonic_ms();
+        let revoked = std::mem::take(&mut self.positions).into_keys().collect();
+        self.changes.push(Change::Revoked(revoked));
         self.taken.clear();
         if let Some(group) = &mut self.group {
             group.joined = false;
@@ -607,7 +688,7 @@ impl Consumer {
             topics: topics.into_iter().collect(),
             owned: Vec::new(),
         });
-        let protocols = ["range", "cooperative-sticky"].map(|name| {
+        let protocols = group.assignors.iter().map(|name| {
             JoinGroupRequestProtocol::default()
                 .with_name(text(name))
                 .with_metadata(metadata.clone())
@@ -619,7 +700,7 @@ impl Consumer {
             .with_member_id(text(&group.member))
             .with_group_instance_id(group.instance.as_deref().map(text))
             .with_protocol_type(text("consumer"))
-            .with_protocols(protocols.to_vec());
+            .with_protocols(protocols.collect());
         let (id, instance) = (group.id.clone(), group.instance.clone());
         let codes = |answer: &ResponseKind| match answer {
             ResponseKind::JoinGroup(body) => vec![body.error_code],
@@ -704,6 +785,10 @@ impl Consumer {
             group.commit_at_ms = now + AUTO_COMMIT_MS;
         }
         self.rebalances += 1;
+        let now = self.admin.clock.monotonic_ms();
+        self.joining_ms += now - self.round_since_ms;
+        self.figures.joins += 1;
+        self.changes.push(Change::Assigned(places.clone()));
         let committed = offsets::committed(&mut self.admin, id).await?;
         if self.reset_to.is_none() && places.iter().any(|place| !committed.contains_key(place)) {
             return Err(Failure::said(
@@ -718,16 +803,29 @@ impl Consumer {
 
     /// Commits what the caller was given.
     pub(crate) async fn commit(&mut self) -> Result<(), Failure> {
-        let now = self.admin.clock.monotonic_ms();
         // Records still in hand were not given out: they are to be read again.
-        let mut upto: BTreeMap<Place, i64> = self
+        let mut upto: BTreeMap<Place, Committed> = self
             .positions
             .iter()
-            .map(|(place, position)| (place.clone(), position.next))
+            .map(|(place, position)| {
+                let (offset, epoch) = (position.next, position.epoch);
+                (place.clone(), Committed { offset, epoch })
+            })
             .collect();
         for taken in self.taken.iter().rev() {
-            upto.insert((taken.topic.clone(), taken.partition), taken.offset);
+            let (offset, epoch) = (taken.offset, taken.epoch);
+            let place = (taken.topic.to_string(), taken.partition);
+            upto.insert(place, Committed { offset, epoch });
         }
+        self.commit_these(&upto).await
+    }
+
+    /// Commits what the caller says.
+    pub(crate) async fn commit_these(
+        &mut self,
+        upto: &BTreeMap<Place, Committed>,
+    ) -> Result<(), Failure> {
+        let now = self.admin.clock.monotonic_ms();
         let Some(group) = &mut self.group else {
             return Ok(());
         };
@@ -736,10 +834,11 @@ impl Consumer {
             return Ok(());
         }
         let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
-        for ((topic, partition), offset) in &upto {
+        for ((topic, partition), one) in upto {
             let partition = OffsetCommitRequestPartition::default()
                 .with_partition_index(*partition)
-                .with_committed_offset(*offset)
+                .with_committed_offset(one.offset)
+                .with_committed_leader_epoch(one.epoch)
                 .with_committed_metadata(Some(text("")));
             topics.entry(topic).or_default().push(partition);
         }
@@ -763,6 +862,7 @@ impl Consumer {
             _ => Vec::new(),
         };
         // A commit that a rebalance refuses is no failure: the next generation reads again.
+        self.figures.commits += 1;
         self.ask_group(&id, Api::OffsetCommit, request.into(), codes)
             .await?;
         Ok(())
@@ -780,6 +880,10 @@ impl Consumer {
         let Some(group) = &self.group else {
             return Ok(());
         };
+        if group.joined {
+            let revoked = self.positions.keys().cloned().collect();
+            self.changes.push(Change::Revoked(revoked));
+        }
         if group.member.is_empty() || group.instance.is_some() {
             return Ok(());
         }
@@ -826,6 +930,7 @@ fn plan(
     }
     let plan = match joined.protocol_name.as_deref() {
         Some("cooperative-sticky") => assignors::cooperative_sticky(&members, &counts),
+        Some("roundrobin") => assignors::round_robin(&members, &counts),
         _ => assignors::range(&members, &counts),
     };
     let assignment = |(member, places): (String, Vec<Place>)| {

@@ -31,6 +31,23 @@ pub(crate) fn partition_of(key: &[u8], partitions: i32) -> i32 {
 mod tests {
     use super::*;
 
+    /// What Java's and kafka-python's partitioners said of many keys; `tests/tools/partitions.rs`
+    /// asks them again.
+    const SAID: &str = include_str!("../../tests/golden/partitions.txt");
+
+    #[test]
+    fn keys_lie_where_javas_and_pythons_partitioners_put_them() {
+        assert!(SAID.lines().count() > 500);
+        for line in SAID.lines() {
+            let (key, places) = line.split_once(' ').unwrap();
+            let bytes = (0..key.len()).step_by(2);
+            let bytes = bytes.map(|at| u8::from_str_radix(&key[at..at + 2], 16).unwrap());
+            let key: Vec<u8> = bytes.collect();
+            let ours = [3, 7, 50, 10_007].map(|count| partition_of(&key, count).to_string());
+            assert_eq!(ours.join(" "), places, "{key:?}");
+        }
+    }
+
     #[test]
     fn the_hash_is_javas() {
         // The values of Kafka's own test of it (UtilsTest.testMurmur2).

@@ -19,6 +19,13 @@ pub(crate) const EARLIEST: i64 = -2;
 /// A partition by topic and number.
 pub(crate) type Place = (String, i32);
 
+/// Where a group is in a partition; the epoch is -1 where none was committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) offset: i64,
+    pub(crate) epoch: i32,
+}
+
 /// What a leader said of one partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Found {
@@ -125,7 +132,7 @@ async fn leaders(
 pub(crate) async fn committed(
     admin: &mut Admin,
     group: &str,
-) -> Result<BTreeMap<Place, i64>, Failure> {
+) -> Result<BTreeMap<Place, Committed>, Failure> {
     let id = admin.coordinator(group).await?;
     let address = admin.address(id)?;
     let version = admin
@@ -163,7 +170,10 @@ pub(crate) async fn committed(
         for partition in &topic.partitions {
             made.insert(
                 (topic.name.0.to_string(), partition.partition_index),
-                partition.committed_offset,
+                Committed {
+                    offset: partition.committed_offset,
+                    epoch: partition.committed_leader_epoch,
+                },
             );
         }
     }
@@ -173,11 +183,14 @@ pub(crate) async fn committed(
             for partition in &topic.partitions {
                 made.insert(
                     (topic.name.0.to_string(), partition.partition_index),
-                    partition.committed_offset,
+                    Committed {
+                        offset: partition.committed_offset,
+                        epoch: partition.committed_leader_epoch,
+                    },
                 );
             }
         }
     }
-    made.retain(|_, offset| *offset >= 0);
+    made.retain(|_, one: &mut Committed| one.offset >= 0);
     Ok(made)
 }

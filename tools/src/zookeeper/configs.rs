@@ -3,6 +3,7 @@
 //! Absent: storing passwords, which brokers keep encrypted with a secret of theirs; that is refused
 //! by name.
 
+use protocol::kafka::errors::ErrorCode;
 use settings::keys;
 use settings::row::{Row, Scope};
 use znodes::bodies::config::Overrides;
@@ -281,6 +282,14 @@ async fn check_broker(zk: &dyn Store, place: &Place, add: &Overrides) -> Result<
     Ok(())
 }
 
+/// Kafka: these are said below a line with the whole command.
+fn refused(words: String) -> Failure {
+    Failure::Refused {
+        code: ErrorCode::InvalidConfig,
+        message: Some(words),
+    }
+}
+
 /// All the overrides an entity would have, against what it may have.
 async fn check_whole(
     zk: &dyn Store,
@@ -292,10 +301,16 @@ async fn check_whole(
         let name = last.name.as_deref().unwrap_or_default();
         protocol::names::check_topic_name(name).map_err(Failure::Said)?;
         if zk.exists(&paths::topic(name), None).await?.is_none() {
-            return Err(Failure::said(format!("Topic '{name}' does not exist.")));
+            return Err(refused(format!("Topic '{name}' does not exist.")));
         }
         let checked = settings::topics::check(&writes::texts(overrides), &Default::default());
-        return checked.map_err(|refusal| Failure::said(refusal.to_string()));
+        return checked.map_err(|refusal| {
+            let words = refusal.to_string();
+            match words.starts_with("Unknown topic config name") {
+                true => Failure::Said(words),
+                false => refused(words),
+            }
+        });
     }
     for (key, value) in overrides.iter() {
         let number = match (last.kind.as_str(), key) {

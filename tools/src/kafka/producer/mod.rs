@@ -8,6 +8,9 @@
 //! Invariant: a lane's batches go out in the order of their sequence numbers. After a failed try
 //! they go one at a time until one succeeds, so that no later one overtakes the failed.
 
+mod config;
+mod transactions;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::mem;
 use std::time::Duration;
@@ -15,18 +18,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use client::ClientError;
 use client::connection::Ticket;
-use protocol::batch::{BatchBuilder, BatchView, Codec, DECOMPRESSED_BYTES_MAX};
+use protocol::batch::{BatchBuilder, BatchView, DECOMPRESSED_BYTES_MAX};
 use protocol::ids::{ProducerEpoch, ProducerId};
 use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use protocol::messages::{InitProducerIdRequest, MetadataRequest, ProduceRequest, ResponseKind};
+use protocol::messages::{
+    InitProducerIdRequest, MetadataRequest, ProduceRequest, ResponseKind, TransactionalId,
+};
 
 use crate::body;
 use crate::failure::Failure;
-use crate::kafka::admin::{Admin, topic_name};
+use crate::kafka::admin::{Admin, Keys, text, topic_name};
 use crate::kafka::murmur2;
 use crate::kafka::offsets::Place;
+use crate::kafka::producer::config::Config;
+use crate::kafka::producer::transactions::Transaction;
 use crate::properties::Properties;
 
 /// How long a broker may take to have worked off what it gives no answer to.
@@ -54,6 +61,8 @@ pub(crate) struct Delivered {
 pub(crate) enum Undelivered {
     #[error("{}: {}", .0.exception_class(), .1.as_deref().or(.0.message()).unwrap_or_default())]
     Refused(ErrorCode, Option<String>),
+    #[error("{0}")]
+    GivenUp(String),
     #[error(
         "org.apache.kafka.common.errors.TimeoutException: Expiring {records} record(s) for {topic}-{partition}:{after_ms} ms has passed since batch creation"
     )]
@@ -63,68 +72,6 @@ pub(crate) enum Undelivered {
         records: usize,
         after_ms: i64,
     },
-}
-
-pub(crate) struct Config {
-    pub(crate) acks: i16,
-    pub(crate) linger_ms: i64,
-    pub(crate) batch_bytes: usize,
-    pub(crate) codec: Codec,
-    pub(crate) retries: i64,
-    pub(crate) retry_backoff_ms: i64,
-    pub(crate) delivery_timeout_ms: i64,
-    pub(crate) request_timeout_ms: i32,
-    pub(crate) max_block_ms: i64,
-    pub(crate) request_bytes_max: usize,
-    pub(crate) buffer_bytes_max: usize,
-    pub(crate) in_flight_max: usize,
-    pub(crate) idempotent: bool,
-}
-
-impl Config {
-    /// The settings of Java's producer, under their names.
-    pub(crate) fn read(properties: &Properties) -> Result<Config, Failure> {
-        let acks = match properties.get("acks").unwrap_or("all") {
-            "all" | "-1" => -1,
-            "0" => 0,
-            "1" => 1,
-            other => {
-                return Err(Failure::said(format!(
-                    "Invalid value {other} for configuration acks: String must be one of: all, -1, 0, 1"
-                )));
-            }
-        };
-        let name = properties.get("compression.type").unwrap_or("none");
-        let codec = Codec::from_name(name).ok_or_else(|| {
-            Failure::said(format!("Invalid value {name} for configuration compression.type: String must be one of: none, gzip, snappy, lz4, zstd"))
-        })?;
-        if properties.get("transactional.id").is_some() {
-            return Err(Failure::Absent(
-                "transactional.id of the producer tools".to_string(),
-            ));
-        }
-        let size = |key, default| -> Result<usize, Failure> {
-            Ok(usize::try_from(properties.number(key, default)?)
-                .unwrap_or(0)
-                .max(1))
-        };
-        Ok(Config {
-            acks,
-            linger_ms: properties.number("linger.ms", 0)?,
-            batch_bytes: size("batch.size", 16_384)?,
-            codec,
-            retries: properties.number("retries", i64::from(i32::MAX))?,
-            retry_backoff_ms: properties.number("retry.backoff.ms", 100)?,
-            delivery_timeout_ms: properties.number("delivery.timeout.ms", 120_000)?,
-            request_timeout_ms: i32::try_from(properties.number("request.timeout.ms", 30_000)?)
-                .unwrap_or(i32::MAX),
-            max_block_ms: properties.number("max.block.ms", 60_000)?,
-            request_bytes_max: size("max.request.size", 1_048_576)?,
-            buffer_bytes_max: size("buffer.memory", 33_554_432)?,
-            in_flight_max: size("max.in.flight.requests.per.connection", 5)?,
-            idempotent: acks == -1 && properties.is_true("enable.idempotence", true),
-        })
-    }
 }
 
 struct Open {
@@ -167,7 +114,11 @@ pub(crate) enum Woke {
 }
 
 /// A try on the wire: which batches went in which request.
-type Flight = (i32, Vec<(Place, Batch)>);
+struct Flight {
+    correlation_id: i32,
+    since_ms: i64,
+    batches: Vec<(Place, Batch)>,
+}
 
 pub(crate) struct Producer {
     admin: Admin,
@@ -178,11 +129,35 @@ pub(crate) struct Producer {
     buffered: usize,
     identity: (ProducerId, ProducerEpoch),
     stale: bool,
+    /// When the leaders may be asked for again.
+    learn_at_ms: i64,
     renew: bool,
     flushing: bool,
     /// Where requests without an answer went since the last flush.
     unanswered: BTreeSet<String>,
     delivered: Vec<Delivered>,
+    transaction: Option<Transaction>,
+    figures: Figures,
+    began_ms: i64,
+}
+
+/// What a producer counted, for those who ask how it went.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Figures {
+    pub(crate) seconds: f64,
+    pub(crate) records: u64,
+    pub(crate) errors: u64,
+    pub(crate) retries: u64,
+    pub(crate) batches: u64,
+    pub(crate) batch_bytes: u64,
+    pub(crate) batch_bytes_max: u64,
+    pub(crate) requests: u64,
+    /// From sending to the answer, of all requests.
+    pub(crate) latency_ms: u64,
+    pub(crate) latency_ms_max: u64,
+    pub(crate) in_flight: usize,
+    pub(crate) buffer_whole: usize,
+    pub(crate) buffer_free: usize,
 }
 
 impl Producer {
@@ -201,11 +176,17 @@ impl Producer {
             buffered: 0,
             identity: (ProducerId::NONE, ProducerEpoch(-1)),
             stale: false,
+            learn_at_ms: 0,
             renew: false,
             flushing: false,
             unanswered: BTreeSet::new(),
             delivered: Vec::new(),
+            transaction: None,
+            figures: Figures::default(),
+            began_ms: 0,
         };
+        producer.began_ms = producer.admin.clock.monotonic_ms();
+        producer.transaction = producer.config.transactional.clone().map(Transaction::new);
         if producer.config.idempotent {
             producer.identify().await?;
         }
@@ -215,10 +196,33 @@ impl Producer {
     async fn identify(&mut self) -> Result<(), Failure> {
         let until = self.admin.clock.monotonic_ms() + self.config.max_block_ms;
         loop {
-            let request = InitProducerIdRequest::default()
-                .with_transactional_id(None)
-                .with_transaction_timeout_ms(i32::MAX);
-            let answer = self.admin.any(Api::InitProducerId, request.into()).await?;
+            let request = InitProducerIdRequest::default();
+            let answer = match &self.config.transactional {
+                None => {
+                    let request = request
+                        .with_transactional_id(None)
+                        .with_transaction_timeout_ms(i32::MAX);
+                    self.admin.any(Api::InitProducerId, request.into()).await?
+                }
+                Some(id) => {
+                    let request = request
+                        .with_transactional_id(Some(TransactionalId(text(id))))
+                        .with_transaction_timeout_ms(self.config.transaction_timeout_ms);
+                    let codes = |answer: &ResponseKind| match answer {
+                        ResponseKind::InitProducerId(body) => vec![body.error_code],
+                        _ => Vec::new(),
+                    };
+                    self.admin
+                        .ask_coordinator_of(
+                            Keys::Transactions,
+                            &id.clone(),
+                            Api::InitProducerId,
+                            request.into(),
+                            codes,
+                        )
+                        .await?
+                }
+            };
             let answer = body!(answer, InitProducerId);
             let error = ErrorCode::of(answer.error_code);
             if error.is_retriable() && self.admin.clock.monotonic_ms() < until {
@@ -237,6 +241,18 @@ impl Producer {
     /// What has been settled since the last call.
     pub(crate) fn delivered(&mut self) -> Vec<Delivered> {
         mem::take(&mut self.delivered)
+    }
+
+    pub(crate) fn figures(&self) -> Figures {
+        let taken_ms = (self.admin.clock.monotonic_ms() - self.began_ms).max(1);
+        let whole = self.config.buffer_bytes_max;
+        Figures {
+            seconds: taken_ms as f64 / 1000.0,
+            in_flight: self.flights.values().map(VecDeque::len).sum(),
+            buffer_whole: whole,
+            buffer_free: whole.saturating_sub(self.buffered),
+            ..self.figures.clone()
+        }
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -398,7 +414,9 @@ impl Producer {
         let sequence = lane.sequence;
         let mut builder = open.builder;
         if self.config.idempotent {
-            builder = builder.producer(self.identity.0, self.identity.1, sequence);
+            builder = builder
+                .producer(self.identity.0, self.identity.1, sequence)
+                .transactional(self.transaction.is_some());
             lane.sequence = protocol::batch::next_sequence(sequence, count);
         }
         let bytes = builder
@@ -454,6 +472,10 @@ impl Producer {
             }
         }
         self.expire();
+        if self.transaction.is_some() {
+            // What failed fails the transaction; nothing begins anew inside of one.
+            self.renew = false;
+        }
         if self.renew && self.lanes.values().all(|lane| lane.flying == 0) {
             self.identify().await?;
             self.renumber()?;
@@ -507,14 +529,17 @@ impl Producer {
         for place in due {
             self.close(&place)?;
         }
-        if self.stale {
-            let mut names: Vec<String> = self.topics.keys().cloned().collect();
-            names.sort();
-            for name in names {
-                self.learn(&name).await?;
+        if self.stale && now >= self.learn_at_ms {
+            match self.learn_all().await {
+                Ok(()) => self.stale = false,
+                // Nobody is there to ask: what waits for a leader waits on, until it expires.
+                Err(Failure::Client(cause)) if cause.is_retriable() => {
+                    self.learn_at_ms = now + self.config.retry_backoff_ms;
+                }
+                Err(failure) => return Err(failure),
             }
-            self.stale = false;
         }
+        self.enlist().await?;
         loop {
             let requests = self.gather(now);
             if requests.is_empty() {
@@ -524,6 +549,15 @@ impl Producer {
                 self.dispatch(leader, batches).await;
             }
         }
+    }
+
+    async fn learn_all(&mut self) -> Result<(), Failure> {
+        let mut names: Vec<String> = self.topics.keys().cloned().collect();
+        names.sort();
+        for name in names {
+            self.learn(&name).await?;
+        }
+        Ok(())
     }
 
     /// One request's worth of batches for each leader that may be asked now.
@@ -576,12 +610,22 @@ impl Producer {
                 .with_name(topic_name(name))
                 .with_partition_data(partitions)
         });
+        let transactional = self.config.transactional.as_deref();
         let request = ProduceRequest::default()
+            .with_transactional_id(transactional.map(|id| TransactionalId(text(id))))
             .with_acks(self.config.acks)
             .with_timeout_ms(self.config.request_timeout_ms)
             .with_topic_data(topics.collect());
         let address = self.admin.address(leader).unwrap_or_default();
         let sent = match self.admin.pool.connection(&address).await {
+            // Kafka: what did not leave is not a try; it waits until it expires.
+            Err(_) => {
+                for (place, batch) in batches {
+                    self.land(&place);
+                    self.wait_on(&place, batch);
+                }
+                return;
+            }
             Ok(connection) => match connection.versions().pick(Api::Produce) {
                 Some(version) if self.config.acks == 0 => connection
                     .send_unanswered(Api::Produce, version, request.into())
@@ -592,12 +636,16 @@ impl Producer {
                     .await
                     .map(Some),
             },
-            Err(error) => Err(error),
         };
+        self.figures.requests += 1;
         match sent {
             Ok(Some(ticket)) => {
                 let flights = self.flights.entry(address).or_default();
-                flights.push_back((ticket.correlation_id, batches));
+                flights.push_back(Flight {
+                    correlation_id: ticket.correlation_id,
+                    since_ms: self.admin.clock.monotonic_ms(),
+                    batches,
+                });
             }
             Ok(None) => {
                 self.unanswered.insert(address);
@@ -628,14 +676,17 @@ impl Producer {
         correlation_id: i32,
         answer: &protocol::messages::ProduceResponse,
     ) {
-        let Some((due, batches)) = self.flights.get_mut(address).and_then(VecDeque::pop_front)
-        else {
+        let Some(flight) = self.flights.get_mut(address).and_then(VecDeque::pop_front) else {
             return;
         };
         debug_assert_eq!(
-            due, correlation_id,
+            flight.correlation_id, correlation_id,
             "answers come in the order of the requests"
         );
+        let latency = self.admin.clock.monotonic_ms() - flight.since_ms;
+        self.figures.latency_ms += latency.unsigned_abs();
+        let worst = &mut self.figures.latency_ms_max;
+        *worst = (*worst).max(latency.unsigned_abs());
         let mut told: HashMap<Place, (i16, i64, Option<String>)> = HashMap::new();
         for topic in &answer.responses {
             for partition in &topic.partition_responses {
@@ -650,7 +701,7 @@ impl Producer {
                 );
             }
         }
-        for (place, batch) in batches {
+        for (place, batch) in flight.batches {
             self.land(&place);
             let unknown = (ErrorCode::UnknownServerError.code(), -1, None);
             let (code, offset, message) = told.remove(&place).unwrap_or(unknown);
@@ -669,8 +720,8 @@ impl Producer {
     /// Everything on the wire to an address goes back to its lanes.
     fn lost(&mut self, address: &str) {
         self.admin.pool.close(address);
-        for (_, batches) in self.flights.remove(address).unwrap_or_default() {
-            for (place, batch) in batches {
+        for flight in self.flights.remove(address).unwrap_or_default() {
+            for (place, batch) in flight.batches {
                 self.land(&place);
                 self.again(place, batch, ErrorCode::NetworkException, None);
             }
@@ -679,7 +730,6 @@ impl Producer {
 
     /// Queues a batch for another try, or gives it up.
     fn again(&mut self, place: Place, mut batch: Batch, error: ErrorCode, message: Option<String>) {
-        let now = self.admin.clock.monotonic_ms();
         let Some(lane) = self.lanes.get_mut(&place) else {
             return;
         };
@@ -692,18 +742,50 @@ impl Producer {
         self.renew |= forgotten;
         if (error.is_retriable() || overtaken || forgotten) && batch.tries < self.config.retries {
             batch.tries += 1;
+            self.figures.retries += batch.tags.len() as u64;
             lane.careful = true;
-            lane.again_at_ms = now + self.config.retry_backoff_ms;
-            self.stale = true;
-            let at = lane.ready.iter().position(|other| {
-                other.since_ms > batch.since_ms || other.sequence > batch.sequence
-            });
-            lane.ready.insert(at.unwrap_or(lane.ready.len()), batch);
+            self.wait_on(&place, batch);
             return;
         }
         // The broker will miss this batch's sequence numbers: begin anew under another identity.
         self.renew |= self.config.idempotent;
         self.tell(place, batch, Err(Undelivered::Refused(error, message)));
+    }
+
+    /// Puts a batch back where it was in its lane, until the leaders were asked for again.
+    fn wait_on(&mut self, place: &Place, batch: Batch) {
+        let now = self.admin.clock.monotonic_ms();
+        let Some(lane) = self.lanes.get_mut(place) else {
+            return;
+        };
+        lane.again_at_ms = now + self.config.retry_backoff_ms;
+        self.stale = true;
+        let at = lane
+            .ready
+            .iter()
+            .position(|other| other.since_ms > batch.since_ms || other.sequence > batch.sequence);
+        lane.ready.insert(at.unwrap_or(lane.ready.len()), batch);
+    }
+
+    /// Ends everything that is not settled: nothing more will be tried.
+    pub(crate) fn give_up(&mut self, why: &str) {
+        let places: Vec<Place> = self.lanes.keys().cloned().collect();
+        for place in places {
+            // A batch that cannot be built has nobody to tell but the caller, who has a reason already.
+            let _told_already = self.close(&place);
+        }
+        let mut left: Vec<(Place, Batch)> = Vec::new();
+        for flight in self.flights.drain().flat_map(|(_, flights)| flights) {
+            left.extend(flight.batches);
+        }
+        for (place, lane) in &mut self.lanes {
+            lane.flying = 0;
+            left.extend(lane.ready.drain(..).map(|batch| (place.clone(), batch)));
+        }
+        left.sort_by_key(|(_, batch)| batch.tags.first().copied());
+        for (place, batch) in left {
+            self.tell(place, batch, Err(Undelivered::GivenUp(why.to_owned())));
+        }
     }
 
     fn expire(&mut self) {
@@ -754,6 +836,18 @@ impl Producer {
 
     fn tell(&mut self, place: Place, batch: Batch, outcome: Result<i64, Undelivered>) {
         self.buffered = self.buffered.saturating_sub(batch.held);
+        if let (Some(transaction), Err(why)) = (&mut self.transaction, &outcome) {
+            transaction.fail(why.to_string());
+        }
+        let figures = &mut self.figures;
+        match &outcome {
+            Ok(_) => figures.records += batch.tags.len() as u64,
+            Err(_) => figures.errors += batch.tags.len() as u64,
+        }
+        let size = batch.bytes.len() as u64;
+        figures.batches += 1;
+        figures.batch_bytes += size;
+        figures.batch_bytes_max = figures.batch_bytes_max.max(size);
         self.delivered.push(Delivered {
             place,
             tags: batch.tags,
