@@ -250,6 +250,7 @@ fn what_is_printed_has_colour_only_on_a_terminal() {
         let output = Command::new("script")
             .args(["-qec", &line, "/dev/null"])
             .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
             .env(name, value)
             .output()
             .unwrap();
