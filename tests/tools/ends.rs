@@ -154,7 +154,7 @@ fn a_producer_waits_for_acknowledgements_at_the_end_of_its_input() {
     let world = World::start();
     let count = 50_000;
     // So long a linger that nothing would go out by itself.
-    let line = "console-producer --topic t --timeout 600000 --max-partition-memory-bytes 10000000";
+    let line = "console-producer --topic t --timeout 600000 --max-partition-memory-bytes 900000";
     let mut child = world.tool(line);
     let mut stdin = child.stdin.take().unwrap();
     stdin.write_all(numbered(count).as_bytes()).unwrap();
