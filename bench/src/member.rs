@@ -8,7 +8,7 @@ use protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::messages::{
     FindCoordinatorRequest, GroupId, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse,
-    RequestKind, ResponseKind, SyncGroupRequest,
+    LeaveGroupRequest, RequestKind, ResponseKind, SyncGroupRequest,
 };
 
 use crate::wire::{self, Caller};
@@ -17,6 +17,7 @@ const FIND_VERSION: i16 = 1;
 const JOIN_VERSION: i16 = 2;
 const SYNC_VERSION: i16 = 1;
 const HEARTBEAT_VERSION: i16 = 1;
+const LEAVE_VERSION: i16 = 1;
 
 fn text(from: &str) -> StrBytes {
     StrBytes::from_string(from.to_owned())
@@ -123,6 +124,20 @@ pub async fn sync(caller: &mut Caller, standing: &Standing, assignment: &Bytes) 
     match caller.ask(Api::SyncGroup, SYNC_VERSION, &asked).await? {
         ResponseKind::SyncGroup(answer) => Ok(answer.error_code),
         _ => bail!("not an answer to SyncGroup"),
+    }
+}
+
+pub async fn leave(caller: &mut Caller, group: &str, member: &str) -> Result<()> {
+    let asked = LeaveGroupRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_member_id(text(member));
+    let asked = RequestKind::LeaveGroup(asked);
+    match caller.ask(Api::LeaveGroup, LEAVE_VERSION, &asked).await? {
+        ResponseKind::LeaveGroup(answer) if answer.error_code == 0 => Ok(()),
+        ResponseKind::LeaveGroup(answer) => {
+            bail!("a leave was answered with error {}", answer.error_code)
+        }
+        _ => bail!("not an answer to LeaveGroup"),
     }
 }
 

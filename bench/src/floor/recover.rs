@@ -33,5 +33,7 @@ pub(crate) fn run(dir: &Path) -> Result<Value> {
         }
     }
     let seconds = begin.elapsed().as_secs_f64();
-    Ok(json!({ "bytes": bytes, "seconds": seconds, "sum": sum }))
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let cpu_seconds = used.tv_sec as f64 + used.tv_nsec as f64 / 1e9;
+    Ok(json!({ "bytes": bytes, "seconds": seconds, "cpu_seconds": cpu_seconds, "sum": sum }))
 }

@@ -9,15 +9,13 @@ use protocol::kafka::apis::Api;
 use protocol::messages::{RequestKind, ResponseKind};
 use serde_json::{Value, json};
 
+use crate::target::Target;
 use bench::wire::{self, Caller, FETCH_VERSION};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
-    address: String,
-    #[arg(long, default_value = "load")]
-    topic: String,
-    #[arg(long, default_value_t = 16)]
-    partitions: i32,
+    #[command(flatten)]
+    at: Target,
     #[arg(long, default_value_t = 1)]
     consumers: usize,
     #[arg(long, default_value_t = 1 << 20)]
@@ -43,13 +41,13 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
 }
 
 async fn consume(arguments: &Arguments) -> Result<u64> {
-    let mut caller = Caller::connect(&arguments.address).await?;
+    let mut caller = Caller::connect(&arguments.at.address).await?;
     let mut total = 0;
-    for partition in 0..arguments.partitions {
+    for partition in 0..arguments.at.partitions {
         let mut offset = 0;
         while total < arguments.bytes_max {
             let asked = wire::fetch_request(
-                &arguments.topic,
+                &arguments.at.topic,
                 partition,
                 offset,
                 arguments.fetch_bytes,

@@ -9,15 +9,13 @@ use protocol::kafka::apis::Api;
 use protocol::messages::ResponseKind;
 use serde_json::{Value, json};
 
+use crate::target::Target;
 use bench::wire::{self, Caller, FETCH_VERSION};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
-    address: String,
-    #[arg(long, default_value = "quiet")]
-    topic: String,
-    #[arg(long, default_value_t = 100)]
-    partitions: i32,
+    #[command(flatten)]
+    at: Target,
     #[arg(long, default_value_t = 500)]
     consumers: usize,
     #[arg(long, default_value_t = 500)]
@@ -27,21 +25,21 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
-    Caller::connect(&arguments.address)
+    Caller::connect(&arguments.at.address)
         .await?
-        .make_topic(&arguments.topic, arguments.partitions)
+        .make_topic(&arguments.at.topic, arguments.at.partitions)
         .await?;
     let begin = Instant::now();
     let mut consumers = tokio::task::JoinSet::new();
     for number in 0..arguments.consumers {
         let arguments = arguments.clone();
         consumers.spawn(async move {
-            let mut caller = Caller::connect(&arguments.address).await?;
-            let partition = i32::try_from(number)? % arguments.partitions;
+            let mut caller = Caller::connect(&arguments.at.address).await?;
+            let partition = i32::try_from(number)? % arguments.at.partitions;
             let (mut polls, mut batches, mut offset) = (0_u64, 0_u64, 0);
             while begin.elapsed() < Duration::from_secs(arguments.seconds) {
                 let asked = wire::fetch_request(
-                    &arguments.topic,
+                    &arguments.at.topic,
                     partition,
                     offset,
                     1 << 20,

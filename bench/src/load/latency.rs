@@ -2,6 +2,7 @@
 //! that a server that stalls is charged for all who would have come meanwhile.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -11,15 +12,14 @@ use protocol::batch::Codec;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
+use crate::consumer::{Departures, consume};
+use crate::target::Target;
 use bench::wire::{self, Caller};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    address: String,
-    #[arg(long, default_value = "latency")]
-    topic: String,
-    #[arg(long, default_value_t = 16)]
-    partitions: i32,
+    #[command(flatten)]
+    at: Target,
     #[arg(long, default_value_t = 1024)]
     record_bytes: usize,
     /// Requests a second.
@@ -32,6 +32,9 @@ pub(crate) struct Arguments {
     /// The topic is there, or the server knows none.
     #[arg(long)]
     no_topic: bool,
+    /// A consumer reads along; what is told is when it has each record.
+    #[arg(long)]
+    end_to_end: bool,
 }
 
 /// Where the curve is read off.
@@ -40,22 +43,53 @@ const CURVE: [f64; 13] = [
 ];
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
-    let mut caller = Caller::connect(&arguments.address).await?;
+    let mut caller = Caller::connect(&arguments.at.address).await?;
     if !arguments.no_topic {
         caller
-            .make_topic(&arguments.topic, arguments.partitions)
+            .make_topic(&arguments.at.topic, arguments.at.partitions)
             .await?;
     }
     let batch = wire::batch(1, arguments.record_bytes, Codec::None)?;
     let mut frames = Vec::new();
-    for partition in 0..arguments.partitions {
+    for partition in 0..arguments.at.partitions {
         frames.push(wire::produce(
-            &arguments.topic,
+            &arguments.at.topic,
             partition,
             batch.clone(),
             arguments.acks,
         )?);
     }
+    let total = u64::from(arguments.rate) * arguments.seconds;
+    let departures = Departures::default();
+    let count = usize::try_from(arguments.at.partitions)?;
+    departures.borrow_mut().resize_with(count, VecDeque::new);
+    let local = tokio::task::LocalSet::new();
+    let consumer = arguments.end_to_end.then(|| {
+        let (at, departures) = (arguments.at.clone(), Rc::clone(&departures));
+        local.spawn_local(consume(at, departures, total))
+    });
+    let acknowledged = local
+        .run_until(produce(&arguments, &mut caller, &mut frames, &departures))
+        .await?;
+    let histogram = match consumer {
+        Some(consumer) => local.run_until(consumer).await??,
+        None => acknowledged,
+    };
+    let at = |quantile: f64| histogram.value_at_quantile(quantile);
+    Ok(json!({
+        "requests": total, "rate": arguments.rate,
+        "p50_us": at(0.5), "p99_us": at(0.99), "p999_us": at(0.999), "max_us": histogram.max(),
+        "curve": CURVE.map(|quantile| json!([quantile, at(quantile)])),
+    }))
+}
+
+/// Sends every record at its time; how long each acknowledgement took from then.
+async fn produce(
+    arguments: &Arguments,
+    caller: &mut Caller,
+    frames: &mut [BytesMut],
+    departures: &Departures,
+) -> Result<Histogram<u64>> {
     let mut histogram = Histogram::<u64>::new(3)?;
     let step = Duration::from_secs(1) / arguments.rate;
     let total = u64::from(arguments.rate) * arguments.seconds;
@@ -69,6 +103,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
         if sent < total && now >= due {
             let index = (sent % frames.len() as u64) as usize;
             wire::number(&mut frames[index], sent as i32);
+            if arguments.end_to_end {
+                departures.borrow_mut()[index].push_back(due);
+            }
             caller.stream.write_all(&frames[index]).await?;
             intended.push_back(due);
             sent += 1;
@@ -93,12 +130,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
             () = wait_until(due), if sent < total => {}
         }
     }
-    let at = |quantile: f64| histogram.value_at_quantile(quantile);
-    Ok(json!({
-        "requests": total, "rate": arguments.rate,
-        "p50_us": at(0.5), "p99_us": at(0.99), "p999_us": at(0.999), "max_us": histogram.max(),
-        "curve": CURVE.map(|quantile| json!([quantile, at(quantile)])),
-    }))
+    Ok(histogram)
 }
 
 /// Timers are coarse (1 ms): the last stretch is spent looking at the clock.

@@ -6,9 +6,11 @@
     reason = "a load program lives on the machine's own time"
 )]
 
+mod target;
 mod first_ack;
 mod produce;
 mod fetch;
+mod consumer;
 mod latency;
 mod idle;
 mod zookeeper;

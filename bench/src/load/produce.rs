@@ -10,15 +10,13 @@ use protocol::batch::Codec;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::target::Target;
 use bench::wire::{self, Caller};
 
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
-    address: String,
-    #[arg(long, default_value = "load")]
-    topic: String,
-    #[arg(long, default_value_t = 16)]
-    partitions: i32,
+    #[command(flatten)]
+    at: Target,
     #[arg(long, default_value_t = 1)]
     connections: usize,
     #[arg(long, default_value_t = 5)]
@@ -50,11 +48,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
         bail!("no codec {}", arguments.codec)
     };
     if !arguments.no_topic {
-        Caller::connect(&arguments.address)
+        Caller::connect(&arguments.at.address)
             .await?
             .make_topic_with(
-                &arguments.topic,
-                arguments.partitions,
+                &arguments.at.topic,
+                arguments.at.partitions,
                 &arguments.topic_config,
             )
             .await?;
@@ -67,9 +65,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
         let (arguments, batch) = (arguments.clone(), batch.clone());
         connections.spawn(async move {
             let mut frames = Vec::new();
-            for partition in 0..arguments.partitions {
+            for partition in 0..arguments.at.partitions {
                 frames.push(wire::produce(
-                    &arguments.topic,
+                    &arguments.at.topic,
                     partition,
                     batch.clone(),
                     arguments.acks,
@@ -103,7 +101,7 @@ async fn replay(
     number: usize,
     begin: Instant,
 ) -> Result<Histogram<u64>> {
-    let mut stream = Caller::connect(&arguments.address).await?.stream;
+    let mut stream = Caller::connect(&arguments.at.address).await?.stream;
     let share = arguments.bytes_max / arguments.connections as u64;
     let limit = Duration::from_secs(arguments.seconds);
     let (mut sent, mut sent_bytes, mut latency) = (0_u64, 0_u64, Histogram::new(3)?);

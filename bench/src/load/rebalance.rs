@@ -1,4 +1,5 @@
-//! A join storm: members that all come at once, until all hold their share in one generation.
+//! A join storm: members that all come at once, until all hold their share in one generation; then
+//! a rolling restart of some.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -21,12 +22,17 @@ pub(crate) struct Arguments {
     /// Divided among the members; only the size of the assignments depends on it.
     #[arg(long, default_value_t = 1000)]
     partitions: usize,
+    /// After the storm, so many members leave and come again, one after the other.
+    #[arg(long, default_value_t = 0)]
+    restarts: usize,
     #[arg(long, default_value_t = 60)]
     seconds_max: u64,
 }
 
 /// Between two heartbeats: short, so that what is measured is the server.
 const HEARTBEAT_EVERY: Duration = Duration::from_millis(20);
+/// So that who comes again is there before the others, without whom it would wait.
+const HEAD_START: Duration = Duration::from_millis(1);
 /// The group is being rebalanced; the generation is an old one.
 const REJOIN: [i16; 2] = [27, 22];
 
@@ -45,37 +51,79 @@ pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
     if let Some(first) = callers.first_mut() {
         member::find(first, &arguments.group).await?;
     }
+    let limit = Duration::from_secs(arguments.seconds_max);
+    let measured = tokio::time::timeout(limit, async {
+        let nobody = callers.into_iter().map(|caller| (caller, String::new()));
+        let (storm, mut members) = gather(&arguments, nobody.collect(), Duration::ZERO).await?;
+        let mut restarts = Vec::new();
+        for _ in 0..arguments.restarts {
+            let time;
+            (time, members) = restart(&arguments, members).await?;
+            restarts.push(time);
+        }
+        anyhow::Ok((storm, restarts))
+    });
+    let Ok(measured) = measured.await else {
+        bail!("the group was not whole after {limit:?}");
+    };
+    let (storm, mut restarts) = measured?;
+    restarts.sort();
+    let half = restarts
+        .get(restarts.len() / 2)
+        .copied()
+        .unwrap_or_default();
+    Ok(json!({
+        "members": arguments.members,
+        "first_join_to_last_sync_ms": storm.as_secs_f64() * 1e3,
+        "restart_p50_ms": half.as_secs_f64() * 1e3,
+    }))
+}
+
+/// Each member's connection and the name it goes by, empty before it has one.
+type Members = Vec<(Caller, String)>;
+
+/// All join, those behind the first a `head_start` later; how long until all are in one generation.
+async fn gather(
+    arguments: &Arguments,
+    members: Members,
+    head_start: Duration,
+) -> Result<(Duration, Members)> {
     let shared = Rc::new(Shared::default());
     shared.whole.set(-1);
     let begin = Instant::now();
     let local = tokio::task::LocalSet::new();
-    let mut members = Vec::new();
-    for caller in callers {
+    let mut living = Vec::new();
+    for (number, (caller, name)) in members.into_iter().enumerate() {
         let (arguments, shared) = (arguments.clone(), Rc::clone(&shared));
-        members.push(local.spawn_local(live(caller, arguments, shared)));
+        living.push(local.spawn_local(async move {
+            if number > 0 && !head_start.is_zero() {
+                tokio::time::sleep(head_start).await;
+            }
+            live(caller, name, arguments, shared).await
+        }));
     }
-    let limit = Duration::from_secs(arguments.seconds_max);
-    let done = local.run_until(async {
-        let mut last = Duration::ZERO;
-        for member in members {
-            last = last.max(member.await??.duration_since(begin));
+    let gathered = local.run_until(async {
+        let (mut last, mut members) = (Duration::ZERO, Vec::new());
+        for one in living {
+            let (at, caller, name) = one.await??;
+            last = last.max(at.duration_since(begin));
+            members.push((caller, name));
         }
-        anyhow::Ok(last)
+        Ok((last, members))
     });
-    let Ok(last) = tokio::time::timeout(limit, done).await else {
-        bail!("the group was not whole after {limit:?}");
-    };
-    Ok(
-        json!({ "members": arguments.members, "first_join_to_last_sync_ms": last?.as_secs_f64() * 1e3 }),
-    )
+    gathered.await
 }
 
 /// Joins until its generation holds everybody; the moment of the sync that did is returned.
-async fn live(mut caller: Caller, arguments: Arguments, shared: Rc<Shared>) -> Result<Instant> {
-    let metadata = Bytes::from(vec![0; 32]);
+async fn live(
+    mut caller: Caller,
+    mut name: String,
+    arguments: Arguments,
+    shared: Rc<Shared>,
+) -> Result<(Instant, Caller, String)> {
+    let metadata = Bytes::from_static(&[0; 32]);
     // A topic's name and four bytes a partition, about.
     let assignment = Bytes::from(vec![0; 16 + 4 * arguments.partitions / arguments.members]);
-    let mut name = String::new();
     loop {
         let standing = member::join(&mut caller, &arguments.group, &name, &metadata).await?;
         name.clone_from(&standing.member);
@@ -88,10 +136,23 @@ async fn live(mut caller: Caller, arguments: Arguments, shared: Rc<Shared>) -> R
         }
         ensure!(error == 0, "a sync was answered with error {error}");
         if shared.whole.get() == standing.generation {
-            return Ok(Instant::now());
+            return Ok((Instant::now(), caller, name));
         }
         beat_until_called(&mut caller, &standing).await?;
     }
+}
+
+/// The first member leaves and comes again under a new name, as a client does that is restarted;
+/// the others join again at once, as if each heard of it with its next heartbeat. From its join to
+/// the last sync of the generation that holds all; it is the last of the line afterwards.
+async fn restart(arguments: &Arguments, mut members: Members) -> Result<(Duration, Members)> {
+    if let Some((caller, name)) = members.first_mut() {
+        member::leave(caller, &arguments.group, name).await?;
+        name.clear();
+    }
+    let (time, mut members) = gather(arguments, members, HEAD_START).await?;
+    members.rotate_left(1);
+    Ok((time, members))
 }
 
 async fn beat_until_called(caller: &mut Caller, standing: &Standing) -> Result<()> {

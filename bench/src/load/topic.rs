@@ -6,12 +6,12 @@ use anyhow::Result;
 use bench::wire::Caller;
 use serde_json::{Value, json};
 
+use crate::target::Target;
+
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Arguments {
-    address: String,
-    topic: String,
-    #[arg(long, default_value_t = 1)]
-    partitions: i32,
+    #[command(flatten)]
+    at: Target,
     /// `key=value` of the topic that is made.
     #[arg(long)]
     topic_config: Vec<String>,
@@ -20,13 +20,13 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(arguments: Arguments) -> Result<Value> {
-    let mut caller = Caller::connect(&arguments.address).await?;
+    let mut caller = Caller::connect(&arguments.at.address).await?;
     let begin = Instant::now();
     if arguments.delete {
-        caller.delete_topic(&arguments.topic).await?;
+        caller.delete_topic(&arguments.at.topic).await?;
         return Ok(json!({ "deleted_ms": begin.elapsed().as_secs_f64() * 1e3 }));
     }
-    let (name, partitions) = (&arguments.topic, arguments.partitions);
+    let (name, partitions) = (&arguments.at.topic, arguments.at.partitions);
     caller
         .create_topic(name, partitions, &arguments.topic_config)
         .await?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
-use crate::machine::{CLIENT_CORE, SERVER_CORE, pin};
+use crate::machine::{self, CLIENT_CORE, SERVER_CORE, pin};
 use crate::process::{Meter, Running, pause};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,6 +72,8 @@ const JVM: &str = "-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
 
 /// How long a start may take.
 const START_LIMIT: Duration = Duration::from_secs(90);
+/// How long a clean stop may take; Kafka's with many partitions is slow.
+const STOP_LIMIT: Duration = Duration::from_secs(120);
 
 /// A broker with its coordinator, both running.
 #[derive(Debug)]
@@ -102,18 +104,18 @@ impl Contestant {
             Side::Ours | Side::Floor => None,
         };
         let broker = broker(places, side, &dir, port, keeper_port)?;
-        let ids = [Some(broker.id()), keeper.as_ref().map(Running::id)];
         let mut started = Contestant {
             side,
             address,
             dir,
             keeper_port,
             port,
-            meter: Meter::of(ids.into_iter().flatten().collect()),
+            meter: Meter::of(Vec::new()),
             broker,
             keeper,
             first_ack_ms: 0.0,
         };
+        started.count();
         started.first_ack_ms = acked(waiting, &mut started)?;
         started.pin()?;
         Ok(started)
@@ -134,30 +136,41 @@ impl Contestant {
         self.broker.alive() && self.keeper.as_mut().is_none_or(Running::alive)
     }
 
-    /// kill -9 of the broker (ours takes its coordinator along), then again from exec to the first
+    /// Ends the broker (ours takes its coordinator along), then measures from exec to the first
     /// acknowledged record with all partitions of `topic` led. An attempt that ends by itself
     /// (Kafka, while its old session lives) is made again; the last one counts.
-    pub(crate) fn crash_and_return(
+    pub(crate) fn end_and_return(
         &mut self,
         places: &Places,
-        topic: &str,
-        partitions: i32,
+        end: End,
+        (topic, partitions): (&str, i32),
     ) -> Result<Returned> {
-        self.broker.kill_hard();
+        let asked = std::time::Instant::now();
+        match end {
+            End::Killed | End::KilledCold => self.broker.kill_hard(),
+            End::Stopped => self.broker.stop(STOP_LIMIT)?,
+        }
         let gone = std::time::Instant::now();
+        let stop_ms = (gone - asked).as_secs_f64() * 1e3;
+        if end == End::KilledCold {
+            machine::forget_files(&self.dir)?;
+        }
         let mut refused = 0;
         loop {
             let waiting = first_ack(places, &self.address, topic, partitions)?;
             self.broker = broker(places, self.side, &self.dir, self.port, self.keeper_port)?;
+            self.count();
+            let before = self.meter.seconds()?;
             if let Ok(ms) = acked(waiting, self) {
-                let ids = [
-                    Some(self.broker.id()),
-                    self.keeper.as_ref().map(Running::id),
-                ];
-                self.meter = Meter::of(ids.into_iter().flatten().collect());
                 let total_ms = gone.elapsed().as_secs_f64() * 1e3;
+                let cpu_seconds = self.meter.seconds()? - before;
                 self.pin()?;
-                return Ok(Returned { ms, total_ms });
+                return Ok(Returned {
+                    ms,
+                    total_ms,
+                    stop_ms,
+                    cpu_seconds,
+                });
             }
             refused += 1;
             if refused > 30 {
@@ -166,12 +179,36 @@ impl Contestant {
             pause(Duration::from_secs(1))?;
         }
     }
+
+    /// The meter counts the processes that run now.
+    fn count(&mut self) {
+        let ids = [
+            Some(self.broker.id()),
+            self.keeper.as_ref().map(Running::id),
+        ];
+        // The old one lets go of them first, or it would take them out of the new one's group.
+        self.meter = Meter::of(Vec::new());
+        self.meter = Meter::of(ids.into_iter().flatten().collect());
+    }
+}
+
+/// How a broker ends before it comes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Stopped,
+    Killed,
+    /// Killed, and its files are no longer in memory.
+    KilledCold,
 }
 
 /// How long a broker took to come back: its last start, and all of them with the waits between.
 pub(crate) struct Returned {
     pub(crate) ms: f64,
     pub(crate) total_ms: f64,
+    /// From the signal to its end.
+    pub(crate) stop_ms: f64,
+    /// Of the last start.
+    pub(crate) cpu_seconds: f64,
 }
 
 /// A load client that waits for an acknowledgement, and where its answer will stand.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::contestant::Side;
 use crate::figures::{shown, today};
-use crate::metrics::METRICS;
+use crate::metrics::metrics;
 use crate::result::Outcome;
 
 const STYLE: &str = "<style>text{font:12px sans-serif;fill:#333}.t{font-size:15px;font-weight:bold}\
@@ -39,7 +39,7 @@ pub(crate) fn ratios(found: &Outcome) -> String {
     const STEP: u32 = 20;
     const FROM: f64 = 0.25;
     const TO: f64 = 200.0;
-    let bars: Vec<_> = METRICS
+    let bars: Vec<_> = metrics()
         .iter()
         .filter_map(|metric| Some((metric, found.ratio(metric)?)))
         .collect();
@@ -84,7 +84,7 @@ pub(crate) fn ratios(found: &Outcome) -> String {
              <text x=\"{:.0}\" y=\"{}\">{}</text>",
             LEFT - 8.0,
             y + 11,
-            escaped(metric.title),
+            escaped(&metric.title),
             x.max(one).max(high) + 6.0,
             y + 11,
             shown(ratio.median)

@@ -110,6 +110,26 @@ pub(crate) fn pin(id: u32, core: &str) -> Result<()> {
     Ok(())
 }
 
+/// Writes out what waits in memory, so that no row pays for the writes of the one before.
+pub(crate) fn settle() {
+    rustix::fs::sync();
+}
+
+/// Puts every file below `dir` on the disk and out of the page cache.
+pub(crate) fn forget_files(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            forget_files(&path)?;
+        } else if path.is_file() {
+            let file = File::open(&path)?;
+            file.sync_all()?;
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        }
+    }
+    Ok(())
+}
+
 /// Total and available memory.
 fn memory_mb() -> (u64, u64) {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();

@@ -22,6 +22,7 @@ mod turns;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
@@ -50,6 +51,9 @@ struct Arguments {
     full: bool,
     #[arg(long)]
     rounds: Option<usize>,
+    /// No round is begun that would end after so many minutes; by default 40, and none with --full.
+    #[arg(long)]
+    minutes: Option<u64>,
     /// Where results are written.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -76,22 +80,28 @@ impl Arguments {
                 bytes: GB / 2,
                 seconds: 3,
                 latency_seconds: 4,
+                keeper_seconds: 1,
                 records: 500_000,
                 recovery_bytes: GB / 2,
+                restarts: 3,
             },
             (_, true) => Sizes {
                 bytes: 20 * GB,
                 seconds: 60,
                 latency_seconds: 300,
+                keeper_seconds: 30,
                 records: 20_000_000,
                 recovery_bytes: 10 * GB,
+                restarts: 100,
             },
             _ => Sizes {
                 bytes: 2 * GB,
                 seconds: 6,
                 latency_seconds: 20,
+                keeper_seconds: 2,
                 records: 2_000_000,
                 recovery_bytes: 2 * GB,
+                restarts: 10,
             },
         }
     }
@@ -112,7 +122,8 @@ impl Arguments {
 }
 
 fn needs_warm(name: &str) -> bool {
-    !["start", "memory", "coordinator", "topic_10k"].contains(&name)
+    const COLD: [&str; 5] = ["start", "memory", "topic_1k", "topic_10k", "start_10k"];
+    !COLD.contains(&name) && !name.starts_with("coordinator")
 }
 
 fn main() -> Result<ExitCode> {
@@ -135,7 +146,10 @@ fn main() -> Result<ExitCode> {
         })
     });
     let fair = Fair::make(&places.work, !arguments.quick);
-    let mut run = Run::new(places, arguments.sizes(), arguments.rounds(), chosen);
+    let limit = arguments.minutes.or((!arguments.full).then_some(40));
+    let limit = limit.map(|minutes| Duration::from_secs(60 * minutes));
+    let (sizes, rounds) = (arguments.sizes(), arguments.rounds());
+    let mut run = Run::new(places, sizes, rounds, limit, chosen);
     let ended = run.all(&fair);
     let mut notes = fair.notes.clone();
     drop(fair);

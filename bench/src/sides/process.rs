@@ -63,6 +63,22 @@ impl Running {
         let _gone = self.child.kill();
         let _gone = self.child.wait();
     }
+
+    /// Asks it to end, and waits until it has.
+    pub(crate) fn stop(&mut self, patience: Duration) -> Result<()> {
+        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
+            let _gone = kill_process(pid, Signal::TERM);
+        }
+        let begin = Instant::now();
+        while self.alive() {
+            ensure!(
+                begin.elapsed() < patience,
+                "the program did not stop within {patience:?}"
+            );
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
 }
 
 impl Drop for Running {
@@ -70,14 +86,9 @@ impl Drop for Running {
         if !self.alive() {
             return;
         }
-        if let Some(pid) = Pid::from_raw(self.child.id().cast_signed()) {
-            let _gone = kill_process(pid, Signal::TERM);
+        if self.stop(STOP_PATIENCE).is_err() {
+            self.kill_hard();
         }
-        let begin = Instant::now();
-        while self.alive() && begin.elapsed() < STOP_PATIENCE {
-            std::thread::sleep(POLL);
-        }
-        self.kill_hard();
     }
 }
 
@@ -131,7 +142,11 @@ pub(crate) struct Meter {
 }
 
 impl Meter {
+    /// Of none where there are no ids.
     pub(crate) fn of(ids: Vec<u32>) -> Self {
+        if ids.is_empty() {
+            return Meter { group: None, ids };
+        }
         let number = GROUPS.fetch_add(1, Ordering::Relaxed);
         let name = format!("rotpeter-bench-{}-{number}", std::process::id());
         let group = Path::new("/sys/fs/cgroup/cpuacct").join(name);

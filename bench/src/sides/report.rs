@@ -9,15 +9,19 @@ use serde_json::{Value, json};
 use crate::contestant::Side;
 use crate::draw;
 use crate::figures::{shown, today};
-use crate::metrics::{METRICS, Metric};
+use crate::metrics::{Metric, metrics};
 use crate::result::{Outcome, Spread};
 
 /// What a line of the table says, column by column.
 fn cells(found: &Outcome, metric: &Metric) -> Option<[String; 9]> {
-    let value = |side| found.median(metric.key, side).map_or("-".to_owned(), shown);
+    let value = |side| {
+        found
+            .median(&metric.key, side)
+            .map_or("-".to_owned(), shown)
+    };
     found
-        .median(metric.key, Side::Ours)
-        .or_else(|| found.median(metric.key, Side::Kafka))?;
+        .median(&metric.key, Side::Ours)
+        .or_else(|| found.median(&metric.key, Side::Kafka))?;
     let spread = |spread: Spread| {
         format!(
             "{} ({}–{})",
@@ -33,7 +37,7 @@ fn cells(found: &Outcome, metric: &Metric) -> Option<[String; 9]> {
     };
     Some([
         metric.goal_row.to_owned(),
-        metric.title.to_owned(),
+        metric.title.clone(),
         metric.unit.to_owned(),
         value(Side::Ours),
         value(Side::Kafka),
@@ -51,7 +55,7 @@ const HEADS: [&str; 9] = [
 ];
 
 pub(crate) fn table(found: &Outcome) -> String {
-    let lines: Vec<[String; 9]> = METRICS
+    let lines: Vec<[String; 9]> = metrics()
         .iter()
         .filter_map(|metric| cells(found, metric))
         .collect();
@@ -107,7 +111,7 @@ fn page(found: &Outcome) -> String {
     );
     text += "| row | metric | unit | ours | Kafka 3.9 | ratio, median (range) | over the floor | goal | |\n";
     text += "|---|---|---|---:|---:|---|---:|---|---|\n";
-    for line in METRICS.iter().filter_map(|metric| cells(found, metric)) {
+    for line in metrics().iter().filter_map(|metric| cells(found, metric)) {
         let _never_fails = writeln!(text, "| {} |", line.join(" | "));
     }
     for line in remarks(found) {
@@ -120,6 +124,30 @@ fn page(found: &Outcome) -> String {
     text
 }
 
+/// The table of the README: what has a goal against Kafka, without the columns for the curious.
+fn short(found: &Outcome) -> String {
+    let mut text = format!(
+        "Measured on {}, {}; {} rounds, medians. Above 1 is better than Kafka.\n\n",
+        today(),
+        found.machine,
+        found.rounds
+    );
+    text += "| | ours | Kafka 3.9 | times better | goal |\n|---|---:|---:|---:|---|\n";
+    for metric in metrics().iter().filter(|metric| metric.ratio.is_some()) {
+        let (Some(line), Some(ratio)) = (cells(found, metric), found.ratio(metric)) else {
+            continue;
+        };
+        let [_, title, unit, ours, kafka, _, _, goal, verdict] = line;
+        let missed = if verdict == "MISSED" { ", missed" } else { "" };
+        let times = shown(ratio.median);
+        let _never_fails = writeln!(
+            text,
+            "| {title}, {unit} | {ours} | {kafka} | **{times}** | {goal}{missed} |"
+        );
+    }
+    text
+}
+
 fn spread(of: Option<Spread>) -> Value {
     of.map_or(
         Value::Null,
@@ -128,18 +156,18 @@ fn spread(of: Option<Spread>) -> Value {
 }
 
 fn document(found: &Outcome) -> Value {
-    let metrics = METRICS.iter().filter_map(|metric| {
+    let metrics = metrics().iter().filter_map(|metric| {
         cells(found, metric)?;
         let values = |side| {
-            let values = found.values(metric.key, side);
+            let values = found.values(&metric.key, side);
             values.into_values().collect::<Vec<f64>>()
         };
         Some(json!({
             "metric": metric.key, "row": metric.goal_row, "title": metric.title,
             "unit": metric.unit, "less_is_better": metric.cost, "goal": metric.goal(),
-            "ours": found.median(metric.key, Side::Ours),
-            "kafka": found.median(metric.key, Side::Kafka),
-            "floor": found.median(metric.key, Side::Floor),
+            "ours": found.median(&metric.key, Side::Ours),
+            "kafka": found.median(&metric.key, Side::Kafka),
+            "floor": found.median(&metric.key, Side::Floor),
             "ratio": spread(found.ratio(metric)),
             "over_floor": spread(found.over_floor(metric)),
             "met": found.met(metric),
@@ -155,11 +183,14 @@ fn document(found: &Outcome) -> Value {
     json!({
         "date": today(), "machine": found.machine, "rounds": found.rounds,
         "minutes": found.minutes, "notes": remarks(found),
+        "seconds_spent": found.times.iter().map(|((row, side), time)| {
+            json!({ "row": row, "side": side.name(), "seconds": time.as_secs_f64() })
+        }).collect::<Vec<_>>(),
         "metrics": metrics.collect::<Vec<_>>(), "curves": curves.collect::<Vec<_>>(),
     })
 }
 
-/// Four files, replacing what an earlier run wrote.
+/// All files, replacing what an earlier run wrote.
 pub(crate) fn write(found: &Outcome, out: &Path) -> Result<()> {
     let put = |name: &str, text: String| {
         let path = out.join(name);
@@ -167,6 +198,7 @@ pub(crate) fn write(found: &Outcome, out: &Path) -> Result<()> {
     };
     put("results.json", format!("{:#}\n", document(found)))?;
     put("results.md", page(found))?;
+    put("table.md", short(found))?;
     put("ratios.svg", draw::ratios(found))?;
     if !found.curves.is_empty() {
         put("latency.svg", draw::latency(found))?;

@@ -10,7 +10,7 @@ use crate::rows::Curve;
 pub(crate) struct Sample {
     pub(crate) round: usize,
     pub(crate) side: Side,
-    pub(crate) key: &'static str,
+    pub(crate) key: String,
     pub(crate) value: f64,
 }
 
@@ -26,6 +26,8 @@ pub(crate) struct Failure {
 pub(crate) struct Outcome {
     pub(crate) rounds: usize,
     pub(crate) minutes: f64,
+    /// What each row took on each side, all rounds together.
+    pub(crate) times: BTreeMap<(&'static str, Side), std::time::Duration>,
     pub(crate) machine: String,
     pub(crate) notes: Vec<String>,
     pub(crate) samples: Vec<Sample>,
@@ -83,8 +85,8 @@ impl Outcome {
     /// Theirs over ours, or ours over theirs, round by round.
     fn quotients(&self, metric: &Metric, other: Side, theirs_above: bool) -> Option<Spread> {
         let (ours, theirs) = (
-            self.values(metric.key, Side::Ours),
-            self.values(metric.key, other),
+            self.values(&metric.key, Side::Ours),
+            self.values(&metric.key, other),
         );
         let of = |(round, our): (&usize, &f64)| {
             let their = theirs.get(round)?;
@@ -107,7 +109,7 @@ impl Outcome {
         if let (Some(goal), Some(found)) = (metric.floor, self.over_floor(metric)) {
             verdicts.push(found.median <= goal);
         }
-        if let (Some(goal), Some(found)) = (metric.bound, self.median(metric.key, Side::Ours)) {
+        if let (Some(goal), Some(found)) = (metric.bound, self.median(&metric.key, Side::Ours)) {
             verdicts.push(if metric.cost {
                 found <= goal
             } else {
@@ -127,12 +129,13 @@ mod tests {
         let samples = samples.iter().map(|&(round, side, key, value)| Sample {
             round,
             side,
-            key,
+            key: key.to_owned(),
             value,
         });
         Outcome {
             rounds: 2,
             minutes: 1.0,
+            times: BTreeMap::new(),
             machine: String::new(),
             notes: Vec::new(),
             samples: samples.collect(),

@@ -10,19 +10,31 @@ use crate::contestant::{Contestant, Places, Side};
 use crate::machine::{self, Fair};
 use crate::process::STOP;
 use crate::result::{Failure, Outcome, Sample};
-use crate::rows::{Curve, Figures, Look, Row, Sizes};
+use crate::rows::{Before, Curve, Figures, Keeper, Look, Needs, Row, Sizes};
 
 /// Seconds a round takes beside its rows: starts, stops, memory.
 const ROUND_SECONDS: u64 = 25;
+
+/// What runs between rows.
+#[derive(Default)]
+struct Servers {
+    brokers: BTreeMap<Side, Contestant>,
+    keepers: BTreeMap<Side, Keeper>,
+}
 
 pub(crate) struct Run {
     places: Places,
     sizes: Sizes,
     rounds: usize,
+    rounds_done: usize,
+    /// No round is begun that would end later.
+    limit: Option<Duration>,
     rows: Vec<&'static Row>,
     samples: Vec<Sample>,
     failures: Vec<Failure>,
     curves: BTreeMap<(Side, &'static str), Curve>,
+    /// What each row took on each side, all rounds together.
+    times: BTreeMap<(&'static str, Side), Duration>,
     begun: Instant,
     ticks: (u64, u64),
     /// Planned seconds of what is done, and of everything.
@@ -35,6 +47,7 @@ impl Run {
         places: Places,
         sizes: Sizes,
         rounds: usize,
+        limit: Option<Duration>,
         rows: Vec<&'static Row>,
     ) -> Self {
         let a_round: u64 = rows
@@ -45,10 +58,13 @@ impl Run {
             places,
             sizes,
             rounds,
+            rounds_done: 0,
+            limit,
             rows,
             samples: Vec::new(),
             failures: Vec::new(),
             curves: BTreeMap::new(),
+            times: BTreeMap::new(),
             begun: Instant::now(),
             ticks: machine::stolen_ticks(),
             done: 0,
@@ -65,26 +81,48 @@ impl Run {
             );
             fair.back_memory().context("back memory")?;
             self.done += ROUND_SECONDS;
-            let mut running = BTreeMap::new();
-            let ended = self.round(round, &mut running);
-            drop(running);
+            let mut servers = Servers::default();
+            let ended = self.round(round, &mut servers);
+            drop(servers);
             self.clean()?;
             ended?;
+            self.rounds_done += 1;
+            if !self.has_time_for_another() {
+                break;
+            }
         }
         Ok(())
     }
 
-    fn round(&mut self, round: usize, running: &mut BTreeMap<Side, Contestant>) -> Result<()> {
-        let mut before = BTreeMap::new();
+    /// Whether a round as long as those before ends within the limit.
+    fn has_time_for_another(&self) -> bool {
+        let passed = self.begun.elapsed();
+        let more = self.rounds_done < self.rounds;
+        let a_round = passed / u32::try_from(self.rounds_done.max(1)).unwrap_or(u32::MAX);
+        let fits = self.limit.is_none_or(|limit| passed + a_round <= limit);
+        if more && !fits {
+            eprintln!("no time for another round");
+        }
+        fits
+    }
+
+    fn round(&mut self, round: usize, servers: &mut Servers) -> Result<()> {
+        let mut before = Before::new();
         for row in self.rows.clone() {
+            if row.needs != Needs::Keeper {
+                servers.keepers.clear();
+            }
             for side in sides(row, round) {
+                machine::settle();
                 self.tell(round, &format!("{} {}", row.name, side.name()));
-                let measured = self.turn(row, side, running, &before);
+                let begun = Instant::now();
+                let measured = self.turn(row, side, servers, &before);
                 self.done += row.seconds;
+                self.took(row, side, begun.elapsed());
                 match measured {
-                    Ok(figures) => {
+                    Ok(Figures(figures)) => {
                         for (key, value) in figures {
-                            before.insert((side, key), value);
+                            before.insert((side, key.clone()), value);
                             self.samples.push(Sample {
                                 round,
                                 side,
@@ -117,10 +155,11 @@ impl Run {
         &mut self,
         row: &Row,
         side: Side,
-        running: &mut BTreeMap<Side, Contestant>,
-        before: &BTreeMap<(Side, &'static str), f64>,
+        servers: &mut Servers,
+        before: &Before,
     ) -> Result<Figures> {
-        if side != Side::Floor && row.broker {
+        let running = &mut servers.brokers;
+        if side != Side::Floor && row.needs == Needs::Broker {
             let there = running.get_mut(&side).is_some_and(Contestant::alive);
             if !there {
                 running.remove(&side);
@@ -129,15 +168,26 @@ impl Run {
                 running.insert(side, started);
             }
         }
+        let mut keeper = servers.keepers.remove(&side);
         let mut look = Look {
             places: &self.places,
             sizes: self.sizes,
             side,
             contestant: running.get_mut(&side),
+            keeper: &mut keeper,
             before,
             curves: &mut self.curves,
         };
-        (row.run)(&mut look)
+        let figures = (row.run)(&mut look);
+        if let Some(keeper) = keeper {
+            servers.keepers.insert(side, keeper);
+        }
+        figures
+    }
+
+    fn took(&mut self, row: &Row, side: Side, time: Duration) {
+        let entry = self.times.entry((row.name, side)).or_default();
+        *entry += time;
     }
 
     /// Data of this round; the sparse file that backs memory stays.
@@ -181,7 +231,8 @@ impl Run {
     pub(crate) fn finish(self, notes: Vec<String>) -> Outcome {
         let _left_behind = fs::remove_dir_all(&self.places.work);
         Outcome {
-            rounds: self.rounds,
+            rounds: self.rounds_done.max(1),
+            times: self.times,
             minutes: self.begun.elapsed().as_secs_f64() / 60.0,
             machine: machine::description(),
             notes,

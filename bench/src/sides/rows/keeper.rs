@@ -1,125 +1,105 @@
 //! The coordinator alone against ZooKeeper alone, on one core each, syncs on.
+//!
+//! One operation is a row of its own, so that the sides follow one another within seconds: what a
+//! sync takes changes on a shared disk from minute to minute.
 
 use std::fs;
+use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::contestant::{self, Side, free_port};
-use crate::machine::{SERVER_CORE, pin};
-use crate::process::Meter;
-use crate::rows::{Figures, Look, of};
+use crate::machine::{Awake, SERVER_CORE, pin};
+use crate::metrics::KEEPER_POINTS;
+use crate::process::{Meter, Running};
+use crate::rows::{Figures, Ground, Look, of};
 
-/// Key, operation, connections, requests in flight on each, and which figure of the answer.
-const POINTS: [(&str, &str, &str, &str, &str); 12] = [
-    (
-        "coordinator.get_8x100",
-        "get",
-        "8",
-        "100",
-        "requests_per_second",
-    ),
-    (
-        "coordinator.set_8x100",
-        "set",
-        "8",
-        "100",
-        "requests_per_second",
-    ),
-    (
-        "coordinator.create_8x100",
-        "create",
-        "8",
-        "100",
-        "requests_per_second",
-    ),
-    ("coordinator.set_1x1_p50", "set", "1", "1", "p50_us"),
-    ("coordinator.get_1x1_p50", "get", "1", "1", "p50_us"),
-    ("coordinator.create_1x1_p50", "create", "1", "1", "p50_us"),
-    (
-        "coordinator.get_16x1",
-        "get",
-        "16",
-        "1",
-        "requests_per_second",
-    ),
-    (
-        "coordinator.set_16x1",
-        "set",
-        "16",
-        "1",
-        "requests_per_second",
-    ),
-    (
-        "coordinator.create_16x1",
-        "create",
-        "16",
-        "1",
-        "requests_per_second",
-    ),
-    (
-        "coordinator.get_256x1",
-        "get",
-        "256",
-        "1",
-        "requests_per_second",
-    ),
-    (
-        "coordinator.set_256x1",
-        "set",
-        "256",
-        "1",
-        "requests_per_second",
-    ),
-    (
-        "coordinator.create_256x1",
-        "create",
-        "256",
-        "1",
-        "requests_per_second",
-    ),
-];
+/// One side's coordinator, from its first row to its last.
+pub(crate) struct Keeper {
+    address: String,
+    /// From its start; the floor has none.
+    started: Figures,
+    _running: Server,
+}
 
-pub(super) fn coordinator(look: &mut Look<'_>) -> Result<Figures> {
-    let mut figures = Vec::new();
-    if look.side == Side::Floor {
-        let ground = look.ground("keeper", &["--sync"])?;
-        points(look, &ground.address, &mut figures)?;
-        return Ok(figures);
+#[expect(dead_code, reason = "held so that the server runs until the last row")]
+enum Server {
+    Own(Running),
+    Floor(Ground),
+}
+
+pub(super) fn start(look: &mut Look<'_>) -> Result<Figures> {
+    *look.keeper = None;
+    running(look)?;
+    let started = look.keeper.as_mut().map(|keeper| &mut keeper.started);
+    Ok(started.map(std::mem::take).unwrap_or_default())
+}
+
+pub(super) fn get(look: &mut Look<'_>) -> Result<Figures> {
+    points(look, "get")
+}
+
+pub(super) fn set(look: &mut Look<'_>) -> Result<Figures> {
+    points(look, "set")
+}
+
+pub(super) fn create(look: &mut Look<'_>) -> Result<Figures> {
+    points(look, "create")
+}
+
+/// The address of this side's coordinator, which is started where it is not there yet.
+fn running(look: &mut Look<'_>) -> Result<String> {
+    if look.keeper.is_none() {
+        let fresh = match look.side {
+            Side::Floor => {
+                let ground = look.ground("keeper", &["--sync"])?;
+                Keeper {
+                    address: ground.address.clone(),
+                    started: Figures::default(),
+                    _running: Server::Floor(ground),
+                }
+            }
+            Side::Ours | Side::Kafka => begin(look)?,
+        };
+        *look.keeper = Some(fresh);
     }
-    let dir = look
-        .places
-        .work
-        .join(format!("keeper-{}", look.side.name()));
+    let keeper = look.keeper.as_ref().context("find the coordinator")?;
+    Ok(keeper.address.clone())
+}
+
+fn begin(look: &mut Look<'_>) -> Result<Keeper> {
+    let name = format!("keeper-{}", look.side.name());
+    let dir = look.places.work.join(name);
     let _never_was = fs::remove_dir_all(&dir);
     fs::create_dir_all(&dir)?;
     let port = free_port()?;
     let address = format!("127.0.0.1:{port}");
-    let begin = std::time::Instant::now();
+    let begin = Instant::now();
     let running = match look.side {
         Side::Ours => contestant::coordinator(look.places, &dir, port)?,
         Side::Kafka | Side::Floor => contestant::zookeeper(look.places, &dir, port)?,
     };
     let spawned_ms = begin.elapsed().as_secs_f64() * 1e3;
     let made = create_nodes(look, &address)?;
-    figures.push((
-        "coordinator.start",
-        spawned_ms + of(&made, "first_reply_ms")?,
-    ));
+    let mut started = Figures::default();
+    let first_ms = spawned_ms + of(&made, "first_reply_ms")?;
+    started.put("coordinator.start", first_ms);
     let meter = Meter::of(vec![running.id()]);
-    figures.push(("coordinator.memory", meter.pss_mb()?));
+    started.put("coordinator.memory", meter.pss_mb()?);
     pin(running.id(), SERVER_CORE)?;
     if look.side == Side::Kafka {
         // Compiled before it is measured.
-        for operation in ["get", "set"] {
-            let words = ["zookeeper", &address, operation, "--seconds", "3"];
+        for operation in ["get", "set", "create"] {
+            let words = ["zookeeper", &address, operation, "--seconds", "2"];
             look.load(&words)?;
         }
     }
-    points(look, &address, &mut figures)?;
-    drop(running);
-    fs::remove_dir_all(&dir)?;
-    Ok(figures)
+    Ok(Keeper {
+        address,
+        started,
+        _running: Server::Own(running),
+    })
 }
 
 /// 10,000 nodes of 100 bytes; waits for the server first.
@@ -129,12 +109,26 @@ fn create_nodes(look: &Look<'_>, address: &str) -> Result<Value> {
     look.load(&words)
 }
 
-fn points(look: &Look<'_>, address: &str, figures: &mut Figures) -> Result<()> {
-    let seconds = (look.sizes.seconds / 4).max(1).to_string();
-    for (key, operation, connections, in_flight, figure) in POINTS {
-        let mut words = vec!["zookeeper", address, operation, "--seconds", &seconds];
+fn points(look: &mut Look<'_>, operation: &str) -> Result<Figures> {
+    let address = running(look)?;
+    let seconds = look.sizes.keeper_seconds.to_string();
+    let mut figures = Figures::default();
+    for (connections, in_flight) in KEEPER_POINTS {
+        let alone = (connections, in_flight) == ("1", "1");
+        // Alone, one request is two wake-ups and a sync: cores that halt would be most of it.
+        let log = look.places.work.join("floor.log");
+        let _awake = alone
+            .then(|| Awake::keep(&look.places.floor(), &log))
+            .transpose()?;
+        let mut words = vec!["zookeeper", &address, operation, "--seconds", &seconds];
         words.extend(["--connections", connections, "--in-flight", in_flight]);
-        figures.push((key, of(&look.load(&words)?, figure)?));
+        let answer = look.load(&words)?;
+        let key = format!("coordinator.{operation}_{connections}x{in_flight}");
+        if alone {
+            figures.put(format!("{key}_p50"), of(&answer, "p50_us")?);
+        }
+        figures.put(format!("{key}_p99"), of(&answer, "p99_us")?);
+        figures.put(key, of(&answer, "requests_per_second")?);
     }
-    Ok(())
+    Ok(figures)
 }

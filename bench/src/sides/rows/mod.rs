@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::contestant::{Contestant, Places, Side, free_port, number};
 use crate::machine::{SERVER_CORE, pin};
 use crate::process::{Meter, Running, json, pause};
+
+pub(crate) use crate::rows::keeper::Keeper;
 
 /// How much work a point is.
 #[derive(Clone, Copy, Debug)]
@@ -22,12 +24,32 @@ pub(crate) struct Sizes {
     pub(crate) bytes: u64,
     pub(crate) seconds: u64,
     pub(crate) latency_seconds: u64,
+    /// Of each point of the coordinator's rows, of which there are many.
+    pub(crate) keeper_seconds: u64,
     pub(crate) records: u64,
     pub(crate) recovery_bytes: u64,
+    /// Members that are restarted one after the other.
+    pub(crate) restarts: u64,
 }
 
 /// Figures of one row on one side, by the metric's key.
-pub(crate) type Figures = Vec<(&'static str, f64)>;
+#[derive(Debug, Default)]
+pub(crate) struct Figures(pub(crate) Vec<(String, f64)>);
+
+impl Figures {
+    fn put(&mut self, key: impl Into<String>, value: f64) {
+        self.0.push((key.into(), value));
+    }
+}
+
+impl<const N: usize> From<[(&str, f64); N]> for Figures {
+    fn from(list: [(&str, f64); N]) -> Self {
+        Figures(list.map(|(key, value)| (key.to_owned(), value)).into())
+    }
+}
+
+/// Figures of a round, of sides that ran before.
+pub(crate) type Before = BTreeMap<(Side, String), f64>;
 /// Points of a latency curve: quantile and microseconds.
 pub(crate) type Curve = Vec<(f64, f64)>;
 
@@ -38,9 +60,18 @@ pub(crate) struct Look<'a> {
     pub(crate) side: Side,
     /// The running broker and coordinator; the floor has none.
     pub(crate) contestant: Option<&'a mut Contestant>,
-    /// Figures of this round, of sides that ran before.
-    pub(crate) before: &'a BTreeMap<(Side, &'static str), f64>,
+    /// The coordinator that runs alone, once one of its rows has begun.
+    pub(crate) keeper: &'a mut Option<Keeper>,
+    pub(crate) before: &'a Before,
     pub(crate) curves: &'a mut BTreeMap<(Side, &'static str), Curve>,
+}
+
+/// What a row measures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    Broker,
+    /// A coordinator alone; started by the first of its rows and stopped after the last.
+    Keeper,
 }
 
 /// One row of the benchmark.
@@ -49,8 +80,7 @@ pub(crate) struct Row {
     /// About how long one side takes, at the default sizes.
     pub(crate) seconds: u64,
     pub(crate) floor: bool,
-    /// Whether it is the broker that is measured; the coordinator's row starts its own programs.
-    pub(crate) broker: bool,
+    pub(crate) needs: Needs,
     pub(crate) run: fn(&mut Look<'_>) -> Result<Figures>,
 }
 
@@ -64,41 +94,58 @@ const fn row(
         name,
         seconds,
         floor,
-        broker: true,
+        needs: Needs::Broker,
         run,
     }
 }
 
-/// In the order in which they run: quiet ones first, those that leave much behind last.
+const fn keeper_row(
+    name: &'static str,
+    seconds: u64,
+    floor: bool,
+    run: fn(&mut Look<'_>) -> Result<Figures>,
+) -> Row {
+    Row {
+        needs: Needs::Keeper,
+        ..row(name, seconds, floor, run)
+    }
+}
+
+/// In the order in which they run: quiet ones first, those that leave much behind last. A row is
+/// what one side does before the next has its turn, so rows are short.
 pub(crate) const ROWS: &[Row] = &[
     row("start", 4, false, lifecycle::start),
-    row("memory", 8, false, lifecycle::memory_idle),
+    row("memory", 7, false, lifecycle::memory_idle),
     row("warm", 15, false, throughput::warm),
-    row("produce_bulk", 12, true, throughput::produce_bulk),
-    row("produce_small", 8, true, throughput::produce_small),
-    row("stock_librdkafka", 8, true, throughput::stock_librdkafka),
-    row("stock_java", 12, false, throughput::stock_java),
-    row("fetch", 18, true, throughput::fetch),
-    row("codec", 25, false, throughput::codec),
+    row("produce_bulk", 8, true, throughput::produce_bulk),
+    row("produce_small", 7, true, throughput::produce_small),
+    row("stock_librdkafka", 5, true, throughput::stock_librdkafka),
+    row("stock_java", 8, false, throughput::stock_java),
+    row("fetch", 12, true, throughput::fetch),
+    row("codec", 13, false, throughput::codec),
     row("idle", 24, false, timing::idle),
-    row("latency", 22, true, timing::latency),
-    row("latency_half", 22, false, timing::latency_half),
-    row("durable", 14, true, timing::durable),
+    row("latency", 21, true, timing::latency),
+    row("end_to_end", 21, false, timing::end_to_end),
+    row("latency_half", 21, false, timing::latency_half),
+    row("durable", 13, true, timing::durable),
     row("rebalance", 6, false, timing::rebalance),
-    row("loaded", 2, false, lifecycle::memory_loaded),
-    Row {
-        broker: false,
-        ..row("coordinator", 34, true, keeper::coordinator)
-    },
-    row("recovery", 25, true, lifecycle::recovery),
+    row("loaded", 1, false, lifecycle::memory_loaded),
+    keeper_row("coordinator_start", 3, false, keeper::start),
+    keeper_row("coordinator_get", 9, true, keeper::get),
+    keeper_row("coordinator_set", 9, true, keeper::set),
+    keeper_row("coordinator_create", 9, true, keeper::create),
+    row("recovery", 14, true, lifecycle::recovery),
+    row("recovery_cold", 20, false, lifecycle::recovery_cold),
+    row("topic_1k", 4, false, lifecycle::topic_1k),
     row("topic_10k", 20, false, lifecycle::topic_10k),
+    row("start_10k", 20, false, lifecycle::start_10k),
 ];
 
 /// Answers that take longer than this say that something hangs: the row fails, the run goes on.
-const LOAD_LIMIT: Duration = Duration::from_secs(420);
+const LOAD_LIMIT: Duration = Duration::from_secs(240);
 
 /// A floor server on its core, with a folder of its own.
-struct Ground {
+pub(crate) struct Ground {
     address: String,
     meter: Meter,
     _running: Running,
@@ -111,10 +158,8 @@ impl Look<'_> {
     }
 
     fn broker(&mut self) -> Result<&mut Contestant> {
-        match &mut self.contestant {
-            Some(contestant) => Ok(contestant),
-            None => anyhow::bail!("this row needs a broker"),
-        }
+        let contestant = self.contestant.as_mut();
+        Ok(contestant.context("this row needs a broker")?)
     }
 
     fn ground(&self, speech: &str, words: &[&str]) -> Result<Ground> {
@@ -160,11 +205,46 @@ impl Look<'_> {
         Ok((answer, spent))
     }
 
+    /// Looks at `topic`, made for this and deleted afterwards; the floor gets a server of its own
+    /// with `ground` as its arguments, and knows no topics.
+    fn on_topic<T>(
+        &mut self,
+        topic: &str,
+        (partitions, settings): (i32, &[&str]),
+        ground: &[&str],
+        look_at: impl FnOnce(&mut Self, Option<&Ground>) -> Result<T>,
+    ) -> Result<T> {
+        if self.side == Side::Floor {
+            let ground = self.ground("kafka", ground)?;
+            return look_at(self, Some(&ground));
+        }
+        self.make_topic(topic, partitions, settings)?;
+        let found = look_at(self, None)?;
+        self.drop_topic(topic)?;
+        Ok(found)
+    }
+
+    /// Produces to `topic` as `words` say; what the load answers, and what it cost.
+    fn produce(
+        &mut self,
+        ground: Option<&Ground>,
+        topic: &str,
+        words: &[&str],
+    ) -> Result<(Value, f64)> {
+        let mut all = vec!["produce", "--topic", topic];
+        all.extend(words);
+        if ground.is_some() {
+            all.push("--no-topic");
+        }
+        self.costed(ground, &all)
+    }
+
     /// Makes a topic of this row's own; gone again with [`Look::drop_topic`].
     fn make_topic(&mut self, name: &str, partitions: i32, settings: &[&str]) -> Result<()> {
         let address = self.broker()?.address.clone();
         let partitions = partitions.to_string();
-        let mut words = vec!["topic", &address, name, "--partitions", &partitions];
+        let mut words = vec!["topic", &address, "--topic", name];
+        words.extend(["--partitions", &partitions]);
         for setting in settings {
             words.extend(["--topic-config", setting]);
         }
@@ -173,7 +253,8 @@ impl Look<'_> {
 
     fn drop_topic(&mut self, name: &str) -> Result<()> {
         let address = self.broker()?.address.clone();
-        self.load(&["topic", &address, name, "--delete"]).map(drop)
+        self.load(&["topic", &address, "--topic", name, "--delete"])
+            .map(drop)
     }
 }
 

@@ -13,7 +13,9 @@ use crate::rows::{Figures, LOAD_LIMIT, Look, of, per};
 
 /// A gigabyte, as the goals count.
 const GB: f64 = 1e9;
-const PARTITIONS: u64 = 16;
+const PARTITIONS: i32 = 16;
+/// Requests of 1 MiB, until so many bytes are through.
+const BULK: [&str; 5] = ["--records", "1000", "--seconds", "200", "--bytes-max"];
 
 /// Code is compiled, buffers are grown: not measured.
 pub(super) fn warm(look: &mut Look<'_>) -> Result<Figures> {
@@ -24,97 +26,46 @@ pub(super) fn warm(look: &mut Look<'_>) -> Result<Figures> {
     };
     let seconds = seconds.to_string();
     let bytes = (look.sizes.bytes / 2).to_string();
-    let bulk = [
-        "produce",
-        "--topic",
-        "warm",
-        "--records",
-        "1000",
-        "--seconds",
-        &seconds,
-        "--bytes-max",
-        &bytes,
-    ];
-    look.costed(None, &bulk)?;
-    let small = [
-        "produce",
-        "--topic",
-        "warm",
-        "--connections",
-        "8",
-        "--seconds",
-        &seconds,
-    ];
-    look.costed(None, &small)?;
-    look.costed(None, &["fetch", "--topic", "warm", "--bytes-max", &bytes])?;
-    look.drop_topic("warm")?;
-    Ok(Vec::new())
+    look.on_topic("warm", (PARTITIONS, &[]), &[], |look, _| {
+        let bulk = [
+            "--records",
+            "1000",
+            "--seconds",
+            &seconds,
+            "--bytes-max",
+            &bytes,
+        ];
+        look.produce(None, "warm", &bulk)?;
+        let small = ["--connections", "8", "--seconds", &seconds];
+        look.produce(None, "warm", &small)?;
+        look.costed(None, &["fetch", "--topic", "warm", "--bytes-max", &bytes])
+    })?;
+    Ok(Figures::default())
 }
 
 pub(super) fn produce_bulk(look: &mut Look<'_>) -> Result<Figures> {
     let bytes = look.sizes.bytes.to_string();
-    let mut words = vec![
-        "produce",
-        "--topic",
-        "bulk",
-        "--records",
-        "1000",
-        "--seconds",
-        "600",
-        "--bytes-max",
-        &bytes,
-    ];
-    let ground = (look.side == Side::Floor)
-        .then(|| look.ground("kafka", &[]))
-        .transpose()?;
-    if ground.is_some() {
-        words.push("--no-topic");
-    } else {
-        look.make_topic("bulk", PARTITIONS as i32, &[])?;
-    }
-    let (answer, cpu) = look.costed(ground.as_ref(), &words)?;
-    if ground.is_none() {
-        look.drop_topic("bulk")?;
-    }
-    Ok(vec![
-        (
-            "produce_bulk.cpu",
-            per(cpu, of(&answer, "plain_bytes")? / GB)?,
-        ),
+    let (answer, cpu) = look.on_topic("bulk", (PARTITIONS, &[]), &[], |look, ground| {
+        look.produce(ground, "bulk", &[&BULK[..], &[&bytes]].concat())
+    })?;
+    let cpu = per(cpu, of(&answer, "plain_bytes")? / GB)?;
+    Ok(Figures::from([
+        ("produce_bulk.cpu", cpu),
         ("produce_bulk.rate", of(&answer, "plain_mb_per_second")?),
-    ])
+    ]))
 }
 
 pub(super) fn produce_small(look: &mut Look<'_>) -> Result<Figures> {
     let seconds = look.sizes.seconds.to_string();
-    let mut words = vec![
-        "produce",
-        "--topic",
-        "small",
-        "--connections",
-        "8",
-        "--seconds",
-        &seconds,
-    ];
-    let ground = (look.side == Side::Floor)
-        .then(|| look.ground("kafka", &[]))
-        .transpose()?;
-    if ground.is_some() {
-        words.push("--no-topic");
-    } else {
-        look.make_topic("small", PARTITIONS as i32, &[])?;
-    }
-    let (answer, cpu) = look.costed(ground.as_ref(), &words)?;
-    if ground.is_none() {
-        look.drop_topic("small")?;
-    }
-    Ok(vec![
-        (
-            "produce_small.cpu",
-            per(cpu * 1e6, of(&answer, "requests")?)?,
-        ),
+    let (answer, cpu) = look.on_topic("small", (PARTITIONS, &[]), &[], |look, ground| {
+        let words = ["--connections", "8", "--seconds", &seconds];
+        look.produce(ground, "small", &words)
+    })?;
+    let cpu = per(cpu * 1e6, of(&answer, "requests")?)?;
+    Ok(Figures::from([
+        ("produce_small.cpu", cpu),
         ("produce_small.rate", of(&answer, "requests_per_second")?),
-    ])
+    ]))
 }
 
 /// kcat, which is librdkafka and little else. Its floor is its own: the same work with the mock
@@ -130,26 +81,10 @@ pub(super) fn stock_librdkafka(look: &mut Look<'_>) -> Result<Figures> {
         to.flush()?;
     }
     let mut command = Command::new("taskset");
-    command.args([
-        "-c",
-        CLIENT_CORE,
-        "kcat",
-        "-P",
-        "-q",
-        "-X",
-        "linger.ms=5",
-        "-X",
-        "acks=1",
-    ]);
-    command
-        .args([
-            "-X",
-            "queue.buffering.max.messages=1000000",
-            "-t",
-            "stock",
-            "-l",
-        ])
-        .arg(&lines);
+    command.args(["-c", CLIENT_CORE, "kcat", "-P", "-q"]);
+    command.args(["-X", "linger.ms=5", "-X", "acks=1"]);
+    command.args(["-X", "queue.buffering.max.messages=1000000"]);
+    command.args(["-t", "stock", "-l"]).arg(&lines);
     if look.side == Side::Floor {
         command.args(["-b", "127.0.0.1:1", "-X", "test.mock.num.brokers=1"]);
     } else {
@@ -164,16 +99,13 @@ pub(super) fn stock_librdkafka(look: &mut Look<'_>) -> Result<Figures> {
     let begin = std::time::Instant::now();
     output(&mut command, LOAD_LIMIT)?;
     let seconds = begin.elapsed().as_secs_f64();
-    let rate = ("stock_librdkafka.rate", records as f64 / seconds);
-    if look.side == Side::Floor {
-        return Ok(vec![rate]);
+    let mut figures = Figures::from([("stock_librdkafka.rate", records as f64 / seconds)]);
+    if look.side != Side::Floor {
+        let cpu = look.broker()?.meter.seconds()? - before;
+        look.drop_topic("stock")?;
+        figures.put("stock_librdkafka.cpu", cpu * 1e9 / records as f64);
     }
-    let cpu = look.broker()?.meter.seconds()? - before;
-    look.drop_topic("stock")?;
-    Ok(vec![
-        ("stock_librdkafka.cpu", cpu * 1e9 / records as f64),
-        rate,
-    ])
+    Ok(figures)
 }
 
 pub(super) fn stock_java(look: &mut Look<'_>) -> Result<Figures> {
@@ -186,25 +118,11 @@ pub(super) fn stock_java(look: &mut Look<'_>) -> Result<Figures> {
         .join("kafka-3.9/bin/kafka-producer-perf-test.sh");
     let mut command = Command::new("taskset");
     command.args(["-c", CLIENT_CORE]).arg(tool);
-    command.args([
-        "--topic",
-        "stock",
-        "--record-size",
-        "100",
-        "--throughput",
-        "-1",
-    ]);
-    command.args([
-        "--num-records",
-        &records.to_string(),
-        "--producer-props",
-        "acks=1",
-    ]);
-    command.args([
-        "linger.ms=5",
-        "batch.size=65536",
-        &format!("bootstrap.servers={address}"),
-    ]);
+    command.args(["--topic", "stock", "--record-size", "100"]);
+    command.args(["--throughput", "-1"]);
+    command.args(["--num-records", &records.to_string()]);
+    command.args(["--producer-props", "acks=1", "linger.ms=5"]);
+    command.args(["batch.size=65536", &format!("bootstrap.servers={address}")]);
     let before = look.broker()?.meter.seconds()?;
     let said = output(&mut command, LOAD_LIMIT)?;
     let cpu = look.broker()?.meter.seconds()? - before;
@@ -220,84 +138,47 @@ pub(super) fn stock_java(look: &mut Look<'_>) -> Result<Figures> {
         })
         .and_then(|(rate, _)| rate.parse::<f64>().ok())
         .context("read what the Java producer says")?;
-    Ok(vec![
+    Ok(Figures::from([
         ("stock_java.cpu", cpu * 1e9 / records as f64),
         ("stock_java.rate", rate),
-    ])
+    ]))
 }
 
 pub(super) fn fetch(look: &mut Look<'_>) -> Result<Figures> {
     let bytes = look.sizes.bytes.to_string();
-    let each = (look.sizes.bytes / PARTITIONS).to_string();
-    let ground = (look.side == Side::Floor)
-        .then(|| look.ground("kafka", &["--fetch-bytes", &each]))
-        .transpose()?;
-    if ground.is_none() {
-        look.make_topic("catchup", PARTITIONS as i32, &[])?;
-        let fill = [
-            "produce",
-            "--topic",
-            "catchup",
-            "--records",
-            "1000",
-            "--seconds",
-            "600",
-            "--bytes-max",
-            &bytes,
-        ];
-        look.costed(None, &fill)?;
-    }
-    let one = ["fetch", "--topic", "catchup"];
-    let (answer_1, cpu_1) = look.costed(ground.as_ref(), &one)?;
-    let four = [
-        "fetch",
-        "--topic",
-        "catchup",
-        "--consumers",
-        "4",
-        "--bytes-max",
-        &bytes,
-    ];
-    let (answer_4, cpu_4) = look.costed(ground.as_ref(), &four)?;
-    if ground.is_none() {
-        look.drop_topic("catchup")?;
-    }
-    Ok(vec![
+    let each = (look.sizes.bytes / PARTITIONS as u64).to_string();
+    let found = |look: &mut Look<'_>, ground: Option<&_>| {
+        if ground.is_none() {
+            look.produce(None, "catchup", &[&BULK[..], &[&bytes]].concat())?;
+        }
+        let one = look.costed(ground, &["fetch", "--topic", "catchup"])?;
+        let mut four = vec!["fetch", "--topic", "catchup"];
+        four.extend(["--consumers", "4", "--bytes-max", &bytes]);
+        Ok((one, look.costed(ground, &four)?))
+    };
+    let settings = (PARTITIONS, &[][..]);
+    let ((answer_1, cpu_1), (answer_4, cpu_4)) =
+        look.on_topic("catchup", settings, &["--fetch-bytes", &each], found)?;
+    Ok(Figures::from([
         ("fetch.cpu_1", per(cpu_1, of(&answer_1, "bytes")? / GB)?),
         ("fetch.cpu_4", per(cpu_4, of(&answer_4, "bytes")? / GB)?),
         ("fetch.rate_1", of(&answer_1, "mb_per_second")?),
-    ])
+    ]))
 }
 
 /// Batches of 64 KiB of plain bytes; the server unpacks them to check them.
 pub(super) fn codec(look: &mut Look<'_>) -> Result<Figures> {
-    const CODECS: [(&str, &str); 4] = [
-        ("lz4", "codec.lz4"),
-        ("zstd", "codec.zstd"),
-        ("gzip", "codec.gzip"),
-        ("snappy", "codec.snappy"),
-    ];
     let bytes = (look.sizes.bytes / 4).to_string();
     let seconds = look.sizes.seconds.to_string();
-    let mut figures = Vec::new();
-    for (codec, key) in CODECS {
-        look.make_topic(codec, PARTITIONS as i32, &[])?;
-        let words = [
-            "produce",
-            "--topic",
-            codec,
-            "--records",
-            "64",
-            "--codec",
-            codec,
-            "--seconds",
-            &seconds,
-            "--bytes-max",
-            &bytes,
-        ];
-        let (answer, cpu) = look.costed(None, &words)?;
-        look.drop_topic(codec)?;
-        figures.push((key, per(cpu, of(&answer, "plain_bytes")? / GB)?));
+    let mut figures = Figures::default();
+    for codec in ["lz4", "zstd", "gzip", "snappy"] {
+        let (answer, cpu) = look.on_topic(codec, (PARTITIONS, &[]), &[], |look, _| {
+            let mut words = vec!["--records", "64", "--codec", codec];
+            words.extend(["--seconds", &seconds, "--bytes-max", &bytes]);
+            look.produce(None, codec, &words)
+        })?;
+        let cpu = per(cpu, of(&answer, "plain_bytes")? / GB)?;
+        figures.put(format!("codec.{codec}"), cpu);
     }
     Ok(figures)
 }
