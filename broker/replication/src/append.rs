@@ -12,11 +12,12 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use protocol::ids::{Offset, ProducerEpoch, ProducerId};
-use storage::log::{Appended, Origin};
+use storage::log::{Appended, Log, Origin};
 use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::error::Refusal;
+use crate::lanes::Flushes;
 use crate::partition::{AppendFailure, Done, Partition};
 use crate::waiting::{Stay, Until, Wakes};
 
@@ -197,22 +198,28 @@ fn written(partition: &Arc<Partition>, mut done: Done, acks: Acks, wakes: &mut W
     }
 }
 
-/// Starts a flush in the directory's lane, unless one is queued that will see these records too.
+/// Asks for a flush in the directory's lane, unless one is asked for that will see these records
+/// too.
 fn queue_flush(partition: &Arc<Partition>) {
     if partition.flush_queued.swap(true, Ordering::AcqRel) {
         return;
     }
-    let flushed = Arc::clone(partition);
-    let job = move || {
-        flushed.flush_queued.store(false, Ordering::Release);
-        if let Err(failed) = flushed.log().flush() {
+    let flushed: Arc<dyn Flushes> = Arc::clone(partition) as _;
+    partition.lane().flush(flushed);
+}
+
+impl Flushes for Partition {
+    fn begin_flush(&self) -> Arc<Log> {
+        self.flush_queued.store(false, Ordering::Release);
+        self.log()
+    }
+
+    fn end_flush(&self, flushed: storage::error::Result<Offset>) -> Wakes {
+        if let Err(failed) = flushed {
             // The store takes the directory offline and whoever waits hears it from there.
-            warn!(partition = %flushed.id(), error = %failed, "flush failed");
+            warn!(partition = %self.id(), error = %failed, "flush failed");
         }
-        flushed.advance().fire();
-    };
-    if partition.lane().submit_flush(job).is_err() {
-        partition.flush_queued.store(false, Ordering::Release);
+        self.advance()
     }
 }
 

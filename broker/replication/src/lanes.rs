@@ -16,6 +16,11 @@ use std::sync::{Arc, OnceLock};
 use base::clock::Clock;
 use base::io_pool::{Full, IoPool};
 use dashmap::DashMap;
+use parking_lot::Mutex;
+use protocol::ids::Offset;
+use storage::log::{Log, flush_together};
+
+use crate::waiting::Wakes;
 use tokio::sync::Notify;
 
 /// A call that is out for this long may have put its worker to sleep.
@@ -24,12 +29,20 @@ const SLEEPING_MS: i64 = 10;
 pub const SLOW_MS: i64 = 50;
 /// Appends of a slow directory keep their order: one thread.
 const APPEND_THREADS: usize = 1;
-/// Enough for storage to gather the syncs of many partitions into one.
-const FLUSH_THREADS: usize = 8;
+/// One syncs for all who wait; while it does, the next round gathers.
+const FLUSH_THREADS: usize = 1;
 const READ_THREADS: usize = 4;
 const QUEUED_MAX: usize = 4096;
 /// The mark of a permit that nobody holds.
 const FREE: i64 = -1;
+
+/// What has a log that is to be on the disk.
+pub(crate) trait Flushes: Send + Sync + std::fmt::Debug {
+    /// Its log; records that come later may need another flush.
+    fn begin_flush(&self) -> Arc<Log>;
+    /// How far its log is on the disk; whom that concerns.
+    fn end_flush(&self, flushed: storage::error::Result<Offset>) -> Wakes;
+}
 
 /// One log directory's own threads, made when first needed.
 #[derive(Debug)]
@@ -38,6 +51,8 @@ pub struct Lane {
     number: u32,
     appends: OnceLock<Option<IoPool>>,
     flushes: OnceLock<Option<IoPool>>,
+    /// Those who wait for the next round of syncs.
+    unflushed: Mutex<Vec<Arc<dyn Flushes>>>,
     reads: OnceLock<Option<IoPool>>,
 }
 
@@ -101,6 +116,7 @@ impl LaneTable {
                 number: self.next_number.fetch_add(1, Ordering::Relaxed),
                 appends: OnceLock::new(),
                 flushes: OnceLock::new(),
+                unflushed: Mutex::default(),
                 reads: OnceLock::new(),
             })
         };
@@ -183,8 +199,35 @@ impl Lane {
         pool(&self.appends, "append", APPEND_THREADS)?.submit(job)
     }
 
-    pub fn submit_flush(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
-        pool(&self.flushes, "flush", FLUSH_THREADS)?.submit(job)
+    /// Has it flushed in the next round, together with all who ask until that begins. A round
+    /// that is under way may have passed it by.
+    pub(crate) fn flush(self: &Arc<Self>, one: Arc<dyn Flushes>) {
+        let is_first = {
+            let mut unflushed = self.unflushed.lock();
+            unflushed.push(one);
+            unflushed.len() == 1
+        };
+        if !is_first {
+            return;
+        }
+        let lane = Arc::clone(self);
+        let submitted = pool(&self.flushes, "flush", FLUSH_THREADS)
+            .and_then(|pool| pool.submit(move || lane.flush_round()));
+        if submitted.is_err() {
+            // Without a thread of its own it costs the caller's time, and is not forgotten.
+            self.flush_round();
+        }
+    }
+
+    /// Whoever comes from now on begins the next round.
+    fn flush_round(&self) {
+        let round = std::mem::take(&mut *self.unflushed.lock());
+        let logs: Vec<_> = round.iter().map(|one| one.begin_flush()).collect();
+        let mut wakes = Wakes::none();
+        for (one, flushed) in round.iter().zip(flush_together(&logs)) {
+            wakes.add(one.end_flush(flushed));
+        }
+        wakes.fire();
     }
 
     /// Runs reads that may sleep, and conversions; waits without holding the worker.

@@ -21,8 +21,8 @@
 pub mod config;
 pub mod error;
 pub mod endpoint;
-pub mod lanes;
 pub mod waiting;
+pub mod lanes;
 pub mod traffic;
 pub mod partition;
 pub mod replicas;

@@ -1,18 +1,24 @@
 //! Many who want their bytes on the same disk wait for one sync.
 //!
 //! The first to come leads: it syncs for all who are waiting; who comes meanwhile forms the next
-//! round. With many different files in a round the whole file system is synced at once, which is one
-//! journal commit instead of one a file.
+//! round. The files of a round are synced side by side, so that the kernel commits its journal once
+//! for all of them: one after the other sixteen cost three times as much, and thirty times beside
+//! other writers. With very many the whole file system is synced instead, which waits for what
+//! everybody has written to it.
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, OnceLock};
 
 use base::disk::{Disk, DiskFile};
+use base::io_pool::IoPool;
 use parking_lot::{Condvar, Mutex};
 
 /// From so many files on, one sync of the file system is cheaper than one of each.
-const FILES_MAX: usize = 8;
+const FILES_MAX: usize = 64;
+/// How many files are synced side by side, beside the leader's own.
+const THREADS: usize = 15;
 
 type Files = Vec<Arc<dyn DiskFile>>;
 
@@ -20,6 +26,8 @@ type Files = Vec<Arc<dyn DiskFile>>;
 pub(crate) struct GroupCommit {
     rounds: Mutex<Rounds>,
     over: Condvar,
+    /// Made by the first round of several files; nothing where there are no threads to be had.
+    threads: OnceLock<Option<IoPool>>,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +65,7 @@ impl GroupCommit {
             rounds.collecting += 1;
             let files = std::mem::take(&mut rounds.waiting);
             drop(rounds);
-            let result = sync_all(disk, root, files);
+            let result = self.sync_all(disk, root, files);
             rounds = self.rounds.lock();
             rounds.leading = false;
             rounds.done = round + 1;
@@ -69,6 +77,48 @@ impl GroupCommit {
     }
 }
 
+impl GroupCommit {
+    fn sync_all(&self, disk: &dyn Disk, root: &Path, mut files: Files) -> io::Result<()> {
+        files.sort_by_key(|file| Arc::as_ptr(file).cast::<()>());
+        files.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        if files.len() > FILES_MAX {
+            return disk.sync_file_system(root);
+        }
+        let Some((own, others)) = files.split_first() else {
+            return Ok(());
+        };
+        let threads = match others {
+            [] => None,
+            _ => self
+                .threads
+                .get_or_init(|| IoPool::new("sync", THREADS, FILES_MAX).ok())
+                .as_ref(),
+        };
+        let (tell, heard) = sync_channel(others.len());
+        for file in others {
+            let (theirs, tell_here) = (Arc::clone(file), tell.clone());
+            let job = move || {
+                let _leader_waits = tell_here.send(theirs.sync());
+            };
+            if threads.is_none_or(|threads| threads.submit(job).is_err()) {
+                let _room_for_all = tell.send(file.sync());
+            }
+        }
+        drop(tell);
+        let mut result = own.sync();
+        let mut told = 0;
+        for one in heard {
+            told += 1;
+            result = result.and(one);
+        }
+        if told < others.len() {
+            // A thread panicked: nobody knows what became of its file.
+            result = result.and(Err(io::Error::other("a sync did not come back")));
+        }
+        result
+    }
+}
+
 impl Rounds {
     fn result_of(&self, round: u64) -> io::Result<()> {
         match self.failed.iter().find(|(failed, _)| *failed == round) {
@@ -77,15 +127,6 @@ impl Rounds {
             Some((_, None)) => Err(io::Error::other("the sync of this group failed")),
         }
     }
-}
-
-fn sync_all(disk: &dyn Disk, root: &Path, mut files: Files) -> io::Result<()> {
-    files.sort_by_key(|file| Arc::as_ptr(file).cast::<()>());
-    files.dedup_by(|a, b| Arc::ptr_eq(a, b));
-    if files.len() > FILES_MAX {
-        return disk.sync_file_system(root);
-    }
-    files.iter().try_for_each(|file| file.sync())
 }
 
 #[cfg(test)]
@@ -106,6 +147,17 @@ mod tests {
                 .is_err()
         );
         assert!(commit.sync(&disk, Path::new("/"), vec![file]).is_ok());
+    }
+
+    #[test]
+    fn one_file_of_many_that_fails_fails_the_round() {
+        let disk = FaultyDisk::new(1);
+        let open = |name: &str| disk.open(Path::new(name), Open::Create).unwrap();
+        let files: Files = ["/a", "/b", "/c", "/d"].map(open).into();
+        let commit = GroupCommit::default();
+        disk.plan(Operation::Sync, "c", Fault::Eio, 0, true);
+        assert!(commit.sync(&disk, Path::new("/"), files.clone()).is_err());
+        assert!(commit.sync(&disk, Path::new("/"), files).is_ok());
     }
 
     #[test]

@@ -29,6 +29,45 @@ struct Due {
     mark: Mark,
 }
 
+/// A flush whose files are known, or that has nothing to do.
+enum Begun {
+    Done(Offset),
+    Due(Due),
+}
+
+/// [`Log::flush`] of many logs, with one round of syncs for those that lie where the first does.
+pub fn flush_together(logs: &[Arc<Log>]) -> Vec<Result<Offset>> {
+    let Some(first) = logs.first() else {
+        return Vec::new();
+    };
+    let together = |log: &Log| Arc::ptr_eq(&log.directory, &first.directory);
+    let mut files = Vec::new();
+    let begin = |log: &Arc<Log>| {
+        let begun = log.begin_flush(false)?;
+        if let Begun::Due(due) = &begun
+            && together(log)
+        {
+            log.conclude(log.sync_folder_due(due))?;
+            files.extend(due.files.iter().cloned());
+        }
+        Ok(begun)
+    };
+    let begun: Vec<Result<Begun>> = logs.iter().map(begin).collect();
+    let synced = first.directory.sync(files, &first.directory.path);
+    let is_synced = first.conclude(synced).is_ok();
+    let finish = |(log, begun): (&Arc<Log>, Result<Begun>)| match begun? {
+        Begun::Done(safe) => Ok(safe),
+        Begun::Due(due) => {
+            if !(is_synced && together(log)) {
+                // Elsewhere; or the round failed, and each log hears why.
+                log.conclude(log.sync_due(&due))?;
+            }
+            Ok(log.flushed(&due.mark))
+        }
+    };
+    logs.iter().zip(begun).map(finish).collect()
+}
+
 impl Log {
     /// Puts everything on the disk that was written before the call, together with whoever else
     /// asks on the same directory. Gives the offset below which all is safe.
@@ -43,19 +82,24 @@ impl Log {
     }
 
     fn flush_and(&self, whole: bool) -> Result<Offset> {
-        let due = {
-            let mut state = self.lock_settled()?;
-            let noted = !state.topic_id_unwritten && !state.epochs_unwritten;
-            if state.recovery >= state.end && noted && !whole {
-                return Ok(Offset(state.recovery));
-            }
-            let due = self.due(&mut state, whole);
-            drop(state);
-            self.conclude(due)?
+        let due = match self.begin_flush(whole)? {
+            Begun::Done(safe) => return Ok(safe),
+            Begun::Due(due) => due,
         };
         let synced = self.sync_due(&due);
         self.conclude(synced)?;
         Ok(self.flushed(&due.mark))
+    }
+
+    fn begin_flush(&self, whole: bool) -> Result<Begun> {
+        let mut state = self.lock_settled()?;
+        let noted = !state.topic_id_unwritten && !state.epochs_unwritten;
+        if state.recovery >= state.end && noted && !whole {
+            return Ok(Begun::Done(Offset(state.recovery)));
+        }
+        let due = self.due(&mut state, whole);
+        drop(state);
+        Ok(Begun::Due(self.conclude(due)?))
     }
 
     fn due(&self, state: &mut State, whole: bool) -> Result<Due> {
@@ -74,14 +118,18 @@ impl Log {
     }
 
     fn sync_due(&self, due: &Due) -> Result<()> {
-        let path = self.place.path();
-        if due.folder {
-            let disk = &self.place.handles.disk;
-            disk.sync_dir(&path)
-                .and_then(|()| disk.sync_dir(&self.directory.path))
-                .map_err(|e| Error::io("sync", &path, e))?;
+        self.sync_folder_due(due)?;
+        self.directory.sync(due.files.clone(), &self.place.path())
+    }
+
+    fn sync_folder_due(&self, due: &Due) -> Result<()> {
+        if !due.folder {
+            return Ok(());
         }
-        self.directory.sync(due.files.clone(), &path)
+        let (path, disk) = (self.place.path(), &self.place.handles.disk);
+        disk.sync_dir(&path)
+            .and_then(|()| disk.sync_dir(&self.directory.path))
+            .map_err(|e| Error::io("sync", &path, e))
     }
 
     /// The first half of a flush by a sync of the whole file system: all is handed to the kernel.

@@ -22,6 +22,7 @@ mod truncate;
 pub use append::{Appended, Origin, VerificationGuard};
 pub use cleaning::SegmentFacts;
 pub(crate) use flush::Mark;
+pub use flush::flush_together;
 pub use lookup::{FoundOffset, Moment};
 pub(crate) use notes::Unsettled;
 pub use read::{AbortedTransaction, Range, ReadPlan, ReadRequest, Upto};
