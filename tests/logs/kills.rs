@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use base::chance::Chance;
@@ -163,16 +163,33 @@ impl WriterProgram {
         WriterProgram(command.spawn().unwrap())
     }
 
-    /// Lets it write for `run`, then does `harm`, kills it, and notes all it acknowledged.
-    pub(crate) fn kill_after(
+    /// Lets it write for `run`, kills it, and notes all it acknowledged.
+    pub(crate) fn kill_after(self, run: Duration, acknowledged: &mut Acknowledged) {
+        self.end_after(run, acknowledged, None::<fn()>);
+    }
+
+    /// Lets it write for `run`, then cuts the power, and notes what it had acknowledged until then: a
+    /// sync that meets a forced shutdown of XFS may return as if all were well, and where real power
+    /// goes nobody hears of that any more.
+    pub(crate) fn cut_after(
+        self,
+        run: Duration,
+        acknowledged: &mut Acknowledged,
+        cut_power: impl FnOnce(),
+    ) {
+        self.end_after(run, acknowledged, Some(cut_power));
+    }
+
+    fn end_after(
         mut self,
         run: Duration,
         acknowledged: &mut Acknowledged,
-        harm: impl FnOnce(),
+        cut_power: Option<impl FnOnce()>,
     ) {
         let said = BufReader::new(self.0.stdout.take().unwrap());
+        let heard = Arc::new(Mutex::new(Acknowledged::new()));
+        let hearing = Arc::clone(&heard);
         let reading = std::thread::spawn(move || {
-            let mut last = Acknowledged::new();
             for line in said.lines().map_while(Result::ok) {
                 let mut words = line.split(' ');
                 // A line the writer died in has no end that can be trusted; there is one at most,
@@ -180,16 +197,21 @@ impl WriterProgram {
                 if let (Some("ack"), Some(topic), Some(Ok(offset))) =
                     (words.next(), words.next(), words.next().map(str::parse))
                 {
-                    last.insert(topic.to_owned(), offset);
+                    hearing.lock().unwrap().insert(topic.to_owned(), offset);
                 }
             }
-            last
         });
         std::thread::sleep(run);
-        harm();
+        let before_the_cut = cut_power.map(|cut_power| {
+            let before = heard.lock().unwrap().clone();
+            cut_power();
+            before
+        });
         self.0.kill().unwrap();
         self.0.wait().unwrap();
-        acknowledged.extend(reading.join().unwrap());
+        reading.join().unwrap();
+        let all = heard.lock().unwrap().clone();
+        acknowledged.extend(before_the_cut.unwrap_or(all));
     }
 }
 
@@ -226,7 +248,8 @@ pub(crate) fn check(
         } else {
             assert!(
                 offsets.end.0 > last,
-                "{topic}: {last} was acknowledged, {offsets:?}"
+                "{topic}: {last} was acknowledged, {offsets:?}; on the disk: {:#?}",
+                folder(&dir.join(format!("{topic}-0")))
             );
             if is_compacted(topic) {
                 keys_are_there(&newest, last);
@@ -238,6 +261,19 @@ pub(crate) fn check(
         store.close().unwrap();
     }
     found
+}
+
+/// Names and sizes of what lies there.
+fn folder(at: &Path) -> Vec<(String, u64)> {
+    let files = std::fs::read_dir(at).unwrap().map(Result::unwrap);
+    let mut files: Vec<_> = files
+        .map(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            (name, file.metadata().unwrap().len())
+        })
+        .collect();
+    files.sort_unstable();
+    files
 }
 
 /// Every record is where it belongs; gives the newest offset of each key.
@@ -312,7 +348,7 @@ fn nothing_acknowledged_is_lost_by_kill_9() {
     let rounds = rounds("ROTPETER_KILLS", 20);
     for round in 0..rounds {
         let run = Duration::from_millis(30 + Chance::seeded(round).below(170));
-        WriterProgram::start(dir.path()).kill_after(run, &mut acknowledged, || {});
+        WriterProgram::start(dir.path()).kill_after(run, &mut acknowledged);
         let found = check(dir.path(), &mut acknowledged, false, round % 3 == 0);
         records = found.records;
     }

@@ -106,7 +106,7 @@ fn a_power_cut_leaves_what_was_flushed_and_cuts_only_tails() {
         let rounds = rounds("ROTPETER_POWER_CUTS", 3);
         for round in 0..rounds {
             let run = Duration::from_millis(150 + Chance::seeded(round).below(800));
-            WriterProgram::start(&logs).kill_after(run, &mut acknowledged, || mount.cut_power());
+            WriterProgram::start(&logs).cut_after(run, &mut acknowledged, || mount.cut_power());
             mount.unmount();
             assert!(mount.mount(), "the journal replays");
             if logs.exists() {
