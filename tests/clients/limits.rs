@@ -52,7 +52,9 @@ fn limit(asker: &mut Asker, client: &str, key: &str, value: f64) {
 /// Produces one batch of about so many bytes; the delay told.
 fn produce(asker: &mut Asker, bytes: usize) -> i32 {
     let mut batch = BatchBuilder::new(Codec::None);
-    batch.push(1, None, Some(&vec![b'x'; bytes]), &[]).unwrap();
+    batch
+        .push(wait::began_ms(), None, Some(&vec![b'x'; bytes]), &[])
+        .unwrap();
     let records = batch.build().unwrap();
     let partition = PartitionProduceData::default()
         .with_index(0)

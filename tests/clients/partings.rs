@@ -22,7 +22,9 @@ const PRODUCERS: i32 = 200;
 /// A Produce of one record with acks 0, as it goes over the wire.
 fn unanswered(correlation_id: i32) -> Vec<u8> {
     let mut batch = BatchBuilder::new(Codec::None);
-    batch.push(1, None, Some(b"last word"), &[]).unwrap();
+    batch
+        .push(wait::began_ms(), None, Some(b"last word"), &[])
+        .unwrap();
     let partition = PartitionProduceData::default()
         .with_index(0)
         .with_records(Some(batch.build().unwrap()));

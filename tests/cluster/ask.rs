@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use client::connection::Connection;
+use harness::wait;
 use protocol::StrBytes;
 use protocol::batch::build::BatchBuilder;
 use protocol::batch::compress::Codec;
@@ -213,7 +214,7 @@ pub(crate) fn produce(
 ) -> Result<i64, String> {
     let mut batch = BatchBuilder::new(Codec::None);
     batch
-        .push(1_700_000_000_000, None, Some(value.as_bytes()), &[])
+        .push(wait::began_ms(), None, Some(value.as_bytes()), &[])
         .unwrap();
     let data = PartitionProduceData::default()
         .with_index(index)

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use client::Pool;
 use client::pool::Patience;
 use harness::cluster::Cluster;
+use harness::wait;
 use protocol::StrBytes;
 use protocol::batch::{BatchBuilder, Codec};
 use protocol::kafka::apis::Api;
@@ -155,7 +156,7 @@ fn records(partition: i32) -> Bytes {
     for n in 0..3 {
         let value = format!("record {n} of partition {partition}");
         builder
-            .push(1_700_000_000_000 + n, None, Some(value.as_bytes()), &[])
+            .push(wait::began_ms() + n, None, Some(value.as_bytes()), &[])
             .unwrap();
     }
     builder.build().unwrap()

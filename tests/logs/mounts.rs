@@ -126,7 +126,7 @@ fn a_power_cut_leaves_what_was_flushed_and_cuts_only_tails() {
 fn batch(bytes: usize) -> Bytes {
     let mut batch = BatchBuilder::new(Codec::None);
     batch
-        .push(1_700_000_000_000, Some(b"key"), Some(&vec![7; bytes]), &[])
+        .push(wait::began_ms(), Some(b"key"), Some(&vec![7; bytes]), &[])
         .unwrap();
     batch.build().unwrap()
 }
