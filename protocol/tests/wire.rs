@@ -438,7 +438,8 @@ fn counts_that_nothing_stands_behind_are_refused_at_once() {
             _ => {}
         }
     }
-    assert!(from.elapsed() < Duration::from_secs(1));
+    // Milliseconds, by itself; a loop over two billion, or their memory, takes far longer.
+    assert!(from.elapsed() < Duration::from_secs(10));
 }
 
 /// A small generator of our own: the same seeds give the same damage everywhere.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use base::chance::Chance;
 use harness::asker::Asker;
 use harness::process::Single;
+use harness::wait;
 use protocol::StrBytes;
 use protocol::kafka::apis::Api;
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
@@ -25,6 +26,8 @@ use crate::programs::{LIBRARIES, Library};
 
 /// How many times the broker dies; `.ci/long` sets more.
 const ROUNDS: &str = "ROTPETER_KILLS";
+
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn text(word: &str) -> StrBytes {
     StrBytes::from_string(word.to_owned())
@@ -68,7 +71,7 @@ fn commit(asker: &mut Asker, topic: &str, offset: i64) -> bool {
 
 /// What the broker holds, once it has loaded its groups.
 fn committed(asker: &mut Asker, topic: &str) -> i64 {
-    harness::wait::until("the group is loaded", Duration::from_secs(30), || {
+    wait::until("the group is loaded", LIMIT, || {
         let wanted = OffsetFetchRequestTopics::default()
             .with_name(TopicName(text(topic)))
             .with_partition_indexes(vec![0]);
@@ -91,21 +94,24 @@ fn die_and_come_back(single: &mut Single, topic: &str, life_ms: u64, mut held: i
     let mut asker = Asker::connect(&at, "keeper");
     let find = FindCoordinatorRequest::default().with_key(text("keeper"));
     asker.ask_as(Api::FindCoordinator, 3, find);
-    harness::wait::until("the coordinator serves", Duration::from_secs(30), || {
+    wait::until("the coordinator serves", LIMIT, || {
         commit(&mut asker, topic, held).then_some(())
     });
     let id = single.process.id().to_string();
     let killing = std::thread::spawn(move || {
         // The moment is the test's chance, not a wait for anything.
         std::thread::sleep(Duration::from_millis(life_ms));
-        let killed = Command::new("kill").args(["-9", &id]).status().unwrap();
+        let killed = Command::new("sh")
+            .args(["-c", "kill -9 \"$0\"", &id])
+            .status()
+            .unwrap();
         assert!(killed.success());
     });
     while commit(&mut asker, topic, held + 1) {
         held += 1;
     }
     killing.join().unwrap();
-    single.process.wait_for_exit(Duration::from_secs(10));
+    single.process.wait_for_exit(LIMIT);
     single.restart();
     let now = committed(&mut Asker::connect(&at, "keeper"), topic);
     // The last one, which was not acknowledged, may be there or not.

@@ -22,7 +22,7 @@ use protocol::messages::{
     FetchResponse, MetadataRequest, ProduceRequest, ResponseKind, TopicName,
 };
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 const TOPIC: &str = "limited";
 
 fn text(word: &str) -> StrBytes {
@@ -64,7 +64,7 @@ fn produce(asker: &mut Asker, bytes: usize) -> i32 {
         .with_partition_data(vec![partition]);
     let request = ProduceRequest::default()
         .with_acks(-1)
-        .with_timeout_ms(10_000)
+        .with_timeout_ms(50_000)
         .with_topic_data(vec![topic]);
     let ResponseKind::Produce(answer) = asker.ask_as(Api::Produce, 9, request) else {
         panic!("another answer than was asked for");
@@ -100,7 +100,7 @@ fn create(asker: &mut Asker, name: &str, partitions: i32) -> CreateTopicsRespons
         .with_replication_factor(1);
     let request = CreateTopicsRequest::default()
         .with_topics(vec![topic])
-        .with_timeout_ms(20_000);
+        .with_timeout_ms(50_000);
     let ResponseKind::CreateTopics(answer) = asker.ask_as(Api::CreateTopics, 7, request) else {
         panic!("another answer than was asked for");
     };
@@ -138,14 +138,15 @@ fn who_overdraws_a_quota_is_told_for_how_long_and_waits_that_long() {
     });
 
     let mut writer = Asker::connect(&at, "writer");
+    // Counted from before the first: a test that is slow itself sees longer waits, not shorter ones.
+    let began = Instant::now();
     let told = produce(&mut writer, 11_000);
     println!("11000 bytes at 1000 a second: {told} ms");
     assert!((900..3000).contains(&told), "{told}");
-    let began = Instant::now();
     produce(&mut writer, 1);
     let waited = began.elapsed();
     assert!(
-        waited > Duration::from_millis(u64::try_from(told).unwrap() / 2),
+        waited >= Duration::from_millis(u64::try_from(told - 100).unwrap()),
         "answered after {waited:?} where {told} ms were told"
     );
 
@@ -234,11 +235,12 @@ fn a_full_broker_serves_the_next_connection_when_one_ends() {
 #[test]
 fn a_silent_connection_is_ended_and_one_that_waits_for_records_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let single = Single::start(dir.path(), &["connections.max.idle.ms=600"]);
+    // Longer than a loaded machine keeps this test from asking its next question.
+    let single = Single::start(dir.path(), &["connections.max.idle.ms=3000"]);
     let at = single.bootstrap();
     let began = Instant::now();
     assert!(ended(&mut TcpStream::connect(&at).unwrap()));
-    assert!(began.elapsed() >= Duration::from_millis(500));
+    assert!(began.elapsed() >= Duration::from_millis(2900));
     let mut asker = Asker::connect(&at, "waiting");
     asker.create_topic(TOPIC, 1, &[]);
     let topic = FetchTopic::default()
@@ -247,7 +249,7 @@ fn a_silent_connection_is_ended_and_one_that_waits_for_records_is_not() {
             FetchPartition::default().with_partition_max_bytes(100),
         ]);
     let request = FetchRequest::default()
-        .with_max_wait_ms(2000)
+        .with_max_wait_ms(6000)
         .with_min_bytes(1)
         .with_max_bytes(100)
         .with_session_epoch(-1)

@@ -1,8 +1,12 @@
 //! The programs: which there are, what each library knows, and talking to one.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 use harness::peers;
 
@@ -18,6 +22,9 @@ pub(crate) struct Library {
     /// Runs in the everyday form too.
     pub(crate) everyday: bool,
 }
+
+/// Longer than any client keeps silent, on a loaded machine: one that hangs fails its test by name.
+const SILENCE_MAX: Duration = Duration::from_secs(180);
 
 /// Records carry the times the tests give them, long ago.
 pub(crate) const KEPT: &[(&str, &str)] = &[("retention.ms", "-1")];
@@ -145,7 +152,7 @@ impl Library {
                 let target = peers::installed("rskafka")?.join("target");
                 build(
                     Command::new("cargo")
-                        .args(["build", "--quiet", "--locked", "--offline"])
+                        .args(["build", "--quiet", "--locked"])
                         .arg("--manifest-path")
                         .arg(here("rust/Cargo.toml"))
                         .arg("--target-dir")
@@ -248,42 +255,68 @@ pub(crate) struct Program {
     name: &'static str,
     child: Child,
     orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    answers: Receiver<String>,
+    errors: File,
 }
 
 impl Program {
     pub(crate) fn start(name: &'static str, mut command: Command) -> Program {
+        let errors = tempfile::tempfile().unwrap();
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(errors.try_clone().unwrap())
             .spawn()
             .unwrap_or_else(|e| panic!("start {command:?}: {e}"));
+        let (said, answers) = channel();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // Ends with the program, or with whom it tells.
+        std::thread::spawn(move || {
+            let mut lines = lines.map_while(Result::ok);
+            lines.all(|line| said.send(line).is_ok())
+        });
         Program {
             name,
             orders: child.stdin.take().unwrap(),
-            answers: BufReader::new(child.stdout.take().unwrap()),
+            answers,
+            errors,
             child,
         }
     }
 
     /// Gives an order without waiting for its end.
     pub(crate) fn order(&mut self, order: &str) {
-        writeln!(self.orders, "{order}").unwrap();
-        self.orders.flush().unwrap();
+        let given = writeln!(self.orders, "{order}").and_then(|()| self.orders.flush());
+        if let Err(e) = given {
+            panic!("{} takes no orders: {e}\n{}", self.name, self.complaints());
+        }
     }
 
     /// The next line, or `None` once the order is done.
     pub(crate) fn line(&mut self) -> Option<String> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        let line = line.trim_end_matches('\n');
-        match line {
-            "ok" => None,
-            "" => panic!("{} ended: {:?}", self.name, self.child.wait()),
-            line if line.starts_with("error\t") => panic!("{}: {line}", self.name),
-            line => Some(line.to_owned()),
+        let line = match self.answers.recv_timeout(SILENCE_MAX) {
+            Ok(line) => line,
+            Err(why) => {
+                let ended = self.child.try_wait();
+                panic!(
+                    "{}: no answer, {why}; ended: {ended:?}\n{}",
+                    self.name,
+                    self.complaints()
+                )
+            }
+        };
+        if line.starts_with("error\t") {
+            panic!("{}: {line}\n{}", self.name, self.complaints());
         }
+        (line != "ok").then_some(line)
+    }
+
+    /// The end of what it wrote to its standard error.
+    fn complaints(&self) -> String {
+        let len = self.errors.metadata().map_or(0, |known| known.len());
+        let mut tail = vec![0; 4_000];
+        let read = self.errors.read_at(&mut tail, len.saturating_sub(4_000));
+        String::from_utf8_lossy(&tail[..read.unwrap_or(0)]).into_owned()
     }
 
     /// Gives an order and waits for its end.

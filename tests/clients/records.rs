@@ -7,6 +7,7 @@ use std::process::Command;
 use harness::asker::Asker;
 use harness::peers;
 use harness::process::Single;
+use harness::tool;
 
 use crate::programs::{KEPT, LIBRARIES, Library, Program, Told};
 
@@ -120,7 +121,7 @@ fn kcat_writes(at: &str, topic: &str, codec: &str) -> Option<Vec<Told>> {
         if headers != "-" {
             command.args(["-H", headers]);
         }
-        run(command, &format!("kcat-key:{value}\n"));
+        tool::done(&mut command, &format!("kcat-key:{value}\n"));
         written.push(Told {
             partition: 0,
             offset: 0,
@@ -139,7 +140,7 @@ fn kcat_reads(dir: &Path, at: &str, topic: &str) -> Option<Vec<Told>> {
         .current_dir(dir)
         .args(["-C", "-b", at, "-t", topic, "-o", "beginning", "-e", "-q"])
         .args(["-f", "%p\\t%o\\t%K\\t%k\\t%S\\t%s\\t%T\\t%h\\n"]);
-    let text = run(command, "");
+    let text = tool::done(&mut command, "");
     let lines = text.lines().map(|line| {
         let words: Vec<&str> = line.split('\t').collect();
         let [
@@ -166,25 +167,6 @@ fn kcat_reads(dir: &Path, at: &str, topic: &str) -> Option<Vec<Told>> {
         }
     });
     Some(lines.collect())
-}
-
-fn run(mut command: Command, input: &str) -> String {
-    use std::io::Write;
-    use std::process::Stdio;
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{command:?}");
-    String::from_utf8(output.stdout).unwrap()
 }
 
 fn everyday() -> Vec<Library> {

@@ -28,7 +28,7 @@ use protocol::messages::{
     ResponseKind, TopicName,
 };
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_owned())
@@ -177,7 +177,7 @@ pub(crate) fn create_topic(
     };
     let request = CreateTopicsRequest::default()
         .with_topics(vec![wanted])
-        .with_timeout_ms(15_000);
+        .with_timeout_ms(45_000);
     match ask(port, Api::CreateTopics, RequestKind::CreateTopics(request))? {
         ResponseKind::CreateTopics(answer) => {
             let one = &answer.topics[0];
@@ -192,7 +192,7 @@ pub(crate) fn delete_topic(port: u16, topic: &str) -> Result<ErrorCode, String> 
     // Version 5 is the last that names topics plainly.
     let request = DeleteTopicsRequest::default()
         .with_topic_names(vec![name(topic)])
-        .with_timeout_ms(15_000);
+        .with_timeout_ms(45_000);
     match ask_at_most(
         port,
         Api::DeleteTopics,
@@ -224,7 +224,7 @@ pub(crate) fn produce(
         .with_partition_data(vec![data]);
     let request = ProduceRequest::default()
         .with_acks(acks)
-        .with_timeout_ms(10_000)
+        .with_timeout_ms(45_000)
         .with_topic_data(vec![data]);
     match ask(port, Api::Produce, RequestKind::Produce(request))? {
         ResponseKind::Produce(answer) => {
@@ -296,7 +296,7 @@ pub(crate) fn elect(
     let request = ElectLeadersRequest::default()
         .with_election_type(i8::from(unclean))
         .with_topic_partitions(Some(vec![one]))
-        .with_timeout_ms(15_000);
+        .with_timeout_ms(45_000);
     match ask(port, Api::ElectLeaders, RequestKind::ElectLeaders(request))? {
         ResponseKind::ElectLeaders(answer) => {
             ErrorCode::check(answer.error_code).map_err(|code| format!("{code:?}"))?;
@@ -318,7 +318,7 @@ pub(crate) fn reassign(
         .with_partition_index(index)
         .with_replicas(to.map(ids));
     let request = AlterPartitionReassignmentsRequest::default()
-        .with_timeout_ms(15_000)
+        .with_timeout_ms(45_000)
         .with_topics(vec![
             ReassignableTopic::default()
                 .with_name(name(topic))

@@ -6,7 +6,9 @@ use crate::shell::Shell;
 use crate::stage::{Broker, Make, ZooKeeper, eventually, soon};
 use protocol::kafka::errors::ErrorCode;
 
-const LAG: [&str; 4] = [
+const LAG: [&str; 5] = [
+    // Frozen for longer than the lag allows, a broker must be far from losing its session.
+    "zookeeper.session.timeout.ms=15000",
     "replica.lag.time.max.ms=1500",
     "replica.fetch.wait.max.ms=200",
     "controlled.shutdown.max.retries=1",
@@ -145,7 +147,11 @@ fn orders(cluster: &Cluster, word: &str) {
         !cluster.ours.log_dir(&split, 0).exists()
     });
     cluster.round_trip(&split, 0, 2, &format!("{word}-moved"), -1);
-    assert!(ask::holds(cluster.apaches.port, &split, 0, &format!("{word}-0")).unwrap());
+    eventually(
+        "what was copied, at its new leader",
+        || ask::holds(cluster.apaches.port, &split, 0, &format!("{word}-0")),
+        |there| *there,
+    );
     // Towards ours it cannot finish; it is taken back.
     assert_eq!(
         ask::reassign(controller, &split, 1, Some(&[1])).unwrap(),
@@ -196,8 +202,12 @@ fn orders(cluster: &Cluster, word: &str) {
         || ask::partition(other, &turned, 0),
         |told| told.replicas == [2, 1] && told.leader == 1,
     );
-    let elected = ask::elect(controller, false, &turned, 0).unwrap();
-    assert_eq!(elected, ErrorCode::None);
+    // Refused while Apache is out of the ISR for a moment, which a loaded machine makes it.
+    eventually(
+        "Apache to be elected",
+        || ask::elect(controller, false, &turned, 0),
+        |told| matches!(told, ErrorCode::None | ErrorCode::ElectionNotNeeded),
+    );
     cluster.led(&turned, 0, 2);
     // Its watermark passes the record once ours, which does not fetch, has left the ISR.
     eventually(
@@ -267,7 +277,11 @@ fn apaches_broker_and_ours_are_one_cluster_under_either_controller() {
     assert_eq!(dead.isr, [1], "{}", dead.text);
     cluster.ours.restart();
     cluster.led("lonely", 0, 1);
-    assert!(ask::holds(cluster.ours.port, "lonely", 0, "kept").unwrap());
+    eventually(
+        "what was kept by the killed",
+        || ask::holds(cluster.ours.port, "lonely", 0, "kept"),
+        |there| *there,
+    );
     orders(&cluster, "second");
 
     // And back.
@@ -278,19 +292,14 @@ fn apaches_broker_and_ours_are_one_cluster_under_either_controller() {
     orders(&cluster, "third");
 
     // Leaving politely: Apache asks our controller, then ours asks Apache's.
-    let limit = std::time::Duration::from_secs(60);
+    let limit = std::time::Duration::from_secs(120);
     let turned = cluster
         .shell
         .wait_for_state("turned-third", 0, |state| state.leader == 2);
     cluster.apaches.process.terminate(limit);
     // Ours is not in sync anywhere: the controller says which partitions would lose their leader.
-    assert!(
-        cluster
-            .apaches
-            .process
-            .log()
-            .contains("partitions remaining to move")
-    );
+    let said = cluster.apaches.process.log();
+    assert!(said.contains("partitions remaining to move"), "{said}");
     let left = cluster.shell.wait_for_state("turned-third", 0, |state| {
         state.leader == -1 || state.leader == 1
     });
@@ -304,6 +313,10 @@ fn apaches_broker_and_ours_are_one_cluster_under_either_controller() {
     );
     cluster.led(last, 0, 1);
     cluster.round_trip(last, 0, 1, "kept by the follower", -1);
+    // All that were in sync have it; Apache is to be one of them.
+    cluster
+        .shell
+        .wait_for_state(last, 0, |state| state.isr == [1, 2]);
     cluster.ours.process.terminate(limit);
     cluster.shell.wait_for_controller(2);
     let passed = cluster

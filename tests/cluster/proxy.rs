@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
-use harness::process::free_port;
+use harness::ports::free_port;
 
 /// Passes bytes both ways until it is cut; then nothing gets through and nobody is told, as with
 /// a firewall: open connections fall silent, new ones are taken and never answered.

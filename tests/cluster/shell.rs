@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use znodes::store::{Kind, Stat, Store};
 use znodes::zookeeper::{Config, ZooKeeper};
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// A session of its own that outlives restarts of the server.
 pub(crate) struct Shell {

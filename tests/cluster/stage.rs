@@ -5,14 +5,15 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use harness::peers;
-use harness::process::{Process, free_port, program};
+use harness::ports::free_port;
+use harness::process::{Process, program};
 use harness::wait;
 
 use crate::ask;
 
 /// Long enough that a loaded machine does not lose sessions by itself, short enough to wait for.
 pub(crate) const SESSION_MS: u32 = 6_000;
-const LIMIT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Whose ZooKeeper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! Clients that were made for ZooKeeper, on our server: Apache's shell with and without SASL and
 //! TLS, kazoo's recipes, the crate our tools use, and Apache's own Kafka.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
+use harness::ports::free_port;
 use harness::process::{self, Process};
-use harness::{peers, wait};
+use harness::{peers, tool, wait};
 
 use crate::raw::Client;
 use crate::servers;
@@ -38,15 +38,7 @@ fn zk_cli(port: u16, options: &[String], lines: &str) -> Option<String> {
     command.args(["-cp", &format!("{}/libs/*", home.display())]);
     command.args(["org.apache.zookeeper.ZooKeeperMain", "-server"]);
     command.arg(format!("127.0.0.1:{port}"));
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(lines.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = tool::run(&mut command, lines);
     let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
     text.push_str(&String::from_utf8_lossy(&output.stderr));
     Some(text)
@@ -138,7 +130,7 @@ fn apaches_shell_authenticates_by_sasl() {
 #[test]
 fn apaches_shell_speaks_tls_and_is_known_by_its_certificate() {
     let dir = tempfile::tempdir().unwrap();
-    let secure = process::free_port();
+    let secure = free_port();
     let settings = format!(
         "secureClientPort={secure}\nclient.portUnification=true\n\
          ssl.keyStore.location={}\nssl.trustStore.location={}\n",
@@ -185,11 +177,9 @@ fn kazoos_recipes_run() {
     let dir = tempfile::tempdir().unwrap();
     let server = servers::ours(dir.path());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("coordinator/clients/recipes.py");
-    let output = Command::new(home.join("bin/python"))
-        .arg(script)
-        .arg(server.address.to_string())
-        .output()
-        .unwrap();
+    let mut command = Command::new(home.join("bin/python"));
+    command.arg(script).arg(server.address.to_string());
+    let output = tool::run(&mut command, "");
     let told = String::from_utf8_lossy(&output.stdout);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
@@ -207,9 +197,7 @@ fn the_zookeeper_client_crate_is_at_home() {
         command
             .arg("zookeeper-shell")
             .arg(server.address.to_string());
-        let output = command.args(words).output().unwrap();
-        assert!(output.status.success(), "{words:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        tool::done(command.args(words), "")
     };
     shell(&["create", "/a", "one"]);
     shell(&["set", "/a", "two"]);
@@ -224,15 +212,7 @@ fn kcat(port: u16, words: &[&str], lines: &str) -> Option<String> {
         .arg("-b")
         .arg(format!("127.0.0.1:{port}"))
         .args(words);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(lines.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = tool::run(&mut command, lines);
     output
         .status
         .success()
@@ -262,11 +242,11 @@ fn apaches_kafka_runs_on_it_and_goes_on_when_it_was_killed() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
-    let zookeeper = process::free_port();
+    let zookeeper = free_port();
     let mut server = servers::ours_at(dir.path(), zookeeper, "");
     let mut brokers = Vec::new();
     for id in 1..=2 {
-        let port = process::free_port();
+        let port = free_port();
         let properties = dir.path().join(format!("broker-{id}.properties"));
         let text = format!(
             "broker.id={id}\nlisteners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\n\
@@ -282,13 +262,8 @@ fn apaches_kafka_runs_on_it_and_goes_on_when_it_was_killed() {
         let log = dir.path().join(format!("broker-{id}.log"));
         brokers.push((Process::start(command, &log), port));
     }
-    for (broker, _) in &brokers {
-        wait::until("the broker", Duration::from_secs(120), || {
-            broker
-                .log()
-                .contains("started (kafka.server.KafkaServer)")
-                .then_some(())
-        });
+    for (broker, _) in &mut brokers {
+        broker.wait_for_log("started (kafka.server.KafkaServer)");
     }
     let port = brokers[0].1;
     round_trip(port, "before");
@@ -296,7 +271,10 @@ fn apaches_kafka_runs_on_it_and_goes_on_when_it_was_killed() {
     let server = servers::ours_at(dir.path(), zookeeper, "");
     round_trip(port, "after");
     let mut client = Client::connect(server.address).unwrap();
-    assert_eq!(client.children("/brokers/ids", false).strings(), ["1", "2"]);
+    // A broker that was slow to come back may have lost its session, and registers again.
+    wait::until("both brokers to be there", Duration::from_secs(90), || {
+        (client.children("/brokers/ids", false).strings() == ["1", "2"]).then_some(())
+    });
     assert_eq!(
         client.children("/brokers/topics", false).strings(),
         ["after", "before"]

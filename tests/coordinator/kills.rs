@@ -2,9 +2,11 @@
 //! ephemeral node has one owner at a time, the one that was told so.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use base::chance::Chance;
+use harness::wait;
 use protocol::zookeeper::errors::Code;
 use protocol::zookeeper::jute::Reader;
 use protocol::zookeeper::ops;
@@ -12,6 +14,8 @@ use protocol::zookeeper::types::Acl;
 
 use crate::raw::{Client, create_body};
 use crate::servers;
+
+const LIMIT: Duration = Duration::from_secs(60);
 
 /// What one writer knows: the last number it was told of, and the last one it sent.
 #[derive(Clone, Copy, Default)]
@@ -85,8 +89,8 @@ fn take_turn(client: &mut Client, turns: &mut Vec<Turn>) -> std::io::Result<()> 
     Ok(())
 }
 
-/// Writes until the server dies under it.
-fn write_on(address: SocketAddr, writer: usize, known: Known) -> Written {
+/// Writes until the server dies under it; `writing` counts who was acknowledged for the first time.
+fn write_on(address: SocketAddr, writer: usize, known: Known, writing: &AtomicUsize) -> Written {
     let mut written = Written {
         known,
         ..Written::default()
@@ -103,6 +107,9 @@ fn write_on(address: SocketAddr, writer: usize, known: Known) -> Written {
             Err(_) => return written,
         }
         known.acknowledged = known.sent;
+        if known.acknowledged == 1 {
+            writing.fetch_add(1, Ordering::AcqRel);
+        }
         if take_turn(&mut client, &mut written.turns).is_err() {
             return written;
         }
@@ -187,14 +194,20 @@ fn what_was_acknowledged_survives_kill_9() {
         assert_eq!(client.create("/owned", b"", 1).code, Code::OK);
         owner = Some(client.session);
         let ms = 20 + Chance::seeded(round).below(100);
-        let address = server.address;
+        let (address, writing) = (server.address, AtomicUsize::new(0));
         std::thread::scope(|scope| {
             let writers: Vec<_> = (0..WRITERS)
                 .map(|writer| {
-                    let known = known[writer];
-                    scope.spawn(move || write_on(address, writer, known))
+                    let (known, writing) = (known[writer], &writing);
+                    scope.spawn(move || write_on(address, writer, known, writing))
                 })
                 .collect();
+            if round == 0 {
+                // However slow the disk: the first kill finds everybody writing.
+                wait::until("all writers to write", LIMIT, || {
+                    (writing.load(Ordering::Acquire) == WRITERS).then_some(())
+                });
+            }
             let_run(ms);
             server.kill();
             written = writers.into_iter().map(|one| one.join().unwrap()).collect();

@@ -1,49 +1,51 @@
 //! Real processes: Apache's server where it is installed, and our own program.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-/// A server in its own process; killed when dropped.
-pub(crate) struct Server {
-    child: Child,
-    pub(crate) address: SocketAddr,
-}
+use harness::peers;
+use harness::ports::free_port;
+use harness::process::{Process, program};
+use harness::wait;
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
+/// How long a server may take to serve, on a loaded machine.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// A server looks for containers and for nodes whose time is over once a minute, counted from its
+/// start; no test waits for that, and on a slow machine none must meet it.
+const NEVER_MS: u32 = 86_400_000;
+
+/// A server in its own process; killed when dropped, which also tells the end of its log if the test
+/// fails.
+pub(crate) struct Server {
+    process: Process,
+    pub(crate) address: SocketAddr,
 }
 
 impl Server {
     /// SIGKILL: nothing is flushed, nothing is said.
     pub(crate) fn kill(&mut self) {
-        // A child that has ended by itself is as dead as it should be.
-        let _ended = self.child.kill();
-        let _status = self.child.wait();
+        self.process.kill_9();
     }
 
     fn await_ready(&mut self) {
-        for _ in 0..600 {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                panic!("the server ended: {status}");
-            }
-            if is_ready(self.address) {
-                return;
-            }
-            nap();
-        }
-        panic!("the server is not ready after a minute");
+        wait::until("the server to be ready", START_LIMIT, || {
+            assert!(
+                !self.process.has_ended(),
+                "the server ended:\n{}",
+                self.process.log()
+            );
+            is_ready(self.address).then_some(())
+        });
     }
 }
 
 fn is_ready(address: SocketAddr) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
         socket.write_all(b"srvr")?;
         let mut text = String::new();
         socket.read_to_string(&mut text)?;
@@ -52,28 +54,13 @@ fn is_ready(address: SocketAddr) -> bool {
     ask().is_ok_and(|text| text.contains("Mode: standalone"))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "another process is waited for; there is no event"
-)]
-fn nap() {
-    std::thread::sleep(Duration::from_millis(20));
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
 /// The settings both servers run with.
 fn zoo_cfg(dir: &Path, port: u16, more: &str) -> PathBuf {
     let path = dir.join("zoo.cfg");
     let text = format!(
         "tickTime=2000\nmaxClientCnxns=0\nadmin.enableServer=false\n4lw.commands.whitelist=*\n\
          extendedTypesEnabled=true\nmaxSessionTimeout=600000\nsnapCount=1000\npreAllocSize=64\n\
+         znode.container.checkIntervalMs={NEVER_MS}\n\
          dataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n{more}",
         dir.join("data").display()
     );
@@ -82,14 +69,9 @@ fn zoo_cfg(dir: &Path, port: u16, more: &str) -> PathBuf {
     path
 }
 
-fn spawn(mut command: Command, port: u16) -> Server {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let child = command.spawn().unwrap();
+fn spawn(command: Command, dir: &Path, port: u16) -> Server {
     let mut server = Server {
-        child,
+        process: Process::start(command, &dir.join("server.log")),
         address: (Ipv4Addr::LOCALHOST, port).into(),
     };
     server.await_ready();
@@ -98,14 +80,14 @@ fn spawn(mut command: Command, port: u16) -> Server {
 
 /// Our program, with more settings than the two share.
 pub(crate) fn ours_with(dir: &Path, more: &str) -> Server {
-    ours_at(dir, harness::process::free_port(), more)
+    ours_at(dir, free_port(), more)
 }
 
 /// Our program on a port it may have had before.
 pub(crate) fn ours_at(dir: &Path, port: u16, more: &str) -> Server {
-    let mut command = Command::new(harness::process::program("coordinator"));
+    let mut command = Command::new(program("coordinator"));
     command.arg(zoo_cfg(dir, port, more));
-    spawn(command, port)
+    spawn(command, dir, port)
 }
 
 /// Our program.
@@ -115,38 +97,17 @@ pub(crate) fn ours(dir: &Path) -> Server {
 
 /// Apache's server; `None`, loudly, where it is not installed.
 pub(crate) fn apaches(dir: &Path) -> Option<Server> {
-    let Some(home) = apaches_home() else {
-        let why = "no ZooKeeper 3.9 is installed (tests/peers/install)";
-        assert!(
-            std::env::var_os("ROTPETER_REQUIRE_PEERS").is_none_or(|set| set.is_empty()),
-            "{why}"
-        );
-        eprintln!("SKIPPED: {why}");
-        return None;
-    };
+    let home = peers::installed("zookeeper-3.9")?;
+    peers::program("java")?;
     let port = free_port();
-    let jars = format!("{}/libs/*", home.display());
+    let logback = home.join("config/logback.xml");
     let mut command = Command::new("java");
-    command.args([
-        "-Xmx256m",
-        "-cp",
-        &jars,
-        "org.apache.zookeeper.server.quorum.QuorumPeerMain",
-    ]);
-    command.arg(zoo_cfg(dir, port, ""));
-    Some(spawn(command, port))
-}
-
-fn apaches_home() -> Option<PathBuf> {
-    let peers = std::env::var_os("ROTPETER_PEERS")
-        .map(PathBuf::from)
-        .or_else(|| {
-            std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/rotpeter/peers"))
-        })?;
-    let home = peers.join("zookeeper-3.9");
-    let java = Command::new("java")
-        .arg("-version")
-        .stderr(Stdio::null())
-        .status();
-    (home.join("libs").is_dir() && java.is_ok_and(|status| status.success())).then_some(home)
+    command
+        .args(["-Xmx256m", "-cp"])
+        .arg(format!("{}/libs/*", home.display()))
+        .arg(format!("-Dlogback.configurationFile={}", logback.display()))
+        .arg(format!("-Dznode.container.checkIntervalMs={NEVER_MS}"))
+        .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
+        .arg(zoo_cfg(dir, port, ""));
+    Some(spawn(command, dir, port))
 }

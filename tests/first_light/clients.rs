@@ -61,7 +61,9 @@ fn python_clients_new_and_old_produce_consume_and_commit() {
             continue;
         };
         let dir = tempfile::tempdir().unwrap();
-        let single = Single::start(dir.path(), &["group.initial.rebalance.delay.ms=0"]);
+        // Its records are years old.
+        let settings = ["group.initial.rebalance.delay.ms=0", "log.retention.ms=-1"];
+        let single = Single::start(dir.path(), &settings);
         let mut command = Command::new(home.join("bin/python"));
         command.arg(script("round_trip.py")).arg(single.bootstrap());
         assert!(run(command, "").ends_with("round trip done\n"), "{release}");

@@ -4,10 +4,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use harness::peers;
-use harness::process::{Process, Single, free_port};
+use harness::ports::free_port;
+use harness::process::{Process, Single};
+use harness::tool;
 
 use crate::programs::kcat;
 use crate::run;
+
+/// How long either broker may take to stop, or to learn what it leads.
+const STOP_LIMIT: Duration = Duration::from_secs(120);
 
 #[test]
 fn apache_kafka_starts_on_our_log_directory_and_serves_its_records() {
@@ -41,10 +46,7 @@ fn apache_kafka_starts_on_our_log_directory_and_serves_its_records() {
         return;
     };
     run(producer, &lines);
-    assert_eq!(
-        single.process.terminate(Duration::from_secs(10)).code(),
-        Some(0)
-    );
+    assert_eq!(single.process.terminate(STOP_LIMIT).code(), Some(0));
 
     let properties = dir.path().join("apache.properties");
     let text = format!(
@@ -69,15 +71,15 @@ fn apache_kafka_starts_on_our_log_directory_and_serves_its_records() {
         "-q",
     ];
     // Apache serves before its controller has told it about the topic.
-    harness::wait::until("Apache to know the topic", Duration::from_secs(20), || {
+    harness::wait::until("Apache to know the topic", STOP_LIMIT, || {
         let mut list = kcat(&single.bootstrap(), &["-L", "-t", "moved"])?;
-        let listed = crate::run_any(&mut list, "").stdout;
+        let listed = tool::run(&mut list, "").stdout;
         String::from_utf8_lossy(&listed)
             .contains("partition 0, leader 0,")
             .then_some(())
     });
     assert_eq!(run(kcat(&single.bootstrap(), &words).unwrap(), ""), lines);
-    assert!(apache.terminate(Duration::from_secs(30)).code().is_some());
+    assert!(apache.terminate(STOP_LIMIT).code().is_some());
 
     // And back again.
     single.restart();

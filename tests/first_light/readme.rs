@@ -5,12 +5,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use harness::process::{Process, Single, free_port, program};
+use harness::asker::Asker;
+use harness::ports::free_port;
+use harness::process::{Process, Single, program};
 use harness::wait;
 
 use crate::run;
 
-const REGISTERED_LIMIT: Duration = Duration::from_secs(30);
+const REGISTERED_LIMIT: Duration = Duration::from_secs(90);
 
 /// The commands of the shell blocks below the heading that begins with `heading`.
 fn commands(heading: &str) -> Vec<String> {
@@ -117,6 +119,8 @@ fn a_second_and_a_third_broker_join_the_first_one() {
         ids.contains("[1, 2, 3]").then_some(())
     });
     let at = first.bootstrap();
+    // The first one is controller: partitions go to the brokers it knows.
+    Asker::connect(&at, "readme").await_brokers(3);
     shell(
         dir.path(),
         &format!("kafka topics --bootstrap-server {at} --create --topic spread --partitions 3"),

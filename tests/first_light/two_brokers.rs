@@ -24,7 +24,7 @@ use protocol::messages::{
 };
 
 const PARTITIONS: i32 = 4;
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(5);
 /// Versions of Produce and Fetch that name their topics.
 const PRODUCE: i16 = 9;
@@ -94,7 +94,7 @@ async fn create(pool: &mut Pool, at: &str) {
         .with_num_partitions(PARTITIONS)
         .with_replication_factor(1);
     let request = CreateTopicsRequest::default()
-        .with_timeout_ms(10_000)
+        .with_timeout_ms(50_000)
         .with_topics(vec![topic]);
     match ask(
         pool,
@@ -104,7 +104,9 @@ async fn create(pool: &mut Pool, at: &str) {
     )
     .await
     {
-        ResponseKind::CreateTopics(answer) => assert_eq!(answer.topics[0].error_code, 0),
+        ResponseKind::CreateTopics(answer) => {
+            assert_eq!(answer.topics[0].error_code, 0, "{answer:?}");
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -118,12 +120,16 @@ async fn produce(pool: &mut Pool, at: &str, partition: i32, records: Bytes) {
         .with_partition_data(vec![data]);
     let request = ProduceRequest::default()
         .with_acks(-1)
-        .with_timeout_ms(10_000)
+        .with_timeout_ms(50_000)
         .with_topic_data(vec![topic]);
     match ask(pool, at, Api::Produce, RequestKind::Produce(request)).await {
         ResponseKind::Produce(answer) => {
             let partition = &answer.responses[0].partition_responses[0];
-            assert_eq!((partition.error_code, partition.base_offset), (0, 0));
+            assert_eq!(
+                (partition.error_code, partition.base_offset),
+                (0, 0),
+                "{answer:?}"
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -144,7 +150,11 @@ async fn fetch(pool: &mut Pool, at: &str, partition: i32) -> Bytes {
     match ask(pool, at, Api::Fetch, RequestKind::Fetch(request)).await {
         ResponseKind::Fetch(answer) => {
             let partition = &answer.responses[0].partitions[0];
-            assert_eq!((partition.error_code, partition.high_watermark), (0, 3));
+            assert_eq!(
+                (partition.error_code, partition.high_watermark),
+                (0, 3),
+                "{partition:?}"
+            );
             partition.records.clone().unwrap()
         }
         other => panic!("{other:?}"),
@@ -165,7 +175,8 @@ fn records(partition: i32) -> Bytes {
 #[test]
 fn two_brokers_share_a_topic_and_tell_the_same_about_it() {
     let dir = tempfile::tempdir().unwrap();
-    let cluster = Cluster::start(dir.path(), 2, &[]);
+    // Its records are years old.
+    let cluster = Cluster::start(dir.path(), 2, &["log.retention.ms=-1"]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let mut pool = Pool::new(

@@ -13,7 +13,7 @@ use protocol::messages::{
 use crate::wait;
 
 /// How long an answer may take, on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long brokers may need until they have heard of one another.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -87,7 +87,7 @@ impl Asker {
         });
     }
 
-    /// Makes a topic of one replica a partition and waits until it is led.
+    /// Makes a topic of one replica a partition; the broker answers when it is led.
     pub fn create_topic(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
         let configs = configs.iter().map(|(key, value)| {
             CreatableTopicConfig::default()
@@ -101,7 +101,7 @@ impl Asker {
             .with_configs(configs.collect());
         let request = CreateTopicsRequest::default()
             .with_topics(vec![topic])
-            .with_timeout_ms(20_000);
+            .with_timeout_ms(50_000);
         let ResponseKind::CreateTopics(answer) = self.ask(Api::CreateTopics, request) else {
             panic!("another answer than was asked for");
         };

@@ -13,6 +13,8 @@ use broker::config::{Config, LoadArgs};
 use broker::server::Server;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::asker::Asker;
+
 /// Data workers of one broker: enough that one may sleep.
 const WORKERS: usize = 2;
 
@@ -50,9 +52,13 @@ impl Cluster {
         wanted.port = 0;
         let coordinator = runtime.block_on(coordinator::start(wanted)).unwrap();
         let zookeeper = coordinator.address().to_string();
-        let members = (1..=brokers)
+        let members: Vec<Member> = (1..=brokers)
             .map(|id| Member::start(id, dir, &zookeeper, overrides))
             .collect();
+        // Each was told of those before it when it began to serve, and hears of the later ones soon.
+        for member in &members {
+            Asker::connect(&member.address.to_string(), "harness").await_brokers(members.len());
+        }
         Cluster {
             members,
             coordinator: Some(coordinator),

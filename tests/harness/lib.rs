@@ -8,8 +8,10 @@
 )]
 
 pub mod wait;
+pub mod ports;
+pub mod tool;
 pub mod peers;
 pub mod process;
-pub mod cluster;
 pub mod asker;
+pub mod cluster;
 pub mod proxy;

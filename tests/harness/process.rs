@@ -1,30 +1,17 @@
 //! Our programs as real processes: started, waited for, killed without mercy.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
+use crate::ports::free_port;
 use crate::wait;
 
-/// How long a program may take to serve, on a loaded machine.
-const START_LIMIT: Duration = Duration::from_secs(30);
-
-/// A port nobody listens on now. Below 32768, where the kernel does not hand out ports itself, so
-/// that a killed program finds its own again.
-pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let spread = u16::try_from(std::process::id() % 200).unwrap() * 50;
-    for _ in 0..10_000 {
-        let port = 20_000 + (spread + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-    panic!("no free port between 20000 and 32000");
-}
+/// How long a program may take to serve, a Java machine among them, where all others want the
+/// processors too.
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// One of the workspace's programs, as `tests/run` built it.
 pub fn program(name: &str) -> PathBuf {
@@ -58,7 +45,9 @@ impl Process {
             .stdout(file.try_clone().unwrap())
             .stderr(file);
         Process {
-            child: command.spawn().unwrap(),
+            child: command
+                .spawn()
+                .unwrap_or_else(|e| panic!("start {command:?}: {e}")),
             log: log.to_path_buf(),
         }
     }
@@ -73,16 +62,13 @@ impl Process {
 
     /// Waits until the port answers; panics with the log if the program ends first.
     pub fn wait_for_port(&mut self, port: u16) {
-        wait::until(
-            &format!("port {port} of\n{}", self.log()),
-            START_LIMIT,
-            || {
-                if let Some(status) = self.child.try_wait().unwrap() {
-                    panic!("ended with {status} before it served:\n{}", self.log());
-                }
-                TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
-            },
-        );
+        let what = format!("port {port}; its log is {}", self.log.display());
+        wait::until(&what, START_LIMIT, || {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                panic!("ended with {status} before it served:\n{}", self.log());
+            }
+            TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()
+        });
     }
 
     /// Waits until the log holds `text`; panics with the log if the program ends first.
@@ -113,12 +99,13 @@ impl Process {
 
     /// Sends a signal by name, as `kill -NAME`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
+        // The shell's own: not every machine has it as a program.
+        let status = Command::new("sh")
+            .args(["-c", "kill -\"$0\" \"$1\"", name])
             .arg(self.id().to_string())
             .status()
             .unwrap();
-        assert!(status.success());
+        assert!(status.success(), "SIG{name} was not sent");
     }
 
     /// SIGTERM, and the status it ended with.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::process::free_port;
+use crate::ports::free_port;
 
 /// The key of Produce.
 const PRODUCE: [u8; 2] = [0, 0];

@@ -5,12 +5,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use harness::peers;
-use harness::process::{self, Process, free_port};
-use harness::wait;
+use harness::ports::free_port;
+use harness::process::{self, Process};
+use harness::{tool, wait};
 
 /// Small, and quick to start.
 const JVM: &str = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC";
-const START_LIMIT: Duration = Duration::from_secs(90);
+const START_LIMIT: Duration = Duration::from_secs(120);
 /// Long enough for a JVM that waits for a processor, short enough to wait for after a kill.
 pub(crate) const SESSION_MS: u32 = 6_000;
 
@@ -137,7 +138,7 @@ fn listed(files: &[PathBuf]) -> String {
 }
 
 fn printed(mut command: Command) -> (String, String) {
-    let output = command.output().unwrap();
+    let output = tool::run(&mut command, "");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use harness::process::free_port;
+use harness::ports::free_port;
 use harness::wait;
 use protocol::batch::split;
 
@@ -46,6 +46,9 @@ impl std::fmt::Debug for Told {
             .finish()
     }
 }
+
+/// Reached by failures only.
+const LIMIT: Duration = Duration::from_secs(120);
 
 const PARTITIONS: [(&str, i32); 8] = [
     ("plain", 0),
@@ -259,7 +262,7 @@ fn await_cleaned(logs: &Path) {
 /// Waits until a checkpoint has this line.
 fn await_noted(logs: &Path, checkpoint: &str, line: &str) {
     let what = format!("{line:?} in {checkpoint}");
-    wait::until(&what, Duration::from_secs(60), || {
+    wait::until(&what, LIMIT, || {
         let text = std::fs::read_to_string(logs.join(checkpoint)).ok()?;
         text.lines().any(|found| found == line).then_some(())
     });
@@ -371,7 +374,7 @@ fn each_broker_opens_the_others_directories_and_shows_the_same() {
     await_noted(&logs, "log-start-offset-checkpoint", "trimmed 0 333");
     let mut before = tell_all(&mut wire, &["old-v0", "old-v1"]);
     wire.set_config("compacted", "min.cleanable.dirty.ratio", "0.01");
-    wait::until("Apache to be compacting", Duration::from_secs(60), || {
+    wait::until("Apache to be compacting", LIMIT, || {
         let folder = std::fs::read_dir(logs.join("compacted-0")).unwrap();
         let mut names = folder.map(|file| file.unwrap().file_name().into_string().unwrap());
         names
@@ -402,7 +405,7 @@ fn each_broker_opens_the_others_directories_and_shows_the_same() {
         &mut wire,
         &["plain", "stamped", "trimmed", "transactions", "compacted"],
     );
-    assert!(ours.terminate(Duration::from_secs(30)).success());
+    assert!(ours.terminate(LIMIT).success());
     let cleaning = settings(&coordinator, &logs, &[]);
     let mut ours = start_ours(root, port, &cleaning);
     await_cleaned(&logs);
@@ -436,7 +439,7 @@ fn each_broker_opens_the_others_directories_and_shows_the_same() {
     write_all(&mut wire, 2, 1);
     await_cleaned(&logs);
     let mut healthy = tell_all(&mut wire, &["compacted"]);
-    assert!(apache.terminate(Duration::from_secs(60)).code().is_some());
+    assert!(apache.terminate(LIMIT).code().is_some());
 
     // Ours on Apache's healthy directory; then ours writes, compacts, and stops.
     let mut ours = start_ours(root, port, &quiet);
@@ -447,24 +450,24 @@ fn each_broker_opens_the_others_directories_and_shows_the_same() {
         &mut healthy,
         &mut found,
     );
-    assert!(ours.terminate(Duration::from_secs(30)).success());
+    assert!(ours.terminate(LIMIT).success());
     let mut ours = start_ours(root, port, &cleaning);
     let mut wire = Wire::open(port);
     write_all(&mut wire, 3, 2);
     wire.delete_records("trimmed", 700);
     await_cleaned(&logs);
-    assert!(ours.terminate(Duration::from_secs(30)).success());
+    assert!(ours.terminate(LIMIT).success());
     let mut ours = start_ours(root, port, &quiet);
     let mut wire = Wire::open(port);
     let mut written = tell_all(&mut wire, &[]);
-    assert!(ours.terminate(Duration::from_secs(30)).success());
+    assert!(ours.terminate(LIMIT).success());
 
     // Apache on ours, stopped well.
     let mut apache = start_apache(root, port, &quiet).unwrap();
     let mut wire = Wire::open(port);
     let mut found = tell_all(&mut wire, &[]);
     same("our healthy directory in Apache", &mut written, &mut found);
-    assert!(apache.terminate(Duration::from_secs(60)).code().is_some());
+    assert!(apache.terminate(LIMIT).code().is_some());
 
     // And killed.
     let mut ours = start_ours(root, port, &quiet);

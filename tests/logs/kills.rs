@@ -14,6 +14,7 @@ use base::chance::Chance;
 use base::clock::Clock;
 use base::disk::SystemDisk;
 use bytes::Bytes;
+use harness::wait;
 use protocol::batch::{BatchBuilder, Codec, split};
 use protocol::ids::{LeaderEpoch, Offset, TopicPartition};
 use storage::compaction::{CompactionConfig, Compactor, Halt};
@@ -24,6 +25,7 @@ use storage::store::Store;
 /// Where the writer writes; set for that program alone.
 const WRITE_TO: &str = "ROTPETER_WRITE_UNTIL_KILLED";
 const TOPICS: [&str; 4] = ["durable", "plain", "rolling", "compacted-durable"];
+const START_LIMIT: Duration = Duration::from_secs(60);
 const KEYS: i64 = 50;
 /// Beyond so many records the older ones are deleted.
 const KEPT_MAX: i64 = 20_000;
@@ -201,6 +203,13 @@ impl WriterProgram {
                 }
             }
         });
+        // The first life of all is counted from when every topic was written to, however slow the
+        // machine; the others from their start, so that they end there too.
+        if acknowledged.is_empty() {
+            wait::until("every topic to be written to", START_LIMIT, || {
+                (heard.lock().unwrap().len() == TOPICS.len()).then_some(())
+            });
+        }
         std::thread::sleep(run);
         let before_the_cut = cut_power.map(|cut_power| {
             let before = heard.lock().unwrap().clone();

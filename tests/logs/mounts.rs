@@ -10,12 +10,16 @@ use std::time::{Duration, Instant};
 
 use base::chance::Chance;
 use bytes::Bytes;
-use harness::process::{Process, free_port, program};
+use harness::ports::free_port;
+use harness::process::{Process, program};
 use harness::wait;
 use protocol::batch::{BatchBuilder, Codec};
 
 use crate::kills::{Acknowledged, WriterProgram, check, rounds};
 use crate::wire::{LATEST, Refused, Wire};
+
+/// Reached by failures only.
+const LIMIT: Duration = Duration::from_secs(90);
 
 /// A file system in a file. Unmounted when dropped.
 struct Mount {
@@ -65,7 +69,7 @@ impl Mount {
     fn unmount(&self) {
         let at = self.at.to_str().unwrap();
         // Whoever had files open here was killed a moment ago.
-        wait::until("the mount to be free", Duration::from_secs(20), || {
+        wait::until("the mount to be free", LIMIT, || {
             succeeds("umount", &[at]).then_some(())
         });
     }
@@ -76,16 +80,26 @@ impl Mount {
         assert!(succeeds("xfs_io", &["-x", "-c", "shutdown", at]));
     }
 
-    fn freeze(&self, yes: bool) {
-        let how = if yes { "-f" } else { "-u" };
-        assert!(succeeds("fsfreeze", &[how, self.at.to_str().unwrap()]));
+    /// Until what it gives is dropped: who waits for a frozen file system cannot even be killed.
+    fn freeze(&self) -> Frozen<'_> {
+        assert!(succeeds("fsfreeze", &["-f", self.at.to_str().unwrap()]));
+        Frozen(self)
+    }
+}
+
+struct Frozen<'a>(&'a Mount);
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let at = self.0.at.to_str().unwrap();
+        let thawed = succeeds("fsfreeze", &["-u", at]);
+        assert!(thawed || std::thread::panicking(), "{at} stays frozen");
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
         let at = self.at.to_str().unwrap();
-        let _thawed = succeeds("fsfreeze", &["-u", at]);
         let _unmounted = succeeds("umount", &["-l", at]);
     }
 }
@@ -174,6 +188,8 @@ impl Broker {
             ),
             format!("log.dirs={dirs}"),
             "zookeeper.session.timeout.ms=6000".to_owned(),
+            // Its records are years old.
+            "log.retention.ms=-1".to_owned(),
         ] {
             command.args(["--override", &set]);
         }
@@ -225,7 +241,7 @@ fn a_full_disk_takes_only_its_own_directory_offline_and_loses_nothing() {
         wire.produce("t", elsewhere, batch(1000));
     }
     assert!(!broker.process.has_ended());
-    assert!(broker.process.terminate(Duration::from_secs(20)).success());
+    assert!(broker.process.terminate(LIMIT).success());
     assert!(
         !full.join(".kafka_cleanshutdown").exists(),
         "a false clean marker"
@@ -236,6 +252,7 @@ fn a_full_disk_takes_only_its_own_directory_offline_and_loses_nothing() {
     broker.restart();
     let mut wire = Wire::open(broker.port);
     wire.await_leader("t", there);
+    wire.await_leader("t", elsewhere);
     let (_, end, _) = wire.offset_at("t", there, LATEST, 0).unwrap();
     assert!(
         end >= acknowledged,
@@ -265,7 +282,7 @@ fn too_few_descriptors_take_no_directory_offline() {
             strangers.push(stranger);
         }
         for partition in 0..120 {
-            wait::until("a produce to get through", Duration::from_secs(20), || {
+            wait::until("a produce to get through", LIMIT, || {
                 wire.try_produce("many", partition, 1, batch(200)).ok()
             });
         }
@@ -279,9 +296,10 @@ fn too_few_descriptors_take_no_directory_offline() {
     assert!(!broker.process.has_ended());
     let mut wire = Wire::open(broker.port);
     for partition in 0..120 {
+        wire.await_leader("many", partition);
         assert!(wire.offset_at("many", partition, LATEST, 0).unwrap().1 >= 3);
     }
-    assert!(broker.process.terminate(Duration::from_secs(20)).success());
+    assert!(broker.process.terminate(LIMIT).success());
 }
 
 /// Produces to one partition until told to stop; gives how long each took, sorted.
@@ -301,6 +319,7 @@ fn latencies(port: u16, partition: i32, stop: &AtomicBool) -> Vec<Duration> {
 }
 
 fn p99(sorted: &[Duration]) -> Duration {
+    assert!(!sorted.is_empty(), "not one produce was answered");
     sorted[sorted.len() * 99 / 100]
 }
 
@@ -328,7 +347,7 @@ fn a_frozen_file_system_holds_up_its_own_directory_and_no_other() {
     let (there, elsewhere) = broker.spread(&mut wire, "t");
     let time = Duration::from_secs(rounds("ROTPETER_FREEZE_SECONDS", 4));
     let normal = measure(port, elsewhere, time);
-    frozen.freeze(true);
+    let freeze = frozen.freeze();
     let stop = AtomicBool::new(false);
     let (during, stuck) = std::thread::scope(|scope| {
         // Several at once, more than there are workers.
@@ -336,7 +355,7 @@ fn a_frozen_file_system_holds_up_its_own_directory_and_no_other() {
             .map(|_| scope.spawn(|| latencies(port, there, &stop)))
             .collect();
         let during = measure(port, elsewhere, time);
-        frozen.freeze(false);
+        drop(freeze);
         // The frozen one goes on; a moment later everybody stops.
         std::thread::sleep(Duration::from_millis(500));
         stop.store(true, Ordering::Release);
@@ -355,9 +374,12 @@ fn a_frozen_file_system_holds_up_its_own_directory_and_no_other() {
         during.last().unwrap(),
         during.len(),
     );
-    // The bound is far from the figures: other tests share the machine. Stuck would be seconds.
-    assert!(p99(&during) < p99(&normal) * 2 + Duration::from_millis(100));
+    // The bound is far from the figures: other tests share the machine. Stuck would be all the time.
+    assert!(
+        p99(&during) < p99(&normal) * 2 + time / 2,
+        "the healthy directory was held up"
+    );
     assert!(stuck > 0, "the frozen directory does not come back");
     wire.produce("t", there, batch(1000));
-    assert!(broker.process.terminate(Duration::from_secs(20)).success());
+    assert!(broker.process.terminate(LIMIT).success());
 }

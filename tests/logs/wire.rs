@@ -29,9 +29,9 @@ use protocol::messages::{
 };
 
 /// How long one answer may take, on a loaded machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a broker may need until it leads what it is asked about.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(120);
 const FETCH_BYTES: i32 = 1 << 20;
 
 pub(crate) const EARLIEST: i64 = -2;
@@ -101,7 +101,7 @@ impl Wire {
             .with_configs(configs.iter().map(config).collect());
         let request = CreateTopicsRequest::default()
             .with_topics(vec![new])
-            .with_timeout_ms(30_000);
+            .with_timeout_ms(50_000);
         self.await_brokers();
         let answer = self.ask(Api::CreateTopics, 5, RequestKind::CreateTopics(request));
         let Some(ResponseKind::CreateTopics(answer)) = answer else {
@@ -114,7 +114,6 @@ impl Wire {
         }
     }
 
-    /// Waits until this broker leads the partition.
     /// Apache's broker serves before it has heard of itself.
     fn await_brokers(&mut self) {
         wait::until("a broker that knows of itself", START_LIMIT, || {
@@ -126,6 +125,7 @@ impl Wire {
         });
     }
 
+    /// Waits until this broker leads the partition.
     pub(crate) fn await_leader(&mut self, name: &str, partition: i32) {
         wait::until(
             &format!("a leader of {name}-{partition}"),
@@ -174,7 +174,7 @@ impl Wire {
         let request = ProduceRequest::default()
             .with_transactional_id(transactional.then(|| TransactionalId(text("somebody"))))
             .with_acks(acks)
-            .with_timeout_ms(20_000)
+            .with_timeout_ms(50_000)
             .with_topic_data(vec![to]);
         match self.ask(Api::Produce, 9, RequestKind::Produce(request)) {
             Some(ResponseKind::Produce(answer)) => {
@@ -225,7 +225,7 @@ impl Wire {
             .with_partitions(vec![partition]);
         let request = DeleteRecordsRequest::default()
             .with_topics(vec![of])
-            .with_timeout_ms(20_000);
+            .with_timeout_ms(50_000);
         let answer = self.ask(Api::DeleteRecords, 2, RequestKind::DeleteRecords(request));
         let Some(ResponseKind::DeleteRecords(answer)) = answer else {
             panic!("no answer to a deletion");

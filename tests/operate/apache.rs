@@ -4,7 +4,9 @@
 use std::process::Command;
 
 use harness::peers;
-use harness::process::{Process, free_port};
+use harness::ports::free_port;
+use harness::process::Process;
+use harness::tool;
 
 use crate::running::Running;
 
@@ -34,7 +36,7 @@ fn say(bootstrap: &str, attempt: &str) -> Option<String> {
     command
         .args(["--bootstrap-server", bootstrap])
         .args(attempt.split(' '));
-    let output = command.output().unwrap();
+    let output = tool::run(&mut command, "");
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
     // Stacks name the tool's own lines, and times are not compared.

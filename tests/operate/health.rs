@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use harness::process::{Process, free_port, program};
+use harness::ports::free_port;
+use harness::process::{Process, program};
 use harness::wait;
 
 use crate::running::{LIMIT, get};

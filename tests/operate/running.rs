@@ -2,14 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use harness::process::{Single, free_port, program};
+use harness::ports::free_port;
+use harness::process::{Single, program};
+use harness::tool;
 use tempfile::TempDir;
 
 /// Generous: reached by failures only.
-pub(crate) const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
 
 /// A broker that serves `/metrics` and `/health`, in a folder of its own.
 pub(crate) struct Running {
@@ -44,17 +46,7 @@ impl Running {
             .arg(words[0])
             .args(["--bootstrap-server", &self.single.bootstrap()])
             .args(&words[1..]);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        // A tool that does not read is not this function's concern.
-        let _closed = stdin.write_all(input.as_bytes());
-        drop(stdin);
-        let output = child.wait_with_output().unwrap();
+        let output = tool::run(&mut command, input);
         let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
         said.push_str(&String::from_utf8_lossy(&output.stderr));
         (output.status.success(), said)

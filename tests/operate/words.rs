@@ -5,8 +5,10 @@ use harness::wait;
 
 #[test]
 fn an_advertised_address_that_leads_nowhere_is_told_with_what_to_set() {
-    let mut running =
-        Running::start(&["advertised.listeners=PLAINTEXT://no.such.host.invalid:9092"]);
+    // A label of a name has 63 letters at most: no resolver is asked, and none can know it.
+    let nowhere = "n".repeat(64);
+    let advertised = format!("advertised.listeners=PLAINTEXT://{nowhere}.invalid:9092");
+    let mut running = Running::start(&[&advertised]);
     running
         .single
         .process
@@ -32,6 +34,8 @@ fn a_quiet_life_has_no_warnings_and_few_lines() {
     let loud: Vec<&str> = log
         .lines()
         .filter(|line| line.contains(" WARN ") || line.contains("ERROR"))
+        // A slow disk is rightly told, and no fault of a quiet life.
+        .filter(|line| !line.contains("slow sync of the transaction log"))
         .collect();
     assert!(loud.is_empty(), "{loud:#?}");
     // A topic of twenty partitions, and the offsets' of fifty, are not seventy lines.

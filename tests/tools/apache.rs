@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use harness::asker::Asker;
 use harness::peers;
-use harness::process::free_port;
+use harness::ports::free_port;
 use serde_json::{Value, json};
 
 use crate::run::Place;
@@ -18,6 +18,7 @@ struct Driver {
     to: ChildStdin,
     from: BufReader<ChildStdout>,
     home: PathBuf,
+    log: PathBuf,
 }
 
 /// Both releases, and the ZooKeeper their brokers share.
@@ -32,6 +33,7 @@ pub(crate) struct Apache {
 impl Driver {
     fn start(home: PathBuf, classes: &Path) -> Driver {
         let log4j = home.join("config/tools-log4j.properties");
+        let log = classes.join(format!("{}.log", home.file_name().unwrap().display()));
         let mut child = Command::new("java")
             .args([
                 "-Xmx600m",
@@ -46,12 +48,7 @@ impl Driver {
             .arg("Driver")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(
-                std::fs::File::create(
-                    classes.join(format!("{}.log", home.file_name().unwrap().display())),
-                )
-                .unwrap(),
-            )
+            .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .unwrap();
         Driver {
@@ -59,15 +56,21 @@ impl Driver {
             from: BufReader::new(child.stdout.take().unwrap()),
             child,
             home,
+            log,
         }
     }
 
     fn ask(&mut self, request: &Value) -> Value {
-        writeln!(self.to, "{request}").unwrap();
         let mut line = String::new();
-        self.from.read_line(&mut line).unwrap();
-        let answer: Value = serde_json::from_str(&line).unwrap();
-        assert!(answer.get("failed").is_none(), "{request}: {answer}");
+        let told = writeln!(self.to, "{request}").and_then(|()| self.from.read_line(&mut line));
+        let said = || std::fs::read_to_string(&self.log).unwrap_or_default();
+        let answer: Value = serde_json::from_str(&line)
+            .unwrap_or_else(|e| panic!("{request}: {told:?}, {e}: {line:?}\n{}", said()));
+        assert!(
+            answer.get("failed").is_none(),
+            "{request}: {answer}\n{}",
+            said()
+        );
         answer
     }
 

@@ -132,7 +132,7 @@ fn on_apaches_brokers_too() {
         } else {
             place.files(&scenario);
             for step in &mut scenario.steps {
-                let answer = run::asked(step, || apache.answer(step, &place));
+                let answer = run::asked(step, run::LIMIT, || apache.answer(step, &place));
                 assert!(
                     step.satisfied_by(&answer),
                     "[{name}] {}: {answer:?}",

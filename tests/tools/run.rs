@@ -1,17 +1,19 @@
 //! Where a scenario runs, and our tools run there.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use harness::process::program;
+use harness::tool;
 
 use crate::masks::Masks;
 use crate::scenario::{Answer, Scenario, Step, sentence};
 
 /// How long a command may be asked again.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(90);
+/// The same where it is known to differ, so that what is waited for may never come.
+const KNOWN_LIMIT: Duration = Duration::from_secs(30);
 
 /// What the tokens of a scenario stand for, the longer ones first.
 #[derive(Clone, Debug)]
@@ -54,8 +56,8 @@ impl Place {
 }
 
 /// Asks until the step's condition holds, or for so long.
-pub(crate) fn asked(step: &Step, mut ask: impl FnMut() -> Answer) -> Answer {
-    let deadline = std::time::Instant::now() + LIMIT;
+pub(crate) fn asked(step: &Step, limit: Duration, mut ask: impl FnMut() -> Answer) -> Answer {
+    let deadline = std::time::Instant::now() + limit;
     loop {
         let answer = ask();
         if step.satisfied_by(&answer) || std::time::Instant::now() > deadline {
@@ -67,21 +69,11 @@ pub(crate) fn asked(step: &Step, mut ask: impl FnMut() -> Answer) -> Answer {
 
 /// Our tool's answer to a step.
 pub(crate) fn ours(step: &Step, place: &Place) -> Answer {
-    let mut child = Command::new("timeout")
-        .arg("60")
-        .arg(program("kafka"))
+    let mut command = Command::new(program("kafka"));
+    command
         .args(step.words().iter().map(|word| place.filled(word)))
-        .current_dir(&place.dir)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    // A tool that does not read ends before all is written, which is its right.
-    let _written = stdin.write_all(place.filled(&step.stdin).as_bytes());
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
+        .current_dir(&place.dir);
+    let output = tool::run(&mut command, &place.filled(&step.stdin));
     let text = |bytes: &[u8]| place.emptied(&String::from_utf8_lossy(bytes));
     Answer {
         stdout: text(&output.stdout),
@@ -111,7 +103,12 @@ pub(crate) fn faults(
         if known.is_some_and(|one| one.not_run) {
             continue;
         }
-        let made = asked(step, || ours(step, place));
+        let limit = if known.is_some() {
+            KNOWN_LIMIT
+        } else {
+            LIMIT
+        };
+        let made = asked(step, limit, || ours(step, place));
         if known.is_some() {
             continue;
         }

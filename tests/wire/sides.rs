@@ -6,12 +6,10 @@ use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use harness::asker::Asker;
 use harness::peers::apache_tool;
-use harness::process::{Process, Single, free_port};
-use harness::wait;
-
-/// How long Apache's broker may take to start, on a loaded machine.
-const START_LIMIT: Duration = Duration::from_secs(120);
+use harness::ports::free_port;
+use harness::process::{Process, Single};
 
 /// What both are told beyond their addresses and folders.
 const SETTINGS: &[&str] = &[
@@ -69,17 +67,10 @@ pub(crate) fn apache() -> Option<Side> {
     fs::write(folder.path().join("server.properties"), text).unwrap();
     let mut command = apache_tool("kafka-3.9", "kafka-server-start")?;
     command.arg(folder.path().join("server.properties"));
-    let broker = Process::start(command, &folder.path().join("kafka.log"));
-    wait::until(
-        &format!("Apache's broker to start:\n{}", broker.log()),
-        START_LIMIT,
-        || {
-            broker
-                .log()
-                .contains("started (kafka.server.KafkaServer)")
-                .then_some(())
-        },
-    );
+    let mut broker = Process::start(command, &folder.path().join("kafka.log"));
+    broker.wait_for_log("started (kafka.server.KafkaServer)");
+    // It says so before it has heard of itself.
+    Asker::connect(&format!("127.0.0.1:{port}"), "wire").await_brokers(1);
     Some(Side {
         is_ours: false,
         port,
@@ -111,7 +102,7 @@ impl Side {
     pub(crate) fn broker_epoch(&self) -> i64 {
         let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.coordinator_port)).unwrap();
         socket
-            .set_read_timeout(Some(Duration::from_secs(10)))
+            .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
         // A new session: version, last zxid, timeout, id, empty password.
         let hello = [

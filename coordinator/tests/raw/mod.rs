@@ -76,7 +76,7 @@ pub(crate) fn read_frame(socket: &mut TcpStream) -> io::Result<Vec<u8>> {
 
 pub(crate) fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpStream::connect(address)?;
-    socket.set_read_timeout(Some(Duration::from_secs(20)))?;
+    socket.set_read_timeout(Some(Duration::from_secs(60)))?;
     socket.set_nodelay(true)?;
     Ok(socket)
 }

@@ -86,7 +86,7 @@ func read(words []string) error {
 	if err := reader.SetOffset(int64(number(words[2]))); err != nil {
 		return err
 	}
-	ctx, stop := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), 90*time.Second)
 	defer stop()
 	for left := number(words[3]); left > 0; left-- {
 		m, err := reader.ReadMessage(ctx)
@@ -125,7 +125,7 @@ func obey(order string, words []string) error {
 		topic = words[1]
 		member = kafka.NewReader(kafka.ReaderConfig{
 			Brokers: []string{at}, GroupID: words[0], Topic: topic, StartOffset: kafka.FirstOffset,
-			SessionTimeout: 10 * time.Second, HeartbeatInterval: 300 * time.Millisecond, MaxWait: 200 * time.Millisecond,
+			SessionTimeout: 25 * time.Second, HeartbeatInterval: 300 * time.Millisecond, MaxWait: 200 * time.Millisecond,
 		})
 		return nil
 	case "poll":

@@ -104,7 +104,7 @@ public class Client {
             TopicPartition wanted = new TopicPartition(topic, partition);
             consumer.assign(Collections.singleton(wanted));
             consumer.seek(wanted, from);
-            long until = System.nanoTime() + 30_000_000_000L;
+            long until = System.nanoTime() + 90_000_000_000L;
             while (count > 0) {
                 if (System.nanoTime() > until) throw new IllegalStateException("nothing came");
                 for (ConsumerRecord<String, String> record : consumer.poll(Duration.ofMillis(500))) {
@@ -133,7 +133,7 @@ public class Client {
     }
 
     static void join(String group, String topic, String instance) {
-        Properties settings = settings("group.id", group, "session.timeout.ms", "10000", "heartbeat.interval.ms", "300");
+        Properties settings = settings("group.id", group, "session.timeout.ms", "25000", "heartbeat.interval.ms", "300");
         if (!instance.equals("-")) settings.put("group.instance.id", instance);
         memberTopic = topic;
         member = new KafkaConsumer<>(settings);

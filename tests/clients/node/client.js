@@ -44,7 +44,7 @@ const orders = {
     await consumer.subscribe({ topic, fromBeginning: true });
     let left = Number(count);
     await new Promise((done, failed) => {
-      setTimeout(() => failed(new Error('nothing came')), 30000).unref();
+      setTimeout(() => failed(new Error('nothing came')), 90000).unref();
       consumer.run({
         autoCommit: false,
         eachMessage: async (record) => {
@@ -61,7 +61,7 @@ const orders = {
   async join([groupId, topic]) {
     received = [];
     memberTopic = topic;
-    member = kafka.consumer({ groupId, sessionTimeout: 10000, heartbeatInterval: 300, maxWaitTimeInMs: 200 });
+    member = kafka.consumer({ groupId, sessionTimeout: 25000, heartbeatInterval: 300, maxWaitTimeInMs: 200 });
     await member.connect();
     await member.subscribe({ topic, fromBeginning: true });
     await member.run({ autoCommit: false, eachMessage: async (record) => { received.push(record); } });

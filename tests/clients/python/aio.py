@@ -32,7 +32,7 @@ class Client:
         consumer.assign([TopicPartition(topic, partition)])
         consumer.seek(TopicPartition(topic, partition), start)
         while count:
-            self.told(await asyncio.wait_for(consumer.getone(), 30))
+            self.told(await asyncio.wait_for(consumer.getone(), 90))
             count -= 1
         await consumer.stop()
 
@@ -43,7 +43,7 @@ class Client:
         self.topic = topic
         self.consumer = AIOKafkaConsumer(topic, bootstrap_servers=self.at, group_id=group, group_instance_id=instance,
                                          enable_auto_commit=False, auto_offset_reset="earliest",
-                                         session_timeout_ms=10000, heartbeat_interval_ms=300)
+                                         session_timeout_ms=25000, heartbeat_interval_ms=300)
         await self.consumer.start()
 
     async def do_poll(self, ms):

@@ -17,14 +17,14 @@ class Client:
         for one in records:
             producer.produce(topic, one.value, one.key, one.partition, timestamp=one.timestamp, headers=one.headers,
                              on_delivery=lambda error, _: failed.append(error) if error else None)
-        if producer.flush(30) or failed:
+        if producer.flush(90) or failed:
             raise RuntimeError(f"not delivered: {failed}")
 
     def read(self, topic, partition, start, count):
         consumer = Consumer({"bootstrap.servers": self.at, "group.id": "unused", "enable.auto.commit": False})
         consumer.assign([TopicPartition(topic, partition, start)])
         while count:
-            message = consumer.poll(30)
+            message = consumer.poll(90)
             if message is None:
                 raise RuntimeError("nothing came")
             count -= self.told(message)
@@ -38,7 +38,7 @@ class Client:
 
     def join(self, group, topic, instance):
         settings = {"bootstrap.servers": self.at, "group.id": group, "enable.auto.commit": False,
-                    "auto.offset.reset": "earliest", "session.timeout.ms": 10000, "heartbeat.interval.ms": 300}
+                    "auto.offset.reset": "earliest", "session.timeout.ms": 25000, "heartbeat.interval.ms": 300}
         if instance:
             settings["group.instance.id"] = instance
         self.topic = topic

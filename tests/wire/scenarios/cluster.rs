@@ -95,7 +95,7 @@ fn brokers(s: &mut Script) {
 }
 
 fn features(s: &mut Script) {
-    let update = |updates: Value| json!({"timeoutMs": 5000, "featureUpdates": updates});
+    let update = |updates: Value| json!({"timeoutMs": 30000, "featureUpdates": updates});
     let one = |name: &str, level: i16| json!({"feature": name, "maxVersionLevel": level, "allowDowngrade": false, "upgradeType": 1});
     for (case, updates) in [
         ("an unknown feature", json!([one("nope", 5)])),
@@ -116,7 +116,7 @@ fn features(s: &mut Script) {
         "UpdateFeatures",
         1..=1,
         "only checked",
-        |_| json!({"timeoutMs": 5000, "featureUpdates": [one("nope", 5)], "validateOnly": true}),
+        |_| json!({"timeoutMs": 30000, "featureUpdates": [one("nope", 5)], "validateOnly": true}),
     );
     s.each("UpdateFeatures", ALL, "a downgrade", |_| update(json!([{"feature": "nope", "maxVersionLevel": 0, "allowDowngrade": true, "upgradeType": 2}])));
 }

@@ -7,7 +7,7 @@ use crate::records::{Batch, MADE_MS, TWO, altered, corrupt};
 use crate::script::{ALL, Script};
 
 fn produce(acks: i16, topics: Value) -> Value {
-    json!({"acks": acks, "timeoutMs": 5000, "topicData": topics})
+    json!({"acks": acks, "timeoutMs": 30000, "topicData": topics})
 }
 
 fn to(name: &str, partition: i32, records: impl Into<Value>) -> Value {
@@ -697,7 +697,7 @@ fn producers(s: &mut Script) {
 }
 
 fn removals(s: &mut Script) {
-    let remove = |topics: Value| json!({"topics": topics, "timeoutMs": 5000});
+    let remove = |topics: Value| json!({"topics": topics, "timeoutMs": 30000});
     let of = |name: &str, partition: i32, offset: i64| json!([{"name": name, "partitions": [{"partitionIndex": partition, "offset": offset}]}]);
     for (case, topics) in [
         ("up to one", of("t", 0, 1)),

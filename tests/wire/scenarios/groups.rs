@@ -39,7 +39,7 @@ pub(crate) fn play(s: &mut Script) {
 }
 
 fn found(s: &mut Script) {
-    wait::until("the group coordinator", Duration::from_secs(30), || {
+    wait::until("the group coordinator", Duration::from_secs(90), || {
         let answer = s.quietly("FindCoordinator", 4, json!({"coordinatorKeys": ["g"]}));
         let fetched = s.quietly("OffsetFetch", 7, json!({"groupId": "g", "topics": null}));
         (answer["coordinators"][0]["errorCode"] == 0 && fetched["errorCode"] == 0).then_some(())
@@ -72,7 +72,7 @@ fn found(s: &mut Script) {
 }
 
 fn join(group: &str, member: &str, said: Value) -> Value {
-    let mut body = json!({"groupId": group, "sessionTimeoutMs": 30000, "rebalanceTimeoutMs": 30000, "memberId": member,
+    let mut body = json!({"groupId": group, "sessionTimeoutMs": 300000, "rebalanceTimeoutMs": 300000, "memberId": member,
         "protocolType": "consumer", "protocols": [{"name": "range", "metadata": SUBSCRIPTION}], "reason": "because"});
     for (field, value) in said.as_object().unwrap() {
         body[field] = value.clone();
@@ -534,7 +534,7 @@ fn rebalance(s: &mut Script) {
     let two = told["memberId"].as_str().unwrap().to_owned();
     let waiting = s.ask(&mut second, "JoinGroup", 9, join("pair", &two, json!({})));
     let beat = |member: &str, generation: i64| json!({"groupId": "pair", "generationId": generation, "memberId": member});
-    wait::until("the rebalance", Duration::from_secs(10), || {
+    wait::until("the rebalance", Duration::from_secs(60), || {
         (s.quietly("Heartbeat", 4, beat(&one, generation))["errorCode"] == 27).then_some(())
     });
     s.each("Heartbeat", ALL, "while members join", |_| {

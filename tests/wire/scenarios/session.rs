@@ -58,7 +58,7 @@ pub(crate) fn play(s: &mut Script) {
         |_| json!({"authBytes": ""}),
     );
     // The first block of producer ids is fetched when somebody asks; whoever asks meanwhile is told to come again.
-    wait::until("producer ids", Duration::from_secs(30), || {
+    wait::until("producer ids", Duration::from_secs(90), || {
         let answer = s.quietly(
             "InitProducerId",
             0,

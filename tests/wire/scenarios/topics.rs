@@ -18,7 +18,7 @@ fn plain(name: &str) -> Value {
 }
 
 fn create(topics: Value) -> Value {
-    json!({"topics": topics, "timeoutMs": 10000})
+    json!({"topics": topics, "timeoutMs": 30000})
 }
 
 pub(crate) fn play(s: &mut Script) {
@@ -173,7 +173,7 @@ fn creations(s: &mut Script) {
         ]))
     });
     s.each("CreateTopics", 1..=7, "only checked", |_| {
-        json!({"topics": [plain("checked"), plain("made-0"), plain("..")], "timeoutMs": 10000, "validateOnly": true})
+        json!({"topics": [plain("checked"), plain("made-0"), plain("..")], "timeoutMs": 30000, "validateOnly": true})
     });
     s.once(
         "CreateTopics",
@@ -218,7 +218,7 @@ fn leaderless(s: &mut Script) {
 }
 
 fn partitions(s: &mut Script) {
-    let grow = |name: &str, count: i32, replicas: Value| json!({"topics": [{"name": name, "count": count, "assignments": replicas}], "timeoutMs": 5000});
+    let grow = |name: &str, count: i32, replicas: Value| json!({"topics": [{"name": name, "count": count, "assignments": replicas}], "timeoutMs": 30000});
     s.each("CreatePartitions", ALL, "to three", |v| {
         grow(&format!("made-{v}"), 3, Value::Null)
     });
@@ -259,20 +259,20 @@ fn partitions(s: &mut Script) {
         });
     }
     s.each("CreatePartitions", ALL, "only checked", |_| {
-        json!({"topics": [{"name": "made-0", "count": 9, "assignments": null}], "timeoutMs": 5000, "validateOnly": true})
+        json!({"topics": [{"name": "made-0", "count": 9, "assignments": null}], "timeoutMs": 30000, "validateOnly": true})
     });
     let one = |name: &str, count: i32| json!({"name": name, "count": count, "assignments": null});
     s.each("CreatePartitions", ALL, "several", |_| {
-        json!({"topics": [one("none", 3), one("made-0", 2), one("made-1", 4), one("bad/name", 1)], "timeoutMs": 5000})
+        json!({"topics": [one("none", 3), one("made-0", 2), one("made-1", 4), one("bad/name", 1)], "timeoutMs": 30000})
     });
     s.each("CreatePartitions", ALL, "one twice and another", |_| {
-        json!({"topics": [one("made-0", 8), one("made-0", 9), one("none", 1)], "timeoutMs": 5000})
+        json!({"topics": [one("made-0", 8), one("made-0", 9), one("none", 1)], "timeoutMs": 30000})
     });
     s.each(
         "CreatePartitions",
         ALL,
         "no topic",
-        |_| json!({"topics": [], "timeoutMs": 5000}),
+        |_| json!({"topics": [], "timeoutMs": 30000}),
     );
 }
 
@@ -327,7 +327,7 @@ fn reassignments(s: &mut Script) {
             "AlterPartitionReassignments",
             0,
             case,
-            json!({"timeoutMs": 5000, "topics": topics}),
+            json!({"timeoutMs": 30000, "topics": topics}),
         );
     }
     for (case, topics) in [
@@ -346,13 +346,13 @@ fn reassignments(s: &mut Script) {
             "ListPartitionReassignments",
             0,
             case,
-            json!({"timeoutMs": 5000, "topics": topics}),
+            json!({"timeoutMs": 30000, "topics": topics}),
         );
     }
 }
 
 fn elections(s: &mut Script) {
-    let elect = |kind: i8, topics: Value| json!({"electionType": kind, "topicPartitions": topics, "timeoutMs": 5000});
+    let elect = |kind: i8, topics: Value| json!({"electionType": kind, "topicPartitions": topics, "timeoutMs": 30000});
     let one = |name: &str, partitions: Value| json!([{"topic": name, "partitions": partitions}]);
     for (case, kind, topics) in [
         ("preferred and not needed", 0, one("move", json!([0]))),
@@ -387,7 +387,7 @@ pub(crate) fn deletions(s: &mut Script) {
             .iter()
             .map(|name| json!({"name": name, "topicId": zero}))
             .collect();
-        json!({"topicNames": names, "topics": topics, "timeoutMs": 10000})
+        json!({"topicNames": names, "topics": topics, "timeoutMs": 30000})
     };
     s.each("DeleteTopics", ALL, "one", |v| {
         named(&[&format!("named-{v}")])
@@ -407,7 +407,7 @@ pub(crate) fn deletions(s: &mut Script) {
     s.once("DeleteTopics", 6, "one twice by name", named(&["u", "u"]));
     let id = s.await_topic("gone");
     let other = s.await_topic("comp");
-    let by = |topics: Value| json!({"topics": topics, "timeoutMs": 10000});
+    let by = |topics: Value| json!({"topics": topics, "timeoutMs": 30000});
     s.once(
         "DeleteTopics",
         6,

@@ -122,7 +122,7 @@ fn batches(s: &mut Script) {
             ..TWO
         }
         .hex();
-        json!({"transactionalId": id, "acks": -1, "timeoutMs": 5000, "topicData": [{"name": "u", "partitionData": [{"index": 0, "records": records}]}]})
+        json!({"transactionalId": id, "acks": -1, "timeoutMs": 30000, "topicData": [{"name": "u", "partitionData": [{"index": 0, "records": records}]}]})
     };
     s.each("Produce", 3..=11, "transactional: without an id", |v| {
         batch(v, Value::Null)
