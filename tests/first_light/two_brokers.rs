@@ -175,8 +175,7 @@ fn records(partition: i32) -> Bytes {
 #[test]
 fn two_brokers_share_a_topic_and_tell_the_same_about_it() {
     let dir = tempfile::tempdir().unwrap();
-    // Its records are years old.
-    let cluster = Cluster::start(dir.path(), 2, &["log.retention.ms=-1"]);
+    let cluster = Cluster::start(dir.path(), 2, &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let mut pool = Pool::new(

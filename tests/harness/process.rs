@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use crate::ports::free_port;
+pub use crate::ports::free_port;
 use crate::wait;
 
 /// How long a program may take to serve, a Java machine among them, where all others want the
@@ -34,12 +34,15 @@ pub fn program(name: &str) -> PathBuf {
 pub struct Process {
     child: Child,
     log: PathBuf,
+    /// How much of the log those before it wrote.
+    before: usize,
 }
 
 impl Process {
     /// Starts `command` with both outputs in `log`, which is appended to.
     pub fn start(mut command: Command, log: &Path) -> Process {
         let file = File::options().create(true).append(true).open(log).unwrap();
+        let before = usize::try_from(file.metadata().unwrap().len()).unwrap();
         command
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
@@ -49,6 +52,7 @@ impl Process {
                 .spawn()
                 .unwrap_or_else(|e| panic!("start {command:?}: {e}")),
             log: log.to_path_buf(),
+            before,
         }
     }
 
@@ -71,10 +75,12 @@ impl Process {
         });
     }
 
-    /// Waits until the log holds `text`; panics with the log if the program ends first.
+    /// Waits until it has said `text` itself; panics with the log if the program ends first.
     pub fn wait_for_log(&mut self, text: &str) {
         wait::until(&format!("{text:?} in the log"), START_LIMIT, || {
-            if self.log().contains(text) {
+            let log = std::fs::read(&self.log).unwrap();
+            let own = String::from_utf8_lossy(log.get(self.before..).unwrap_or_default());
+            if own.contains(text) {
                 return Some(());
             }
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -193,6 +199,8 @@ impl Single {
             command.args(["--override", set]);
         }
         let mut process = Process::start(command, &dir.join("broker.log"));
+        // It says so of itself: a port may be answered by a stranger.
+        process.wait_for_log("started (kafka.server.KafkaServer)");
         process.wait_for_port(port);
         process
     }

@@ -188,8 +188,6 @@ impl Broker {
             ),
             format!("log.dirs={dirs}"),
             "zookeeper.session.timeout.ms=6000".to_owned(),
-            // Its records are years old.
-            "log.retention.ms=-1".to_owned(),
         ] {
             command.args(["--override", &set]);
         }

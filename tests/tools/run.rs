@@ -103,11 +103,7 @@ pub(crate) fn faults(
         if known.is_some_and(|one| one.not_run) {
             continue;
         }
-        let limit = if known.is_some() {
-            KNOWN_LIMIT
-        } else {
-            LIMIT
-        };
+        let limit = if known.is_some() { KNOWN_LIMIT } else { LIMIT };
         let made = asked(step, limit, || ours(step, place));
         if known.is_some() {
             continue;
