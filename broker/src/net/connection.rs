@@ -16,6 +16,7 @@ use std::time::Duration;
 use base::clock::Clock;
 use base::stop::Stop;
 use bytes::{Buf, BytesMut};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tracing::{debug, warn};
@@ -220,16 +221,20 @@ impl Connection {
             Waiting::Ready(_) => None,
         });
         let mut finished = None;
-        tokio::select! {
+        let (mut reader, writer) = self.stream.split();
+        // In this order, so that no client starves its own answers by asking more.
+        tokio::select! { biased;
             answer = async { match head { Some(answer) => answer.await, None => std::future::pending().await } } => {
                 finished = Some(answer);
             }
-            ready = self.stream.readable(), if reads => {
-                ready?;
-                self.read();
-            }
-            ready = self.stream.writable(), if !written => ready?,
-            () = tokio::time::sleep(Duration::from_millis(muted_ms.max(0).cast_unsigned())), if muted_ms > 0 => {}
+            // A read that leaves room has emptied the socket, and is not followed by another.
+            read = reader.read_buf(&mut self.buffer), if reads => match read {
+                Ok(0) => self.over = Some(Ended::ByClient),
+                Ok(_) => self.last_byte_ms = self.rules.clock.monotonic_ms(),
+                Err(e) => self.over = Some(e.into()),
+            },
+            ready = writer.writable(), if !written => ready?,
+            () = async { tokio::time::sleep(Duration::from_millis(muted_ms.max(0).cast_unsigned())).await }, if muted_ms > 0 => {}
             () = self.tick.as_mut() => {
                 let next = tokio::time::Instant::now() + self.rules.deadline_tick();
                 self.tick.as_mut().reset(next);
@@ -357,19 +362,6 @@ impl Connection {
             self.buffer.reserve(growth.max(READ_BYTES));
         }
         true
-    }
-
-    /// Reads until the socket has no more or the buffer is full.
-    fn read(&mut self) {
-        while self.over.is_none() && self.buffer.len() < self.buffer.capacity() {
-            match self.stream.try_read_buf(&mut self.buffer) {
-                Ok(0) => self.over = Some(Ended::ByClient),
-                Ok(_) => self.last_byte_ms = self.rules.clock.monotonic_ms(),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => self.over = Some(e.into()),
-            }
-        }
     }
 
     fn check_deadlines(&mut self, reads: bool, written: bool) -> Result<(), Ended> {

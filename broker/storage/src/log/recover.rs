@@ -408,9 +408,9 @@ impl Log {
         let before = state.epochs.clone();
         state.epochs.truncate_from_end(state.end);
         state.epochs.truncate_from_start(state.start);
-        if state.epochs != before {
-            self.write_epochs(state)?;
-        }
+        // Every start would cut the same: the file may wait for the next words of a leader, which
+        // are written for many logs at once. Kafka: `truncateFromEndAsyncFlush`.
+        state.epochs_unwritten |= state.epochs != before;
         state.set_watermark(state.start);
         Ok(())
     }
