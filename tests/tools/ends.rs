@@ -293,6 +293,7 @@ fn the_shells_offer_names_and_flags() {
         bash("/opt/bin/kafka topics --exclude", 2),
         "--exclude-internal\n"
     );
+    assert!(bash("kafka-dump-log --index", 1).contains("--index-sanity-check"));
     if there("fish") {
         let offered = asked("fish", "source FILE; complete -C 'kafka-topics --under-r'");
         assert!(

@@ -119,7 +119,8 @@ pub(crate) static APPLETS: &[Applet] = &[
     applet!(
         "dump-log",
         "what the files of a log directory hold",
-        dump_log::run
+        dump_log::run,
+        &dump_log::FLAGS
     ),
     applet!(
         "preferred-replica-election",
@@ -184,6 +185,79 @@ pub(crate) static APPLETS: &[Applet] = &[
         features::USAGE.flags
     ),
 ];
+
+/// Command lines to begin with, shown below a tool's `--help`.
+pub(crate) fn examples(name: &str) -> &'static [&'static str] {
+    match name {
+        "topics" => &[
+            "kafka-topics --bootstrap-server localhost:9092 --create --topic orders --partitions 3",
+            "kafka-topics --bootstrap-server localhost:9092 --describe --topic orders",
+            "kafka-topics --zookeeper localhost:2181 --list",
+        ],
+        "console-producer" => &[
+            "kafka-console-producer --bootstrap-server localhost:9092 --topic orders < lines.txt",
+            "kafka-console-producer --bootstrap-server localhost:9092 --topic orders --property parse.key=true --property key.separator=:",
+        ],
+        "console-consumer" => &[
+            "kafka-console-consumer --bootstrap-server localhost:9092 --topic orders --from-beginning",
+            "kafka-console-consumer --bootstrap-server localhost:9092 --topic orders --group billing --property print.key=true",
+        ],
+        "configs" => &[
+            "kafka-configs --bootstrap-server localhost:9092 --describe --topic orders",
+            "kafka-configs --bootstrap-server localhost:9092 --alter --topic orders --add-config retention.ms=86400000",
+            "kafka-configs --bootstrap-server localhost:9092 --alter --user ann --add-config 'SCRAM-SHA-256=[password=secret]'",
+        ],
+        "consumer-groups" => &[
+            "kafka-consumer-groups --bootstrap-server localhost:9092 --list",
+            "kafka-consumer-groups --bootstrap-server localhost:9092 --describe --group billing",
+            "kafka-consumer-groups --bootstrap-server localhost:9092 --reset-offsets --group billing --topic orders --to-earliest --execute",
+        ],
+        "get-offsets" => &[
+            "kafka-get-offsets --bootstrap-server localhost:9092 --topic orders",
+            "kafka-get-offsets --bootstrap-server localhost:9092 --topic-partitions orders:0-3 --time earliest",
+        ],
+        "delete-records" => {
+            &["kafka-delete-records --bootstrap-server localhost:9092 --offset-json-file upto.json"]
+        }
+        "leader-election" => &[
+            "kafka-leader-election --bootstrap-server localhost:9092 --election-type preferred --all-topic-partitions",
+        ],
+        "log-dirs" => {
+            &["kafka-log-dirs --bootstrap-server localhost:9092 --describe --topic-list orders"]
+        }
+        "dump-log" => &[
+            "kafka-dump-log --print-data-log --files /var/lib/kafka/orders-0/00000000000000000000.log",
+        ],
+        "producer-perf-test" => &[
+            "kafka-producer-perf-test --topic orders --num-records 1000000 --record-size 100 --throughput -1 --producer-props bootstrap.servers=localhost:9092",
+        ],
+        "consumer-perf-test" => &[
+            "kafka-consumer-perf-test --bootstrap-server localhost:9092 --topic orders --messages 1000000",
+        ],
+        _ => &[],
+    }
+}
+
+/// How a tool that reads its line itself is called.
+pub(crate) fn usage(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "server-start" => {
+            "kafka-server-start [-daemon] server.properties [--override property=value]*"
+        }
+        "server-stop" => "kafka-server-stop",
+        "zookeeper-server-start" => "zookeeper-server-start [-daemon] zookeeper.properties",
+        "zookeeper-server-stop" => "zookeeper-server-stop",
+        "zkServer" => "zkServer start|start-foreground|stop|status|version [zoo.cfg]",
+        "zookeeper-shell" => "zookeeper-shell host:port[/chroot] [command [arguments]]",
+        "zkCli" => "zkCli [-server host:port[/chroot]] [command [arguments]]",
+        "storage" => "kafka-storage random-uuid",
+        "run-class" => "kafka-run-class CLASS [arguments of the tool]",
+        "cub" => {
+            "cub zk-ready CONNECT TIMEOUT_SECONDS\n       cub kafka-ready MIN_BROKERS TIMEOUT_SECONDS (-b SERVERS | -z CONNECT) [-c FILE]"
+        }
+        _ => return None,
+    })
+}
 
 /// The tool of a name, with or without `kafka-` before and `.sh` behind.
 pub(crate) fn find(name: &str) -> Option<&'static Applet> {

@@ -12,6 +12,7 @@ use crate::args::{Args, Usage, valued};
 use crate::failure::Failure;
 use crate::kafka::admin::{Admin, topic_name};
 use crate::print::Out;
+use crate::progress::Progress;
 use crate::properties::Properties;
 use crate::{body, say};
 
@@ -64,9 +65,18 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     for place in wanted.keys() {
         rows.insert(place.clone(), Err(ErrorCode::UnknownTopicOrPartition));
     }
+    out.flush();
+    let whole = by_leader.values().map(Vec::len).sum::<usize>() as u64;
+    let mut progress = Progress::new("partitions", whole, admin.clock.monotonic_ms());
+    let mut done = 0;
     for (leader, list) in by_leader {
-        delete(&mut admin, leader, list, &mut rows).await?;
+        for some in list.chunks(PARTITIONS_AT_ONCE) {
+            delete(&mut admin, leader, some, &mut rows).await?;
+            done += some.len() as u64;
+            progress.at(done, admin.clock.monotonic_ms());
+        }
     }
+    progress.clear();
     say!(out, "Records delete operation completed:");
     for ((topic, partition), result) in rows {
         match result {
@@ -82,18 +92,21 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     Ok(())
 }
 
+/// So many go into one request, so that it can be told how far it is.
+const PARTITIONS_AT_ONCE: usize = 500;
+
 async fn delete(
     admin: &mut Admin,
     leader: i32,
-    list: Vec<(String, i32, i64)>,
+    list: &[(String, i32, i64)],
     rows: &mut BTreeMap<(String, i32), Result<i64, ErrorCode>>,
 ) -> Result<(), Failure> {
     let mut topics: BTreeMap<String, Vec<DeleteRecordsPartition>> = BTreeMap::new();
     for (topic, partition, offset) in list {
         let partition = DeleteRecordsPartition::default()
-            .with_partition_index(partition)
-            .with_offset(offset);
-        topics.entry(topic).or_default().push(partition);
+            .with_partition_index(*partition)
+            .with_offset(*offset);
+        topics.entry(topic.clone()).or_default().push(partition);
     }
     let topics = topics.into_iter().map(|(name, partitions)| {
         DeleteRecordsTopic::default()

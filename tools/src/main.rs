@@ -77,6 +77,13 @@ fn run(name: &str, line: &[String], out: &mut Out) -> Result<(), Failure> {
     let Some(applet) = applets::find(name) else {
         return Err(Failure::Absent(name.to_string()));
     };
+    let help = line
+        .first()
+        .is_some_and(|word| word == "--help" || word == "-h");
+    if let Some(usage) = applets::usage(applet.name).filter(|_| help) {
+        say!(out, "{}\n\nusage: {usage}", applet.help);
+        return Ok(());
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -87,7 +94,23 @@ fn run(name: &str, line: &[String], out: &mut Out) -> Result<(), Failure> {
     })?;
     let done = runtime.block_on((applet.run)(line, out));
     runtime.shutdown_background();
-    done
+    match done {
+        Err(Failure::Help(text)) => Err(Failure::Help(with_examples(text, applet.name))),
+        done => done,
+    }
+}
+
+fn with_examples(mut text: String, name: &str) -> String {
+    // What a tool says by itself without being asked stays as it is.
+    let examples = applets::examples(name);
+    if text.starts_with("usage:") || text.lines().count() < 2 || examples.is_empty() {
+        return text;
+    }
+    text.push_str("\nExamples\n");
+    for example in examples {
+        text.push_str(&format!("  {example}\n"));
+    }
+    text
 }
 
 /// Says what went wrong, and gives the exit code.

@@ -82,6 +82,43 @@ fn heartbeat(generation: i32) -> RequestKind {
 }
 
 #[tokio::test]
+async fn asking_one_thing_loses_no_answer_to_another() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let broker = async {
+        let mut broker = Broker::accept(&listener).await;
+        broker.greet().await;
+        for throttle in [1, 2] {
+            let asked = broker.next().await;
+            let answer = HeartbeatResponse::default().with_throttle_time_ms(throttle);
+            broker
+                .answer(&asked, asked.version, ResponseKind::Heartbeat(answer))
+                .await;
+        }
+    };
+    let throttle = |answer: ResponseKind| match answer {
+        ResponseKind::Heartbeat(answer) => answer.throttle_time_ms,
+        _ => panic!("another kind"),
+    };
+    let client = async {
+        let mut connection = Connection::open(&address, "me", PATIENCE)
+            .await
+            .expect("opened");
+        let first = connection
+            .send(Api::Heartbeat, heartbeat(1))
+            .await
+            .expect("sent");
+        let second = connection.ask(Api::Heartbeat, heartbeat(2), PATIENCE).await;
+        assert_eq!(throttle(second.expect("answered")), 2);
+        assert_eq!(connection.in_flight(), 1);
+        let (came, answer) = connection.receive().await.expect("kept");
+        assert_eq!((came, throttle(answer)), (first, 1));
+        assert_eq!(connection.in_flight(), 0);
+    };
+    tokio::join!(broker, client);
+}
+
+#[tokio::test]
 async fn answers_come_back_in_the_order_of_the_requests() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound").to_string();

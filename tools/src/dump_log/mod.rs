@@ -20,6 +20,7 @@ mod indexes;
 use std::io::{self, Write};
 
 use crate::dump_log::files::DumpedFile;
+pub(crate) use crate::dump_log::options::FLAGS;
 use crate::dump_log::options::{Options, Wanted};
 use crate::failure::Failure;
 use crate::print::Out;

@@ -1,5 +1,6 @@
 //! The command line of `kafka-dump-log`.
 
+use crate::args::{Flag, switch};
 use crate::dump_log::decode::{Decoder, Plain};
 
 const ABOUT: &str = "This tool helps to parse a log file and dump its contents to the console, \
@@ -90,6 +91,17 @@ const ROWS: [Row; 15] = [
         "Not here: clusters of this kind keep their metadata in ZooKeeper.",
     ),
 ];
+/// The same for the shells' completions.
+pub(crate) static FLAGS: [Flag; ROWS.len()] = {
+    let mut made = [switch("", ""); ROWS.len()];
+    let mut at = 0;
+    while at < ROWS.len() {
+        let (name, value, _, help) = ROWS[at];
+        made[at] = Flag { name, value, help };
+        at += 1;
+    }
+    made
+};
 const REMOTE_DECODER: &str = "remote-log-metadata-decoder";
 
 /// What one run prints.

@@ -1,6 +1,7 @@
 //! A small admin, producer and consumer, written once for every tool.
 
 pub(crate) mod murmur2;
+pub(crate) mod stickiness;
 pub(crate) mod admin;
 pub(crate) mod offsets;
 pub(crate) mod producer;

@@ -126,7 +126,13 @@ async fn configs(admin: &mut Admin, names: &[String]) -> Result<Configs, Failure
             // Source 5 is the built-in default.
             (entry.name.to_string(), value, entry.config_source == 5)
         });
-        made.insert(result.resource_name.to_string(), entries.collect());
+        // Kafka: the tool keeps a topic's settings in a hash map, defaults among them.
+        let entries = java::order(
+            entries.collect(),
+            java::CAPACITY,
+            |entry: &(String, _, _)| java::string_hash(&entry.0),
+        );
+        made.insert(result.resource_name.to_string(), entries);
     }
     Ok(made)
 }

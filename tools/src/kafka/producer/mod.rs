@@ -34,6 +34,7 @@ use crate::kafka::murmur2;
 use crate::kafka::offsets::Place;
 use crate::kafka::producer::config::Config;
 use crate::kafka::producer::transactions::Transaction;
+use crate::kafka::stickiness::{Sticky, drawn};
 use crate::properties::Properties;
 
 /// How long a broker may take to have worked off what it gives no answer to.
@@ -103,8 +104,7 @@ struct Lane {
 
 struct Topic {
     leaders: Vec<i32>,
-    sticky: i32,
-    sticky_bytes: usize,
+    sticky: Sticky,
 }
 
 /// Why [`Producer::wait`] came back.
@@ -281,17 +281,19 @@ impl Producer {
                 self.config.request_bytes_max
             )));
         }
-        let place = (message.topic.clone(), self.choose(message, size).await?);
+        let (partition, moved) = self.choose(message, size).await?;
+        let place = (message.topic.clone(), partition);
         let now = self.admin.clock.monotonic_ms();
         let full = self
             .lanes
             .get(&place)
-            .and_then(|lane| lane.open.as_ref())
-            .is_some_and(|open| open.builder.size_max() + size > self.config.batch_bytes);
+            .is_some_and(|lane| lane.open.is_some())
+            && !self.has_room(&place, size);
         if full {
             self.close(&place)?;
         }
         let lane = self.lanes.entry(place).or_default();
+        let fresh = lane.open.is_none();
         let open = lane.open.get_or_insert_with(|| Open {
             builder: BatchBuilder::new(self.config.codec),
             tags: Vec::new(),
@@ -307,7 +309,14 @@ impl Producer {
         open.tags.push(tag);
         open.held += size;
         self.buffered += size;
-        if full {
+        if message.key.is_none() && message.partition.is_none() {
+            let batch_bytes = self.config.batch_bytes;
+            let topic = self.topics.get_mut(&message.topic);
+            if topic.is_some_and(|topic| topic.sticky.count(size, fresh, batch_bytes)) {
+                self.move_on(&message.topic);
+            }
+        }
+        if full || moved {
             self.drain().await?;
             if let Ok(woke) = tokio::time::timeout(Duration::ZERO, self.wait()).await {
                 self.step(woke).await?;
@@ -316,8 +325,9 @@ impl Producer {
         Ok(())
     }
 
-    /// Kafka: a key decides; without one a partition is kept until a batch's worth went there.
-    async fn choose(&mut self, message: &Message, size: usize) -> Result<i32, Failure> {
+    /// Kafka: a key decides; without one a partition is kept for a while. Whether a batch was closed to
+    /// go elsewhere comes with it.
+    async fn choose(&mut self, message: &Message, size: usize) -> Result<(i32, bool), Failure> {
         if !self.topics.contains_key(&message.topic) {
             self.learn(&message.topic).await?;
         }
@@ -328,7 +338,7 @@ impl Producer {
         let count = topic.leaders.len() as i32;
         if let Some(partition) = message.partition {
             return match (0..count).contains(&partition) {
-                true => Ok(partition),
+                true => Ok((partition, false)),
                 false => Err(Failure::said(format!(
                     "Topic {} not present in metadata after {} ms.",
                     message.topic, self.config.max_block_ms
@@ -336,20 +346,38 @@ impl Producer {
             };
         }
         if let Some(key) = &message.key {
-            return Ok(murmur2::partition_of(key, count));
+            return Ok((murmur2::partition_of(key, count), false));
         }
-        topic.sticky_bytes += size;
-        if topic.sticky_bytes > self.config.batch_bytes {
-            topic.sticky_bytes = size;
-            let led: Vec<i32> = (0..count)
-                .filter(|at| topic.leaders[*at as usize] >= 0)
-                .collect();
-            topic.sticky = match led.len() {
-                0 => self.admin.chance.below(count.unsigned_abs().into()) as i32,
-                some => led[self.admin.chance.below(some as u64) as usize],
-            };
+        let sticky = topic.sticky;
+        let place = (message.topic.clone(), sticky.partition);
+        if sticky.is_done(self.has_room(&place, size), self.config.batch_bytes) {
+            self.close(&place)?;
+            return Ok((self.move_on(&message.topic), true));
         }
-        Ok(topic.sticky)
+        Ok((sticky.partition, false))
+    }
+
+    /// Whether a lane's open batch takes so much more.
+    fn has_room(&self, place: &Place, size: usize) -> bool {
+        let open = self.lanes.get(place).and_then(|lane| lane.open.as_ref());
+        open.is_some_and(|open| open.builder.size_max() + size <= self.config.batch_bytes)
+    }
+
+    /// Draws the partition that keyless records of a topic go to next.
+    fn move_on(&mut self, name: &str) -> i32 {
+        let random = self.admin.chance.next_u64();
+        let Some(topic) = self.topics.get_mut(name) else {
+            return 0;
+        };
+        let waiting = topic.leaders.iter().enumerate().map(|(at, leader)| {
+            let lane = self.lanes.get(&(name.to_owned(), at as i32));
+            let queue = lane.map_or(0, |lane| {
+                lane.ready.len() + usize::from(lane.open.is_some())
+            });
+            (*leader >= 0).then_some(queue)
+        });
+        topic.sticky = Sticky::new(drawn(&waiting.collect::<Vec<_>>(), random));
+        topic.sticky.partition
     }
 
     async fn learn(&mut self, name: &str) -> Result<(), Failure> {
@@ -371,17 +399,10 @@ impl Producer {
                     let count = leaders.len() as u64;
                     let sticky = match before {
                         Some(topic) => topic.sticky,
-                        None => self.admin.chance.below(count) as i32,
+                        None => Sticky::new(self.admin.chance.below(count) as i32),
                     };
-                    let sticky_bytes = before.map_or(0, |topic| topic.sticky_bytes);
-                    self.topics.insert(
-                        name.to_string(),
-                        Topic {
-                            leaders,
-                            sticky,
-                            sticky_bytes,
-                        },
-                    );
+                    self.topics
+                        .insert(name.to_string(), Topic { leaders, sticky });
                     return Ok(());
                 }
                 if !error.is_none() && !error.is_retriable() {
