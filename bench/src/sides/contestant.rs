@@ -73,7 +73,7 @@ const JVM: &str = "-server -XX:+UseG1GC -XX:MaxGCPauseMillis=20 \
 /// How long a start may take.
 const START_LIMIT: Duration = Duration::from_secs(90);
 /// How long a clean stop may take; Kafka's with many partitions is slow.
-const STOP_LIMIT: Duration = Duration::from_secs(120);
+const STOP_LIMIT: Duration = Duration::from_secs(240);
 
 /// A broker with its coordinator, both running.
 #[derive(Debug)]

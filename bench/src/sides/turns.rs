@@ -50,9 +50,12 @@ impl Run {
         limit: Option<Duration>,
         rows: Vec<&'static Row>,
     ) -> Self {
-        let a_round: u64 = rows
+        let planned: u64 = rows
             .iter()
-            .map(|row| row.seconds * sides(row, 0).len() as u64)
+            .map(|row| {
+                let times = if row.once { 1 } else { rounds as u64 };
+                row.seconds * sides(row, 0).len() as u64 * times
+            })
             .sum();
         Run {
             places,
@@ -68,7 +71,7 @@ impl Run {
             begun: Instant::now(),
             ticks: machine::stolen_ticks(),
             done: 0,
-            planned: (a_round + ROUND_SECONDS) * rounds as u64,
+            planned: planned + ROUND_SECONDS * rounds as u64,
         }
     }
 
@@ -109,6 +112,9 @@ impl Run {
     fn round(&mut self, round: usize, servers: &mut Servers) -> Result<()> {
         let mut before = Before::new();
         for row in self.rows.clone() {
+            if row.once && round > 0 {
+                continue;
+            }
             if row.needs != Needs::Keeper {
                 servers.keepers.clear();
             }

@@ -4,7 +4,7 @@
 //! sync takes changes on a shared disk from minute to minute.
 
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::contestant::{self, Side, free_port};
 use crate::machine::{Awake, SERVER_CORE, pin};
 use crate::metrics::KEEPER_POINTS;
-use crate::process::{Meter, Running};
+use crate::process::{Meter, Running, pause};
 use crate::rows::{Figures, Ground, Look, of};
 
 /// One side's coordinator, from its first row to its last.
@@ -86,6 +86,8 @@ fn begin(look: &mut Look<'_>) -> Result<Keeper> {
     let first_ms = spawned_ms + of(&made, "first_reply_ms")?;
     started.put("coordinator.start", first_ms);
     let meter = Meter::of(vec![running.id()]);
+    // At rest.
+    pause(Duration::from_secs(2))?;
     started.put("coordinator.memory", meter.pss_mb()?);
     pin(running.id(), SERVER_CORE)?;
     if look.side == Side::Kafka {

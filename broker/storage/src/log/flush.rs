@@ -53,8 +53,10 @@ pub fn flush_together(logs: &[Arc<Log>]) -> Vec<Result<Offset>> {
         Ok(begun)
     };
     let begun: Vec<Result<Begun>> = logs.iter().map(begin).collect();
-    let synced = first.directory.sync(files, &first.directory.path);
-    let is_synced = first.conclude(synced).is_ok();
+    let is_synced = first.directory.sync(files, &first.directory.path).is_ok();
+    if !is_synced {
+        first.directory.announce();
+    }
     let finish = |(log, begun): (&Arc<Log>, Result<Begun>)| match begun? {
         Begun::Done(safe) => Ok(safe),
         Begun::Due(due) => {
