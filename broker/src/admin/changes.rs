@@ -261,6 +261,7 @@ impl Obeying {
         let Some(replicas) = &self.replicas else {
             return;
         };
+        replicas.set_move_limit(self.live.now().move_limit());
         let hosted = replicas
             .store()
             .all()

@@ -14,6 +14,7 @@ pub mod live;
 pub mod parts;
 pub mod topics;
 
+use replication::config::MovesConfig;
 use settings::keys;
 use settings::layers::{Layers, Texts, Values};
 use settings::topics as defaults;
@@ -100,6 +101,31 @@ impl Config {
             values,
             host_name: host_name.to_owned(),
         })
+    }
+
+    /// How replicas move between this many log directories.
+    pub fn moves(&self, directories: usize) -> MovesConfig {
+        let threads = self.replication.move_threads.map(usize::try_from);
+        MovesConfig {
+            threads: threads.and_then(Result::ok).unwrap_or(directories),
+            samples: self.quotas.moves.samples,
+            sample_ms: self.quotas.moves.sample_ms,
+            bytes_per_second_max: self.move_limit(),
+            copy_bytes: usize::try_from(self.replication.fetch_bytes_max).unwrap_or(1),
+            backoff_ms: self.replication.fetch_backoff_ms,
+        }
+    }
+
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`, which is set while running only.
+    pub fn move_limit(&self) -> u64 {
+        let Layers {
+            cluster, broker, ..
+        } = &self.layers;
+        let text = [broker, cluster]
+            .into_iter()
+            .find_map(|texts| texts.get("replica.alter.log.dirs.io.max.bytes.per.second"));
+        text.and_then(|text| text.trim().parse().ok())
+            .unwrap_or(i64::MAX.cast_unsigned())
     }
 
     /// The same broker with other layers: what a change while running leads to.

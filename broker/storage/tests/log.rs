@@ -358,13 +358,16 @@ fn a_replica_moves_to_another_directory() {
     } = world(LogConfig::default());
     append(&log, &batch(3, None, false)).unwrap();
     let future = store
-        .create_future(&tp(), log.config(), Path::new("/b"))
+        .create_future(&tp(), None, log.config(), Path::new("/b"))
         .unwrap();
     future
         .append_as_follower(&read(&log, 0, Upto::End))
         .unwrap();
     assert!(future.is_future() && store.future_log(&tp()).is_some());
-    let moved = store.promote_future(&tp()).unwrap();
+    store.announce_move(&log, &future).unwrap();
+    store.take_over(&log, &future).unwrap();
+    store.finish_move(&log, &future).unwrap();
+    let moved = store.log(&tp()).unwrap();
     assert_eq!(moved.directory(), Path::new("/b"));
     assert!(!moved.is_future() && store.future_log(&tp()).is_none());
     assert_eq!(
