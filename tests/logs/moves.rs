@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use base::chance::Chance;
 use bytes::Bytes;
-use harness::process::{Process, free_port};
+use harness::ports::free_port;
+use harness::process::Process;
 use harness::wait;
 
 use crate::apache::{Coordinator, settings, start_apache, start_ours};
@@ -14,6 +15,9 @@ use crate::wire::{Place, Wire};
 use crate::written::{Sender, Writer};
 
 const LIMIT: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
+/// Copied in pieces of 16 KB, one each time the window has passed: minutes.
+const SLOW: &str = "1";
+const FAST: &str = "1000000000";
 const NAME: &str = "moving";
 /// On a machine that does a hundred other things.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -34,7 +38,11 @@ impl World {
         let coordinator = Coordinator::start(root);
         let dirs = [root.join("a"), root.join("b")];
         let both = format!("log.dirs={},{}", dirs[0].display(), dirs[1].display());
-        let mut settings = settings(&coordinator, &dirs[0], &[&both]);
+        let mut settings = settings(
+            &coordinator,
+            &dirs[0],
+            &[&both, "replica.fetch.max.bytes=16384"],
+        );
         settings.retain(|line| !line.starts_with("log.dirs=") || *line == both);
         World {
             root: root.to_path_buf(),
@@ -95,45 +103,70 @@ fn everything(wire: &mut Wire) -> Bytes {
     wire.read_all(NAME, 0)
 }
 
+/// The broker starts with a limit, and the replica begins to move.
+fn move_slowly(world: &World, ours: &mut Process, wire: &mut Wire) -> PathBuf {
+    // Read at the start: a change that is told while it runs may come late.
+    wire.set_broker_config(0, LIMIT, SLOW);
+    assert!(ours.terminate(PATIENCE).success());
+    (*ours, *wire) = world.ours();
+    begin(world, wire)
+}
+
+/// Orders it to the other directory, and sees the copy there.
+fn begin(world: &World, wire: &mut Wire) -> PathBuf {
+    let to = world.other(&served(wire)).to_path_buf();
+    assert_eq!(wire.order_to(NAME, 0, &to), 0);
+    let copy = future(wire).expect("a copy that is not complete yet");
+    assert_eq!(copy.dir, to);
+    to
+}
+
+/// Lets the copy go and waits for the end of the move.
+fn finish(wire: &mut Wire, to: &Path) {
+    wire.set_broker_config(0, LIMIT, FAST);
+    await_moved(wire, to);
+}
+
+fn prepare(world: &World) -> (Process, Wire, Writer) {
+    let (ours, mut wire) = world.ours();
+    let segments = [("segment.bytes", "60000"), ("retention.ms", "-1")];
+    wire.create_topic(NAME, 1, &segments);
+    let mut writer = Writer::new(1, 1_700_000_000_000);
+    write(&mut wire, &mut writer, 200);
+    (ours, wire, writer)
+}
+
 #[test]
 fn a_replica_moves_while_its_broker_is_killed_again_and_again() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path());
-    let (mut ours, mut wire) = world.ours();
-    let segments = [("segment.bytes", "60000"), ("retention.ms", "-1")];
-    wire.create_topic(NAME, 1, &segments);
-    let mut writer = Writer::new(1, 1_700_000_000_000);
-    write(&mut wire, &mut writer, 100);
+    let (mut ours, mut wire, mut writer) = prepare(&world);
     let nowhere = world.root.join("c");
     assert_eq!(wire.order_to(NAME, 0, &nowhere), LOG_DIR_NOT_FOUND);
-    let to = world.dirs[0].clone();
-    assert_eq!(wire.order_to("none", 0, &to), UNKNOWN_TOPIC_OR_PARTITION);
+    let somewhere = world.dirs[0].clone();
+    let code = wire.order_to("none", 0, &somewhere);
+    assert_eq!(code, UNKNOWN_TOPIC_OR_PARTITION);
 
-    // Slowly, so that there is something to see; a copy outlives its broker.
-    wire.set_broker_config(0, LIMIT, "20000");
-    let from = served(&mut wire);
-    let to = world.other(&from).to_path_buf();
-    assert_eq!(wire.order_to(NAME, 0, &to), 0);
-    write(&mut wire, &mut writer, 20);
-    let copy = future(&mut wire).expect("a copy that is not complete yet");
-    assert!(copy.dir == to && copy.lag > 0, "{copy:?}");
+    // A copy outlives its broker.
+    let from = served(&mut wire).dir;
+    let to = move_slowly(&world, &mut ours, &mut wire);
+    write(&mut wire, &mut writer, 5);
+    assert!(future(&mut wire).unwrap().lag > 0);
     let before = everything(&mut wire);
     ours.kill_9();
     (ours, wire) = world.ours();
     assert_eq!(everything(&mut wire), before);
-    let copy = future(&mut wire).expect("the copy that was begun");
-    assert_eq!(copy.dir, to);
+    assert_eq!(future(&mut wire).expect("the copy that was begun").dir, to);
 
     // Called off, ordered again, let go.
-    assert_eq!(wire.order_to(NAME, 0, &from.dir), 0);
+    assert_eq!(wire.order_to(NAME, 0, &from), 0);
     assert_eq!(future(&mut wire), None);
-    assert_eq!(wire.order_to(NAME, 0, &to), 0);
-    wire.set_broker_config(0, LIMIT, "1000000000");
-    await_moved(&mut wire, &to);
+    assert_eq!(begin(&world, &mut wire), to);
+    finish(&mut wire, &to);
     assert_eq!(everything(&mut wire), before);
 
     // There and back, killed at any moment.
-    let mut chance = Chance::seeded(7);
+    let chance = Chance::seeded(7);
     for _ in 0..8 {
         let to = world.other(&served(&mut wire)).to_path_buf();
         write(&mut wire, &mut writer, 3);
@@ -154,41 +187,34 @@ fn a_replica_moves_while_its_broker_is_killed_again_and_again() {
 fn each_broker_carries_through_the_move_the_other_began() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(dir.path());
+    let (mut ours, mut wire, mut writer) = prepare(&world);
+    wire.set_broker_config(0, LIMIT, SLOW);
+    assert!(ours.terminate(PATIENCE).success());
+
+    // Apache begins, and dies.
     let Some((mut apache, mut wire)) = world.apache() else {
         return;
     };
-    let segments = [("segment.bytes", "60000"), ("retention.ms", "-1")];
-    wire.create_topic(NAME, 1, &segments);
-    let mut writer = Writer::new(2, 1_700_000_000_000);
-    write(&mut wire, &mut writer, 100);
-
-    // Apache begins, and dies.
-    wire.set_broker_config(0, LIMIT, "5000");
-    let to = world.other(&served(&mut wire)).to_path_buf();
-    assert_eq!(wire.order_to(NAME, 0, &to), 0);
-    wait::until("Apache's copy", PATIENCE, || future(&mut wire));
+    let to = begin(&world, &mut wire);
     let before = everything(&mut wire);
     apache.kill_9();
     let (mut ours, mut wire) = world.ours();
     let copy = future(&mut wire).expect("the copy that Apache began");
     assert_eq!(copy.dir, to);
     assert_eq!(everything(&mut wire), before);
-    wire.set_broker_config(0, LIMIT, "1000000000");
-    await_moved(&mut wire, &to);
+    finish(&mut wire, &to);
     assert_eq!(everything(&mut wire), before);
 
     // Ours begins, and dies.
-    wire.set_broker_config(0, LIMIT, "5000");
     write(&mut wire, &mut writer, 30);
-    let to = world.other(&served(&mut wire)).to_path_buf();
-    assert_eq!(wire.order_to(NAME, 0, &to), 0);
-    wait::until("our copy", PATIENCE, || future(&mut wire));
+    let to = move_slowly(&world, &mut ours, &mut wire);
     let before = everything(&mut wire);
     ours.kill_9();
     let (mut apache, mut wire) = world.apache().unwrap();
     assert_eq!(everything(&mut wire), before);
-    wire.set_broker_config(0, LIMIT, "1000000000");
-    await_moved(&mut wire, &to);
+    let copy = future(&mut wire).expect("the copy that ours began");
+    assert_eq!(copy.dir, to);
+    finish(&mut wire, &to);
     assert_eq!(everything(&mut wire), before);
     apache.kill_9();
 }

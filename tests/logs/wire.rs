@@ -27,10 +27,9 @@ use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData
 use protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use protocol::messages::{
     AlterReplicaLogDirsRequest, BrokerId, CreateTopicsRequest, DeleteRecordsRequest,
-    DescribeLogDirsRequest, FetchRequest,
-    IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, ProducerId, RequestKind, ResponseKind, TopicName,
-    TransactionalId, WriteTxnMarkersRequest,
+    DescribeLogDirsRequest, FetchRequest, IncrementalAlterConfigsRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, ProducerId, RequestKind,
+    ResponseKind, TopicName, TransactionalId, WriteTxnMarkersRequest,
 };
 
 /// How long one answer may take, on a loaded machine.
@@ -274,7 +273,8 @@ impl Wire {
 
     /// Where the replicas of a partition lie, as DescribeLogDirs tells it.
     pub(crate) fn places(&mut self, name: &str, partition: i32) -> Vec<Place> {
-        let request = RequestKind::DescribeLogDirs(DescribeLogDirsRequest::default());
+        let request = DescribeLogDirsRequest::default().with_topics(None);
+        let request = RequestKind::DescribeLogDirs(request);
         let Some(ResponseKind::DescribeLogDirs(answer)) =
             self.ask(Api::DescribeLogDirs, 4, request)
         else {

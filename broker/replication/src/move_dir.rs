@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use base::stop::Stop;
 use protocol::ids::TopicPartition;
-use storage::error::Error;
 use storage::log::Log;
 use tracing::{info, warn};
 
@@ -79,7 +78,7 @@ impl Replicas {
         Ok(())
     }
 
-    /// A copy was under way when the broker stopped: it goes on. The caller makes the partition.
+    /// A copy was under way when the broker stopped: it goes on. The partition is in the table.
     pub(crate) fn resume_move(&self, partition: &Arc<Partition>) {
         let id = partition.id();
         let log = partition.log();
@@ -177,8 +176,8 @@ impl Replicas {
             return Next::Again;
         };
         match self.advance_move(&partition, &future) {
-            Ok(bytes) => self.moves.copied(&id, bytes, clock.monotonic_ms()),
-            Err(CopyError::Log(Error::Closed)) => self.moves.remove(&id, &future),
+            Ok(bytes) => self.moves.copied(&id, &future, bytes, clock.monotonic_ms()),
+            Err(failed) if failed.is_closed() => self.moves.remove(&id, &future),
             Err(failed) => self.note_move_failed(&partition, &future, &failed),
         }
         Next::Again
@@ -204,8 +203,8 @@ impl Replicas {
                 match partition.take_over(self.store(), future, bytes_max)? {
                     Some(left) => self.finish_move(partition, &left, future),
                     None => {
-                        let now_ms = self.shared().clock.monotonic_ms();
-                        self.moves.rest(partition.id(), now_ms, BUSY_MS);
+                        let later_ms = self.shared().clock.monotonic_ms() + BUSY_MS;
+                        self.moves.rest(partition.id(), future, later_ms);
                     }
                 }
                 bytes
@@ -248,7 +247,7 @@ impl Replicas {
             return;
         }
         let now_ms = self.shared().clock.monotonic_ms();
-        if self.moves.failed(id, now_ms) {
+        if self.moves.failed(id, future, now_ms) {
             warn!(partition = %id, error = %failed, "a replica cannot be copied now; tried again");
         }
     }

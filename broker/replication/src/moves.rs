@@ -134,31 +134,38 @@ impl Moves {
     }
 
     /// Back from a turn that copied so many bytes.
-    pub(crate) fn copied(&self, id: &TopicPartition, bytes: u64, now_ms: i64) {
+    pub(crate) fn copied(&self, id: &TopicPartition, future: &Arc<Log>, bytes: u64, now_ms: i64) {
         self.pace.lock().note(bytes, now_ms);
-        if let Some(moving) = self.table.lock().get_mut(id) {
+        self.change(id, future, |moving| {
             moving.busy = false;
             moving.failures = 0;
-        }
+        });
     }
 
-    /// Its next turn does not come for so long.
-    pub(crate) fn rest(&self, id: &TopicPartition, now_ms: i64, ms: i64) {
-        if let Some(moving) = self.table.lock().get_mut(id) {
-            moving.not_before_ms = now_ms.saturating_add(ms);
-        }
+    /// Its next turn does not come before that time.
+    pub(crate) fn rest(&self, id: &TopicPartition, future: &Arc<Log>, not_before_ms: i64) {
+        self.change(id, future, |moving| moving.not_before_ms = not_before_ms);
     }
 
     /// Back from a turn that failed: the next one comes later. True the first time.
-    pub(crate) fn failed(&self, id: &TopicPartition, now_ms: i64) -> bool {
+    pub(crate) fn failed(&self, id: &TopicPartition, future: &Arc<Log>, now_ms: i64) -> bool {
+        let mut is_first = false;
+        self.change(id, future, |moving| {
+            let pause_ms = self.backoff_ms() << moving.failures.min(BACKOFFS_MAX);
+            is_first = moving.failures == 0;
+            moving.busy = false;
+            moving.failures = moving.failures.saturating_add(1);
+            moving.not_before_ms = now_ms.saturating_add(pause_ms);
+        });
+        is_first
+    }
+
+    /// Nothing where another move of the partition has begun since.
+    fn change(&self, id: &TopicPartition, future: &Arc<Log>, change: impl FnOnce(&mut Moving)) {
         let mut table = self.table.lock();
-        let Some(moving) = table.get_mut(id) else {
-            return false;
-        };
-        let pause_ms = self.backoff_ms() << moving.failures.min(BACKOFFS_MAX);
-        moving.busy = false;
-        moving.failures = moving.failures.saturating_add(1);
-        moving.not_before_ms = now_ms.saturating_add(pause_ms);
-        moving.failures == 1
+        let known = table.get_mut(id);
+        if let Some(moving) = known.filter(|moving| Arc::ptr_eq(&moving.future, future)) {
+            change(moving);
+        }
     }
 }

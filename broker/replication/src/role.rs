@@ -169,6 +169,7 @@ impl Replicas {
         };
         if is_fresh {
             self.insert(Arc::clone(&partition));
+            self.resume_move(&partition);
         }
         wakes.fire();
         Ok((change != RoleChange::Nothing).then_some((partition, change)))
@@ -204,9 +205,8 @@ impl Replicas {
             log.set_high_watermark(watermark);
         }
         let shared = Arc::clone(self.shared());
-        let partition = Arc::new(Partition::new(id.clone(), shared, log, config.rules));
-        self.resume_move(&partition);
-        Ok(partition)
+        let partition = Partition::new(id.clone(), shared, log, config.rules);
+        Ok(Arc::new(partition))
     }
 
     /// StopReplica. `Err` where the whole order is refused.

@@ -176,7 +176,13 @@ fn records(count: usize) -> Bytes {
 fn produce(partition: &Arc<Partition>, batches: usize) {
     for _ in 0..batches {
         let mut wakes = Wakes::none();
-        match append(partition, records(2), Origin::Client, Acks::Leader, &mut wakes) {
+        match append(
+            partition,
+            records(2),
+            Origin::Client,
+            Acks::Leader,
+            &mut wakes,
+        ) {
             Append::Answered(answer) => assert_eq!(answer.refusal, None),
             Append::Waits(_) => {}
         }
@@ -276,7 +282,7 @@ fn a_copy_that_has_parted_from_the_log_is_cut_before_it_goes_on() {
         world.replicas.move_some();
     }
     let copied = partition.future().unwrap().offsets().end;
-    partition.log().truncate_to(copied - 4).unwrap();
+    partition.log().truncate_to(Offset(copied.0 - 4)).unwrap();
     drop(partition);
     let world = world.die();
     let partition = world.lead_in("t", 5);
@@ -313,7 +319,10 @@ fn a_replica_ordered_back_stays_and_its_copy_goes() {
     world.order_to(&partition, &to).unwrap();
     world.replicas.move_some();
     world.order_to(&partition, &to).unwrap();
-    assert!(partition.future().is_some(), "the same order changes nothing");
+    assert!(
+        partition.future().is_some(),
+        "the same order changes nothing"
+    );
     world.order_to(&partition, &from).unwrap();
     assert!(partition.future().is_none() && !world.replicas.is_moving());
     assert_eq!(partition.log().directory(), from);

@@ -14,7 +14,9 @@ use protocol::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicPartition,
 };
 use replication::append::{Acks, Append, AppendAnswer, append, append_and_wait};
-use replication::config::{MovesConfig, ReplicationConfig, SessionsConfig, TopicConfig, TopicRules};
+use replication::config::{
+    MovesConfig, ReplicationConfig, SessionsConfig, TopicConfig, TopicRules,
+};
 use replication::endpoint::{IsrKeeper, Proposal};
 use replication::error::Refusal;
 use replication::partition::isr::IsrAnswer;

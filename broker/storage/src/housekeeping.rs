@@ -123,8 +123,10 @@ impl Store {
     /// One round of a cleaner's thread: compacts the dirtiest log that is due, then applies
     /// retention to compacted topics. False: nothing was due.
     pub fn compact(&self, compactor: &Compactor, halt: &Halt) -> bool {
-        if let Err(e) = self.departures.tell(compactor) {
-            tracing::warn!(error = %e, "the cleaner's checkpoints do not follow replicas that left");
+        for ((at, tp), to) in self.departures.take() {
+            if let Err(e) = compactor.note_left(&at, &tp, to.as_deref()) {
+                tracing::warn!(partition = %tp, error = %e, "the cleaner's checkpoint does not follow a replica that left");
+            }
         }
         let mut logs = self.everything();
         // Kafka: a replica that is being moved is not compacted (`abortAndPauseCleaning`).

@@ -141,7 +141,12 @@ struct Promised {
 /// There and back again.
 fn script(disk: &FaultyDisk, promised: &mut Promised) -> Result<()> {
     let store = open(disk)?;
-    let mut log = store.create(&tp(), Some(TopicId::random()), config(false), Some(Path::new(A)))?;
+    let mut log = store.create(
+        &tp(),
+        Some(TopicId::random()),
+        config(false),
+        Some(Path::new(A)),
+    )?;
     append(&log, 12)?;
     promised.written = 12;
     promised.flushed = log.flush()?.0;
@@ -165,8 +170,9 @@ fn script(disk: &FaultyDisk, promised: &mut Promised) -> Result<()> {
         log = future;
     }
     store.housekeep();
+    store.close()?;
     promised.flushed = promised.written;
-    store.close()
+    Ok(())
 }
 
 fn check(disk: &FaultyDisk, promised: &Promised, how: Restart, stop: u64) {
@@ -187,7 +193,11 @@ fn check(disk: &FaultyDisk, promised: &Promised, how: Restart, stop: u64) {
     };
     assert!(found.len() as i64 >= must_hold, "{context}: {found:?}");
     // The move goes on, or begins anew; either way it ends.
-    let to = if log.directory() == Path::new(A) { B } else { A };
+    let to = if log.directory() == Path::new(A) {
+        B
+    } else {
+        A
+    };
     let future = match store.future_log(&tp()) {
         Some(future) => future,
         None => store
@@ -204,7 +214,9 @@ fn check(disk: &FaultyDisk, promised: &Promised, how: Restart, stop: u64) {
     assert_eq!(offsets_in(&future).len(), found.len() + 1, "{context}");
     store.close().unwrap();
     let names: Vec<_> = disk.files().into_iter().map(|(path, _)| path).collect();
-    let note = names.iter().find(|path| path.ends_with(".rotpeter_took_over"));
+    let note = names
+        .iter()
+        .find(|path| path.ends_with(".rotpeter_took_over"));
     assert_eq!(note, None, "{context}");
 }
 
@@ -239,18 +251,21 @@ fn one_whole_replica_serves_wherever_a_move_is_stopped() {
 fn two_folders_of_one_partition_without_a_note_are_for_a_person_to_judge() {
     let disk = FaultyDisk::new(1);
     let store = open(&disk).unwrap();
-    let log = store.create(&tp(), None, config(false), Some(Path::new(A))).unwrap();
+    let log = store
+        .create(&tp(), None, config(false), Some(Path::new(A)))
+        .unwrap();
     append(&log, 3).unwrap();
     let future = store
         .create_future(&tp(), None, config(false), Path::new(B))
         .unwrap();
     copy(&log, &future).unwrap();
     swap(&store, &log, &future).unwrap();
-    // The replica that was left got a record all the same: the note is not to be believed.
     drop((log, future, store));
     disk.restart(Restart::Process);
     let taken = disk.copy(1);
-    taken.remove_file(Path::new("/b/t-0/.rotpeter_took_over")).unwrap();
+    taken
+        .remove_file(Path::new("/b/t-0/.rotpeter_took_over"))
+        .unwrap();
     assert!(matches!(
         open(&taken),
         Err(storage::error::Error::Twice { .. })
@@ -263,7 +278,9 @@ fn two_folders_of_one_partition_without_a_note_are_for_a_person_to_judge() {
 fn a_partition_made_anew_is_not_measured_by_what_its_predecessor_had() {
     let disk = FaultyDisk::new(1);
     let store = open(&disk).unwrap();
-    let log = store.create(&tp(), None, config(false), Some(Path::new(A))).unwrap();
+    let log = store
+        .create(&tp(), None, config(false), Some(Path::new(A)))
+        .unwrap();
     append(&log, 20).unwrap();
     log.set_high_watermark(Offset(20));
     log.delete_records_before(Offset(11)).unwrap();
@@ -272,7 +289,9 @@ fn a_partition_made_anew_is_not_measured_by_what_its_predecessor_had() {
     store.write_starts().unwrap();
     store.write_watermarks().unwrap();
     store.delete(&tp()).unwrap();
-    let log = store.create(&tp(), None, config(false), Some(Path::new(A))).unwrap();
+    let log = store
+        .create(&tp(), None, config(false), Some(Path::new(A)))
+        .unwrap();
     append(&log, 2).unwrap();
     drop((log, store));
     disk.restart(Restart::Process);
@@ -294,7 +313,9 @@ fn what_was_compacted_stays_so_in_another_directory() {
             ..CompactionConfig::default()
         },
     );
-    let log = store.create(&tp(), None, config(true), Some(Path::new(A))).unwrap();
+    let log = store
+        .create(&tp(), None, config(true), Some(Path::new(A)))
+        .unwrap();
     append(&log, 30).unwrap();
     log.set_high_watermark(Offset(30));
     assert!(store.compact(&compactor, &Halt::default()));

@@ -43,6 +43,18 @@ pub(crate) enum CopyError {
     Log(#[from] Error),
 }
 
+impl CopyError {
+    /// The copy was called off, or the replica is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(
+            self,
+            CopyError::Read(ReadError::Failed(Error::Closed))
+                | CopyError::Append(AppendError::Failed(Error::Closed))
+                | CopyError::Log(Error::Closed)
+        )
+    }
+}
+
 impl Partition {
     /// The copy in another directory, while there is one.
     pub fn future(&self) -> Option<Arc<Log>> {
@@ -88,10 +100,9 @@ impl Partition {
                 return Ok(None);
             }
         }
-        // What was on the disk must be on the disk.
-        if future.offsets().recovery < state.log.offsets().recovery {
-            future.flush()?;
-        }
+        // What was on the disk must be on the disk; and after a power cut the copy must not end
+        // before the log it replaced, or nobody could tell which of them to believe.
+        future.flush()?;
         // Whoever counts itself among the queued holds this lock while it learns the lane.
         let mut lane = self.lane.write();
         if self.queued.load(Ordering::Acquire) != 0 {

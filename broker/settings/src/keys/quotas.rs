@@ -54,6 +54,6 @@ pub(super) const DYNAMIC_ONLY: &[Row] = &[
         Later,
         "Bytes a second that this broker may hand to followers for replicas a topic names as throttled."),
     row("replica.alter.log.dirs.io.max.bytes.per.second", Long, Some("9223372036854775807"), AtLeast(0), Medium, ClusterWide,
-        Works("config.move_limit"),
+        Works("config.move_bytes_per_second_max"),
         "Bytes a second that moving replicas between this broker's directories may write."),
 ];

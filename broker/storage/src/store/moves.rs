@@ -22,7 +22,6 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use protocol::ids::{TopicId, TopicPartition};
 
-use crate::compaction::Compactor;
 use crate::config::LogConfig;
 use crate::error::{Error, Result};
 use crate::files;
@@ -168,7 +167,7 @@ impl Log {
 }
 
 /// Where a replica went that has left a directory; nowhere where it was deleted.
-type Gone = HashMap<(PathBuf, TopicPartition), Option<PathBuf>>;
+pub(crate) type Gone = HashMap<(PathBuf, TopicPartition), Option<PathBuf>>;
 
 /// Replicas that have left their directories, for the cleaner, whose checkpoint follows them.
 /// Empty until a cleaner has asked for the first time.
@@ -182,12 +181,8 @@ impl Departures {
         }
     }
 
-    /// Tells the cleaner of everybody who left since the last time.
-    pub(crate) fn tell(&self, compactor: &Compactor) -> Result<()> {
-        let gone = self.0.lock().replace(Gone::new()).unwrap_or_default();
-        for ((at, tp), to) in gone {
-            compactor.note_left(&at, &tp, to.as_deref())?;
-        }
-        Ok(())
+    /// Everybody who left since the last time.
+    pub(crate) fn take(&self) -> Gone {
+        self.0.lock().replace(Gone::new()).unwrap_or_default()
     }
 }
