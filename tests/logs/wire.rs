@@ -1,5 +1,6 @@
 //! A blocking client that speaks to any broker in batches: what goes in and comes out is bytes.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -8,6 +9,9 @@ use harness::wait;
 use protocol::StrBytes;
 use protocol::ids::Offset;
 use protocol::kafka::apis::Api;
+use protocol::messages::alter_replica_log_dirs_request::{
+    AlterReplicaLogDir, AlterReplicaLogDirTopic,
+};
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -22,10 +26,10 @@ use protocol::messages::offset_for_leader_epoch_request::{
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use protocol::messages::{
-    BrokerId, CreateTopicsRequest, DeleteRecordsRequest, FetchRequest,
-    IncrementalAlterConfigsRequest, ListOffsetsRequest, MetadataRequest,
-    OffsetForLeaderEpochRequest, ProduceRequest, ProducerId, RequestKind, ResponseKind, TopicName,
-    TransactionalId, WriteTxnMarkersRequest,
+    AlterReplicaLogDirsRequest, BrokerId, CreateTopicsRequest, DeleteRecordsRequest,
+    DescribeLogDirsRequest, FetchRequest, IncrementalAlterConfigsRequest, ListOffsetsRequest,
+    MetadataRequest, OffsetForLeaderEpochRequest, ProduceRequest, ProducerId, RequestKind,
+    ResponseKind, TopicName, TransactionalId, WriteTxnMarkersRequest,
 };
 
 /// How long one answer may take, on a loaded machine.
@@ -40,6 +44,14 @@ pub(crate) const LATEST: i64 = -1;
 pub(crate) struct Wire {
     runtime: tokio::runtime::Runtime,
     connection: Connection,
+}
+
+/// One replica of this broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) dir: PathBuf,
+    pub(crate) lag: i64,
+    pub(crate) is_future: bool,
 }
 
 /// A produce that the broker or the connection refused.
@@ -139,12 +151,20 @@ impl Wire {
     }
 
     pub(crate) fn set_config(&mut self, name: &str, key: &str, value: &str) {
+        self.set_config_of(2, name, key, value);
+    }
+
+    pub(crate) fn set_broker_config(&mut self, broker: i32, key: &str, value: &str) {
+        self.set_config_of(4, &broker.to_string(), key, value);
+    }
+
+    fn set_config_of(&mut self, kind: i8, name: &str, key: &str, value: &str) {
         let change = AlterableConfig::default()
             .with_name(text(key))
             .with_config_operation(0)
             .with_value(Some(text(value)));
         let resource = AlterConfigsResource::default()
-            .with_resource_type(2)
+            .with_resource_type(kind)
             .with_resource_name(text(name))
             .with_configs(vec![change]);
         let request = IncrementalAlterConfigsRequest::default().with_resources(vec![resource]);
@@ -231,6 +251,50 @@ impl Wire {
             panic!("no answer to a deletion");
         };
         assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+    }
+
+    /// Orders a replica to a directory; gives the code of the answer.
+    pub(crate) fn order_to(&mut self, name: &str, partition: i32, dir: &Path) -> i16 {
+        let of = AlterReplicaLogDirTopic::default()
+            .with_name(topic(name))
+            .with_partitions(vec![partition]);
+        let to = AlterReplicaLogDir::default()
+            .with_path(text(&dir.display().to_string()))
+            .with_topics(vec![of]);
+        let request = AlterReplicaLogDirsRequest::default().with_dirs(vec![to]);
+        let request = RequestKind::AlterReplicaLogDirs(request);
+        let Some(ResponseKind::AlterReplicaLogDirs(answer)) =
+            self.ask(Api::AlterReplicaLogDirs, 2, request)
+        else {
+            panic!("no answer to a move of {name}");
+        };
+        answer.results[0].partitions[0].error_code
+    }
+
+    /// Where the replicas of a partition lie, as DescribeLogDirs tells it.
+    pub(crate) fn places(&mut self, name: &str, partition: i32) -> Vec<Place> {
+        let request = DescribeLogDirsRequest::default().with_topics(None);
+        let request = RequestKind::DescribeLogDirs(request);
+        let Some(ResponseKind::DescribeLogDirs(answer)) =
+            self.ask(Api::DescribeLogDirs, 4, request)
+        else {
+            panic!("no answer about log directories");
+        };
+        let mut places = Vec::new();
+        for dir in answer.results {
+            assert_eq!(dir.error_code, 0, "{:?}", dir.log_dir);
+            let topics = dir.topics.iter().filter(|it| it.name == topic(name));
+            let all = topics.flat_map(|topic| &topic.partitions);
+            for here in all.filter(|it| it.partition_index == partition) {
+                places.push(Place {
+                    dir: dir.log_dir.as_str().into(),
+                    lag: here.offset_lag,
+                    is_future: here.is_future_key,
+                });
+            }
+        }
+        places.sort_by_key(|place| place.is_future);
+        places
     }
 
     /// The timestamp, offset and epoch ListOffsets gives; `isolation` 1 is read_committed.

@@ -198,7 +198,14 @@ impl Reign {
             }
             let (written, conflicts) = self.write_states(wanted).await?;
             for (tp, leadership) in written {
-                info!(target: "state_change", partition = %tp, broker, isr = ?leadership.isr, leader_epoch = leadership.leader_epoch, "replica left the ISR");
+                let Leadership {
+                    isr, leader_epoch, ..
+                } = &leadership;
+                if isr.contains(&broker) {
+                    info!(target: "state_change", partition = %tp, broker, leader_epoch, "the last replica in the ISR stopped; nobody leads until it is back");
+                } else {
+                    info!(target: "state_change", partition = %tp, broker, ?isr, leader_epoch, "replica left the ISR");
+                }
                 if let Some(partition) = self.context.partition_mut(&tp) {
                     partition.leadership = Some(leadership);
                 }

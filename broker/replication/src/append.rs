@@ -120,7 +120,7 @@ pub fn append(
         };
     }
     let (tell, heard) = oneshot::channel();
-    partition.queued.fetch_add(1, Ordering::AcqRel);
+    let lane = partition.lane_to_queue();
     let queued = Arc::clone(partition);
     let job = move || {
         let mut done = append_here(&queued, &records, origin, acks);

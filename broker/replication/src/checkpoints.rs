@@ -1,4 +1,5 @@
-//! What runs by the clock: deadlines, watermark files, the ISR's shrinking, the store's upkeep.
+//! What runs by itself: deadlines, watermark files, the ISR's shrinking, the store's upkeep, moves
+//! between directories.
 
 use std::sync::Arc;
 
@@ -26,7 +27,12 @@ impl Replicas {
             )
         };
         let lag_ms = (self.shared().config.lag_ms_max / 2).max(1);
-        vec![
+        let movers = (0..self.shared().config.moves.threads.max(1)).map(|_| {
+            let (replicas, stop) = (Arc::clone(self), stop.clone());
+            tasks::spawn("moves", async move { replicas.keep_moving(stop).await })
+        });
+        let mut running: Vec<_> = movers.collect();
+        running.extend([
             tasks::spawn(
                 "deadlines",
                 self.shared().deadlines.clone().run(stop.clone()),
@@ -44,7 +50,8 @@ impl Replicas {
                 |replicas| replicas.store().housekeep(),
                 pool.clone(),
             ),
-        ]
+        ]);
+        running
     }
 
     async fn repeat(self: Arc<Self>, ms: i64, work: fn(&Replicas), on: IoPool, stop: Stop) {

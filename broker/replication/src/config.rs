@@ -15,8 +15,26 @@ pub struct ReplicationConfig {
     /// `replica.high.watermark.checkpoint.interval.ms`.
     pub checkpoint_ms: i64,
     pub sessions: SessionsConfig,
+    pub moves: MovesConfig,
     /// Workers of the data runtime; one of them always stays free of storage calls.
     pub workers: usize,
+}
+
+/// Moves of replicas between directories.
+#[derive(Clone, Copy, Debug)]
+pub struct MovesConfig {
+    /// `num.replica.alter.log.dirs.threads`: how many replicas are copied at once.
+    pub threads: usize,
+    /// `alter.log.dirs.replication.quota.window.num`.
+    pub samples: usize,
+    /// `alter.log.dirs.replication.quota.window.size.seconds`.
+    pub sample_ms: i64,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`, as it stands at the start.
+    pub bytes_per_second_max: u64,
+    /// `replica.fetch.max.bytes`: how much is copied at once.
+    pub copy_bytes: usize,
+    /// `replica.fetch.backoff.ms`: the pause after a failure, and of those who are too fast.
+    pub backoff_ms: i64,
 }
 
 /// What a topic sets about its replicas and readers; the rest of its settings is its log's.
@@ -52,6 +70,19 @@ impl Default for SessionsConfig {
         SessionsConfig {
             slots_max: 1000,
             eviction_ms: 120_000,
+        }
+    }
+}
+
+impl Default for MovesConfig {
+    fn default() -> Self {
+        MovesConfig {
+            threads: 1,
+            samples: 11,
+            sample_ms: 1_000,
+            bytes_per_second_max: i64::MAX.cast_unsigned(),
+            copy_bytes: 1 << 20,
+            backoff_ms: 1_000,
         }
     }
 }

@@ -33,6 +33,7 @@ impl Replicas {
             }
         }
         wakes.fire();
+        self.moves.wake();
         error!(directory = %directory.display(), replicas = count, "log directory is offline");
         self.failed
             .send_modify(|failed| failed.push(directory.to_path_buf()));

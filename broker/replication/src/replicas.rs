@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::config::{ReplicationConfig, TopicConfigs};
 use crate::endpoint::IsrKeeper;
 use crate::lanes::LaneTable;
+use crate::moves::Moves;
 use crate::partition::isr::IsrAnswer;
 use crate::partition::{Partition, Shared};
 use crate::traffic::TrafficTable;
@@ -28,6 +29,7 @@ pub struct Replicas {
     configs: Configs,
     topics: DashMap<Arc<str>, Arc<TopicReplicas>>,
     pub(crate) orders: Mutex<Orders>,
+    pub(crate) moves: Moves,
     pub(crate) failed: watch::Sender<Vec<PathBuf>>,
 }
 
@@ -37,6 +39,8 @@ pub(crate) struct Orders {
     pub(crate) controller_epoch: ControllerEpoch,
     /// Watermarks as they were at the last stop, for logs that have no partition yet.
     pub(crate) watermarks: HashMap<TopicPartition, Offset>,
+    /// Where replicas that are not here yet are to be made (`LogManager.preferredLogDirs`).
+    pub(crate) wished: HashMap<TopicPartition, PathBuf>,
 }
 
 pub(crate) struct Configs(pub(crate) TopicConfigs);
@@ -82,6 +86,7 @@ impl Replicas {
         configs: TopicConfigs,
     ) -> Result<Arc<Self>, storage::error::Error> {
         let watermarks = store.read_watermarks()?;
+        let moves = Moves::new(&config.moves, clock.monotonic_ms());
         let shared = Arc::new(Shared {
             lanes: LaneTable::new(clock.clone(), config.workers),
             deadlines: Deadlines::new(clock.clone()),
@@ -93,6 +98,7 @@ impl Replicas {
         let orders = Orders {
             controller_epoch: ControllerEpoch(0),
             watermarks,
+            wished: HashMap::new(),
         };
         Ok(Arc::new(Replicas {
             shared,
@@ -100,6 +106,7 @@ impl Replicas {
             configs: Configs(configs),
             topics: DashMap::new(),
             orders: Mutex::new(orders),
+            moves,
             failed: watch::Sender::new(Vec::new()),
         }))
     }

@@ -4,6 +4,7 @@
 //! other topic id, newer epoch, older epoch, same epoch); controllers act on these codes, so they
 //! are the contract. Blocks on the disk (logs are made here): callers run it on a thread that may.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use protocol::ids::{BrokerEpoch, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
@@ -168,6 +169,7 @@ impl Replicas {
         };
         if is_fresh {
             self.insert(Arc::clone(&partition));
+            self.resume_move(&partition);
         }
         wakes.fire();
         Ok((change != RoleChange::Nothing).then_some((partition, change)))
@@ -190,8 +192,12 @@ impl Replicas {
             }
             None => {
                 let topic_id = Some(order.topic_id).filter(|id| !id.is_zero());
-                self.store()
-                    .create(id, topic_id, Arc::clone(&config.log), None)?
+                let wished = known.wished.get(id).map(PathBuf::as_path);
+                let made = self
+                    .store()
+                    .create(id, topic_id, Arc::clone(&config.log), wished)?;
+                known.wished.remove(id);
+                made
             }
         };
         log.set_config(config.log);
@@ -199,12 +205,8 @@ impl Replicas {
             log.set_high_watermark(watermark);
         }
         let shared = Arc::clone(self.shared());
-        Ok(Arc::new(Partition::new(
-            id.clone(),
-            shared,
-            log,
-            config.rules,
-        )))
+        let partition = Partition::new(id.clone(), shared, log, config.rules);
+        Ok(Arc::new(partition))
     }
 
     /// StopReplica. `Err` where the whole order is refused.
@@ -240,10 +242,15 @@ impl Replicas {
                     // The replica stays with its role; it merely fetches no more.
                     return Ok(());
                 }
+                self.call_off_move(&partition)?;
                 self.remove(id);
                 partition.leave(Refusal::NotLeader).fire();
             }
             Hosted::Absent => {}
+        }
+        // Before the replica itself: a copy that is left alone would be taken up again.
+        if order.delete && self.store().future_log(id).is_some() {
+            self.store().delete_future(id)?;
         }
         if order.delete && self.store().log(id).is_some() {
             self.store().delete(id)?;

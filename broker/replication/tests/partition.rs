@@ -14,7 +14,9 @@ use protocol::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicPartition,
 };
 use replication::append::{Acks, Append, AppendAnswer, append, append_and_wait};
-use replication::config::{ReplicationConfig, SessionsConfig, TopicConfig, TopicRules};
+use replication::config::{
+    MovesConfig, ReplicationConfig, SessionsConfig, TopicConfig, TopicRules,
+};
 use replication::endpoint::{IsrKeeper, Proposal};
 use replication::error::Refusal;
 use replication::partition::isr::IsrAnswer;
@@ -78,6 +80,7 @@ fn open(dir: &Path, clock: &Clock, keeper: &Arc<Keeper>, rules: TopicRules) -> A
         lag_ms_max: LAG_MS_MAX,
         checkpoint_ms: 5_000,
         sessions: SessionsConfig::default(),
+        moves: MovesConfig::default(),
         workers: 4,
     };
     let keeper = Arc::clone(keeper) as Arc<dyn IsrKeeper>;

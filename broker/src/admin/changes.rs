@@ -261,6 +261,7 @@ impl Obeying {
         let Some(replicas) = &self.replicas else {
             return;
         };
+        replicas.set_move_limit(self.live.now().move_bytes_per_second_max);
         let hosted = replicas
             .store()
             .all()

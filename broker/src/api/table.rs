@@ -560,15 +560,11 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
         R::DescribeLogDirs(request) => {
             later!(
                 DescribeLogDirs,
-                cluster::describe_log_dirs::answer(s.replicas.store(), request).await
+                cluster::describe_log_dirs::answer(&s.replicas, request).await
             )
         }
         R::AlterReplicaLogDirs(request) => later!(AlterReplicaLogDirs, {
-            cluster::alter_replica_log_dirs::answer(
-                s.replicas.store(),
-                &s.metadata.image(),
-                &request,
-            )
+            cluster::alter_replica_log_dirs::answer(&s.replicas, s.metadata.image(), request).await
         }),
         R::Envelope(_) => match cluster::envelope::answer()? {},
         _ => return None,

@@ -14,6 +14,7 @@ pub mod live;
 pub mod parts;
 pub mod topics;
 
+use replication::config::MovesConfig;
 use settings::keys;
 use settings::layers::{Layers, Texts, Values};
 use settings::topics as defaults;
@@ -50,6 +51,8 @@ pub struct Config {
     pub quotas: parts::Quotas,
     pub metrics: parts::Metrics,
     pub secrets: parts::Secrets,
+    /// `replica.alter.log.dirs.io.max.bytes.per.second`, which is set while running only.
+    pub move_bytes_per_second_max: u64,
     /// The texts of a topic without overrides.
     pub topic_defaults: Texts,
     /// What an empty host in `listeners` is advertised as.
@@ -78,6 +81,7 @@ impl Config {
             return Err(faults);
         };
         Ok(Config {
+            move_bytes_per_second_max: move_limit(&layers),
             identity: parts::Identity::read(&values),
             listeners,
             coordinator: coordinator(&values),
@@ -100,6 +104,19 @@ impl Config {
             values,
             host_name: host_name.to_owned(),
         })
+    }
+
+    /// How replicas move between this many log directories.
+    pub fn moves(&self, directories: usize) -> MovesConfig {
+        let threads = self.replication.move_threads.map(usize::try_from);
+        MovesConfig {
+            threads: threads.and_then(Result::ok).unwrap_or(directories),
+            samples: self.quotas.moves.samples,
+            sample_ms: self.quotas.moves.sample_ms,
+            bytes_per_second_max: self.move_bytes_per_second_max,
+            copy_bytes: usize::try_from(self.replication.fetch_bytes_max).unwrap_or(1),
+            backoff_ms: self.replication.fetch_backoff_ms,
+        }
     }
 
     /// The same broker with other layers: what a change while running leads to.
@@ -128,6 +145,16 @@ impl Config {
     pub fn topic(&self, overrides: &Texts) -> parts::Topic {
         parts::Topic::read(overrides, &self.topic_defaults)
     }
+}
+
+/// How fast replicas may move, as the layers that change while running say.
+fn move_limit(layers: &Layers) -> u64 {
+    let key = "replica.alter.log.dirs.io.max.bytes.per.second";
+    let text = [&layers.broker, &layers.cluster]
+        .into_iter()
+        .find_map(|texts| texts.get(key));
+    text.and_then(|text| text.trim().parse().ok())
+        .unwrap_or(i64::MAX.cast_unsigned())
 }
 
 /// The embedded coordinator, as [`load`] has written it into the layers.

@@ -459,6 +459,8 @@ pub struct Replication {
     pub fetch_backoff_ms: i64,
     pub socket_timeout_ms: i32,
     pub socket_receive_buffer_bytes: i32,
+    /// `None`: as many as there are log directories.
+    pub move_threads: Option<i64>,
 }
 
 impl Replication {
@@ -474,6 +476,7 @@ impl Replication {
             fetch_backoff_ms: values.long("replica.fetch.backoff.ms"),
             socket_timeout_ms: values.int("replica.socket.timeout.ms"),
             socket_receive_buffer_bytes: values.int("replica.socket.receive.buffer.bytes"),
+            move_threads: values.whole("num.replica.alter.log.dirs.threads"),
         }
     }
 }
@@ -612,6 +615,7 @@ pub struct Quotas {
     pub clients: Window,
     pub mutations: Window,
     pub replication: Window,
+    pub moves: Window,
 }
 
 impl Quotas {
@@ -626,6 +630,7 @@ impl Quotas {
             clients: window(""),
             mutations: window("controller."),
             replication: window("replication."),
+            moves: window("alter.log.dirs.replication."),
         }
     }
 }

@@ -129,6 +129,7 @@ impl Rooms {
                 slots_max: config.fetches.sessions_max,
                 ..SessionsConfig::default()
             },
+            moves: config.moves(logs.directories().len()),
             workers: config.threads.data(),
         };
         let keeping: Arc<dyn replication::endpoint::IsrKeeper> = Arc::clone(&keeper) as _;

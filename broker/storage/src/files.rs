@@ -1,7 +1,7 @@
 //! Every file name, suffix and size in a log directory, in one place.
 //!
-//! Kafka: the names are Apache's (`LogFileUtils`, `LocalLog`); [`BOOT_ID`] alone is ours, a plain
-//! file because Apache refuses to start where it finds a directory it does not know.
+//! Kafka: the names are Apache's (`LogFileUtils`, `LocalLog`); [`BOOT_ID`] and [`TOOK_OVER`] are ours,
+//! plain files because Apache refuses to start where it finds a directory it does not know.
 
 use protocol::ids::TopicPartition;
 use uuid::Uuid;
@@ -17,6 +17,8 @@ pub const REPLICATION_CHECKPOINT: &str = "replication-offset-checkpoint";
 pub const CLEANER_CHECKPOINT: &str = "cleaner-offset-checkpoint";
 pub const LEADER_EPOCH_CHECKPOINT: &str = "leader-epoch-checkpoint";
 pub const PARTITION_METADATA: &str = "partition.metadata";
+/// Ours, in a replica that has come from another directory, until the one it replaced is gone there.
+pub const TOOK_OVER: &str = ".rotpeter_took_over";
 /// A folder of Apache's tiered storage that may lie among the partitions.
 pub const REMOTE_INDEX_CACHE: &str = "remote-log-index-cache";
 
@@ -93,6 +95,14 @@ pub fn stray_dir(tp: &TopicPartition) -> String {
 
 pub fn future_dir(tp: &TopicPartition) -> String {
     unique_dir(tp, "-future")
+}
+
+/// Whether the name of a move target holds the whole topic.
+///
+/// Kafka: where it does not, the replica cannot be moved (KAFKA-4893); a name that is cut short
+/// would not be found again.
+pub fn can_move(tp: &TopicPartition) -> bool {
+    future_dir(tp).len() == replica_dir(tp).len() + ".".len() + 32 + "-future".len()
 }
 
 /// Kafka: the topic's part is cut so that the whole name fits (`logDirNameWithSuffixCappedLength`).

@@ -95,9 +95,10 @@ impl Store {
         }
     }
 
+    /// Move targets are not among them: whoever copies is the only one to touch their files, which
+    /// are renamed under him.
     fn everything(&self) -> Vec<Arc<Log>> {
         let mut logs = self.all();
-        logs.extend(self.all_futures());
         logs.retain(|log| log.home().is_online());
         logs
     }
@@ -122,8 +123,14 @@ impl Store {
     /// One round of a cleaner's thread: compacts the dirtiest log that is due, then applies
     /// retention to compacted topics. False: nothing was due.
     pub fn compact(&self, compactor: &Compactor, halt: &Halt) -> bool {
+        for ((at, tp), to) in self.departures.take() {
+            if let Err(e) = compactor.note_left(&at, &tp, to.as_deref()) {
+                tracing::warn!(partition = %tp, error = %e, "the cleaner's checkpoint does not follow a replica that left");
+            }
+        }
         let mut logs = self.everything();
-        logs.retain(|log| log.config().compact && !log.is_future());
+        // Kafka: a replica that is being moved is not compacted (`abortAndPauseCleaning`).
+        logs.retain(|log| log.config().compact && self.future_log(log.partition()).is_none());
         let cleaned = match compactor.pass(&logs, halt) {
             Ok(cleaned) => cleaned.is_some(),
             Err(e) => {

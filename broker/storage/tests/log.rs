@@ -358,13 +358,16 @@ fn a_replica_moves_to_another_directory() {
     } = world(LogConfig::default());
     append(&log, &batch(3, None, false)).unwrap();
     let future = store
-        .create_future(&tp(), log.config(), Path::new("/b"))
+        .create_future(&tp(), None, log.config(), Path::new("/b"))
         .unwrap();
     future
         .append_as_follower(&read(&log, 0, Upto::End))
         .unwrap();
     assert!(future.is_future() && store.future_log(&tp()).is_some());
-    let moved = store.promote_future(&tp()).unwrap();
+    store.announce_move(&log, &future).unwrap();
+    store.take_over(&log, &future).unwrap();
+    store.finish_move(&log, &future).unwrap();
+    let moved = store.log(&tp()).unwrap();
     assert_eq!(moved.directory(), Path::new("/b"));
     assert!(!moved.is_future() && store.future_log(&tp()).is_none());
     assert_eq!(
@@ -610,4 +613,68 @@ fn ten_thousand_partitions_open_quickly_and_small() {
         (resident() - before) / 10_000
     );
     assert_eq!(store.all().len(), 10_000);
+}
+
+#[test]
+fn a_follower_names_no_segment_above_the_first_record_of_an_old_compressed_message() {
+    for (name, set) in protocol::batch::corpus::logs(21) {
+        if !name.starts_with('v') {
+            continue;
+        }
+        // Every message begins a segment of its own.
+        let World { log, .. } = world(LogConfig {
+            segment_bytes: 14,
+            ..LogConfig::default()
+        });
+        let mut spans = Vec::new();
+        for message in protocol::batch::split(&set) {
+            let message = message.unwrap();
+            log.append_as_follower(message.bytes()).unwrap();
+            let records = message.records(1 << 20).unwrap();
+            let first = records.map(|record| record.unwrap().offset).min().unwrap();
+            spans.push((first, message.last_offset()));
+        }
+        let segments = log.segments().unwrap();
+        assert!(segments.len() > 1, "{name}");
+        for segment in segments {
+            let base = segment.base_offset;
+            let inside = spans
+                .iter()
+                .find(|(first, last)| *first < base && base <= *last);
+            assert_eq!(inside, None, "{name}: a segment is named {base}");
+        }
+    }
+}
+
+#[test]
+fn a_moment_is_looked_for_in_the_first_segment_that_says_it_reaches_so_far() {
+    use storage::log::Moment;
+    let World { log, .. } = world(LogConfig {
+        segment_bytes: 400,
+        ..LogConfig::default()
+    });
+    // Times rise by ten; three records a batch, a batch a segment.
+    for number in 0..6 {
+        let mut set = BatchBuilder::new(Codec::None);
+        for record in 0..3 {
+            let time_ms = NOW_MS + (number * 3 + record) * 10;
+            set.push(time_ms, Some(b"k"), Some(&[7; 50]), &[]).unwrap();
+        }
+        append(&log, &set.build().unwrap()).unwrap();
+    }
+    assert_eq!(log.segments().unwrap().len(), 6);
+    let at = |time_ms: i64| {
+        let found = log.offset_for(Moment::At(NOW_MS + time_ms), Upto::End);
+        found.unwrap().map(|found| found.offset.0)
+    };
+    assert_eq!(
+        (at(-5), at(0), at(1), at(25)),
+        (Some(0), Some(0), Some(1), Some(3))
+    );
+    log.set_high_watermark(Offset(18));
+    log.delete_records_before(Offset(4)).unwrap();
+    assert_eq!((at(0), at(30), at(45)), (None, Some(4), Some(5)));
+    let youngest = log.offset_for(Moment::MaxTimestamp, Upto::End).unwrap();
+    assert_eq!(youngest.unwrap().offset, Offset(17));
+    assert_eq!(at(171), None);
 }

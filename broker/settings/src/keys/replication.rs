@@ -40,7 +40,7 @@ pub(super) const KEYS: &[Row] = &[
         Works("topic.min_insync_replicas"),
         "How many replicas must have a record before a producer that wants all of them is answered."),
     row("num.replica.alter.log.dirs.threads", Int, None, Free, High, ReadOnly,
-        Later,
+        Works("replication.move_threads"),
         "How many threads move replicas between directories."),
     row("num.replica.fetchers", Int, Some("1"), Free, High, ClusterWide,
         Later,

@@ -1,11 +1,10 @@
-//! AlterReplicaLogDirs: where a replica of this broker is to lie.
+//! AlterReplicaLogDirs: where the replicas of this broker are to lie.
 //!
-//! A replica that lies there already is left there; everything that cannot be meant is refused as
-//! Kafka refuses it. Moving a replica to another directory is held back (`docs/KAFKA.md`): the
-//! answer is KAFKA_STORAGE_ERROR, and nothing is touched.
+//! One that lies elsewhere begins to move, and the answer does not wait for it; one that is not here
+//! yet will be made there. Kafka: `ReplicaManager.alterReplicaLogDirs`, its codes in their order.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use protocol::StrBytes;
@@ -15,39 +14,33 @@ use protocol::messages::alter_replica_log_dirs_response::{
     AlterReplicaLogDirPartitionResult, AlterReplicaLogDirTopicResult,
 };
 use protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse, TopicName};
-use protocol::names;
-use storage::store::{DirectoryView, Store as Logs};
+use replication::error::Refusal;
+use replication::replicas::Replicas;
 
+use crate::api::errors::replication_code;
 use crate::metadata::Image;
 
-pub(crate) fn answer(
-    logs: &Logs,
-    image: &Image,
-    request: &AlterReplicaLogDirsRequest,
+/// Makes directories and waits for orders of the controller, so it leaves the worker it was called
+/// on.
+pub(crate) async fn answer(
+    replicas: &Arc<Replicas>,
+    image: Arc<Image>,
+    request: AlterReplicaLogDirsRequest,
 ) -> AlterReplicaLogDirsResponse {
-    let directories = logs.directories();
+    let wanted = wanted(&request);
+    let here = Arc::clone(replicas);
+    let named: Vec<_> = wanted.keys().cloned().collect();
+    let altered = tokio::task::spawn_blocking(move || alter(&here, &image, wanted)).await;
+    let codes = altered.unwrap_or_else(|_panicked| {
+        let failed = |id| (id, ErrorCode::UnknownServerError);
+        named.into_iter().map(failed).collect()
+    });
     let mut results: BTreeMap<Arc<str>, Vec<AlterReplicaLogDirPartitionResult>> = BTreeMap::new();
-    for asked in &request.dirs {
-        for topic in &asked.topics {
-            let name: Arc<str> = topic.name.0.as_str().into();
-            for &partition in &topic.partitions {
-                let id = TopicPartition {
-                    topic: Arc::clone(&name),
-                    partition,
-                };
-                let code = judge(
-                    logs,
-                    image,
-                    &directories,
-                    Path::new(asked.path.as_str()),
-                    &id,
-                );
-                let result = AlterReplicaLogDirPartitionResult::default()
-                    .with_partition_index(partition)
-                    .with_error_code(code.code());
-                results.entry(Arc::clone(&name)).or_default().push(result);
-            }
-        }
+    for (id, code) in codes {
+        let result = AlterReplicaLogDirPartitionResult::default()
+            .with_partition_index(id.partition)
+            .with_error_code(code.code());
+        results.entry(id.topic).or_default().push(result);
     }
     let results = results.into_iter().map(|(name, partitions)| {
         AlterReplicaLogDirTopicResult::default()
@@ -57,27 +50,65 @@ pub(crate) fn answer(
     AlterReplicaLogDirsResponse::default().with_results(results.collect())
 }
 
-fn judge(
-    logs: &Logs,
+/// Of a partition that is named more than once the last counts.
+fn wanted(request: &AlterReplicaLogDirsRequest) -> BTreeMap<TopicPartition, String> {
+    let mut wanted = BTreeMap::new();
+    for asked in &request.dirs {
+        for topic in &asked.topics {
+            let name: Arc<str> = topic.name.0.as_str().into();
+            for &partition in &topic.partitions {
+                let id = TopicPartition {
+                    topic: Arc::clone(&name),
+                    partition,
+                };
+                wanted.insert(id, asked.path.as_str().to_owned());
+            }
+        }
+    }
+    wanted
+}
+
+fn alter(
+    replicas: &Replicas,
     image: &Image,
-    directories: &[DirectoryView],
-    wanted: &Path,
+    wanted: BTreeMap<TopicPartition, String>,
+) -> Vec<(TopicPartition, ErrorCode)> {
+    // Kafka knows its directories by their absolute paths, and compares texts.
+    let directories = replicas.store().directories().into_iter();
+    let known: BTreeMap<String, PathBuf> = directories
+        .filter_map(|directory| {
+            let shown = std::path::absolute(&directory.path).ok()?;
+            Some((shown.display().to_string(), directory.path))
+        })
+        .collect();
+    let each = wanted.into_iter().map(|(id, path)| {
+        let code = alter_one(replicas, image, known.get(&path), &id);
+        if code != ErrorCode::None {
+            tracing::warn!(partition = %id, to = path, ?code, "the replica does not move");
+        }
+        (id, code)
+    });
+    each.collect()
+}
+
+fn alter_one(
+    replicas: &Replicas,
+    image: &Image,
+    path: Option<&PathBuf>,
     id: &TopicPartition,
 ) -> ErrorCode {
-    if names::check_topic_name(&id.topic).is_err() {
+    if !storage::files::can_move(id) {
         return ErrorCode::InvalidTopicException;
     }
-    let same = |directory: &Path| std::path::absolute(directory).is_ok_and(|path| path == wanted);
-    match directories.iter().find(|directory| same(&directory.path)) {
-        None => ErrorCode::LogDirNotFound,
-        Some(directory) if !directory.online => ErrorCode::KafkaStorageError,
-        Some(directory) => match logs.log(id) {
-            Some(log) if log.directory() == directory.path => ErrorCode::None,
-            Some(_elsewhere) => ErrorCode::KafkaStorageError,
-            None if image.partition(&id.topic, id.partition).is_none() => {
-                ErrorCode::UnknownTopicOrPartition
-            }
-            None => ErrorCode::ReplicaNotAvailable,
-        },
+    let Some(path) = path else {
+        return ErrorCode::LogDirNotFound;
+    };
+    match replicas.alter_directory(id, path) {
+        Ok(()) => ErrorCode::None,
+        // Kafka: the code of old for a replica that is known and not here.
+        Err(Refusal::UnknownPartition) if image.partition(&id.topic, id.partition).is_some() => {
+            ErrorCode::ReplicaNotAvailable
+        }
+        Err(refusal) => replication_code(&refusal),
     }
 }

@@ -11,19 +11,21 @@ use protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, TopicName};
+use replication::replicas::Replicas;
 use storage::log::Log;
-use storage::store::Store as Logs;
 
 /// Kafka's word for a size that could not be asked of the disk.
 const UNKNOWN_BYTES: i64 = -1;
+/// Kafka's word for a lag that nobody knows: the replica serves no partition.
+const UNKNOWN_LAG: i64 = -1;
 
 /// Asks the disks, so it leaves the worker it was called on.
 pub(crate) async fn answer(
-    logs: &Arc<Logs>,
+    replicas: &Arc<Replicas>,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
-    let logs = Arc::clone(logs);
-    let described = tokio::task::spawn_blocking(move || describe(&logs, &request)).await;
+    let replicas = Arc::clone(replicas);
+    let described = tokio::task::spawn_blocking(move || describe(&replicas, &request)).await;
     match described {
         Ok(results) => DescribeLogDirsResponse::default().with_results(results),
         Err(_panicked) => {
@@ -32,7 +34,8 @@ pub(crate) async fn answer(
     }
 }
 
-fn describe(logs: &Logs, request: &DescribeLogDirsRequest) -> Vec<DescribeLogDirsResult> {
+fn describe(replicas: &Replicas, request: &DescribeLogDirsRequest) -> Vec<DescribeLogDirsResult> {
+    let logs = replicas.store();
     let wanted = |log: &Log| match &request.topics {
         None => true,
         Some(topics) => topics.iter().any(|topic| {
@@ -59,25 +62,29 @@ fn describe(logs: &Logs, request: &DescribeLogDirsRequest) -> Vec<DescribeLogDir
         result
             .with_total_bytes(total)
             .with_usable_bytes(usable)
-            .with_topics(topics(logs, here))
+            .with_topics(topics(replicas, here))
     });
     each.collect()
 }
 
-fn topics<'a>(logs: &Logs, here: impl Iterator<Item = &'a Arc<Log>>) -> Vec<DescribeLogDirsTopic> {
+fn topics<'a>(
+    replicas: &Replicas,
+    here: impl Iterator<Item = &'a Arc<Log>>,
+) -> Vec<DescribeLogDirsTopic> {
     let mut by_topic: BTreeMap<Arc<str>, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
     for log in here {
         let id = log.partition();
-        let offsets = log.offsets();
+        let end = log.offsets().end;
         // A future replica lags behind the current one; a current one behind its own watermark.
-        let ahead = match logs.log(id).filter(|_| log.is_future()) {
-            Some(current) => current.offsets().end,
-            None => offsets.watermark,
+        let lag = match replicas.find(id).online().map(|it| it.log().offsets()) {
+            Some(served) if log.is_future() => served.end - end,
+            Some(served) => (served.watermark - end).max(0),
+            None => UNKNOWN_LAG,
         };
         let partition = DescribeLogDirsPartition::default()
             .with_partition_index(id.partition)
             .with_partition_size(i64::try_from(log.size()).unwrap_or(i64::MAX))
-            .with_offset_lag((ahead - offsets.end).max(0))
+            .with_offset_lag(lag)
             .with_is_future_key(log.is_future());
         by_topic
             .entry(Arc::clone(&id.topic))

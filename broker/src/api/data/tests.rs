@@ -18,7 +18,9 @@ use protocol::kafka::apis::Api;
 use protocol::kafka::codec::{decode_request, encode_response};
 use protocol::kafka::header::RequestHeader;
 use protocol::messages::{RequestKind, ResponseKind};
-use replication::config::{ReplicationConfig, SessionsConfig, TopicConfig, TopicRules};
+use replication::config::{
+    MovesConfig, ReplicationConfig, SessionsConfig, TopicConfig, TopicRules,
+};
 use replication::endpoint::{IsrKeeper, Proposal};
 use replication::partition::{Assignment, PartitionOrder};
 use replication::replicas::Replicas;
@@ -106,6 +108,7 @@ impl World {
             lag_ms_max: 30_000,
             checkpoint_ms: 5_000,
             sessions: SessionsConfig::default(),
+            moves: MovesConfig::default(),
             workers: 4,
         };
         let replicas = Replicas::new(

@@ -225,14 +225,20 @@ impl Compactor {
         self.write_checkpoint(state, dir)
     }
 
-    /// The partition has left the directory.
-    pub fn forget(&self, dir: &Path, tp: &TopicPartition) -> Result<()> {
+    /// The partition has left the directory, for another one or for good.
+    ///
+    /// Kafka: `LogCleanerManager.alterCheckpointDir`; what was compacted stays so.
+    pub fn note_left(&self, dir: &Path, tp: &TopicPartition, to: Option<&Path>) -> Result<()> {
         let mut state = self.state.lock();
         state.uncleanable.remove(tp);
-        if self.checkpoints(&mut state, dir)?.remove(tp).is_none() {
+        let Some(clean_to) = self.checkpoints(&mut state, dir)?.remove(tp) else {
             return Ok(());
-        }
-        self.write_checkpoint(&state, dir)
+        };
+        self.write_checkpoint(&state, dir)?;
+        let Some(to) = to else { return Ok(()) };
+        self.checkpoints(&mut state, to)?
+            .insert(tp.clone(), clean_to);
+        self.write_checkpoint(&state, to)
     }
 
     fn choose<S: Subject + ?Sized>(&self, logs: &[Arc<S>]) -> Result<Option<(Arc<S>, Assessment)>> {

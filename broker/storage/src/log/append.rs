@@ -247,7 +247,13 @@ impl Log {
             return Err(unexpected(first, last, state.end));
         }
         self.note_epochs(state, heads)?;
-        self.roll_if_needed(state, set.len() as u64, &appending, first, config)?;
+        // Kafka: a segment must not be named after an offset above the first record in it. Of old
+        // formats only a bound of that is known here (UnifiedLog.maybeRoll).
+        let lowest = match is_legacy {
+            true => last.saturating_sub(i64::from(i32::MAX)),
+            false => first,
+        };
+        self.roll_if_needed(state, set.len() as u64, &appending, lowest, config)?;
         let base = state.active().size();
         for head in heads.iter_mut() {
             head.position += base;

@@ -176,7 +176,7 @@ impl Log {
 
     /// How many bytes a crash would make recovery look at, of those written since the start;
     /// `None` where everything is on the disk.
-    pub(crate) fn unflushed_bytes(&self) -> Option<u64> {
+    pub fn unflushed_bytes(&self) -> Option<u64> {
         let state = self.state.lock();
         let is_due = state.condition == Condition::Open && state.recovery < state.end;
         is_due.then_some(state.written - state.synced)

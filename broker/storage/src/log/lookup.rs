@@ -1,13 +1,16 @@
 //! Which offset belongs to a moment.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use base::disk::DiskFile;
 use bytes::BytesMut;
 use protocol::batch::{BatchView, DECOMPRESSED_BYTES_MAX};
 use protocol::ids::{LeaderEpoch, Offset};
 
 use crate::error::{Damage, Error, Result};
 use crate::files;
+use crate::index::time::TimeEntry;
 use crate::log::{Log, Upto};
 use crate::scan::{Head, Heads};
 use crate::segment::Segment;
@@ -88,7 +91,7 @@ impl Log {
             Moment::Earliest | Moment::EarliestLocal => Some(special(offsets.start, start_epoch)),
             Moment::Latest => Some(special(limit, latest_epoch)),
             Moment::LatestTiered => Some(special(Offset::NONE, Some(-1))),
-            Moment::MaxTimestamp => find_youngest(&segments, offsets.start.0)?,
+            Moment::MaxTimestamp => find_youngest(&segments)?,
             Moment::At(timestamp) => find_at(&segments, timestamp, offsets.start.0)?,
         };
         let is_special = !matches!(moment, Moment::MaxTimestamp | Moment::At(_));
@@ -96,66 +99,65 @@ impl Log {
     }
 }
 
-/// The first record at or after `start` that is at least as young as `timestamp`.
+/// The first record at or after `start` that is at least as young as `timestamp`, in the first
+/// segment that says it reaches so far.
+///
+/// Kafka: `UnifiedLog.searchOffsetInLocalLog`: in that segment only. Where compaction has left of its
+/// youngest batch no record but the head, or its youngest records lie before the start, nothing is
+/// found, although a later segment may have one; and a segment without times has its file's.
 fn find_at(segments: &[Arc<Segment>], timestamp: i64, start: i64) -> Result<Option<FoundOffset>> {
     for segment in segments {
-        if segment.largest_timestamp()?.timestamp < timestamp {
-            continue;
-        }
-        let from = segment.position_for_time(timestamp, start)?;
-        let found = search(
-            segment,
-            from,
-            |head| head.max_timestamp >= timestamp,
-            &mut |record| record.timestamp_ms >= timestamp && record.offset.0 >= start,
-        )?;
-        if found.is_some() {
-            return Ok(found);
+        if segment.largest_timestamp_or_modified()? >= timestamp {
+            let from = segment.position_for_time(timestamp, start)?;
+            return search(
+                segment,
+                from,
+                |head| head.max_timestamp >= timestamp,
+                |record| record.timestamp_ms >= timestamp && record.offset.0 >= start,
+                GoOn::ToTheEnd,
+            );
         }
     }
     Ok(None)
 }
 
 /// The first record that has the highest timestamp of all.
-fn find_youngest(segments: &[Arc<Segment>], start: i64) -> Result<Option<FoundOffset>> {
-    let mut youngest: Option<(i64, i64, &Arc<Segment>)> = None;
+///
+/// Kafka: only the first batch that has it is looked into; a v0 message has no time.
+fn find_youngest(segments: &[Arc<Segment>]) -> Result<Option<FoundOffset>> {
+    let mut youngest: Option<(TimeEntry, &Arc<Segment>)> = None;
     for segment in segments {
         let largest = segment.largest_timestamp()?;
-        if largest.timestamp >= 0 && youngest.is_none_or(|(most, ..)| largest.timestamp > most) {
-            youngest = Some((largest.timestamp, largest.offset, segment));
+        if youngest.is_none_or(|(most, _)| largest.timestamp > most.timestamp) {
+            youngest = Some((largest, segment));
         }
     }
-    let Some((timestamp, offset, segment)) = youngest else {
+    let Some((TimeEntry { timestamp, offset }, segment)) = youngest else {
         return Ok(None);
     };
-    let from = segment
-        .find(offset, segment.size())?
-        .map_or(0, |found| found.position);
-    let mut suits = |record: &protocol::batch::Record| {
-        record.timestamp_ms >= timestamp && record.offset.0 >= start
-    };
-    match search(
+    let found = segment.find(offset, segment.size())?;
+    search(
         segment,
-        from,
-        |head| head.max_timestamp >= timestamp,
-        &mut suits,
-    )? {
-        // An index that points too far only costs a longer way.
-        None if from > 0 => search(
-            segment,
-            0,
-            |head| head.max_timestamp >= timestamp,
-            &mut suits,
-        ),
-        found => Ok(found),
-    }
+        found.map_or(0, |found| found.position),
+        |head| head.max_timestamp == timestamp && head.magic > 0,
+        |record| record.timestamp_ms == timestamp,
+        GoOn::NoFurther,
+    )
+}
+
+/// After a batch that may hold the record and does not.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum GoOn {
+    ToTheEnd,
+    NoFurther,
 }
 
 fn search(
     segment: &Segment,
     from: u64,
     may_hold: impl Fn(&Head) -> bool,
-    suits: &mut dyn FnMut(&protocol::batch::Record) -> bool,
+    suits: impl Fn(&protocol::batch::Record) -> bool,
+    go_on: GoOn,
 ) -> Result<Option<FoundOffset>> {
     let path = segment.path(files::LOG);
     let file = segment.log_file()?;
@@ -164,38 +166,44 @@ fn search(
         if !may_hold(&head) {
             continue;
         }
-        let damage = || {
-            Error::corrupt(
-                "read records of",
-                &path,
-                Damage::Batch {
-                    position: head.position,
-                },
-            )
-        };
-        let mut bytes = BytesMut::zeroed(head.size);
-        let got = file
-            .read_at(&mut bytes, head.position)
-            .map_err(|e| Error::io("read", &path, e))?;
-        if got < head.size || !head.crc_holds(&bytes) {
-            return Err(damage());
+        let found = search_batch(&*file, &path, &head, &suits)?;
+        if found.is_some() || go_on == GoOn::NoFurther {
+            return Ok(found);
         }
-        let batch = BatchView::open(&bytes.freeze())
-            .ok()
-            .flatten()
-            .ok_or_else(damage)?;
-        for record in batch
-            .records(DECOMPRESSED_BYTES_MAX)
-            .map_err(|_| damage())?
-        {
-            let record = record.map_err(|_| damage())?;
-            if suits(&record) {
-                return Ok(Some(FoundOffset {
-                    timestamp_ms: record.timestamp_ms,
-                    offset: record.offset,
-                    leader_epoch: Some(head.leader_epoch).filter(|e| *e >= 0).map(LeaderEpoch),
-                }));
-            }
+    }
+    Ok(None)
+}
+
+fn search_batch(
+    file: &dyn DiskFile,
+    path: &Path,
+    head: &Head,
+    suits: &impl Fn(&protocol::batch::Record) -> bool,
+) -> Result<Option<FoundOffset>> {
+    let damage = || {
+        let position = head.position;
+        Error::corrupt("read records of", path, Damage::Batch { position })
+    };
+    let mut bytes = BytesMut::zeroed(head.size);
+    let got = file
+        .read_at(&mut bytes, head.position)
+        .map_err(|e| Error::io("read", path, e))?;
+    if got < head.size || !head.crc_holds(&bytes) {
+        return Err(damage());
+    }
+    let batch = BatchView::open(&bytes.freeze())
+        .ok()
+        .flatten()
+        .ok_or_else(damage)?;
+    let records = batch.records(DECOMPRESSED_BYTES_MAX);
+    for record in records.map_err(|_| damage())? {
+        let record = record.map_err(|_| damage())?;
+        if suits(&record) {
+            return Ok(Some(FoundOffset {
+                timestamp_ms: record.timestamp_ms,
+                offset: record.offset,
+                leader_epoch: Some(head.leader_epoch).filter(|e| *e >= 0).map(LeaderEpoch),
+            }));
         }
     }
     Ok(None)

@@ -411,8 +411,9 @@ impl Log {
         (state.start > first).then_some(Offset(state.start))
     }
 
-    /// The folder has a new name; open files stay open.
+    /// The folder has a new name, which the next flush brings to the disk; open files stay open.
     pub(crate) fn moved_to(&self, path: &Path, is_future: bool) {
+        self.state.lock().folder_changes += 1;
         self.place.move_to(path.to_path_buf());
         self.is_future.store(is_future, Ordering::Release);
     }

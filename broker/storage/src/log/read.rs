@@ -179,6 +179,9 @@ impl Log {
                 .iter()
                 .skip(first)
                 .zip(ends)
+                // Compaction may leave any number of empty ones in a row: a plan that reached over
+                // those alone would hold a reader there for ever.
+                .filter(|(segment, _)| segment.size() > 0)
                 .take(SEGMENTS_MAX);
             segments.extend(pieces.map(|(segment, end)| Piece {
                 segment: Arc::clone(segment),
@@ -207,6 +210,7 @@ impl Log {
         let mut from = request.from.0;
         let mut reaches = from;
         for piece in &glance.segments {
+            from = from.max(piece.segment.base_offset());
             let full = self.plan_piece(piece, glance, request, from, &mut room, &mut plan)?;
             reaches = piece.end.min(glance.limit);
             if full || piece.end >= glance.limit {

@@ -38,7 +38,7 @@ impl Log {
     }
 
     /// Deletes the segments that retention names. Gives how many.
-    pub(crate) fn apply_retention(&self) -> Result<usize> {
+    pub fn apply_retention(&self) -> Result<usize> {
         let result = self.retain();
         self.conclude(result)
     }

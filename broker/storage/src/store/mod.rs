@@ -3,9 +3,12 @@
 //! A directory that fails takes its logs along and nothing else. What cannot be trusted when the store
 //! opens is renamed to `<topic>-<partition>.<32 hex>-stray` and kept.
 
+mod load;
+mod moves;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
@@ -17,11 +20,12 @@ use crate::checkpoint::{self, PartitionOffsets};
 use crate::config::{LogConfig, StoreConfig};
 use crate::directory::{Directory, OnFailure};
 use crate::error::{Error, Result};
-use crate::files::{self, ReplicaDir};
+use crate::files;
 use crate::handles::Handles;
 use crate::log::{Log, Opening};
-use crate::segment::Place;
-use crate::trash::{Doomed, Trash};
+use crate::store::load::Job;
+pub(crate) use crate::store::moves::Departures;
+use crate::trash::Trash;
 
 const BOOT_ID_SOURCE: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -60,6 +64,7 @@ pub struct Store {
     set_aside: Mutex<Vec<SetAside>>,
     on_failure: OnFailureCell,
     pub(crate) next_due: NextDue,
+    pub(crate) departures: Departures,
 }
 
 struct OnFailureCell(Arc<OnceLock<OnFailure>>);
@@ -88,20 +93,6 @@ pub(crate) struct NextDue {
 }
 
 type ConfigOf<'a> = &'a (dyn Fn(&str) -> Arc<LogConfig> + Sync);
-
-/// One folder to be opened as a log.
-struct Job {
-    partition: TopicPartition,
-    folder: PathBuf,
-    is_future: bool,
-}
-
-/// What loading a directory gave.
-#[derive(Default)]
-struct Loaded {
-    logs: Vec<Arc<Log>>,
-    set_aside: Vec<SetAside>,
-}
 
 impl Store {
     /// Locks and loads all directories, side by side. A directory that fails is offline, the
@@ -141,6 +132,7 @@ impl Store {
             trash: Arc::default(),
             set_aside: Mutex::default(),
             on_failure: OnFailureCell(on_failure),
+            departures: Departures::default(),
         };
         store.load_all(config_of)?;
         if store
@@ -151,142 +143,6 @@ impl Store {
             return Err(Error::NoDirectory);
         }
         Ok(store)
-    }
-
-    fn load_all(&self, config_of: ConfigOf<'_>) -> Result<()> {
-        let loaded: Vec<Result<Loaded>> = std::thread::scope(|scope| {
-            let running: Vec<_> = self
-                .directories
-                .iter()
-                .map(|directory| scope.spawn(|| self.load_directory(directory, config_of)))
-                .collect();
-            let joined = running.into_iter().map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            joined.collect()
-        });
-        let mut tables = self.logs.write();
-        for (directory, loaded) in self.directories.iter().zip(loaded) {
-            let loaded = match loaded {
-                Err(e @ Error::Foreign { .. }) => return Err(e),
-                // Kafka: checkpoints that cannot be read take the directory offline too.
-                Err(e) => {
-                    directory.take_offline(&e);
-                    continue;
-                }
-                Ok(loaded) => loaded,
-            };
-            self.set_aside.lock().extend(loaded.set_aside);
-            for log in loaded.logs {
-                let table = if log.is_future() {
-                    &mut tables.future
-                } else {
-                    &mut tables.current
-                };
-                directory.replicas.fetch_add(1, Ordering::Relaxed);
-                if let Some(first) = table.insert(log.partition().clone(), Arc::clone(&log)) {
-                    return Err(Error::Twice {
-                        first: first.path(),
-                        second: log.path(),
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn load_directory(
-        &self,
-        directory: &Arc<Directory>,
-        config_of: ConfigOf<'_>,
-    ) -> Result<Loaded> {
-        directory.check()?;
-        let jobs = self.find_replicas(directory)?;
-        let recovery = directory.load_recovery_points()?;
-        let starts_path = directory.path.join(files::LOG_START_CHECKPOINT);
-        let starts = checkpoint::read_partition_offsets(directory.disk(), &starts_path)?;
-        let next = AtomicUsize::new(0);
-        let work = || {
-            let mut loaded = Loaded::default();
-            while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let opening = self.opening(directory, job, config_of(&job.partition.topic));
-                let opening = Opening {
-                    recovery: recovery.get(&job.partition).map(|offset| offset.0),
-                    start: starts.get(&job.partition).map(|offset| offset.0),
-                    ..opening
-                };
-                match Log::open(opening) {
-                    Ok(log) => loaded.logs.push(log),
-                    Err(e @ Error::Corrupt { .. }) => {
-                        loaded.set_aside.push(put_aside(directory, job, &e)?);
-                    }
-                    Err(e) => return Err(e),
-                }
-            }
-            Ok(loaded)
-        };
-        let threads = self
-            .config
-            .recovery_threads_per_dir
-            .clamp(1, jobs.len().max(1));
-        let results: Vec<Result<Loaded>> = std::thread::scope(|scope| {
-            let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let joined = running.into_iter().map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            joined.collect()
-        });
-        let mut all = Loaded::default();
-        for result in results {
-            let loaded = directory.judge(result)?;
-            all.logs.extend(loaded.logs);
-            all.set_aside.extend(loaded.set_aside);
-        }
-        Ok(all)
-    }
-
-    /// The folders of a directory that are to be opened; doomed ones are queued for removal.
-    fn find_replicas(&self, directory: &Arc<Directory>) -> Result<Vec<Job>> {
-        let entries = directory.disk().list(&directory.path);
-        let entries = entries.map_err(|e| Error::io("list", &directory.path, e))?;
-        let mut jobs = Vec::new();
-        for entry in entries.into_iter().filter(|entry| entry.is_dir) {
-            let folder = directory.path.join(&entry.name);
-            match files::parse_replica_dir(&entry.name) {
-                Some(ReplicaDir::Current(partition)) => {
-                    jobs.push(Job {
-                        partition,
-                        folder,
-                        is_future: false,
-                    });
-                }
-                Some(ReplicaDir::Future(partition)) => {
-                    jobs.push(Job {
-                        partition,
-                        folder,
-                        is_future: true,
-                    });
-                }
-                Some(ReplicaDir::Deleted) => self.doom_folder(directory, folder),
-                Some(ReplicaDir::Stray) => {}
-                None if entry.name == files::REMOTE_INDEX_CACHE => {}
-                None => return Err(Error::Foreign { path: folder }),
-            }
-        }
-        Ok(jobs)
-    }
-
-    fn doom_folder(&self, directory: &Arc<Directory>, folder: PathBuf) {
-        let place = Place::new(Arc::clone(&directory.handles), folder);
-        let due_ms = self
-            .clock
-            .wall_ms()
-            .saturating_add(self.config.delete_delay_ms);
-        self.trash.add(due_ms, Doomed::Folder { place });
     }
 
     fn opening(&self, directory: &Arc<Directory>, job: &Job, config: Arc<LogConfig>) -> Opening {
@@ -355,32 +211,6 @@ impl Store {
         Ok(log)
     }
 
-    /// Makes the move target of a partition in another directory.
-    pub fn create_future(
-        &self,
-        tp: &TopicPartition,
-        config: Arc<LogConfig>,
-        dir: &Path,
-    ) -> Result<Arc<Log>> {
-        let _making = self.making.lock();
-        if let Some(there) = self.future_log(tp) {
-            return Err(Error::Exists { path: there.path() });
-        }
-        let directory = self.directory_at(dir)?;
-        let job = Job {
-            partition: tp.clone(),
-            folder: directory.path.join(files::future_dir(tp)),
-            is_future: true,
-        };
-        let log = self.create_in(&directory, &job, config)?;
-        directory.replicas.fetch_add(1, Ordering::Relaxed);
-        self.logs
-            .write()
-            .future
-            .insert(tp.clone(), Arc::clone(&log));
-        Ok(log)
-    }
-
     fn create_in(
         &self,
         directory: &Arc<Directory>,
@@ -388,6 +218,8 @@ impl Store {
         config: Arc<LogConfig>,
     ) -> Result<Arc<Log>> {
         directory.check()?;
+        // What the checkpoint says of an earlier replica here must not pass for this one's.
+        directory.lower_recovery(&job.partition, 0)?;
         let created = make_folder(directory, &job.folder).and_then(|is_new| {
             Log::open(Opening {
                 is_new,
@@ -423,50 +255,15 @@ impl Store {
             .ok_or(Error::NoDirectory)
     }
 
-    /// The move target has caught up: it becomes the log, the old one is deleted.
-    pub fn promote_future(&self, tp: &TopicPartition) -> Result<Arc<Log>> {
-        let _making = self.making.lock();
-        let Some(future) = self.future_log(tp) else {
-            return Err(Error::Closed);
-        };
-        let directory = Arc::clone(future.home());
-        directory.check()?;
-        let old = self
-            .logs
-            .write()
-            .current
-            .insert(tp.clone(), Arc::clone(&future));
-        if let Some(old) = old {
-            // An old directory that is offline keeps its folder; it is a stray there.
-            let retired = self.retire(&old);
-            if retired.is_err() && old.home().is_online() {
-                self.logs.write().current.insert(tp.clone(), old);
-                retired?;
-            }
-        }
-        let folder = directory.path.join(files::replica_dir(tp));
-        let renamed = base::durable::rename(directory.disk(), &future.path(), &folder)
-            .map_err(|e| Error::io("rename", &future.path(), e));
-        directory.judge(renamed)?;
-        future.moved_to(&folder, false);
-        self.logs.write().future.remove(tp);
-        Ok(future)
-    }
-
     /// Renames the directory to `-delete`; it is removed later by [`Store::housekeep`].
     pub fn delete(&self, tp: &TopicPartition) -> Result<()> {
         let _making = self.making.lock();
         let log = self.logs.write().current.remove(tp);
-        log.map_or(Ok(()), |log| self.retire(&log))
+        log.map_or(Ok(()), |log| self.retire(&log, None))
     }
 
-    pub fn delete_future(&self, tp: &TopicPartition) -> Result<()> {
-        let _making = self.making.lock();
-        let log = self.logs.write().future.remove(tp);
-        log.map_or(Ok(()), |log| self.retire(&log))
-    }
-
-    fn retire(&self, log: &Arc<Log>) -> Result<()> {
+    /// The log serves no more: its folder is renamed to `-delete` and removed later.
+    fn retire(&self, log: &Arc<Log>, moved_to: Option<&Path>) -> Result<()> {
         log.shut();
         let directory = log.home();
         directory.check()?;
@@ -477,8 +274,18 @@ impl Store {
         directory.announce();
         result?;
         directory.replicas.fetch_sub(1, Ordering::Relaxed);
-        log.moved_to(&folder, log.is_future());
+        let is_future = log.is_future();
+        log.moved_to(&folder, is_future);
+        if !is_future {
+            let at = directory.path.clone();
+            self.departures.note(at, log.partition(), moved_to);
+        }
         self.doom_folder(directory, folder);
+        // A replica of the same name may come back before the file is written in its turn.
+        if log.start_to_note().is_some() {
+            let starts = self.collect(directory, Log::start_to_note);
+            directory.write_offsets(files::LOG_START_CHECKPOINT, &starts)?;
+        }
         Ok(())
     }
 
@@ -515,7 +322,11 @@ impl Store {
         {
             let path = directory.path.join(files::REPLICATION_CHECKPOINT);
             match directory.judge(checkpoint::read_partition_offsets(directory.disk(), &path)) {
-                Ok(offsets) => all.extend(offsets),
+                // An entry of a replica that lies elsewhere now is out of date.
+                Ok(offsets) => all.extend(offsets.into_iter().filter(|(tp, _)| {
+                    let log = self.log(tp);
+                    log.is_some_and(|log| Arc::ptr_eq(log.home(), directory))
+                })),
                 Err(e) => tracing::warn!(error = %e, "watermarks cannot be read; they begin low"),
             }
         }
@@ -583,25 +394,6 @@ fn make_folder(directory: &Directory, folder: &Path) -> Result<bool> {
             .map_err(|e| Error::io("create", folder, e))?;
     }
     Ok(is_new)
-}
-
-/// The replica stays on the disk under another name, and out of the way.
-fn put_aside(directory: &Directory, job: &Job, reason: &Error) -> Result<SetAside> {
-    let now_at = directory.path.join(files::stray_dir(&job.partition));
-    base::durable::rename(directory.disk(), &job.folder, &now_at)
-        .map_err(|e| Error::io("rename", &job.folder, e))?;
-    tracing::error!(
-        topic = %job.partition.topic,
-        partition = job.partition.partition,
-        kept_at = %now_at.display(),
-        reason = %reason,
-        "the replica's bytes cannot be trusted; it is not served, its files are kept"
-    );
-    Ok(SetAside {
-        partition: job.partition.clone(),
-        now_at,
-        reason: reason.to_string(),
-    })
 }
 
 /// Which boot of the machine this is; empty where it does not say.

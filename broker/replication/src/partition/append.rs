@@ -1,0 +1,135 @@
+//! Appending to one partition as its leader, and when an append may be acknowledged.
+//!
+//! Hot path: one shared lock, the log's own, one uncontended lock for the watermark.
+
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use protocol::ids::Offset;
+use storage::log::{Appended, Origin, VerificationGuard};
+
+use crate::error::Refusal;
+use crate::partition::Partition;
+use crate::traffic::Passed;
+use crate::waiting::Wakes;
+
+/// Why an append was not done, and where the log starts, which the answer tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppendFailure {
+    pub refusal: Refusal,
+    pub log_start: Offset,
+}
+
+/// An append that was done.
+#[derive(Debug)]
+pub struct Done {
+    pub appended: Appended,
+    /// Nothing may be acknowledged before the log is flushed to here.
+    pub flush_to: Option<Offset>,
+    /// A flush should be started, waited for or not.
+    pub flush_due: bool,
+    pub wakes: Wakes,
+}
+
+impl Partition {
+    /// Appends as leader. With `acks_all` too small an ISR refuses before anything is written.
+    pub fn append(
+        &self,
+        records: &Bytes,
+        origin: Origin,
+        acks_all: bool,
+        guard: Option<&VerificationGuard>,
+    ) -> Result<Done, AppendFailure> {
+        self.traffic.add(Passed::ProduceRequests, 1);
+        let appended = self.append_counted(records, origin, acks_all, guard);
+        match &appended {
+            Ok(done) if !done.appended.duplicate => {
+                let Appended {
+                    first_offset,
+                    last_offset,
+                    ..
+                } = done.appended;
+                let messages = last_offset
+                    .0
+                    .saturating_sub(first_offset.0)
+                    .saturating_add(1);
+                self.traffic
+                    .add(Passed::MessagesIn, messages.max(0).cast_unsigned());
+                self.traffic.add(Passed::BytesIn, records.len() as u64);
+            }
+            Ok(_) => {}
+            Err(failure) if failure.refusal.is_too_large() => {
+                self.traffic
+                    .add(Passed::BytesRejected, records.len() as u64);
+            }
+            Err(failure) if failure.refusal.is_expected() => {}
+            Err(_) => self.traffic.add(Passed::FailedProduces, 1),
+        }
+        appended
+    }
+
+    fn append_counted(
+        &self,
+        records: &Bytes,
+        origin: Origin,
+        acks_all: bool,
+        guard: Option<&VerificationGuard>,
+    ) -> Result<Done, AppendFailure> {
+        let state = self.state.read();
+        let unknown_start = |refusal| AppendFailure {
+            refusal,
+            log_start: Offset::NONE,
+        };
+        let led = self.leadership(&state).map_err(unknown_start)?;
+        if acks_all {
+            let in_sync = led.progress.lock().isr.committed().len();
+            if in_sync < state.min_isr() {
+                return Err(AppendFailure {
+                    refusal: Refusal::NotEnoughReplicas,
+                    log_start: state.log.offsets().start,
+                });
+            }
+        }
+        let appended = state
+            .log
+            .append_as_leader(records, state.leader_epoch, origin, guard)
+            .map_err(|error| AppendFailure {
+                refusal: error.into(),
+                log_start: state.log.offsets().start,
+            })?;
+        let durable = appended.flush_due && state.log.config().is_durable();
+        let wakes = self.advance_led(&state, led);
+        Ok(Done {
+            flush_to: durable.then_some(appended.end),
+            flush_due: appended.flush_due,
+            appended,
+            wakes,
+        })
+    }
+
+    /// Whether a produce with acks from all whose last record lies just beneath `required` may be
+    /// answered, and how.
+    pub fn check_acks(&self, required: Offset) -> Option<Result<(), Refusal>> {
+        let state = self.state.read_recursive();
+        let led = match self.leadership(&state) {
+            Ok(led) => led,
+            Err(refusal) => return Some(Err(refusal)),
+        };
+        if self.marks.watermark.load(Ordering::Acquire) < required.0 {
+            return None;
+        }
+        let in_sync = led.progress.lock().isr.maximal().len();
+        Some(match in_sync < state.min_isr() {
+            true => Err(Refusal::NotEnoughReplicasAfterAppend),
+            false => Ok(()),
+        })
+    }
+
+    /// Whether everything beneath `to` is on the disk.
+    pub fn check_flushed(&self, to: Offset) -> Option<Result<(), Refusal>> {
+        if let Some(why) = self.gone.get() {
+            return Some(Err(why.clone()));
+        }
+        (self.marks.flushed.load(Ordering::Acquire) >= to.0).then_some(Ok(()))
+    }
+}

@@ -1,0 +1,202 @@
+//! The watermark and the ISR: what followers have, what is committed, who should join or leave.
+
+use std::sync::atomic::Ordering;
+
+use protocol::ids::{BrokerId, Offset, TopicId};
+use tracing::{debug, info};
+
+use crate::endpoint::Proposal;
+use crate::partition::isr::{AfterAnswer, IsrAnswer};
+use crate::partition::{Leadership, Partition, Progress, Role, State};
+use crate::waiting::{Moved, Wakes};
+
+impl Partition {
+    /// Moves the watermark as far as it may go; after a flush, a fetch or a change of rules.
+    pub fn advance(&self) -> Wakes {
+        let state = self.state.read();
+        match self.leadership(&state) {
+            Ok(led) => self.advance_led(&state, led),
+            Err(_not_leading) => {
+                let mut wakes = Wakes::none();
+                self.queue.all(&mut wakes);
+                wakes
+            }
+        }
+    }
+
+    pub(in crate::partition) fn advance_led(&self, state: &State, led: &Leadership) -> Wakes {
+        let offsets = state.log.offsets();
+        // In the durable mode the leader's own copy counts once it is on the disk.
+        let own_end = match state.log.config().is_durable() {
+            true => offsets.recovery.min(offsets.end),
+            false => offsets.end,
+        };
+        let allowed = {
+            let mut progress = led.progress.lock();
+            if progress.isr.committed().len() >= state.min_isr() {
+                let now_ms = self.shared.clock.monotonic_ms();
+                let allowed = progress.followers.watermark(
+                    own_end,
+                    progress.isr.maximal(),
+                    now_ms,
+                    self.shared.config.lag_ms_max,
+                    |id| self.shared.keeper.is_alive(id),
+                );
+                progress.watermark = progress.watermark.max(allowed.unwrap_or(Offset::ZERO));
+            }
+            progress.watermark
+        };
+        if allowed > offsets.watermark {
+            state.log.raise_high_watermark(allowed);
+        }
+        let watermark = allowed.max(offsets.watermark);
+        self.marks.note(&offsets, watermark);
+        let mut wakes = Wakes::none();
+        if !self.queue.is_empty_after_fence() {
+            let low_watermark = self.low_watermark_led(state, offsets.start, led);
+            let moved = Moved {
+                end: offsets.end,
+                flushed: offsets.recovery,
+                watermark,
+                low_watermark,
+            };
+            self.queue.due(&moved, &mut wakes);
+        }
+        wakes
+    }
+
+    /// A follower asked for records from `from`: it has everything before.
+    pub(in crate::partition) fn note_follower_fetch(
+        &self,
+        id: BrokerId,
+        from: Offset,
+        log_start: Offset,
+        leader_end: Offset,
+    ) -> Wakes {
+        let state = self.state.read();
+        let Ok(led) = self.leadership(&state) else {
+            return Wakes::none();
+        };
+        let now_ms = self.shared.clock.monotonic_ms();
+        let wanted = {
+            let mut progress = led.progress.lock();
+            let Progress {
+                followers,
+                isr,
+                watermark,
+            } = &mut *progress;
+            if !followers.note_fetch(id, from, log_start, leader_end, now_ms) {
+                return Wakes::none();
+            }
+            let keeper = &self.shared.keeper;
+            let wanted = isr.choose_expand(followers, id, *watermark, led.epoch_start, |id| {
+                keeper.is_alive(id)
+            });
+            if let Some(wanted) = &wanted {
+                isr.note_proposed(wanted.clone());
+            }
+            wanted
+        };
+        if let Some(isr) = wanted {
+            self.propose(&state, isr, false);
+        }
+        self.advance_led(&state, led)
+    }
+
+    /// Drops from the ISR who has lagged for too long. Called every half of that time. A
+    /// partition on a slow disk is passed over: nothing may wait for it here, and its followers
+    /// cannot get ahead either.
+    pub fn check_isr(&self) -> Wakes {
+        if self.shared.lanes.is_slow(&self.lane()) {
+            return Wakes::none();
+        }
+        let Some(state) = self.state.try_read() else {
+            return Wakes::none();
+        };
+        let Ok(led) = self.leadership(&state) else {
+            return Wakes::none();
+        };
+        let now_ms = self.shared.clock.monotonic_ms();
+        let end = Offset(self.marks.end.load(Ordering::Acquire));
+        let wanted = {
+            let mut progress = led.progress.lock();
+            let Progress { followers, isr, .. } = &mut *progress;
+            let lag_ms_max = self.shared.config.lag_ms_max;
+            let wanted = isr.choose_shrink(followers, end, now_ms, lag_ms_max);
+            if let Some(wanted) = &wanted {
+                info!(
+                    topic = %self.id.topic, partition = self.id.partition,
+                    isr = ?isr.committed(), wanted = ?wanted, "ISR should shrink"
+                );
+                isr.note_proposed(wanted.clone());
+            }
+            wanted
+        };
+        if let Some(isr) = wanted {
+            self.propose(&state, isr, false);
+        }
+        self.advance_led(&state, led)
+    }
+
+    /// The controller's answer to the proposal in flight. May wait for an append under way.
+    pub fn note_isr_answer(&self, answer: &IsrAnswer) -> Wakes {
+        let mut guard = self.state.write();
+        let state = &mut *guard;
+        let epoch = state.leader_epoch;
+        let Role::Leader(led) = &mut state.role else {
+            return Wakes::none();
+        };
+        let isr = &mut led.progress.get_mut().isr;
+        let before = isr.committed().len();
+        let after = isr.note_answer(answer, epoch, &mut state.partition_epoch);
+        let traffic = &self.shared.traffic;
+        match (after, isr.committed().len()) {
+            (AfterAnswer::Changed, now) if now < before => traffic.isr_shrinks.add(1),
+            (AfterAnswer::Changed, now) if now > before => traffic.isr_expands.add(1),
+            (AfterAnswer::Dropped, _) => traffic.isr_failures.add(1),
+            _ => {}
+        }
+        let again = match after {
+            AfterAnswer::Again => isr.proposed().map(<[BrokerId]>::to_vec),
+            _ => None,
+        };
+        debug!(
+            topic = %self.id.topic, partition = self.id.partition, ?after,
+            isr = ?isr.committed(), "ISR proposal answered"
+        );
+        drop(guard);
+        if let Some(isr) = again {
+            self.propose(&self.state.read(), isr, true);
+        }
+        self.advance()
+    }
+
+    pub(in crate::partition) fn propose(&self, state: &State, isr: Vec<BrokerId>, again: bool) {
+        self.shared.keeper.propose(Proposal {
+            partition: self.id.clone(),
+            topic_id: state.log.topic_id().unwrap_or(TopicId::ZERO),
+            leader_epoch: state.leader_epoch,
+            partition_epoch: state.partition_epoch,
+            isr,
+            again,
+        });
+    }
+
+    pub(in crate::partition) fn low_watermark_led(
+        &self,
+        state: &State,
+        start: Offset,
+        led: &Leadership,
+    ) -> Option<Offset> {
+        // Kafka: a copy under way counts too; records are gone once nobody has them
+        // (Partition.lowWatermarkIfLeader).
+        let start = match &state.future {
+            Some(future) => start.min(future.offsets().start),
+            None => start,
+        };
+        let progress = led.progress.lock();
+        progress
+            .followers
+            .low_watermark(start, |id| self.shared.keeper.is_alive(id))
+    }
+}

@@ -1,0 +1,193 @@
+//! A replica moves to another directory of this broker: a second log, the *future* one, is filled
+//! from the first and takes its place.
+//!
+//! ```text
+//! future set → align, copy; again and again → level → take over (alone with the state) → swapped
+//! ```
+//!
+//! Invariant: the future log is a prefix of the current one, or is cut to one before anything is
+//! added to it. Only the thread that has the move in hand touches its files.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use protocol::ids::{Offset, TopicPartition};
+use storage::error::{AppendError, Error, ReadError};
+use storage::log::{Log, ReadRequest, Upto};
+use storage::store::Store;
+use tracing::info;
+
+use crate::partition::Partition;
+
+/// How often what came meanwhile is copied while the partition stands still.
+const LAST_ROUNDS_MAX: usize = 4;
+
+/// What a turn of copying did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Copied {
+    /// So many bytes, and there are more.
+    Some(u64),
+    /// So many bytes, and then there were no more.
+    Level(u64),
+}
+
+/// Why a turn failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CopyError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    #[error(transparent)]
+    Log(#[from] Error),
+}
+
+impl CopyError {
+    /// The copy was called off, or the replica is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(
+            self,
+            CopyError::Read(ReadError::Failed(Error::Closed))
+                | CopyError::Append(AppendError::Failed(Error::Closed))
+                | CopyError::Log(Error::Closed)
+        )
+    }
+}
+
+impl Partition {
+    /// The copy in another directory, while there is one.
+    pub fn future(&self) -> Option<Arc<Log>> {
+        self.state.read_recursive().future.clone()
+    }
+
+    /// Where the replica lies and, while it moves, where to.
+    pub(crate) fn directories(&self) -> (PathBuf, Option<PathBuf>) {
+        let state = self.state.read_recursive();
+        let future = state.future.as_ref().map(|future| future.directory());
+        (state.log.directory(), future)
+    }
+
+    /// A move begins, or goes on after a restart.
+    pub(crate) fn set_future(&self, future: Option<Arc<Log>>) {
+        self.state.write().future = future;
+    }
+
+    /// Brings the future log nearer to the current one.
+    pub(crate) fn copy_some(&self, future: &Log, bytes_max: usize) -> Result<Copied, CopyError> {
+        let current = self.log();
+        copy(&self.id, &current, future, bytes_max)
+    }
+
+    /// The future log takes the current one's place, unless more came than can be copied while
+    /// everybody waits, or appends wait in the directory's lane. Gives the one that was replaced.
+    pub(crate) fn take_over(
+        &self,
+        store: &Store,
+        future: &Arc<Log>,
+        bytes_max: usize,
+    ) -> Result<Option<Arc<Log>>, CopyError> {
+        let mut guard = self.state.write();
+        let state = &mut *guard;
+        let is_ours = |known: &Arc<Log>| Arc::ptr_eq(known, future);
+        if self.gone.get().is_some() || !state.future.as_ref().is_some_and(is_ours) {
+            return Err(Error::Closed.into());
+        }
+        let mut rounds = 0;
+        while copy(&self.id, &state.log, future, bytes_max)? != Copied::Level(0) {
+            rounds += 1;
+            if rounds > LAST_ROUNDS_MAX {
+                return Ok(None);
+            }
+        }
+        // What was on the disk must be on the disk; and after a power cut the copy must not end
+        // before the log it replaced, or nobody could tell which of them to believe.
+        future.flush()?;
+        // Whoever counts itself among the queued holds this lock while it learns the lane.
+        let mut lane = self.lane.write();
+        if self.queued.load(Ordering::Acquire) != 0 {
+            return Ok(None);
+        }
+        store.take_over(&state.log, future)?;
+        *lane = self.shared.lanes.lane(&future.directory());
+        state.future = None;
+        Ok(Some(std::mem::replace(&mut state.log, Arc::clone(future))))
+    }
+}
+
+/// One turn. What is cut off or skipped is the beginning of the next one.
+fn copy(
+    id: &TopicPartition,
+    current: &Log,
+    future: &Log,
+    bytes_max: usize,
+) -> Result<Copied, CopyError> {
+    if align(id, current, future)? {
+        return Ok(Copied::Some(0));
+    }
+    let (ours, theirs) = (current.offsets(), future.offsets());
+    let mut copied = 0;
+    let mut level = theirs.end >= ours.end;
+    if !level {
+        let plan = current.read(ReadRequest {
+            from: theirs.end,
+            bytes_max,
+            min_one: true,
+            upto: Upto::End,
+        })?;
+        let bytes = plan.read()?;
+        future.append_as_follower(&bytes)?;
+        copied = bytes.len() as u64;
+        level = future.offsets().end >= ours.end;
+    }
+    future.set_high_watermark(ours.watermark);
+    if ours.start > theirs.start {
+        future.delete_records_before(ours.start)?;
+        future.apply_retention()?;
+    }
+    Ok(match level {
+        true => Copied::Level(copied),
+        false => Copied::Some(copied),
+    })
+}
+
+/// Cuts the future log to what both have. True where something was cut, and another look is due.
+///
+/// Kafka: `AbstractFetcherThread.getOffsetTruncationState`, and what its threads do about offsets
+/// that are out of range.
+fn align(id: &TopicPartition, current: &Log, future: &Log) -> Result<bool, Error> {
+    let (ours, theirs) = (current.offsets(), future.offsets());
+    if theirs.end < ours.start {
+        info!(partition = %id, from = ours.start.0, "the copy begins anew at the log's start");
+        future.truncate_fully_and_start_at(ours.start, None)?;
+        return Ok(true);
+    }
+    let cut = theirs.end.min(ours.end).min(common_end(current, future));
+    if cut >= theirs.end {
+        return Ok(false);
+    }
+    info!(partition = %id, from = theirs.end.0, to = cut.0, "the copy is cut to what the log has");
+    if cut <= theirs.start {
+        future.truncate_fully_and_start_at(ours.start, None)?;
+        return Ok(true);
+    }
+    Ok(future.truncate_to(cut)?)
+}
+
+/// Up to where, as far as epochs tell, both logs have the same.
+fn common_end(current: &Log, future: &Log) -> Offset {
+    let Some(epoch) = future.latest_epoch() else {
+        // Message formats before epochs: only an empty copy is known to be the same.
+        let theirs = future.offsets();
+        let is_fresh = theirs.end == theirs.start || current.latest_epoch().is_none();
+        return if is_fresh { theirs.end } else { theirs.start };
+    };
+    match current.end_offset_for_epoch(epoch) {
+        Some((known, end)) if known == epoch => end,
+        Some((older, end)) => match future.end_offset_for_epoch(older) {
+            Some((_, here)) => here.min(end),
+            None => future.offsets().start,
+        },
+        None => future.offsets().start,
+    }
+}

@@ -1,0 +1,75 @@
+//! A partition at one moment, for whoever describes or measures it.
+
+use protocol::ids::{BrokerId, LeaderEpoch};
+use storage::log::LogMeasures;
+use storage::offsets::Offsets;
+
+use crate::partition::{Partition, Role};
+
+/// A partition at one moment, for whoever describes it.
+#[derive(Clone, Debug)]
+pub struct PartitionView {
+    pub is_leader: bool,
+    pub leader: Option<BrokerId>,
+    pub leader_epoch: LeaderEpoch,
+    pub partition_epoch: i32,
+    /// As this leader knows it; empty elsewhere.
+    pub isr: Vec<BrokerId>,
+    pub replicas: Vec<BrokerId>,
+    pub offsets: Offsets,
+}
+
+/// A partition in numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Measures {
+    /// How many are in sync, as this leader knows; `None` where this broker does not lead.
+    pub in_sync: Option<usize>,
+    pub replicas: usize,
+    pub reassigning: bool,
+    pub min_in_sync: usize,
+    pub log: LogMeasures,
+}
+
+/// How long a measurement waits for an order that is being obeyed.
+const MEASURE_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
+
+impl Partition {
+    /// Asks the log too, and so may wait for its disk.
+    pub fn view(&self) -> PartitionView {
+        let state = self.state.read();
+        let isr = match &state.role {
+            Role::Leader(led) => led.progress.lock().isr.committed().to_vec(),
+            Role::Idle | Role::Follower => Vec::new(),
+        };
+        PartitionView {
+            is_leader: matches!(state.role, Role::Leader(_)),
+            leader: state.leader,
+            leader_epoch: state.leader_epoch,
+            partition_epoch: state.partition_epoch,
+            isr,
+            replicas: state.assignment.replicas.clone(),
+            offsets: state.log.offsets(),
+        }
+    }
+
+    /// The partition in numbers, for whoever measures. `None` while its directory is slow or an
+    /// order of the controller is being obeyed: a measurement waits for nobody.
+    pub fn measures(&self) -> Option<Measures> {
+        if self.shared.lanes.is_slow(&self.lane()) {
+            return None;
+        }
+        let state = self.state.try_read_for(MEASURE_WAIT)?;
+        let in_sync = match &state.role {
+            Role::Leader(led) => Some(led.progress.lock().isr.committed().len()),
+            Role::Idle | Role::Follower => None,
+        };
+        Some(Measures {
+            in_sync,
+            replicas: state.assignment.replicas.len(),
+            reassigning: !(state.assignment.adding.is_empty()
+                && state.assignment.removing.is_empty()),
+            min_in_sync: state.min_isr(),
+            log: state.log.measures(),
+        })
+    }
+}

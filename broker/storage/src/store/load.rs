@@ -1,0 +1,213 @@
+//! What lies in the directories when the store opens: logs, leftovers, and what cannot be trusted.
+//!
+//! One partition in two directories is refused, unless a move between the two was under way: then
+//! [`crate::store::moves`] knows which of them serves.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use protocol::ids::TopicPartition;
+
+use crate::checkpoint;
+use crate::directory::Directory;
+use crate::error::{Error, Result};
+use crate::files::{self, ReplicaDir};
+use crate::log::{Log, Opening};
+use crate::segment::Place;
+use crate::store::{ConfigOf, SetAside, Store, Tables};
+use crate::trash::Doomed;
+
+/// One folder to be opened as a log.
+pub(in crate::store) struct Job {
+    pub(in crate::store) partition: TopicPartition,
+    pub(in crate::store) folder: PathBuf,
+    pub(in crate::store) is_future: bool,
+}
+
+/// What loading a directory gave.
+#[derive(Default)]
+struct Loaded {
+    logs: Vec<Arc<Log>>,
+    set_aside: Vec<SetAside>,
+}
+
+impl Store {
+    pub(in crate::store) fn load_all(&self, config_of: ConfigOf<'_>) -> Result<()> {
+        let loaded: Vec<Result<Loaded>> = std::thread::scope(|scope| {
+            let running: Vec<_> = self
+                .directories
+                .iter()
+                .map(|directory| scope.spawn(|| self.load_directory(directory, config_of)))
+                .collect();
+            let joined = running.into_iter().map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            joined.collect()
+        });
+        let mut left = Vec::new();
+        {
+            let mut tables = self.logs.write();
+            for (directory, loaded) in self.directories.iter().zip(loaded) {
+                let loaded = match loaded {
+                    Err(e @ Error::Foreign { .. }) => return Err(e),
+                    // Kafka: checkpoints that cannot be read take the directory offline too.
+                    Err(e) => {
+                        directory.take_offline(&e);
+                        continue;
+                    }
+                    Ok(loaded) => loaded,
+                };
+                self.set_aside.lock().extend(loaded.set_aside);
+                for log in loaded.logs {
+                    directory.replicas.fetch_add(1, Ordering::Relaxed);
+                    left.extend(Self::enter(&mut tables, log)?);
+                }
+            }
+        }
+        for (served, left) in left {
+            self.finish_move(&left, &served)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a log into its table. Of two current ones, the one that serves and the one that a move
+    /// left behind.
+    fn enter(tables: &mut Tables, log: Arc<Log>) -> Result<Option<(Arc<Log>, Arc<Log>)>> {
+        let table = if log.is_future() {
+            &mut tables.future
+        } else {
+            &mut tables.current
+        };
+        let Some(first) = table.insert(log.partition().clone(), Arc::clone(&log)) else {
+            return Ok(None);
+        };
+        let twice = || Error::Twice {
+            first: first.path(),
+            second: log.path(),
+        };
+        if log.is_future() {
+            return Err(twice());
+        }
+        let (served, left) = match (log.took_over(&first)?, first.took_over(&log)?) {
+            (true, false) => (log, first),
+            (false, true) => (first, log),
+            _ => return Err(twice()),
+        };
+        table.insert(served.partition().clone(), Arc::clone(&served));
+        Ok(Some((served, left)))
+    }
+
+    fn load_directory(
+        &self,
+        directory: &Arc<Directory>,
+        config_of: ConfigOf<'_>,
+    ) -> Result<Loaded> {
+        directory.check()?;
+        let jobs = self.find_replicas(directory)?;
+        let recovery = directory.load_recovery_points()?;
+        let starts_path = directory.path.join(files::LOG_START_CHECKPOINT);
+        let starts = checkpoint::read_partition_offsets(directory.disk(), &starts_path)?;
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut loaded = Loaded::default();
+            while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let opening = self.opening(directory, job, config_of(&job.partition.topic));
+                let opening = Opening {
+                    recovery: recovery.get(&job.partition).map(|offset| offset.0),
+                    start: starts.get(&job.partition).map(|offset| offset.0),
+                    ..opening
+                };
+                match Log::open(opening) {
+                    Ok(log) => loaded.logs.push(log),
+                    Err(e @ Error::Corrupt { .. }) => {
+                        loaded.set_aside.push(put_aside(directory, job, &e)?);
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+            Ok(loaded)
+        };
+        let threads = self
+            .config
+            .recovery_threads_per_dir
+            .clamp(1, jobs.len().max(1));
+        let results: Vec<Result<Loaded>> = std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let joined = running.into_iter().map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            joined.collect()
+        });
+        let mut all = Loaded::default();
+        for result in results {
+            let loaded = directory.judge(result)?;
+            all.logs.extend(loaded.logs);
+            all.set_aside.extend(loaded.set_aside);
+        }
+        Ok(all)
+    }
+
+    /// The folders of a directory that are to be opened; doomed ones are queued for removal.
+    fn find_replicas(&self, directory: &Arc<Directory>) -> Result<Vec<Job>> {
+        let entries = directory.disk().list(&directory.path);
+        let entries = entries.map_err(|e| Error::io("list", &directory.path, e))?;
+        let mut jobs = Vec::new();
+        for entry in entries.into_iter().filter(|entry| entry.is_dir) {
+            let folder = directory.path.join(&entry.name);
+            match files::parse_replica_dir(&entry.name) {
+                Some(ReplicaDir::Current(partition)) => {
+                    jobs.push(Job {
+                        partition,
+                        folder,
+                        is_future: false,
+                    });
+                }
+                Some(ReplicaDir::Future(partition)) => {
+                    jobs.push(Job {
+                        partition,
+                        folder,
+                        is_future: true,
+                    });
+                }
+                Some(ReplicaDir::Deleted) => self.doom_folder(directory, folder),
+                Some(ReplicaDir::Stray) => {}
+                None if entry.name == files::REMOTE_INDEX_CACHE => {}
+                None => return Err(Error::Foreign { path: folder }),
+            }
+        }
+        Ok(jobs)
+    }
+
+    pub(in crate::store) fn doom_folder(&self, directory: &Arc<Directory>, folder: PathBuf) {
+        let place = Place::new(Arc::clone(&directory.handles), folder);
+        let due_ms = self
+            .clock
+            .wall_ms()
+            .saturating_add(self.config.delete_delay_ms);
+        self.trash.add(due_ms, Doomed::Folder { place });
+    }
+}
+
+/// The replica stays on the disk under another name, and out of the way.
+fn put_aside(directory: &Directory, job: &Job, reason: &Error) -> Result<SetAside> {
+    let now_at = directory.path.join(files::stray_dir(&job.partition));
+    base::durable::rename(directory.disk(), &job.folder, &now_at)
+        .map_err(|e| Error::io("rename", &job.folder, e))?;
+    tracing::error!(
+        topic = %job.partition.topic,
+        partition = job.partition.partition,
+        kept_at = %now_at.display(),
+        reason = %reason,
+        "the replica's bytes cannot be trusted; it is not served, its files are kept"
+    );
+    Ok(SetAside {
+        partition: job.partition.clone(),
+        now_at,
+        reason: reason.to_string(),
+    })
+}

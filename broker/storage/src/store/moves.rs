@@ -1,0 +1,188 @@
+//! A replica moves to another directory: its copy is made there, catches up and takes its place.
+//!
+//! ```text
+//! copying     /a/t-0                        /b/t-0.<hex>-future
+//! announced   /a/t-0                        /b/t-0.<hex>-future + note
+//! took over   /a/t-0                        /b/t-0              + note    serves
+//! finished    /a/t-0.<hex>-delete           /b/t-0
+//! ```
+//!
+//! Invariant: at every line one folder has all that was promised, and a start tells which: the
+//! target is renamed before the source, and where both are called `t-0` the target's note names
+//! the source it replaces.
+//!
+//! Kafka: `LogManager.replaceCurrentWithFutureLog`. It has no note: between the two renames it
+//! cannot start, and asks for one of the folders to be removed by hand.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+use protocol::ids::{TopicId, TopicPartition};
+
+use crate::config::LogConfig;
+use crate::error::{Error, Result};
+use crate::files;
+use crate::log::Log;
+use crate::store::Store;
+use crate::store::load::Job;
+
+/// The longest note that is read.
+const NOTE_BYTES_MAX: u64 = 8192;
+
+impl Store {
+    /// Makes the move target of a partition in another directory.
+    ///
+    /// Kafka: not while any directory is offline, for a target may lie there already.
+    pub fn create_future(
+        &self,
+        tp: &TopicPartition,
+        topic_id: Option<TopicId>,
+        config: Arc<LogConfig>,
+        dir: &Path,
+    ) -> Result<Arc<Log>> {
+        let _making = self.making.lock();
+        if let Some(there) = self.future_log(tp) {
+            return Err(Error::Exists { path: there.path() });
+        }
+        for directory in &self.directories {
+            directory.check()?;
+        }
+        let directory = self.directory_at(dir)?;
+        let job = Job {
+            partition: tp.clone(),
+            folder: directory.path.join(files::future_dir(tp)),
+            is_future: true,
+        };
+        let log = self.create_in(&directory, &job, config)?;
+        if let Some(id) = topic_id {
+            log.assign_topic_id(id)?;
+        }
+        directory.replicas.fetch_add(1, Ordering::Relaxed);
+        self.logs
+            .write()
+            .future
+            .insert(tp.clone(), Arc::clone(&log));
+        Ok(log)
+    }
+
+    /// Before a take-over: writes down whom the move target is about to replace.
+    pub fn announce_move(&self, current: &Log, future: &Log) -> Result<()> {
+        let result = note_move(current, future);
+        let result = future.home().judge(result);
+        future.home().announce();
+        result
+    }
+
+    /// The move target has caught up and serves from now on. Nobody appends meanwhile; the caller
+    /// then calls [`Store::finish_move`], where it need not keep others waiting. A flush of the
+    /// target brings its new name to the disk.
+    pub fn take_over(&self, current: &Arc<Log>, future: &Arc<Log>) -> Result<()> {
+        let _making = self.making.lock();
+        let tp = current.partition();
+        let is_known = |known: Option<Arc<Log>>, log| known.is_some_and(|it| Arc::ptr_eq(&it, log));
+        if !is_known(self.log(tp), current) || !is_known(self.future_log(tp), future) {
+            return Err(Error::Closed);
+        }
+        let directory = future.home();
+        directory.check()?;
+        let folder = directory.path.join(files::replica_dir(tp));
+        let renamed = directory.disk().rename(&future.path(), &folder);
+        directory.judge(renamed.map_err(|e| Error::io("rename", &future.path(), e)))?;
+        future.moved_to(&folder, false);
+        future.set_high_watermark(current.offsets().watermark);
+        let mut tables = self.logs.write();
+        tables.future.remove(tp);
+        tables.current.insert(tp.clone(), Arc::clone(future));
+        Ok(())
+    }
+
+    /// The replica that was left behind goes, once the new name of the other is on the disk.
+    pub fn finish_move(&self, left: &Arc<Log>, served: &Arc<Log>) -> Result<()> {
+        let _making = self.making.lock();
+        let to = served.home();
+        let synced = to.disk().sync_dir(&to.path);
+        to.judge(synced.map_err(|e| Error::io("sync", &to.path, e)))?;
+        // A source that cannot be renamed stays; the note tells the next start whose it was.
+        self.retire(left, Some(&to.path))?;
+        let from = left.home();
+        from.write_recovery_points(|| self.collect(from, |log| Some(log.offsets().recovery)))?;
+        to.write_recovery_points(|| self.collect(to, |log| Some(log.offsets().recovery)))?;
+        let starts = self.collect(to, Log::start_to_note);
+        to.write_offsets(files::LOG_START_CHECKPOINT, &starts)?;
+        let removed = remove_note(served);
+        to.judge(removed)
+    }
+
+    /// Removes the move target of a partition: the move is called off.
+    pub fn delete_future(&self, tp: &TopicPartition) -> Result<()> {
+        let _making = self.making.lock();
+        let log = self.logs.write().future.remove(tp);
+        log.map_or(Ok(()), |log| self.retire(&log, None))
+    }
+
+    /// The move target lies in a directory that failed: nothing is known of it any more.
+    pub fn forget_future(&self, tp: &TopicPartition) {
+        let log = self.logs.write().future.remove(tp);
+        if let Some(log) = log {
+            log.shut();
+        }
+    }
+}
+
+fn note_move(current: &Log, future: &Log) -> Result<()> {
+    // Left from an earlier move, it would name the target as the one to be replaced.
+    remove_note(current)?;
+    let note = future.path().join(files::TOOK_OVER);
+    let text = current.path().display().to_string();
+    base::durable::replace(&*future.disk(), &note, text.as_bytes())
+        .map_err(|e| Error::io("write", &note, e))
+}
+
+fn remove_note(log: &Log) -> Result<()> {
+    let note = log.path().join(files::TOOK_OVER);
+    match log.disk().remove_file(&note) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        removed => removed.map_err(|e| Error::io("remove", &note, e))?,
+    }
+    let synced = log.disk().sync_dir(&log.path());
+    synced.map_err(|e| Error::io("sync", &log.path(), e))
+}
+
+impl Log {
+    /// Whether this one's note says that it replaced `other`, and nothing contradicts it: a source
+    /// gets no record after the take-over.
+    pub(in crate::store) fn took_over(&self, other: &Log) -> Result<bool> {
+        let note = self.path().join(files::TOOK_OVER);
+        let text = match self.disk().read_small(&note, NOTE_BYTES_MAX) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+            Err(e) => return Err(Error::io("read", &note, e)),
+        };
+        let is_named = text == other.path().display().to_string();
+        Ok(is_named && self.offsets().end >= other.offsets().end)
+    }
+}
+
+/// Where a replica went that has left a directory; nowhere where it was deleted.
+pub(crate) type Gone = HashMap<(PathBuf, TopicPartition), Option<PathBuf>>;
+
+/// Replicas that have left their directories, for the cleaner, whose checkpoint follows them.
+/// Empty until a cleaner has asked for the first time.
+#[derive(Debug, Default)]
+pub(crate) struct Departures(Mutex<Option<Gone>>);
+
+impl Departures {
+    pub(in crate::store) fn note(&self, at: PathBuf, tp: &TopicPartition, to: Option<&Path>) {
+        if let Some(gone) = &mut *self.0.lock() {
+            gone.insert((at, tp.clone()), to.map(Path::to_path_buf));
+        }
+    }
+
+    /// Everybody who left since the last time.
+    pub(crate) fn take(&self) -> Gone {
+        self.0.lock().replace(Gone::new()).unwrap_or_default()
+    }
+}
