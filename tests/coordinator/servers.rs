@@ -68,6 +68,13 @@ fn free_port() -> u16 {
         .port()
 }
 
+/// Settings of which those that begin with `-D` are arguments rather than lines of the file.
+fn split(more: &str) -> (Vec<&str>, String) {
+    let (arguments, lines): (Vec<&str>, Vec<&str>) =
+        more.lines().partition(|line| line.starts_with("-D"));
+    (arguments, lines.join("\n"))
+}
+
 /// The settings both servers run with.
 fn zoo_cfg(dir: &Path, port: u16, more: &str) -> PathBuf {
     let path = dir.join("zoo.cfg");
@@ -104,7 +111,8 @@ pub(crate) fn ours_with(dir: &Path, more: &str) -> Server {
 /// Our program on a port it may have had before.
 pub(crate) fn ours_at(dir: &Path, port: u16, more: &str) -> Server {
     let mut command = Command::new(harness::process::program("coordinator"));
-    command.arg(zoo_cfg(dir, port, more));
+    let (arguments, lines) = split(more);
+    command.arg(zoo_cfg(dir, port, &lines)).args(arguments);
     spawn(command, port)
 }
 
@@ -115,6 +123,11 @@ pub(crate) fn ours(dir: &Path) -> Server {
 
 /// Apache's server; `None`, loudly, where it is not installed.
 pub(crate) fn apaches(dir: &Path) -> Option<Server> {
+    apaches_with(dir, "")
+}
+
+/// Apache's server, with more settings than the two share.
+pub(crate) fn apaches_with(dir: &Path, more: &str) -> Option<Server> {
     let Some(home) = apaches_home() else {
         let why = "no ZooKeeper 3.9 is installed (tests/peers/install)";
         assert!(
@@ -127,13 +140,14 @@ pub(crate) fn apaches(dir: &Path) -> Option<Server> {
     let port = free_port();
     let jars = format!("{}/libs/*", home.display());
     let mut command = Command::new("java");
-    command.args([
+    let (arguments, lines) = split(more);
+    command.args(arguments).args([
         "-Xmx256m",
         "-cp",
         &jars,
         "org.apache.zookeeper.server.quorum.QuorumPeerMain",
     ]);
-    command.arg(zoo_cfg(dir, port, ""));
+    command.arg(zoo_cfg(dir, port, &lines));
     Some(spawn(command, port))
 }
 

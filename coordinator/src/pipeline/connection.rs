@@ -24,6 +24,9 @@ pub(crate) enum Waiting {
     },
 }
 
+/// Reads that may wait behind one write: their replies are all made when it is done.
+const READS_WAITING_MAX: usize = 32;
+
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) outbox: Arc<Outbox>,
@@ -37,6 +40,11 @@ pub(crate) struct Connection {
     /// Who the client is known to be.
     pub(crate) ids: Vec<Id>,
     pub(crate) waiting: VecDeque<Waiting>,
+    /// How many of these are reads.
+    pub(crate) reads_waiting: usize,
+    /// Requests not looked at yet, with the moment they came: the client does not take its replies,
+    /// or too many would be made at once.
+    pub(crate) stalled: VecDeque<(Bytes, i64)>,
     /// Replies and events not yet left in the outbox.
     pub(crate) out: Vec<u8>,
     pub(crate) answered: u64,
@@ -61,6 +69,8 @@ impl Connection {
             sasl: None,
             ids,
             waiting: VecDeque::new(),
+            reads_waiting: 0,
+            stalled: VecDeque::new(),
             out: Vec::new(),
             answered: 0,
             stats: ConnectionStats {
@@ -68,6 +78,11 @@ impl Connection {
                 ..ConnectionStats::default()
             },
         }
+    }
+
+    /// Whether nothing more is to be answered for now.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.outbox.is_full(self.out.len()) || self.reads_waiting >= READS_WAITING_MAX
     }
 
     /// Leaves what was written for the client; false where it must be dropped.
