@@ -162,6 +162,7 @@ impl Pipeline {
             };
             if self.schemes.allows(acl, perms::READ, &connection.ids) {
                 replies::write_event(&mut connection.out, zxid, kind, path);
+                connection.stats.whole.sent += 1;
                 self.stats.sent += 1;
                 self.dirty.push(id);
             }

@@ -73,10 +73,7 @@ impl Connection {
             stalled: VecDeque::new(),
             out: Vec::new(),
             answered: 0,
-            stats: ConnectionStats {
-                established_ms,
-                ..ConnectionStats::default()
-            },
+            stats: ConnectionStats::new(established_ms),
         }
     }
 
@@ -100,7 +97,10 @@ impl Connection {
         stats.whole.sent += 1;
         stats.whole.latency.add(ms);
         stats.last_op = op;
-        stats.last_xid = xid;
+        // A ping's number is none.
+        if xid >= 0 {
+            stats.last_xid = xid;
+        }
         stats.last_zxid = zxid;
         stats.last_response_ms = now_us / 1_000;
         stats.last_latency_ms = ms;

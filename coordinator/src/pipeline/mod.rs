@@ -294,6 +294,7 @@ impl Pipeline {
         }
         self.stats.received += 1;
         self.stats.connect_requests += 1;
+        connection.stats.whole.received += 1;
         let (min, max) = (self.config.min_timeout_ms(), self.config.max_timeout_ms());
         let timeout_ms = request.timeout_ms.max(min).min(max);
         connection.timeout_ms = timeout_ms;
@@ -344,6 +345,7 @@ impl Pipeline {
         };
         response.write_frame(&mut connection.out);
         connection.answered += 1;
+        connection.stats.whole.sent += 1;
         self.stats.sent += 1;
         self.dirty.push(id);
     }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use crate::config::Config;
 use crate::pipeline::Pipeline;
 use crate::pipeline::connection::Connection;
-use crate::stats::{Latency, Stats};
+use crate::stats::{ConnectionStats, Latency, Stats};
 use protocol::zookeeper::ops;
 
 /// What is said of the version; clients read the number only.
@@ -110,7 +111,7 @@ impl Pipeline {
                 .try_for_each(|entry| writeln!(out, "{:x}: {}", entry.zxid, entry.digest)),
             b"crst" => {
                 for connection in self.connections.values_mut() {
-                    connection.stats.whole = Stats::default();
+                    connection.stats = ConnectionStats::new(connection.stats.established_ms);
                 }
                 writeln!(out, "Connection stats reset.")
             }
@@ -258,7 +259,12 @@ impl Pipeline {
         writeln!(out, "maxClientCnxns={}", config.max_client_connections)?;
         writeln!(out, "minSessionTimeout={}", config.min_timeout_ms())?;
         writeln!(out, "maxSessionTimeout={}", config.max_timeout_ms())?;
-        writeln!(out, "clientPortListenBacklog={}", config.listen_backlog)?;
+        // ZooKeeper: −1 where nothing is set.
+        let backlog = match config.listen_backlog {
+            Config::LISTEN_BACKLOG => -1,
+            set => i64::from(set),
+        };
+        writeln!(out, "clientPortListenBacklog={backlog}")?;
         writeln!(out, "serverId=0")
     }
 
