@@ -49,13 +49,13 @@ impl Schemes {
     pub(crate) fn authenticate(
         &self,
         scheme: &str,
-        secret: &[u8],
+        secret: Option<&[u8]>,
         peer: IpAddr,
     ) -> Option<Vec<Id>> {
         match scheme {
             "ip" => Some(vec![Id::new("ip", &peer.to_string())]),
             "digest" if self.digest => {
-                let text = String::from_utf8_lossy(secret);
+                let text = String::from_utf8_lossy(secret?);
                 let name = self.digest_name(&text);
                 let mut ids = Vec::new();
                 if self.super_digest.as_ref() == Some(&name) {

@@ -74,6 +74,9 @@ pub struct Config {
 }
 
 impl Config {
+    /// Connections that may wait to be accepted, where nothing is set.
+    pub(crate) const LISTEN_BACKLOG: u32 = 1024;
+
     /// ZooKeeper's defaults, on loopback.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Config {
@@ -81,7 +84,7 @@ impl Config {
             data_log_dir: None,
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 2181,
-            listen_backlog: 1024,
+            listen_backlog: Config::LISTEN_BACKLOG,
             secure_address: None,
             tls: None,
             port_unification: false,

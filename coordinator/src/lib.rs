@@ -30,15 +30,16 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::thread::JoinHandle;
 
 use base::disk::{Disk, DiskLock};
 use base::stop::{self, Stopper};
 use base::tasks;
 use parking_lot::Mutex;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
-use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tokio::runtime::Runtime;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tracing::{error, info, warn};
 
 pub use crate::config::{Config, DigestAlgorithm};
 pub use crate::error::{Damage, Error};
@@ -50,6 +51,8 @@ use crate::server::{Door, Guests, Tls, Way};
 use crate::store::recover::{Places, Recovered};
 use crate::store::snapshot::Taking;
 
+/// The thread of the pipeline and its connections.
+const THREAD: &str = "zk";
 /// Messages that may wait for the pipeline.
 const MESSAGES_MAX: usize = 1_024;
 
@@ -60,9 +63,10 @@ pub struct Handle {
     secure_address: Option<SocketAddr>,
     metrics_address: Option<SocketAddr>,
     stopper: Stopper,
-    pipeline: Option<JoinHandle<()>>,
+    thread: JoinHandle<()>,
+    /// Closed by the thread at its very end.
+    ended: oneshot::Receiver<()>,
     failed: mpsc::Receiver<()>,
-    _locks: Vec<Box<dyn DiskLock>>,
 }
 
 impl Handle {
@@ -89,26 +93,31 @@ impl Handle {
     }
 
     /// Stops: what was accepted is on the disk when this returns.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.stopper.stop();
-        if let Some(pipeline) = self.pipeline.take()
-            && let Err(cause) = pipeline.await
-        {
-            warn!(%cause, "the pipeline did not end well");
+        // The sender is dropped, never used.
+        let _closed = self.ended.await;
+        if self.thread.join().is_err() {
+            error!("the coordinator's thread panicked; this is a defect, please report it");
         }
     }
 }
 
-/// Opens the directory, recovers what is in it, and serves on the current tokio runtime.
+/// Opens the directory, recovers what is in it, and serves.
+///
+/// The pipeline and its plain connections share one thread: from the socket to the disk and back
+/// no other thread need be woken, and a wake costs as much as a quick disk's sync. What takes long
+/// is kept out of it: TLS, metrics and purges run on the current tokio runtime.
 pub async fn start(config: Config) -> Result<Handle, Error> {
-    let listener = server::listen(
-        SocketAddr::new(config.address, config.port),
-        config.listen_backlog,
-    )?;
-    let address = listener.local_addr().map_err(|cause| Error::Listen {
-        address: SocketAddr::new(config.address, config.port),
+    let thread_fails = |cause| Error::Thread {
+        name: THREAD,
         cause,
-    })?;
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(thread_fails)?;
+    let (listener, address) = plain_door(&config, &runtime)?;
     let secure = secure_door(&config)?;
     let secure_address = secure.as_ref().map(|(_, _, address)| *address);
     let locks = lock_directories(&config)?;
@@ -137,16 +146,21 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
         total_max: config.max_connections,
         guests: Arc::new(Mutex::new(Guests::default())),
         next_id: Arc::new(AtomicU64::new(1)),
+        unsent: Arc::default(),
     };
     let metrics_address = serve_metrics(&config, &door)?;
     let running = pipeline::run::run(pipeline, incoming, progress, stop.clone(), failed_sender);
-    let pipeline = tasks::spawn("zk-pipeline", running);
     let mixed = secure.as_ref().map(|(_, tls, _)| tls.clone());
-    let way = match mixed {
-        Some(tls) if config.port_unification => Way::Either(tls),
-        _ => Way::Plain,
-    };
-    tasks::spawn("zk-accept", server::accept(listener, door.clone(), way));
+    match mixed {
+        Some(tls) if config.port_unification => {
+            let accepting = server::accept(listener, door.clone(), Way::Either(tls));
+            tasks::spawn("zk-accept", accepting);
+        }
+        _ => {
+            let accepting = server::accept(listener, door.clone(), Way::Plain);
+            tasks::spawn_on(runtime.handle(), "zk-accept", accepting);
+        }
+    }
     if let Some((listener, tls, _)) = secure {
         tasks::spawn(
             "zk-accept-tls",
@@ -156,15 +170,38 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
     if config.purge_interval_hours > 0 {
         tasks::spawn("zk-purge", purge_now_and_then(config, stop));
     }
+    let (end, ended) = oneshot::channel::<()>();
+    let thread = std::thread::Builder::new()
+        .name(THREAD.to_owned())
+        .spawn(move || {
+            // The directories stay locked until the last byte is written.
+            let (_locks, _end) = (locks, end);
+            runtime.block_on(running);
+        })
+        .map_err(thread_fails)?;
     Ok(Handle {
         address,
         secure_address,
         metrics_address,
         stopper,
-        pipeline: Some(pipeline),
+        thread,
+        ended,
         failed,
-        _locks: locks,
     })
+}
+
+/// The listener without TLS. Where one port takes both, its connections are no business of the
+/// pipeline's thread.
+fn plain_door(config: &Config, runtime: &Runtime) -> Result<(TcpListener, SocketAddr), Error> {
+    let address = SocketAddr::new(config.address, config.port);
+    let mixed = config.port_unification && config.tls.is_some() && config.secure_address.is_some();
+    let entered = (!mixed).then(|| runtime.enter());
+    let listener = server::listen(address, config.listen_backlog)?;
+    drop(entered);
+    let address = listener
+        .local_addr()
+        .map_err(|cause| Error::Listen { address, cause })?;
+    Ok((listener, address))
 }
 
 /// The listener for TLS and what it shakes hands with, where there is to be one.

@@ -62,7 +62,8 @@ fn next_version(current: i32, expected: i32) -> Result<i32, Code> {
     Ok(current.wrapping_add(1))
 }
 
-/// ZooKeeper: an absent path fails as a request that cannot be read.
+/// ZooKeeper: an absent path fails as a request that cannot be read; not so where data or access
+/// lists are set, which look at the path first.
 fn present<'p>(path: &'p Path<'_>) -> Result<&'p str, Code> {
     path.as_deref().ok_or(Code::MARSHALLING_ERROR)
 }
@@ -98,9 +99,12 @@ impl Desk<'_> {
                 path,
                 data,
                 version,
-            } => self.set_data(present(path)?, *data, *version, asker),
+            } => {
+                let path = path.as_deref().ok_or(Code::BAD_ARGUMENTS)?;
+                self.set_data(path, *data, *version, asker)
+            }
             Write::SetAcl { path, acl, version } => {
-                let path = present(path)?;
+                let path = path.as_deref().ok_or(Code::BAD_ARGUMENTS)?;
                 if !path::is_legal(path) {
                     return Err(Code::BAD_ARGUMENTS);
                 }
@@ -297,13 +301,16 @@ impl Desk<'_> {
         let Some(covering) = self.tree.quotas.covering(path) else {
             return Ok(());
         };
+        // ZooKeeper breaks down over a text that is no quota.
         let track = |name: &str| {
-            let node = self
-                .tree
-                .node(&format!("{}{covering}/{name}", quota::ROOT))?;
-            Some(Track::read(node.data.as_deref().unwrap_or_default()))
+            let node = self.tree.node(&format!("{}{covering}/{name}", quota::ROOT));
+            node.map(|node| {
+                let text = node.data.as_deref().ok_or(Code::MARSHALLING_ERROR)?;
+                Track::parse(text).ok_or(Code::MARSHALLING_ERROR)
+            })
+            .transpose()
         };
-        let (Some(limit), Some(used)) = (track(quota::LIMITS), track(quota::STATS)) else {
+        let (Some(limit), Some(used)) = (track(quota::LIMITS)?, track(quota::STATS)?) else {
             return Ok(());
         };
         let over = |hard: i64, used: i64, more: i64| {

@@ -22,6 +22,9 @@ pub(crate) struct Reading<'a> {
     pub(crate) connection: ConnectionId,
 }
 
+/// A list of results longer than this is refused: a small request may name a large node often.
+const MULTI_READ_MAX: usize = 32 << 20;
+
 fn present<'p>(path: &'p Path<'_>) -> Result<&'p str, Code> {
     path.as_deref().ok_or(Code::MARSHALLING_ERROR)
 }
@@ -38,6 +41,13 @@ impl<'a> Reading<'a> {
         let frame = Frame::reply(out, xid, zxid, Code::OK);
         match self.body(request, &mut Writer(out)) {
             Ok(()) => frame.end(out),
+            Err(code) if matches!(request, Request::MultiRead(_)) => {
+                // ZooKeeper: a list of no results comes with the refusal.
+                out.truncate(start);
+                let frame = Frame::reply(out, xid, zxid, code);
+                replies::write_multi_header(&mut Writer(out), ops::ERROR, true, -1);
+                frame.end(out);
+            }
             Err(code) => {
                 out.truncate(start);
                 replies::write_bare(out, xid, zxid, code);
@@ -88,7 +98,9 @@ impl<'a> Reading<'a> {
                 let path = present(path)?;
                 self.readable(path)?;
                 let id = self.tree.nodes.find(path).ok_or(Code::NO_NODE)?;
-                out.len(self.tree.nodes.count_beneath(id));
+                // ZooKeeper: under this name the root counts as a child of its own.
+                let itself = usize::from(path.is_empty());
+                out.len(self.tree.nodes.count_beneath(id) + itself);
             }
             Request::GetEphemerals { prefix } => {
                 let prefix = prefix.as_deref().unwrap_or_default();
@@ -109,19 +121,19 @@ impl<'a> Reading<'a> {
                 }
             },
             Request::CheckWatches { path, kind } => {
-                let (path, kind) = (present(path)?, kind_of(*kind)?);
+                let (path, kind) = (watched(path), kind_of(*kind)?);
                 if !self.watches.contains(path, self.connection, kind) {
                     return Err(Code::NO_WATCHER);
                 }
             }
             Request::RemoveWatches { path, kind } => {
-                let (path, kind) = (present(path)?, kind_of(*kind)?);
+                let (path, kind) = (watched(path), kind_of(*kind)?);
                 if !self.watches.remove(path, self.connection, kind) {
                     return Err(Code::NO_WATCHER);
                 }
             }
             Request::AddWatch { path, mode } => {
-                let path = present(path)?;
+                let path = watched(path);
                 match mode {
                     0 => self.watches.add_persistent(path, self.connection),
                     1 => self.watches.add_recursive(path, self.connection),
@@ -188,6 +200,14 @@ impl<'a> Reading<'a> {
     }
 
     fn multi_read(&self, reads: &[Read<'_>], out: &mut Writer<'_>) -> Result<(), Code> {
+        let unreadable = |read: &Read<'_>| match read {
+            Read::Data(path) | Read::Children(path) => path.is_none(),
+            Read::None => true,
+        };
+        if reads.iter().any(unreadable) {
+            return Err(Code::MARSHALLING_ERROR);
+        }
+        let begun = out.0.len();
         for read in reads {
             let start = out.0.len();
             let outcome = match read {
@@ -199,7 +219,11 @@ impl<'a> Reading<'a> {
                     replies::write_multi_header(out, ops::GET_CHILDREN, false, 0);
                     self.children(present(path)?, out).map(|_| ())
                 }
+                Read::None => Err(Code::MARSHALLING_ERROR),
             };
+            if out.0.len() - begun > MULTI_READ_MAX {
+                return Err(Code::MARSHALLING_ERROR);
+            }
             if let Err(code) = outcome {
                 out.0.truncate(start);
                 replies::write_multi_header(out, ops::ERROR, false, code.0);
@@ -244,6 +268,11 @@ impl<'a> Reading<'a> {
             self.watches.add_recursive(path, self.connection);
         }
     }
+}
+
+/// ZooKeeper keeps also a watch on no path; nothing can happen to one that no node may have.
+fn watched<'p>(path: &'p Path<'_>) -> &'p str {
+    path.as_deref().unwrap_or("\0")
 }
 
 /// ZooKeeper: a number that is no kind fails as a request that cannot be read.

@@ -1,6 +1,6 @@
 //! Sessions: their numbers, passwords and deadlines. Their ends are ordinary transactions.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::watches::ConnectionId;
 

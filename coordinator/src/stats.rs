@@ -47,7 +47,7 @@ pub(crate) struct Stats {
 }
 
 /// The same of one connection, with its last request.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct ConnectionStats {
     pub(crate) whole: Stats,
     pub(crate) established_ms: i64,
@@ -56,4 +56,19 @@ pub(crate) struct ConnectionStats {
     pub(crate) last_zxid: i64,
     pub(crate) last_response_ms: i64,
     pub(crate) last_latency_ms: i64,
+}
+
+impl ConnectionStats {
+    /// Of a connection about which nothing is known yet, or no more.
+    pub(crate) fn new(established_ms: i64) -> Self {
+        ConnectionStats {
+            whole: Stats::default(),
+            established_ms,
+            last_op: 0,
+            last_xid: -1,
+            last_zxid: -1,
+            last_response_ms: 0,
+            last_latency_ms: 0,
+        }
+    }
 }

@@ -15,18 +15,38 @@ use crate::servers;
 
 /// One server, seen through two connections.
 struct Side {
+    address: SocketAddr,
     clients: [Client; 2],
 }
 
 impl Side {
     fn open(address: SocketAddr) -> Side {
-        let mut clients = [(); 2].map(|()| Client::connect(address).unwrap());
-        let authenticated = clients[0].send_as(-4, ops::AUTH, |w| {
+        let mut side = Side {
+            address,
+            clients: [(); 2].map(|()| Client::connect(address).unwrap()),
+        };
+        side.authenticate();
+        side
+    }
+
+    /// The first of the two is alice.
+    fn authenticate(&mut self) {
+        let client = &mut self.clients[0];
+        let authenticated = client.send_as(-4, ops::AUTH, |w| {
             w.int(0).string("digest").buffer(Some(b"alice:secret"));
         });
         authenticated.unwrap();
-        assert_eq!(clients[0].receive().unwrap().code, Code::OK);
-        Side { clients }
+        assert_eq!(client.receive().unwrap().code, Code::OK);
+    }
+
+    /// After a request that ends the connection: closed by the server, then a session of its own.
+    fn begin_anew(&mut self, who: usize) {
+        let client = &mut self.clients[who];
+        assert!(client.receive().is_err(), "the connection is closed");
+        *client = Client::connect(self.address).unwrap();
+        if who == 0 {
+            self.authenticate();
+        }
     }
 
     fn ask(&mut self, who: usize, request: &Request) -> (Reply, Vec<Event>) {
@@ -36,6 +56,9 @@ impl Side {
             .unwrap();
         let mut reply = client.receive().unwrap();
         reply.body = self.comparable(request.op, &reply);
+        if matches!(request.op, ops::CHECK | ops::CLOSE_SESSION) {
+            self.begin_anew(who);
+        }
         (reply, self.events())
     }
 

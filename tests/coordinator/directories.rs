@@ -4,6 +4,7 @@ use std::path::Path;
 
 use base::chance::Chance;
 use protocol::zookeeper::errors::Code;
+use protocol::zookeeper::ops;
 
 use crate::differential::whole_tree;
 use crate::raw::Client;
@@ -37,6 +38,10 @@ fn hand_over(first: Start, second: Start) {
         let chance = Chance::seeded(round as u64);
         for _ in 0..400 {
             let request = requests::next(&chance);
+            if matches!(request.op, ops::CHECK | ops::CLOSE_SESSION) {
+                // These end the connection, and there is only this one.
+                continue;
+            }
             client
                 .send(request.op, |w| w.0.extend_from_slice(&request.body))
                 .unwrap();

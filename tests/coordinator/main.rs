@@ -15,6 +15,8 @@ mod raw;
 mod servers;
 mod requests;
 mod differential;
+mod recorded;
+mod shell;
 mod directories;
 mod kills;
 mod clients;

@@ -163,7 +163,7 @@ fn write_body(chance: &Chance, op: i32, w: &mut Writer<'_>) {
         ops::RECONFIG => {
             w.buffer(None).buffer(None).buffer(None).long(-1);
         }
-        ops::WHO_AM_I => {}
+        ops::WHO_AM_I | ops::CLOSE_SESSION => {}
         _ => {
             w.string(path(chance));
         }
@@ -195,7 +195,16 @@ pub(crate) fn next(chance: &Chance) -> Request {
         33 => *pick(chance, &[ops::SET_WATCHES, ops::SET_WATCHES2]),
         34..=36 => ops::MULTI,
         37 => ops::MULTI_READ,
-        38 => ops::WHO_AM_I,
+        38 => *pick(
+            chance,
+            &[
+                ops::WHO_AM_I,
+                ops::WHO_AM_I,
+                ops::WHO_AM_I,
+                ops::CHECK,
+                ops::CLOSE_SESSION,
+            ],
+        ),
         _ => ops::RECONFIG,
     };
     let mut body = Vec::new();

@@ -54,6 +54,13 @@ fn is_ready(address: SocketAddr) -> bool {
     ask().is_ok_and(|text| text.contains("Mode: standalone"))
 }
 
+/// Settings of which those that begin with `-D` are arguments rather than lines of the file.
+fn split(more: &str) -> (Vec<&str>, String) {
+    let (arguments, lines): (Vec<&str>, Vec<&str>) =
+        more.lines().partition(|line| line.starts_with("-D"));
+    (arguments, lines.join("\n"))
+}
+
 /// The settings both servers run with.
 fn zoo_cfg(dir: &Path, port: u16, more: &str) -> PathBuf {
     let path = dir.join("zoo.cfg");
@@ -86,7 +93,8 @@ pub(crate) fn ours_with(dir: &Path, more: &str) -> Server {
 /// Our program on a port it may have had before.
 pub(crate) fn ours_at(dir: &Path, port: u16, more: &str) -> Server {
     let mut command = Command::new(program("coordinator"));
-    command.arg(zoo_cfg(dir, port, more));
+    let (arguments, lines) = split(more);
+    command.arg(zoo_cfg(dir, port, &lines)).args(arguments);
     spawn(command, dir, port)
 }
 
@@ -97,17 +105,24 @@ pub(crate) fn ours(dir: &Path) -> Server {
 
 /// Apache's server; `None`, loudly, where it is not installed.
 pub(crate) fn apaches(dir: &Path) -> Option<Server> {
+    apaches_with(dir, "")
+}
+
+/// Apache's server, with more settings than the two share.
+pub(crate) fn apaches_with(dir: &Path, more: &str) -> Option<Server> {
     let home = peers::installed("zookeeper-3.9")?;
     peers::program("java")?;
     let port = free_port();
     let logback = home.join("config/logback.xml");
     let mut command = Command::new("java");
+    let (arguments, lines) = split(more);
     command
         .args(["-Xmx256m", "-cp"])
         .arg(format!("{}/libs/*", home.display()))
         .arg(format!("-Dlogback.configurationFile={}", logback.display()))
         .arg(format!("-Dznode.container.checkIntervalMs={NEVER_MS}"))
+        .args(arguments)
         .arg("org.apache.zookeeper.server.quorum.QuorumPeerMain")
-        .arg(zoo_cfg(dir, port, ""));
+        .arg(zoo_cfg(dir, port, &lines));
     Some(spawn(command, dir, port))
 }

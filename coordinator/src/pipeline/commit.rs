@@ -28,12 +28,14 @@ use crate::watches::ConnectionId;
 const PIECE: usize = 2_000;
 
 impl Pipeline {
-    /// Hands what was prepared to the log.
-    pub(crate) fn submit(&mut self) {
-        if !self.log_bytes.is_empty() {
-            let bytes = std::mem::take(&mut self.log_bytes);
-            self.log.submit(self.log_first, self.zxid, bytes);
+    /// Hands what was prepared to the log; whether there was anything.
+    pub(crate) fn submit(&mut self) -> bool {
+        if self.log_bytes.is_empty() {
+            return false;
         }
+        let bytes = std::mem::take(&mut self.log_bytes);
+        self.log.submit(self.log_first, self.zxid, bytes);
+        true
     }
 
     /// Applies and answers all that the log has synced.
@@ -160,6 +162,7 @@ impl Pipeline {
             };
             if self.schemes.allows(acl, perms::READ, &connection.ids) {
                 replies::write_event(&mut connection.out, zxid, kind, path);
+                connection.stats.whole.sent += 1;
                 self.stats.sent += 1;
                 self.dirty.push(id);
             }
@@ -202,8 +205,13 @@ impl Pipeline {
         }
     }
 
-    /// Answers the reads that waited for what is now done.
+    /// Answers the reads that waited for what is now done, and takes up what was held back.
     fn drain(&mut self, id: ConnectionId) {
+        self.answer_waiting(id);
+        self.resume(id);
+    }
+
+    fn answer_waiting(&mut self, id: ConnectionId) {
         loop {
             let Some(connection) = self.connections.get_mut(&id) else {
                 return;
@@ -219,6 +227,7 @@ impl Pipeline {
             let Some(Waiting::Read { frame, since_us }) = connection.waiting.pop_front() else {
                 return;
             };
+            connection.reads_waiting -= 1;
             let mut reader = Reader::new(&frame);
             let Ok(header) = RequestHeader::read(&mut reader) else {
                 continue;
@@ -324,7 +333,9 @@ impl Pipeline {
         self.since_snapshot = 0;
         self.since_snapshot_bytes = 0;
         self.choose_snapshot_point();
-        self.submit();
+        if self.submit() {
+            self.commit();
+        }
         self.log.roll();
         match SnapshotFile::begin(
             Arc::clone(&self.config.disk),

@@ -24,6 +24,9 @@ pub(crate) enum Waiting {
     },
 }
 
+/// Reads that may wait behind one write: their replies are all made when it is done.
+const READS_WAITING_MAX: usize = 32;
+
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) outbox: Arc<Outbox>,
@@ -37,6 +40,11 @@ pub(crate) struct Connection {
     /// Who the client is known to be.
     pub(crate) ids: Vec<Id>,
     pub(crate) waiting: VecDeque<Waiting>,
+    /// How many of these are reads.
+    pub(crate) reads_waiting: usize,
+    /// Requests not looked at yet, with the moment they came: the client does not take its replies,
+    /// or too many would be made at once.
+    pub(crate) stalled: VecDeque<(Bytes, i64)>,
     /// Replies and events not yet left in the outbox.
     pub(crate) out: Vec<u8>,
     pub(crate) answered: u64,
@@ -61,13 +69,17 @@ impl Connection {
             sasl: None,
             ids,
             waiting: VecDeque::new(),
+            reads_waiting: 0,
+            stalled: VecDeque::new(),
             out: Vec::new(),
             answered: 0,
-            stats: ConnectionStats {
-                established_ms,
-                ..ConnectionStats::default()
-            },
+            stats: ConnectionStats::new(established_ms),
         }
+    }
+
+    /// Whether nothing more is to be answered for now.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.outbox.is_full(self.out.len()) || self.reads_waiting >= READS_WAITING_MAX
     }
 
     /// Leaves what was written for the client; false where it must be dropped.
@@ -85,7 +97,10 @@ impl Connection {
         stats.whole.sent += 1;
         stats.whole.latency.add(ms);
         stats.last_op = op;
-        stats.last_xid = xid;
+        // A ping's number is none.
+        if xid >= 0 {
+            stats.last_xid = xid;
+        }
         stats.last_zxid = zxid;
         stats.last_response_ms = now_us / 1_000;
         stats.last_latency_ms = ms;

@@ -14,17 +14,18 @@ pub(crate) mod sasl;
 pub(crate) mod words;
 pub(crate) mod run;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::chance::Chance;
 use bytes::Bytes;
+use hashbrown::HashMap;
 use protocol::zookeeper::errors::Code;
 use protocol::zookeeper::jute::Reader;
 use protocol::zookeeper::ops;
 use protocol::zookeeper::replies::{self, ConnectResponse};
-use protocol::zookeeper::requests::{ConnectRequest, Request, RequestHeader};
+use protocol::zookeeper::requests::{ConnectRequest, Request, RequestHeader, Write};
 use protocol::zookeeper::txns::{Txn, TxnDigest, TxnHeader};
 use protocol::zookeeper::types::Id;
 use tokio::sync::Notify;
@@ -66,6 +67,10 @@ pub(crate) enum Message {
         id: ConnectionId,
         bytes: Bytes,
     },
+    /// A client that had not taken its replies has taken them.
+    Room {
+        id: ConnectionId,
+    },
     Closed {
         id: ConnectionId,
     },
@@ -73,9 +78,12 @@ pub(crate) enum Message {
         word: [u8; 4],
         /// What `stmk` sets.
         mask: i64,
+        visitor: words::Visitor,
         answer: oneshot::Sender<String>,
     },
     Metrics {
+        /// All connections there are.
+        connections: usize,
         answer: oneshot::Sender<String>,
     },
 }
@@ -223,13 +231,22 @@ impl Pipeline {
             }
             Message::Connect { id, request } => self.connect(id, &request),
             Message::Frames { id, bytes } => self.frames(id, &bytes),
+            Message::Room { id } => self.resume(id),
             Message::Closed { id } => self.forget(id),
-            Message::Word { word, mask, answer } => {
+            Message::Word {
+                word,
+                mask,
+                visitor,
+                answer,
+            } => {
                 // Whoever asked may be gone.
-                let _gone = answer.send(self.word(word, mask));
+                let _gone = answer.send(self.word(word, mask, visitor));
             }
-            Message::Metrics { answer } => {
-                let _gone = answer.send(self.metrics());
+            Message::Metrics {
+                connections,
+                answer,
+            } => {
+                let _gone = answer.send(self.metrics(connections));
             }
         }
     }
@@ -277,6 +294,7 @@ impl Pipeline {
         }
         self.stats.received += 1;
         self.stats.connect_requests += 1;
+        connection.stats.whole.received += 1;
         let (min, max) = (self.config.min_timeout_ms(), self.config.max_timeout_ms());
         let timeout_ms = request.timeout_ms.max(min).min(max);
         connection.timeout_ms = timeout_ms;
@@ -292,6 +310,16 @@ impl Pipeline {
             return;
         }
         let session = request.session_id;
+        // ZooKeeper: whoever spoke for the session is cut off before the password is looked at.
+        let before = self.sessions.get(session).and_then(|s| s.connection);
+        if let Some(before) = before
+            && before != id
+        {
+            self.close(before);
+        }
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
         let known = request.password == sessions::password(session)
             && self.sessions.touch(session, timeout_ms, now_ms);
         if !known {
@@ -300,11 +328,7 @@ impl Pipeline {
             return self.close(id);
         }
         connection.session = session;
-        if let Some(before) = self.sessions.attach(session, Some(id))
-            && before != id
-        {
-            self.close(before);
-        }
+        self.sessions.attach(session, Some(id));
         self.welcome(id);
     }
 
@@ -321,6 +345,7 @@ impl Pipeline {
         };
         response.write_frame(&mut connection.out);
         connection.answered += 1;
+        connection.stats.whole.sent += 1;
         self.stats.sent += 1;
         self.dirty.push(id);
     }
@@ -339,8 +364,39 @@ impl Pipeline {
             if end > bytes.len() || !self.connections.contains_key(&id) {
                 return;
             }
-            self.request(id, bytes.slice(at + 4..end), since_us);
+            self.admit(id, bytes.slice(at + 4..end), since_us);
             at = end;
+        }
+    }
+
+    /// A request at once, or behind those held back.
+    fn admit(&mut self, id: ConnectionId, frame: Bytes, since_us: i64) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        if connection.stalled.is_empty() && !connection.is_stuck() {
+            return self.request(id, frame, since_us);
+        }
+        connection.stalled.push_back((frame, since_us));
+        self.resume(id);
+    }
+
+    /// Takes up requests that were held back, as long as there is room for their replies.
+    pub(crate) fn resume(&mut self, id: ConnectionId) {
+        while let Some(connection) = self.connections.get_mut(&id) {
+            if connection.stalled.is_empty() {
+                return;
+            }
+            if connection.is_stuck() {
+                connection.outbox.starve();
+                // Invariant: room that came before it was asked for is seen here.
+                if connection.is_stuck() {
+                    return;
+                }
+            }
+            if let Some((frame, since_us)) = connection.stalled.pop_front() {
+                self.request(id, frame, since_us);
+            }
         }
     }
 
@@ -363,10 +419,14 @@ impl Pipeline {
         match request {
             Ok(Request::Auth { scheme, auth }) => {
                 let scheme = scheme.unwrap_or_default();
-                return self.authenticate(id, header.xid, &scheme, auth.unwrap_or_default());
+                return self.authenticate(id, header.xid, &scheme, auth);
             }
             Ok(Request::Sasl { token }) => {
-                return self.step_sasl(id, header.xid, token.unwrap_or_default());
+                // ZooKeeper breaks down over an absent token.
+                return match token {
+                    Some(token) => self.step_sasl(id, header.xid, token),
+                    None => self.close(id),
+                };
             }
             _ => {}
         }
@@ -381,8 +441,15 @@ impl Pipeline {
             code: Code::OK,
         };
         match request {
+            // ZooKeeper breaks down over these before they take a zxid.
+            Ok(Request::Write(Write::DeleteContainer { path: None })) => {
+                self.read(id, asked, None, &frame);
+            }
             Ok(Request::Write(write)) => {
                 self.begin_for(id, asked, |desk, asker| outcome(desk.write(&write, asker)));
+            }
+            Ok(Request::Multi(writes)) if lacks_acl(&writes) => {
+                self.read(id, asked, None, &frame);
             }
             Ok(Request::Multi(writes)) => {
                 self.begin_for(id, asked, |desk, asker| multi_outcome(desk, &writes, asker));
@@ -391,6 +458,10 @@ impl Pipeline {
                 self.begin_for(id, asked, |desk, asker| (desk.close_session(asker), None));
                 let session = self.connections.get(&id).map_or(0, |c| c.session);
                 self.sessions.set_closing(session);
+            }
+            // ZooKeeper: a session that has begun may be begun again, and is welcomed again.
+            Ok(Request::CreateSession { timeout_ms }) => {
+                self.begin_for(id, asked, |_, _| (Txn::CreateSession { timeout_ms }, None));
             }
             Ok(Request::Reconfig) => {
                 let code = if self.config.reconfig_enabled {
@@ -430,6 +501,7 @@ impl Pipeline {
         if connection.waiting.is_empty() {
             self.answer_read(asked, request);
         } else {
+            connection.reads_waiting += 1;
             connection.waiting.push_back(Waiting::Read {
                 frame: frame.clone(),
                 since_us: asked.since_us,
@@ -461,7 +533,7 @@ impl Pipeline {
                 let zxid = self.tree.last_zxid;
                 replies::write_bare(&mut connection.out, asked.xid, zxid, Code::SESSION_EXPIRED);
             }
-            None => {
+            None | Some(Request::Multi(_) | Request::Write(_)) => {
                 let zxid = self.tree.last_zxid;
                 replies::write_bare(
                     &mut connection.out,
@@ -628,7 +700,7 @@ impl Pipeline {
         false
     }
 
-    fn authenticate(&mut self, id: ConnectionId, xid: i32, scheme: &str, secret: &[u8]) {
+    fn authenticate(&mut self, id: ConnectionId, xid: i32, scheme: &str, secret: Option<&[u8]>) {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
@@ -663,9 +735,16 @@ fn outcome(result: Result<Txn, Code>) -> (Txn, Option<Code>) {
     }
 }
 
+/// Whether a part that creates has no access list at all.
+fn lacks_acl(writes: &[Write<'_>]) -> bool {
+    writes
+        .iter()
+        .any(|write| matches!(write, Write::Create(create) if create.acl.is_none()))
+}
+
 fn multi_outcome(
     desk: &mut Desk<'_>,
-    writes: &[protocol::zookeeper::requests::Write<'_>],
+    writes: &[Write<'_>],
     asker: Asker<'_>,
 ) -> (Txn, Option<Code>) {
     // ZooKeeper: an absent path fails the whole as a request that cannot be read.

@@ -50,7 +50,9 @@ pub(crate) async fn run(
             () = stop.stopped() => break,
         }
         pipeline.commit();
-        pipeline.submit();
+        if pipeline.submit() {
+            pipeline.commit();
+        }
         pipeline.advance_snapshot();
         pipeline.flush();
         if pipeline.has_failed() && !told {

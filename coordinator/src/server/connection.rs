@@ -16,13 +16,13 @@ use tracing::{debug, info};
 
 use crate::outbox::Outbox;
 use crate::pipeline::Message;
-use crate::pipeline::words::WORDS;
+use crate::pipeline::words::{Visitor, WORDS};
 use crate::server::Door;
 use crate::watches::ConnectionId;
 
-const READ_BYTES: usize = 64 * 1024;
+const READ_BYTES: usize = 16 * 1024;
 /// More unanswered requests than this, and nothing more is read until some are answered.
-const UNANSWERED_MAX: u64 = 10_000;
+const UNANSWERED_MAX: u64 = 1_000;
 /// A client that takes none of its replies for so long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// A connection that has not said what it wants within this time is closed. ZooKeeper's default.
@@ -57,7 +57,7 @@ pub(crate) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let outbox = Arc::new(Outbox::default());
+    let outbox = Arc::new(Outbox::among(&door.unsent));
     let mut talk = Talk {
         door,
         id,
@@ -85,7 +85,7 @@ struct Talk<'a, S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
     async fn run(&mut self, peer: SocketAddr, names: Vec<Id>) -> Result<(), Ended> {
-        let first = self.first_frame();
+        let first = self.first_frame(peer);
         let first = tokio::time::timeout(HANDSHAKE_PATIENCE, first).await;
         let Some(first) = first.map_err(|_| Ended::Silent)?? else {
             return Ok(());
@@ -107,6 +107,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
         self.unanswered = 1;
         self.pass_frames().await?;
         let mut spare = Vec::new();
+        let door = self.door;
+        let stopped = door.stop.stopped();
+        tokio::pin!(stopped);
         loop {
             let may_read = self.unanswered < UNANSWERED_MAX;
             self.incoming.reserve(READ_BYTES);
@@ -118,7 +121,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
                     }
                     self.pass_frames().await?;
                 }
-                () = self.door.stop.stopped() => return Err(Ended::Closed),
+                () = &mut stopped => return Err(Ended::Closed),
             }
         }
     }
@@ -146,13 +149,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
     }
 
     /// The connect request; `None` where a four-letter word came instead and was answered.
-    async fn first_frame(&mut self) -> Result<Option<Bytes>, Ended> {
+    async fn first_frame(&mut self, peer: SocketAddr) -> Result<Option<Bytes>, Ended> {
         self.read_to(4).await?;
         let Some(&head) = self.incoming.first_chunk::<4>() else {
             return Err(Ended::Eof);
         };
         if WORDS.contains(&&head) {
-            self.answer_word(head).await?;
+            self.answer_word(head, peer).await?;
             return Ok(None);
         }
         let len = self.frame_len(head)?;
@@ -161,7 +164,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
         Ok(Some(self.incoming.split_to(len).freeze()))
     }
 
-    async fn answer_word(&mut self, word: [u8; 4]) -> Result<(), Ended> {
+    async fn answer_word(&mut self, word: [u8; 4], peer: SocketAddr) -> Result<(), Ended> {
         info!(word = %String::from_utf8_lossy(&word), "four-letter word");
         let mut mask = 0;
         if &word == b"stmk" {
@@ -171,7 +174,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
                 .map_or(0, i64::from_be_bytes);
         }
         let (answer, answered) = oneshot::channel();
-        self.send(Message::Word { word, mask, answer }).await?;
+        let visitor = Visitor {
+            peer,
+            connections: self.door.guest_count(),
+        };
+        self.send(Message::Word {
+            word,
+            mask,
+            visitor,
+            answer,
+        })
+        .await?;
         let text = answered.await.map_err(|_| Ended::Closed)?.into_bytes();
         self.socket.write_all(&text).await?;
         Ok(self.socket.shutdown().await?)
@@ -216,6 +229,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
                 return Err(Ended::Eof);
             }
             rest = &rest[wrote..];
+        }
+        if self.outbox.sent(outgoing.bytes.len()) {
+            self.send(Message::Room { id: self.id }).await?;
         }
         if outgoing.closing {
             self.socket.shutdown().await?;

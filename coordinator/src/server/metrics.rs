@@ -44,8 +44,13 @@ async fn answer(door: &Door, mut socket: TcpStream) -> std::io::Result<()> {
     let found = request.starts_with(b"GET /metrics ") || request.starts_with(b"GET /metrics?");
     let (status, body) = if found {
         let (answer, answered) = oneshot::channel();
+        let connections = door.guest_count();
+        let asked = Message::Metrics {
+            connections,
+            answer,
+        };
         // A pipeline that is gone has no metrics.
-        let _gone = door.messages.send(Message::Metrics { answer }).await;
+        let _gone = door.messages.send(asked).await;
         ("200 OK", answered.await.unwrap_or_default())
     } else {
         ("404 Not Found", "The metrics are at /metrics.\n".to_owned())

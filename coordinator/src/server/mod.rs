@@ -6,7 +6,7 @@ pub(crate) mod metrics;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base::clock::Clock;
@@ -42,6 +42,8 @@ pub(crate) struct Door {
     pub(crate) total_max: usize,
     pub(crate) guests: Arc<Mutex<Guests>>,
     pub(crate) next_id: Arc<AtomicU64>,
+    /// Bytes of replies that wait to be sent, over all connections.
+    pub(crate) unsent: Arc<AtomicUsize>,
 }
 
 /// What a connection with TLS is welcomed with.
@@ -188,6 +190,11 @@ impl Door {
             Ok(Err(cause)) => info!(%peer, %cause, "a TLS handshake failed"),
             Err(_) => info!(%peer, "a TLS handshake took too long"),
         }
+    }
+
+    /// All connections there are.
+    pub(crate) fn guest_count(&self) -> usize {
+        self.guests.lock().total
     }
 
     fn count(&self, address: IpAddr) -> Option<Guest> {

@@ -1,8 +1,11 @@
-//! The thread that writes the transaction log: everything that waits goes out in one write and
-//! one sync.
+//! The transaction log is written: everything that waits goes out in one write and one sync.
+//!
+//! A thread of its own does it, so that requests are read and prepared meanwhile. A little, on a
+//! quick disk, is written at once by whoever submits it: two wakes of a thread cost more than that.
 //!
 //! Invariant: `synced` rises; every transaction up to it is on the disk. After the first failure
-//! nothing is written and `synced` stays.
+//! nothing is written and `synced` stays. Whoever writes holds `file`; one who submits takes it
+//! only while nothing is queued and the thread rests, so the order of zxids holds.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,13 +28,24 @@ use crate::store::{LOG_PREFIX, txn_log};
 #[derive(Clone, Debug)]
 pub(crate) struct LogPlace {
     pub(crate) dir: PathBuf,
-    /// Files grow by so many bytes at once, so that a sync need not change their length.
+    /// Zeros are written so far ahead at most, so that a sync need neither change the file's length
+    /// nor find blocks for it; 0 writes none.
     pub(crate) preallocate: u64,
     /// Whether to sync at all.
     pub(crate) force_sync: bool,
     /// Syncs slower than this are warned of.
     pub(crate) slow_ms: i64,
 }
+
+/// How far ahead of the end zeros are written at once: thousands of small transactions need not
+/// wait for the file system's journal, and nobody waits long for the zeros.
+const AHEAD: u64 = 512 << 10;
+/// What is written ahead, a piece at a time.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// More bytes than this are left to the thread.
+const AT_ONCE_BYTES: usize = 32 << 10;
+/// A disk that took longer for its last sync is left to the thread.
+const QUICK_US: i64 = 2_000;
 
 enum Item {
     Entries {
@@ -47,10 +61,15 @@ struct Queue {
     items: VecDeque<Item>,
     bytes: usize,
     stop: bool,
+    /// The thread has taken something and is not done with it.
+    busy: bool,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
+    file: Mutex<LogFile>,
+    /// How long the last sync took.
+    last_sync_us: AtomicI64,
     wake: Condvar,
     synced: AtomicI64,
     syncs: Mutex<Latency>,
@@ -65,7 +84,7 @@ pub(crate) struct LogWriter {
 }
 
 impl LogWriter {
-    /// `progress` is notified after every sync and on failure.
+    /// `progress` is notified after every sync of the thread, and on its failure.
     pub(crate) fn start(
         disk: Arc<dyn Disk>,
         place: LogPlace,
@@ -75,21 +94,23 @@ impl LogWriter {
     ) -> Result<Self, Error> {
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::default()),
+            file: Mutex::new(LogFile {
+                disk,
+                place,
+                clock,
+                tail: None,
+            }),
+            last_sync_us: AtomicI64::new(0),
             wake: Condvar::new(),
             synced: AtomicI64::new(last_zxid),
             syncs: Mutex::new(Latency::default()),
             failure: Mutex::new(None),
             progress,
         });
-        let mut work = Work {
-            disk,
-            place,
-            clock,
-            shared: Arc::clone(&shared),
-            file: None,
-        };
+        let work = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("zk-log".to_owned())
+            .stack_size(256 << 10)
             .spawn(move || work.run())
             .map_err(|cause| Error::Thread {
                 name: "zk-log",
@@ -101,9 +122,19 @@ impl LogWriter {
         })
     }
 
-    /// Queues encoded entries of the transactions `first` to `last`.
+    /// Writes encoded entries of the transactions `first` to `last`: soon, or before this returns;
+    /// so `synced` and `failure` are to be looked at afterwards.
     pub(crate) fn submit(&self, first: i64, last: i64, bytes: Vec<u8>) {
         let mut queue = self.shared.queue.lock();
+        let rests = queue.items.is_empty() && !queue.busy && !queue.stop;
+        let quick = self.shared.last_sync_us.load(Ordering::Relaxed) <= QUICK_US;
+        if rests && quick && bytes.len() <= AT_ONCE_BYTES {
+            drop(queue);
+            let entries = Item::Entries { first, last, bytes };
+            // Whether it went well is seen in `synced` and `failure`.
+            let _goes_on = self.shared.write([entries].into());
+            return;
+        }
         queue.bytes += bytes.len();
         if let Some(Item::Entries {
             last: end,
@@ -169,81 +200,119 @@ struct LogTail {
     len: u64,
 }
 
-struct Work {
+/// The file entries go to; none before the first.
+struct LogFile {
     disk: Arc<dyn Disk>,
     place: LogPlace,
     clock: Clock,
-    shared: Arc<Shared>,
-    file: Option<LogTail>,
+    tail: Option<LogTail>,
 }
 
-impl Work {
-    fn run(&mut self) {
+impl Shared {
+    /// The thread.
+    fn run(&self) {
         loop {
             let (items, stop) = {
-                let mut queue = self.shared.queue.lock();
+                let mut queue = self.queue.lock();
+                queue.busy = false;
                 while queue.items.is_empty() && !queue.stop {
-                    self.shared.wake.wait(&mut queue);
+                    self.wake.wait(&mut queue);
                 }
                 queue.bytes = 0;
+                queue.busy = true;
                 (std::mem::take(&mut queue.items), queue.stop)
             };
-            if let Err((path, cause)) = self.write(items) {
-                error!(path = %path.display(), %cause,
-                    "the transaction log cannot be written; no write is acknowledged from here on");
-                *self.shared.failure.lock() = Some(format!("write {}: {cause}", path.display()));
-                self.shared.progress.notify_one();
+            let goes_on = self.write(items);
+            self.progress.notify_one();
+            if !goes_on {
                 return;
             }
             if stop {
-                self.cut_padding();
+                self.file.lock().cut_padding();
                 return;
             }
         }
     }
 
-    fn write(&mut self, items: VecDeque<Item>) -> Result<(), (PathBuf, io::Error)> {
-        let mut done = None;
+    /// Writes and syncs; false, and never again, where the disk has failed.
+    fn write(&self, items: VecDeque<Item>) -> bool {
+        if self.failure.lock().is_some() {
+            return false;
+        }
+        let written = self.file.lock().write(items);
+        match written {
+            Ok(written) => {
+                if let Some(took_us) = written.sync_us {
+                    self.last_sync_us.store(took_us, Ordering::Relaxed);
+                    self.syncs.lock().add(took_us / 1_000);
+                }
+                if let Some(last) = written.last {
+                    self.synced.store(last, Ordering::Release);
+                }
+                true
+            }
+            Err((path, cause)) => {
+                error!(path = %path.display(), %cause,
+                    "the transaction log cannot be written; no write is acknowledged from here on");
+                *self.failure.lock() = Some(format!("write {}: {cause}", path.display()));
+                false
+            }
+        }
+    }
+}
+
+/// What one turn of writing came to.
+#[derive(Default)]
+struct Written {
+    last: Option<i64>,
+    sync_us: Option<i64>,
+}
+
+impl LogFile {
+    fn write(&mut self, items: VecDeque<Item>) -> Result<Written, (PathBuf, io::Error)> {
+        let mut written = Written::default();
         for item in items {
             match item {
                 Item::Roll => {
                     self.sync()?;
                     self.cut_padding();
-                    self.file = None;
+                    self.tail = None;
                 }
                 Item::Entries { first, last, bytes } => {
                     self.append(first, &bytes)?;
-                    done = Some(last);
+                    written.last = Some(last);
                 }
             }
         }
-        self.sync()?;
-        if let Some(last) = done {
-            self.shared.synced.store(last, Ordering::Release);
-            self.shared.progress.notify_one();
-        }
-        Ok(())
+        written.sync_us = self.sync()?;
+        Ok(written)
     }
 
     fn append(&mut self, first: i64, bytes: &[u8]) -> Result<(), (PathBuf, io::Error)> {
-        if self.file.is_none() {
-            self.file = Some(self.create(first)?);
+        if self.tail.is_none() {
+            self.tail = Some(self.create(first)?);
         }
-        let Some(tail) = &mut self.file else {
+        let Some(tail) = &mut self.tail else {
             return Ok(());
         };
         let end = tail.position + bytes.len() as u64;
-        let step = self.place.preallocate;
-        if step > 0 && end + 4_096 >= tail.len {
-            let len = (end + 4_096).div_ceil(step) * step;
-            tail.file
-                .truncate(len)
-                .map_err(|e| (tail.path.clone(), e))?;
-            tail.len = len;
-        }
-        tail.file
-            .write_at(bytes, tail.position)
-            .map_err(|e| (tail.path.clone(), e))?;
+        let step = self.place.preallocate.min(AHEAD);
+        let mut put = || {
+            tail.file.write_at(bytes, tail.position)?;
+            if step > 0 && end >= tail.len {
+                let len = (end + 1).div_ceil(step) * step;
+                let mut at = end;
+                while at < len {
+                    let piece =
+                        usize::try_from(len - at).map_or(ZEROS.len(), |rest| rest.min(ZEROS.len()));
+                    tail.file.write_at(&ZEROS[..piece], at)?;
+                    at += piece as u64;
+                }
+                tail.len = len;
+            }
+            Ok(())
+        };
+        put().map_err(|cause| (tail.path.clone(), cause))?;
         tail.position = end;
         Ok(())
     }
@@ -269,26 +338,27 @@ impl Work {
         })
     }
 
-    fn sync(&mut self) -> Result<(), (PathBuf, io::Error)> {
-        let Some(tail) = &self.file else {
-            return Ok(());
+    /// Syncs what was written; how many microseconds it took.
+    fn sync(&mut self) -> Result<Option<i64>, (PathBuf, io::Error)> {
+        let Some(tail) = &self.tail else {
+            return Ok(None);
         };
         if !self.place.force_sync {
-            return Ok(());
+            return Ok(None);
         }
-        let begun = self.clock.monotonic_ms();
+        let begun_us = self.clock.monotonic_us();
         tail.file.sync().map_err(|e| (tail.path.clone(), e))?;
-        let took_ms = self.clock.monotonic_ms() - begun;
-        self.shared.syncs.lock().add(took_ms);
+        let took_us = self.clock.monotonic_us() - begun_us;
+        let took_ms = took_us / 1_000;
         if took_ms > self.place.slow_ms {
             warn!(took_ms, path = %tail.path.display(), "slow sync of the transaction log");
         }
-        Ok(())
+        Ok(Some(took_us))
     }
 
     /// A finished file needs no padding; keeping it would only cost time at the next start.
     fn cut_padding(&self) {
-        if let Some(tail) = &self.file
+        if let Some(tail) = &self.tail
             && let Err(cause) = tail.file.truncate(tail.position)
         {
             warn!(path = %tail.path.display(), %cause, "the padding of a log cannot be cut off");

@@ -170,8 +170,9 @@ impl Tree {
         self.nodes.len() + 1
     }
 
+    /// ZooKeeper counts the root's name too, where it is "/".
     pub(crate) fn data_size(&self) -> i64 {
-        self.data_size
+        self.data_size + 1
     }
 
     pub(crate) fn ephemeral_count(&self) -> usize {

@@ -1,4 +1,4 @@
-//! Nodes and where they lie: one vector, links by number, found by path through a bare table.
+//! Nodes and where they lie: numbered slots, links by number, found by path through a bare table.
 //!
 //! A node knows its name and its parent; its path is never stored. The index holds numbers only,
 //! and a look-up compares a path with a node by walking up.
@@ -9,6 +9,7 @@
 use hashbrown::{DefaultHashBuilder, HashTable};
 use protocol::zookeeper::types::{Stat, StatPersisted};
 use std::hash::BuildHasher;
+use std::ops::{Index, IndexMut};
 
 use crate::tree::digest;
 use crate::tree::owner::Owner;
@@ -64,10 +65,53 @@ impl Node {
     }
 }
 
+/// Nodes in one block: a growing tree never moves its nodes, nor needs room for them twice.
+const BLOCK: usize = 1_024;
+
+/// Nodes by number.
+#[derive(Debug, Default)]
+struct Slots {
+    blocks: Vec<Vec<Node>>,
+}
+
+impl Slots {
+    fn len(&self) -> usize {
+        match self.blocks.split_last() {
+            Some((last, full)) => full.len() * BLOCK + last.len(),
+            None => 0,
+        }
+    }
+
+    fn push(&mut self, node: Node) {
+        match self.blocks.last_mut() {
+            Some(block) if block.len() < BLOCK => block.push(node),
+            _ => {
+                let mut block = Vec::with_capacity(BLOCK);
+                block.push(node);
+                self.blocks.push(block);
+            }
+        }
+    }
+}
+
+impl Index<usize> for Slots {
+    type Output = Node;
+
+    fn index(&self, at: usize) -> &Node {
+        &self.blocks[at / BLOCK][at % BLOCK]
+    }
+}
+
+impl IndexMut<usize> for Slots {
+    fn index_mut(&mut self, at: usize) -> &mut Node {
+        &mut self.blocks[at / BLOCK][at % BLOCK]
+    }
+}
+
 /// All nodes.
 #[derive(Debug)]
 pub(crate) struct Nodes {
-    slots: Vec<Node>,
+    slots: Slots,
     free: Vec<u32>,
     index: HashTable<u32>,
     hasher: DefaultHashBuilder,
@@ -81,7 +125,7 @@ impl Nodes {
     /// Only the root.
     pub(crate) fn new(acl: u32) -> Self {
         let mut nodes = Nodes {
-            slots: Vec::new(),
+            slots: Slots::default(),
             free: Vec::new(),
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),

@@ -44,6 +44,20 @@ impl Track {
         track
     }
 
+    /// The same, where all of the text is a quota.
+    pub(crate) fn parse(text: &[u8]) -> Option<Track> {
+        let whole = |pair: &str| {
+            let value = pair.split('=').nth(1).unwrap_or_default();
+            value.parse::<i64>().is_ok()
+        };
+        let read = String::from_utf8_lossy(text);
+        let mut pairs = read
+            .split([',', ';'])
+            .enumerate()
+            .filter(|(at, pair)| *at == 0 || !pair.is_empty());
+        (read.is_empty() || pairs.all(|(_, pair)| whole(pair))).then(|| Track::read(text))
+    }
+
     pub(crate) fn text(&self) -> String {
         let mut text = format!("count={},bytes={}", self.count, self.bytes);
         if self.bytes_hard != -1 || self.count_hard != -1 {

@@ -106,6 +106,16 @@ impl<'a> Reader<'a> {
     /// A vector of strings; an absent one reads as empty, an absent string as the empty one.
     pub fn strings(&mut self) -> Result<Vec<Cow<'a, str>>, Malformed> {
         let count = self.count(4)?.unwrap_or(0);
+        self.counted_strings(count)
+    }
+
+    /// The same, where the vector must not be absent.
+    pub fn some_strings(&mut self) -> Result<Vec<Cow<'a, str>>, Malformed> {
+        let count = self.count(4)?.ok_or(Malformed::Length(-1))?;
+        self.counted_strings(count)
+    }
+
+    fn counted_strings(&mut self, count: usize) -> Result<Vec<Cow<'a, str>>, Malformed> {
         let mut strings = Vec::with_capacity(count);
         for _ in 0..count {
             strings.push(self.string()?.unwrap_or_default());

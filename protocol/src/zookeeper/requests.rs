@@ -128,6 +128,8 @@ impl Write<'_> {
 pub enum Read<'a> {
     Data(Path<'a>),
     Children(Path<'a>),
+    /// A write, which has no place there.
+    None,
 }
 
 /// What a client wants to hear again after a reconnect.
@@ -195,6 +197,10 @@ pub enum Request<'a> {
     Sasl {
         token: Option<&'a [u8]>,
     },
+    /// What a handshake comes to; a client may also ask for it.
+    CreateSession {
+        timeout_ms: i32,
+    },
     CloseSession,
     Unknown,
 }
@@ -241,16 +247,16 @@ impl<'a> Request<'a> {
             ops::PING => Request::Ping,
             ops::SET_WATCHES | ops::SET_WATCHES2 => Request::SetWatches(SetWatches {
                 relative_zxid: reader.long()?,
-                data: reader.strings()?,
-                exist: reader.strings()?,
-                child: reader.strings()?,
+                data: reader.some_strings()?,
+                exist: reader.some_strings()?,
+                child: reader.some_strings()?,
                 persistent: if op == ops::SET_WATCHES2 {
-                    reader.strings()?
+                    reader.some_strings()?
                 } else {
                     Vec::new()
                 },
                 recursive: if op == ops::SET_WATCHES2 {
-                    reader.strings()?
+                    reader.some_strings()?
                 } else {
                     Vec::new()
                 },
@@ -284,6 +290,9 @@ impl<'a> Request<'a> {
             }
             ops::SASL => Request::Sasl {
                 token: reader.buffer()?,
+            },
+            ops::CREATE_SESSION => Request::CreateSession {
+                timeout_ms: reader.int()?,
             },
             ops::CLOSE_SESSION => Request::CloseSession,
             _ => Request::Unknown,
@@ -398,6 +407,16 @@ fn read_multi_read<'a>(reader: &mut Reader<'a>) -> Result<Vec<Read<'a>>, Malform
                 let path = reader.string()?;
                 reader.bool()?;
                 Read::Data(path)
+            }
+            ops::CREATE
+            | ops::CREATE2
+            | ops::CREATE_CONTAINER
+            | ops::CREATE_TTL
+            | ops::DELETE
+            | ops::SET_DATA
+            | ops::CHECK => {
+                read_write(op, reader)?;
+                Read::None
             }
             other => return Err(Malformed::Value(other)),
         });
