@@ -430,6 +430,10 @@ impl Pipeline {
             }
             _ => {}
         }
+        // ZooKeeper hangs up on a proof of who one is that cannot be read.
+        if request.is_err() && matches!(header.op, ops::AUTH | ops::SASL) {
+            return self.close(id);
+        }
         if !self.is_let_in(id, header.xid) {
             return;
         }
@@ -471,8 +475,8 @@ impl Pipeline {
                 };
                 self.begin_for(id, asked, |_, _| outcome(Err(code)));
             }
-            // ZooKeeper: a multi that cannot be read takes a zxid, another request does not.
-            Err(_) if header.op == ops::MULTI => {
+            // ZooKeeper: these take a zxid although they cannot be read, other requests do not.
+            Err(_) if matches!(header.op, ops::MULTI | ops::CREATE_SESSION) => {
                 self.begin_for(id, asked, |_, _| outcome(Err(Code::MARSHALLING_ERROR)));
             }
             read => self.read(id, asked, read.as_ref().ok(), &frame),
