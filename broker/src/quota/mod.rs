@@ -226,6 +226,7 @@ mod tests {
             clients: window,
             mutations: window,
             replication: window,
+            moves: window,
         })
     }
 
