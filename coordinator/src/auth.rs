@@ -246,7 +246,7 @@ mod tests {
     fn a_digest_is_that_of_zookeeper() {
         let peer = "127.0.0.1".parse().unwrap();
         let ids = schemes()
-            .authenticate("digest", b"alice:secret", peer)
+            .authenticate("digest", Some(b"alice:secret"), peer)
             .unwrap();
         assert_eq!(
             ids,

@@ -268,6 +268,7 @@ mod tests {
             clients: window,
             mutations: window,
             replication: window,
+            moves: window,
         });
         quotas.set(&Entity::user("ANONYMOUS"), &[(kind, limit)]);
         Arc::new(quotas)

@@ -70,6 +70,7 @@ fn no_quotas() -> Arc<Quotas> {
         clients: window,
         mutations: window,
         replication: window,
+        moves: window,
     }))
 }
 
