@@ -113,11 +113,8 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
         name: THREAD,
         cause,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(thread_fails)?;
-    let (listener, address) = plain_door(&config, &runtime)?;
+    let mut own = OwnRuntime::new().map_err(thread_fails)?;
+    let (listener, address) = plain_door(&config, own.handle())?;
     let secure = secure_door(&config)?;
     let secure_address = secure.as_ref().map(|(_, _, address)| *address);
     let locks = lock_directories(&config)?;
@@ -138,6 +135,10 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
     let (messages, incoming) = mpsc::channel(MESSAGES_MAX);
     let (failed_sender, failed) = mpsc::channel(1);
     let door = Door {
+        takes_mask: config
+            .words
+            .iter()
+            .any(|word| word == "stmk" || word == "*"),
         messages,
         stop: stop.clone(),
         clock: config.clock.clone(),
@@ -158,7 +159,7 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
         }
         _ => {
             let accepting = server::accept(listener, door.clone(), Way::Plain);
-            tasks::spawn_on(runtime.handle(), "zk-accept", accepting);
+            tasks::spawn_on(own.handle(), "zk-accept", accepting);
         }
     }
     if let Some((listener, tls, _)) = secure {
@@ -176,7 +177,7 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
         .spawn(move || {
             // The directories stay locked until the last byte is written.
             let (_locks, _end) = (locks, end);
-            runtime.block_on(running);
+            own.run(running);
         })
         .map_err(thread_fails)?;
     Ok(Handle {
@@ -190,9 +191,44 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
     })
 }
 
+/// The runtime of the pipeline's thread. Where the start fails it goes without waiting: it is dropped
+/// in the caller's runtime then, which may not wait.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn new() -> std::io::Result<Self> {
+        let mut building = tokio::runtime::Builder::new_current_thread();
+        building.enable_all().build().map(|it| OwnRuntime(Some(it)))
+    }
+
+    fn handle(&self) -> &tokio::runtime::Handle {
+        self.0
+            .as_ref()
+            .expect("it is there until it is dropped")
+            .handle()
+    }
+
+    fn run(&mut self, work: impl Future<Output = ()>) {
+        if let Some(runtime) = &self.0 {
+            runtime.block_on(work);
+        }
+    }
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// The listener without TLS. Where one port takes both, its connections are no business of the
 /// pipeline's thread.
-fn plain_door(config: &Config, runtime: &Runtime) -> Result<(TcpListener, SocketAddr), Error> {
+fn plain_door(
+    config: &Config,
+    runtime: &tokio::runtime::Handle,
+) -> Result<(TcpListener, SocketAddr), Error> {
     let address = SocketAddr::new(config.address, config.port);
     let mixed = config.port_unification && config.tls.is_some() && config.secure_address.is_some();
     let entered = (!mixed).then(|| runtime.enter());

@@ -39,11 +39,16 @@ impl Side {
         assert_eq!(client.receive().unwrap().code, Code::OK);
     }
 
-    /// After a request that ends the connection: closed by the server, then a session of its own.
+    /// After a request that ends the connection: closed by the server, then the same session goes on,
+    /// or where that is over another one.
     fn begin_anew(&mut self, who: usize) {
         let client = &mut self.clients[who];
         assert!(client.receive().is_err(), "the connection is closed");
-        *client = Client::connect(self.address).unwrap();
+        let (session, password) = (client.session, client.password.clone());
+        *client = match Client::resume(self.address, session, &password, 30_000) {
+            Ok(resumed) if resumed.session == session => resumed,
+            _ => Client::connect(self.address).unwrap(),
+        };
         if who == 0 {
             self.authenticate();
         }

@@ -171,7 +171,7 @@ impl Pipeline {
 
     fn answer_write(&mut self, asked: Asked, applied: Applied) {
         let id = asked.connection;
-        if asked.op == ops::CREATE_SESSION {
+        if asked.op == ops::CREATE_SESSION && asked.code == Code::OK {
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.waiting.pop_front();
             }

@@ -167,7 +167,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
     async fn answer_word(&mut self, word: [u8; 4], peer: SocketAddr) -> Result<(), Ended> {
         info!(word = %String::from_utf8_lossy(&word), "four-letter word");
         let mut mask = 0;
-        if &word == b"stmk" {
+        if &word == b"stmk" && self.door.takes_mask {
             self.read_to(12).await?;
             mask = self.incoming[4..12]
                 .try_into()

@@ -42,6 +42,8 @@ pub(crate) struct Door {
     pub(crate) total_max: usize,
     pub(crate) guests: Arc<Mutex<Guests>>,
     pub(crate) next_id: Arc<AtomicU64>,
+    /// Whether `stmk` is heard: eight bytes follow it then.
+    pub(crate) takes_mask: bool,
     /// Bytes of replies that wait to be sent, over all connections.
     pub(crate) unsent: Arc<AtomicUsize>,
 }
