@@ -109,7 +109,7 @@ fn text(word: &str) -> Vec<u8> {
 }
 
 pub(crate) fn unhex(word: &str) -> Vec<u8> {
-    assert!(word.len() % 2 == 0, "{word}");
+    assert!(word.len().is_multiple_of(2), "{word}");
     (0..word.len())
         .step_by(2)
         .map(|at| u8::from_str_radix(&word[at..at + 2], 16).unwrap())

@@ -105,10 +105,8 @@ fn fault(path: &str) -> Option<String> {
             _ if unit == slash && units[i - 1] == slash => {
                 return Some(format!("empty node name specified @{i}"));
             }
-            _ if unit == dot && units[i - 1] == dot => {
-                if i >= 2 && units[i - 2] == slash && ends {
-                    return Some(format!("relative paths not allowed @{i}"));
-                }
+            _ if unit == dot && units[i - 1] == dot && i >= 2 && units[i - 2] == slash && ends => {
+                return Some(format!("relative paths not allowed @{i}"));
             }
             _ if unit == dot && units[i - 1] == slash && ends => {
                 return Some(format!("relative paths not allowed @{i}"));

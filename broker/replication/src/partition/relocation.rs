@@ -171,7 +171,7 @@ fn align(id: &TopicPartition, current: &Log, future: &Log) -> Result<bool, Error
         future.truncate_fully_and_start_at(ours.start, None)?;
         return Ok(true);
     }
-    Ok(future.truncate_to(cut)?)
+    future.truncate_to(cut)
 }
 
 /// Up to where, as far as epochs tell, both logs have the same.
