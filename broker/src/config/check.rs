@@ -68,7 +68,8 @@ fn unreadable_servers(connect: &str) -> Vec<&str> {
             Some((host, port)) if !port.ends_with(']') => (host, port),
             _ => (server, "2181"),
         };
-        !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+        // Port 0 is the embedded coordinator's that the kernel chooses.
+        !host.is_empty() && port.parse::<u16>().is_ok()
     };
     // ZooKeeper passes over an empty one between commas.
     let mut named = servers.split(',').map(str::trim);
