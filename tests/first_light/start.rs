@@ -65,6 +65,31 @@ fn sigterm_and_ctrl_c_end_it_cleanly_and_data_stays() {
     );
 }
 
+/// What waits for ZooKeeper inside the broker must not keep it from ending.
+#[test]
+fn it_ends_cleanly_though_its_zookeeper_has_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = Single::start(dir.path(), &[]);
+    let (port, logs) = (free_port(), dir.path().join("second"));
+    let mut command = Command::new(program("broker"));
+    for setting in [
+        "broker.id=2".to_owned(),
+        format!("listeners=PLAINTEXT://127.0.0.1:{port}"),
+        format!("zookeeper.connect=127.0.0.1:{}", first.coordinator_port),
+        format!("log.dirs={}", logs.display()),
+    ] {
+        command.args(["--override", &setting]);
+    }
+    let mut second = Process::start(command, &dir.path().join("second.log"));
+    second.wait_for_log("started (kafka.server.KafkaServer)");
+    first.process.kill_9();
+    second.wait_for_log("connection to ZooKeeper lost");
+    second.signal("TERM");
+    let ended = second.wait_for_exit(Duration::from_secs(60));
+    assert_eq!(ended.code(), Some(0), "{}", second.log());
+    assert!(logs.join(".kafka_cleanshutdown").exists());
+}
+
 /// A start that must fail: its exit code and its last words.
 fn refused(dir: &std::path::Path, overrides: &[String]) -> (Option<i32>, String) {
     let mut command = Command::new(program("broker"));

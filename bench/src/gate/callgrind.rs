@@ -44,6 +44,7 @@ fn count(case: &Case) -> Result<u64> {
     let ended = Command::new("valgrind")
         .arg("--tool=callgrind")
         .arg(format!("--toggle-collect={MEASURED}"))
+        .args(case.thread().map(|run| format!("--toggle-collect={run}")))
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(std::env::current_exe()?)
         .args(["measure", case.name])

@@ -31,9 +31,20 @@ pub(crate) struct Case {
 }
 
 impl Case {
-    /// In all measured rounds together.
+    /// In all measured rounds together. The coordinator's thread is counted from its start.
     pub(crate) const fn measured_requests(&self) -> u64 {
-        self.requests * ROUNDS
+        match self.kind {
+            Kind::Keeper { .. } => self.requests * (WARM_ROUNDS + ROUNDS),
+            _ => self.requests * ROUNDS,
+        }
+    }
+
+    /// What is counted besides [`measured`]: a server that has a thread of its own.
+    pub(crate) const fn thread(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Keeper { .. } => Some("coordinator::OwnRuntime::run*"),
+            _ => None,
+        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The gate: how many instructions a request costs, counted under callgrind and compared with the
 //! committed baseline.
 //!
-//! `gate` runs every case in a callgrind of its own; `gate measure CASE` is what runs there. Server
-//! and client share one thread, so that no scheduling enters the count; what other threads do
-//! (a sync, a snapshot) is not counted, nor is the kernel's share. Two runs differ by 0.1 %; the
+//! `gate` runs every case in a callgrind of its own; `gate measure CASE` is what runs there. Broker
+//! and client share one thread, so that no scheduling enters the count, and the coordinator's own is
+//! counted with the client's; what other threads do (a sync, a snapshot) is not counted, nor is the
+//! kernel's share. Two runs differ by 0.1 %; the
 //! fetch of 1 MiB by 1 %, as the socket takes it in larger or smaller pieces.
 
 #![allow(
