@@ -173,9 +173,11 @@ redo
 printwatches
 printwatches off
 printwatches
+printwatches on
+printwatches
+printwatches off
 get -w /a
 set /a silent
-printwatches on
 help
 nothing at all
 deleteall /a -b x
