@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::log::Log;
 use crate::offsets::Offsets;
+use crate::side_by_side::side_by_side;
 use crate::store::{NextDue, Store};
 
 /// Kafka: the first look at retention comes 30 s after the start.
@@ -167,21 +168,10 @@ impl Store {
 
     /// Stops cleanly: flushes, writes snapshots, checkpoints and the marker.
     pub fn close(&self) -> Result<()> {
-        let results: Vec<Result<()>> = std::thread::scope(|scope| {
-            let running: Vec<_> = self
-                .directories
-                .iter()
-                .filter(|directory| directory.is_online())
-                .map(|directory| scope.spawn(|| self.close_directory(directory)))
-                .collect();
-            let joined = running.into_iter().map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            joined.collect()
-        });
-        results.into_iter().collect()
+        let online = self.directories.iter().filter(|dir| dir.is_online());
+        side_by_side(online, |directory| self.close_directory(directory))
+            .into_iter()
+            .collect()
     }
 
     /// All logs sealed, one sync of the file system for all of them, then what vouches for it.

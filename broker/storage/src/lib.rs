@@ -14,6 +14,7 @@ pub mod offsets;
 pub mod identity;
 pub mod inspect;
 pub mod checkpoint;
+pub(crate) mod side_by_side;
 pub(crate) mod handles;
 pub mod scan;
 pub(crate) mod index;

@@ -18,6 +18,7 @@ use std::sync::atomic::Ordering;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::log::{Log, Mark, Unsettled};
+use crate::side_by_side::side_by_side;
 use crate::store::Store;
 
 /// From so many logs on, one sync of the file system is cheaper than their own.
@@ -34,27 +35,18 @@ impl Store {
         } else {
             self.config.unflushed_bytes_max
         };
-        let flushed: u64 = std::thread::scope(|scope| {
-            let mut running = Vec::new();
-            for directory in &self.directories {
-                let is_due = |log: &&Arc<Log>| {
-                    Arc::ptr_eq(log.home(), directory)
-                        && (log.is_flush_due()
-                            || log.unflushed_bytes().is_some_and(|bytes| bytes >= max))
-                };
-                let due: Vec<_> = logs.iter().filter(is_due).collect();
-                if !due.is_empty() {
-                    // A slow disk does not hold up the others'.
-                    running.push(scope.spawn(move || flush_all(directory, &due)));
-                }
-            }
-            let joined = running.into_iter().map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            joined.sum()
+        let due = self.directories.iter().filter_map(|directory| {
+            let is_due = |log: &&Arc<Log>| {
+                Arc::ptr_eq(log.home(), directory)
+                    && (log.is_flush_due()
+                        || log.unflushed_bytes().is_some_and(|bytes| bytes >= max))
+            };
+            let due: Vec<_> = logs.iter().filter(is_due).collect();
+            (!due.is_empty()).then_some((directory, due))
         });
+        let flushed: u64 = side_by_side(due, |(directory, due)| flush_all(directory, &due))
+            .into_iter()
+            .sum();
         let unnoted = self.next_due.unnoted.fetch_add(flushed, Ordering::AcqRel) + flushed;
         if checkpoint || unnoted >= UNNOTED_MAX {
             self.next_due.unnoted.store(0, Ordering::Release);

@@ -41,13 +41,17 @@ impl PeerSender for Clerk {
         };
         let error = ErrorCode::None;
         let mut lines = Vec::new();
+        let mut partitions = Vec::new();
+        let mut heard = |topic: &Arc<str>, index, told: String| {
+            lines.push(format!("to {broker}: {told}"));
+            partitions.push((TopicPartition::new(topic.clone(), index), error));
+        };
         let answer = match &order {
             Order::LeaderAndIsr(order) => {
-                let mut partitions = Vec::new();
                 for topic in &order.topics {
                     for one in &topic.partitions {
-                        lines.push(format!(
-                            "to {broker}: lead {}-{} leader {} epoch {} isr {:?}{}{}",
+                        let told = format!(
+                            "lead {}-{} leader {} epoch {} isr {:?}{}{}",
                             topic.name,
                             one.index,
                             one.leader,
@@ -55,9 +59,8 @@ impl PeerSender for Clerk {
                             one.isr,
                             if one.is_new { " new" } else { "" },
                             if one.recovering { " recovering" } else { "" },
-                        ));
-                        partitions
-                            .push((TopicPartition::new(topic.name.clone(), one.index), error));
+                        );
+                        heard(&topic.name, one.index, told);
                     }
                 }
                 Answer::LeaderAndIsr { error, partitions }
@@ -65,31 +68,28 @@ impl PeerSender for Clerk {
             Order::UpdateMetadata { body, .. } => {
                 for topic in &body.topics {
                     for one in &topic.partitions {
-                        lines.push(format!(
-                            "to {broker}: tell {}-{} leader {} epoch {} offline {:?}",
+                        let told = format!(
+                            "tell {}-{} leader {} epoch {} offline {:?}",
                             topic.name,
                             one.index,
                             one.leader,
                             one.leader_epoch,
                             one.offline_replicas
-                        ));
+                        );
+                        heard(&topic.name, one.index, told);
                     }
                 }
                 Answer::UpdateMetadata { error }
             }
             Order::StopReplica(order) => {
-                let mut partitions = Vec::new();
                 for topic in &order.topics {
                     for one in &topic.partitions {
-                        lines.push(format!(
-                            "to {broker}: stop {}-{} epoch {}{}",
-                            topic.name,
-                            one.index,
-                            one.leader_epoch,
-                            if one.delete { " delete" } else { "" },
-                        ));
-                        partitions
-                            .push((TopicPartition::new(topic.name.clone(), one.index), error));
+                        let deletes = if one.delete { " delete" } else { "" };
+                        let told = format!(
+                            "stop {}-{} epoch {}{deletes}",
+                            topic.name, one.index, one.leader_epoch
+                        );
+                        heard(&topic.name, one.index, told);
                     }
                 }
                 Answer::StopReplica { error, partitions }

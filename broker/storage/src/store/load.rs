@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::files::{self, ReplicaDir};
 use crate::log::{Log, Opening};
 use crate::segment::Place;
+use crate::side_by_side::side_by_side;
 use crate::store::{ConfigOf, SetAside, Store, Tables};
 use crate::trash::Doomed;
 
@@ -34,18 +35,8 @@ struct Loaded {
 
 impl Store {
     pub(in crate::store) fn load_all(&self, config_of: ConfigOf<'_>) -> Result<()> {
-        let loaded: Vec<Result<Loaded>> = std::thread::scope(|scope| {
-            let running: Vec<_> = self
-                .directories
-                .iter()
-                .map(|directory| scope.spawn(|| self.load_directory(directory, config_of)))
-                .collect();
-            let joined = running.into_iter().map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            joined.collect()
+        let loaded: Vec<Result<Loaded>> = side_by_side(&self.directories, |directory| {
+            self.load_directory(directory, config_of)
         });
         let mut left = Vec::new();
         {
@@ -134,15 +125,7 @@ impl Store {
             .config
             .recovery_threads_per_dir
             .clamp(1, jobs.len().max(1));
-        let results: Vec<Result<Loaded>> = std::thread::scope(|scope| {
-            let running: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            let joined = running.into_iter().map(|thread| {
-                thread
-                    .join()
-                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            });
-            joined.collect()
-        });
+        let results = side_by_side(0..threads, |_| work());
         let mut all = Loaded::default();
         for result in results {
             let loaded = directory.judge(result)?;

@@ -199,19 +199,33 @@ impl Store {
             folder: directory.path.join(files::replica_dir(tp)),
             is_future: false,
         };
-        let log = self.create_in(&directory, &job, config)?;
+        self.create_in(&directory, job, topic_id, config)
+    }
+
+    /// Makes the log of a new folder and lists it.
+    fn create_in(
+        &self,
+        directory: &Arc<Directory>,
+        job: Job,
+        topic_id: Option<TopicId>,
+        config: Arc<LogConfig>,
+    ) -> Result<Arc<Log>> {
+        let log = self.make_log(directory, &job, config)?;
         if let Some(id) = topic_id {
             log.assign_topic_id(id)?;
         }
         directory.replicas.fetch_add(1, Ordering::Relaxed);
-        self.logs
-            .write()
-            .current
-            .insert(tp.clone(), Arc::clone(&log));
+        let mut tables = self.logs.write();
+        let table = if job.is_future {
+            &mut tables.future
+        } else {
+            &mut tables.current
+        };
+        table.insert(job.partition, Arc::clone(&log));
         Ok(log)
     }
 
-    fn create_in(
+    fn make_log(
         &self,
         directory: &Arc<Directory>,
         job: &Job,

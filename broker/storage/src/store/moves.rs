@@ -17,7 +17,6 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 use protocol::ids::{TopicId, TopicPartition};
@@ -56,16 +55,7 @@ impl Store {
             folder: directory.path.join(files::future_dir(tp)),
             is_future: true,
         };
-        let log = self.create_in(&directory, &job, config)?;
-        if let Some(id) = topic_id {
-            log.assign_topic_id(id)?;
-        }
-        directory.replicas.fetch_add(1, Ordering::Relaxed);
-        self.logs
-            .write()
-            .future
-            .insert(tp.clone(), Arc::clone(&log));
-        Ok(log)
+        self.create_in(&directory, job, topic_id, config)
     }
 
     /// Before a take-over: writes down whom the move target is about to replace.
