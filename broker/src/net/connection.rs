@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use base::clock::Clock;
 use base::stop::Stop;
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -44,6 +44,11 @@ const FRAME_STALL_MS: i64 = 30_000;
 const DEADLINE_TICK: Duration = Duration::from_secs(5);
 /// The same where connections may be idle only shortly.
 const DEADLINE_TICK_MIN: Duration = Duration::from_millis(50);
+/// From this length on a frame is read to its end and no further: what came of the next one would
+/// have to be copied to the front.
+const EXACT_BYTES_MIN: usize = 64 * 1024;
+/// How much a connection may be given at once because its last frame was as large.
+const TRUSTED_BYTES_MAX: usize = 4 << 20;
 /// An empty buffer larger than this is given back when the connection goes quiet.
 const IDLE_BUFFER_BYTES_MAX: usize = 32 * 1024;
 /// What stopping grants to answers that are under way.
@@ -99,6 +104,8 @@ pub(crate) struct Connection {
     rules: Rules,
     share: Share,
     buffer: BytesMut,
+    /// The last whole frame with its prefix: the next is likely to be as large.
+    last_frame_bytes: usize,
     waiting: VecDeque<Waiting>,
     outbox: Outbox,
     /// Monotonic; nothing is read before it.
@@ -130,6 +137,7 @@ impl Connection {
             rules,
             share,
             buffer: BytesMut::new(),
+            last_frame_bytes: 0,
             waiting: VecDeque::new(),
             outbox: Outbox::default(),
             muted_until_ms: 0,
@@ -215,20 +223,22 @@ impl Connection {
             && self.waiting.len() < WAITING_MAX
             && self.waiting.iter().all(Waiting::lets_others_by)
             && !self.holds_back_a_frame();
-        let reads = reads && self.make_room().await;
+        let room = if reads { self.make_room().await } else { 0 };
+        let reads = room > 0;
         let head = self.waiting.front_mut().and_then(|first| match first {
             Waiting::Later { answer, .. } => Some(answer),
             Waiting::Ready(_) => None,
         });
         let mut finished = None;
         let (mut reader, writer) = self.stream.split();
+        let mut space = (&mut self.buffer).limit(room);
         // In this order, so that no client starves its own answers by asking more.
         tokio::select! { biased;
             answer = async { match head { Some(answer) => answer.await, None => std::future::pending().await } } => {
                 finished = Some(answer);
             }
             // A read that leaves room has emptied the socket, and is not followed by another.
-            read = reader.read_buf(&mut self.buffer), if reads => match read {
+            read = reader.read_buf(&mut space), if reads => match read {
                 Ok(0) => self.over = Some(Ended::ByClient),
                 Ok(_) => self.last_byte_ms = self.rules.clock.monotonic_ms(),
                 Err(e) => self.over = Some(e.into()),
@@ -292,6 +302,7 @@ impl Connection {
             {
                 return Ok(false);
             }
+            self.last_frame_bytes = 4 + len;
             self.buffer.advance(4);
             let frame = self.buffer.split_to(len).freeze();
             match self.table.run(&mut self.caller, frame, now) {
@@ -337,31 +348,38 @@ impl Connection {
         self.closing |= answer.close;
     }
 
-    /// Room for the next read: a little for a stranger, the rest of the frame for one whose bytes
-    /// come, never more at once than has come already. False where memory must be waited for while
-    /// earlier answers are still under way: those give it back.
-    async fn make_room(&mut self) -> bool {
+    /// How many bytes the next read may bring; there is room for them. A little for a stranger, the
+    /// rest of the frame for one whose bytes come, never more at once than has come already or than
+    /// the frame before had. 0 where memory must be waited for while earlier answers are still under
+    /// way: those give it back.
+    async fn make_room(&mut self) -> usize {
+        let arrived = self.buffer.len();
+        let trusted = self.last_frame_bytes.min(TRUSTED_BYTES_MAX);
         let wanted = match self.frame_len() {
-            Ok(Some(len)) => (4 + len).saturating_sub(self.buffer.len()),
-            Ok(None) | Err(_) => 0,
+            Ok(Some(len)) => (4 + len).saturating_sub(arrived),
+            Ok(None) | Err(_) => trusted.saturating_sub(arrived),
         };
-        let step = match self.buffer.len() {
+        let step = match arrived {
             0..READ_BYTES => READ_BYTES,
             arrived => arrived.max(GROW_BYTES_MIN),
         };
-        let growth = wanted.min(step).max(READ_BYTES / 2);
-        if self.buffer.capacity() - self.buffer.len() < growth {
-            let bytes = self.buffer.len() + growth;
+        let growth = wanted.min(step.max(trusted)).max(READ_BYTES / 2);
+        if self.buffer.capacity() - arrived < growth && !self.buffer.try_reclaim(growth) {
+            let bytes = arrived + growth;
             if bytes > OWN_BYTES && !self.share.try_cover(bytes) {
                 if !self.waiting.is_empty() {
-                    return false;
+                    return 0;
                 }
                 self.share.cover(bytes).await;
             }
-            // Takes the old allocation back where no earlier frame holds it any more.
             self.buffer.reserve(growth.max(READ_BYTES));
         }
-        true
+        let room = self.buffer.capacity() - arrived;
+        if wanted > 0 && arrived + wanted >= EXACT_BYTES_MIN {
+            room.min(wanted)
+        } else {
+            room
+        }
     }
 
     fn check_deadlines(&mut self, reads: bool, written: bool) -> Result<(), Ended> {
@@ -376,6 +394,7 @@ impl Connection {
         }
         if reads && self.buffer.is_empty() && self.buffer.capacity() > IDLE_BUFFER_BYTES_MAX {
             self.buffer = BytesMut::new();
+            self.last_frame_bytes = 0;
         }
         Ok(())
     }
