@@ -2,12 +2,13 @@
 //!
 //! `ROTPETER_AGAINST=HOST:PORT` asks a running broker instead, Apache's for one, about quotas.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use harness::asker::Asker;
+use harness::ports::free_port;
 use harness::process::Single;
 use harness::wait;
 use protocol::StrBytes;
@@ -256,4 +257,127 @@ fn a_silent_connection_is_ended_and_one_that_waits_for_records_is_not() {
         .with_topics(vec![topic]);
     let answer = asker.try_ask(Api::Fetch, 12, request);
     assert!(answer.is_ok(), "{:?}", answer.err());
+}
+
+/// A broker with a listener for brokers, which is its port, and one for clients.
+fn with_two_listeners(dir: &std::path::Path, overrides: &[&str]) -> (Single, String) {
+    let (port, clients) = (free_port(), free_port());
+    let listeners = format!("listeners=PLAINTEXT://127.0.0.1:{port},CLIENTS://127.0.0.1:{clients}");
+    let mut all = vec![
+        listeners.as_str(),
+        "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CLIENTS:PLAINTEXT",
+        "inter.broker.listener.name=PLAINTEXT",
+    ];
+    all.extend(overrides);
+    let single = Single::start_on(dir, port, &all);
+    (single, format!("127.0.0.1:{clients}"))
+}
+
+#[test]
+fn brokers_get_in_where_clients_fill_the_broker_and_the_quietest_client_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (single, clients) = with_two_listeners(dir.path(), &["max.connections=2"]);
+    let mut quiet = TcpStream::connect(&clients).unwrap();
+    // Served, so the one before it is as well.
+    let mut busy = Asker::connect(&clients, "busy");
+    let _broker = Asker::connect(&single.bootstrap(), "broker");
+    assert!(ended(&mut quiet));
+    busy.ask(Api::Metadata, MetadataRequest::default());
+}
+
+#[test]
+fn a_full_listener_lets_its_next_one_wait_and_the_others_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let bound = "listener.name.clients.max.connections=1";
+    let (single, clients) = with_two_listeners(dir.path(), &[bound]);
+    let first = Asker::connect(&clients, "first");
+    let next = std::thread::spawn(move || Asker::connect(&clients, "next"));
+    let _others = [(); 3].map(|()| Asker::connect(&single.bootstrap(), "other"));
+    assert!(!next.is_finished());
+    drop(first);
+    next.join().unwrap();
+}
+
+#[test]
+fn connections_that_come_faster_than_they_may_are_served_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let rate = [
+        "max.connection.creation.rate=1",
+        "quota.window.num=2",
+        "quota.window.size.seconds=1",
+    ];
+    let single = Single::start(dir.path(), &rate);
+    let began = Instant::now();
+    for _ in 0..4 {
+        Asker::connect(&single.bootstrap(), "comer");
+    }
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(2), "four within {took:?}");
+}
+
+#[test]
+fn many_who_do_not_speak_kafkas_protocol_are_one_line_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = Single::start(dir.path(), &[]);
+    for _ in 0..20 {
+        let mut stream = TcpStream::connect(single.bootstrap()).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        assert!(ended(&mut stream));
+    }
+    let lines = || {
+        let log = single.process.log();
+        log.matches("does not speak Kafka's protocol").count()
+    };
+    wait::until("the line", LIMIT, || (lines() > 0).then_some(()));
+    assert_eq!(lines(), 1);
+}
+
+/// Asks about three hundred topics with long names, at two thousand bytes a second; the answer's
+/// length.
+fn send_slowly(at: &str) -> u32 {
+    // Metadata, version 1, number 1, no name of the client's.
+    let mut frame = vec![0, 3, 0, 1, 0, 0, 0, 1, 0xff, 0xff];
+    frame.extend(300_i32.to_be_bytes());
+    for number in 0..300 {
+        frame.extend(240_i16.to_be_bytes());
+        frame.extend(format!("{number:0240}").bytes());
+    }
+    let mut stream = TcpStream::connect(at).unwrap();
+    let length = i32::try_from(frame.len()).unwrap();
+    stream.write_all(&length.to_be_bytes()).unwrap();
+    for piece in frame.chunks(2000) {
+        stream.write_all(piece).unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+    }
+    stream.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut length = [0; 4];
+    stream.read_exact(&mut length).unwrap();
+    u32::from_be_bytes(length)
+}
+
+#[test]
+#[ignore = "takes more than half a minute, of waiting"]
+fn a_request_that_drips_is_ended_and_one_that_comes_slowly_is_answered() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = Single::start(dir.path(), &["auto.create.topics.enable=false"]);
+    let at = single.bootstrap();
+    let slow = std::thread::spawn({
+        let at = at.clone();
+        move || send_slowly(&at)
+    });
+    let mut drip = TcpStream::connect(&at).unwrap();
+    drip.write_all(&1000_i32.to_be_bytes()).unwrap();
+    drip.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+    let began = Instant::now();
+    wait::until("the drip to be ended", LIMIT, || {
+        let sent = drip.write_all(&[0]);
+        match drip.read(&mut [0; 1]) {
+            Ok(0) => Some(()),
+            Ok(_) => panic!("answered"),
+            Err(e) if sent.is_err() || e.kind() == std::io::ErrorKind::ConnectionReset => Some(()),
+            Err(_quiet) => None,
+        }
+    });
+    assert!(began.elapsed() >= Duration::from_secs(29));
+    assert!(slow.join().unwrap() > 70_000, "all names are told about");
 }

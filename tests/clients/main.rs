@@ -13,5 +13,6 @@ mod records;
 mod members;
 mod cuts;
 mod kills;
+mod many_groups;
 mod partings;
 mod limits;

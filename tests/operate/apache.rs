@@ -21,6 +21,11 @@ const ATTEMPTS: &[&str] = &[
     "--alter --entity-type brokers --entity-name 1 --add-config advertised.listeners=NOBODY://h:1",
     "--alter --entity-type brokers --entity-name 1 --add-config advertised.listeners=SECOND://h:1",
     "--alter --entity-type brokers --entity-name 1 --add-config max.connections.per.ip=0",
+    "--alter --entity-type brokers --entity-name 1 --add-config max.connections=0",
+    "--alter --entity-type brokers --entity-default --add-config max.connection.creation.rate=0",
+    "--alter --entity-type brokers --entity-name 1 --add-config listener.name.plaintext.max.connections=0",
+    "--alter --entity-type brokers --entity-name 1 --add-config listener.name.plaintext.max.connections=-1",
+    "--alter --entity-type brokers --entity-name 1 --add-config listener.name.plaintext.max.connections=900",
     "--alter --entity-type brokers --entity-name 1 --add-config log.segment.bytes=1",
     "--alter --entity-type brokers --entity-name 1 --delete-config no.such.key",
     "--alter --entity-type broker-loggers --entity-name 1 --add-config no.such.Logger=INFO",
@@ -47,7 +52,7 @@ fn say(bootstrap: &str, attempt: &str) -> Option<String> {
 }
 
 #[test]
-#[ignore = "two dozen starts of a Java machine"]
+#[ignore = "four dozen starts of a Java machine"]
 fn apaches_tool_hears_the_same_from_both_brokers() {
     let Some(kafka) = peers::installed("kafka-3.9") else {
         return;

@@ -434,6 +434,7 @@ fn check_broker(config: &Config, texts: &Texts, whose: Whose) -> Result<(), Refu
     let new = config
         .with_layers(layers)
         .map_err(|faults| refusal_of(&faults))?;
+    connections(config, &new)?;
     threads(config, &new)?;
     listeners(config, &new)
 }
@@ -454,6 +455,32 @@ fn refusal_of(faults: &[Fault]) -> Refusal {
         None => "Invalid configuration".to_owned(),
     };
     Refusal::InvalidRequest(words)
+}
+
+/// Kafka: `ListenerConnectionQuota.validateReconfiguration`: nobody could come in any more, nor
+/// take the change back.
+fn connections(old: &Config, new: &Config) -> Result<(), Refusal> {
+    for at in &old.listeners.bound {
+        let open = |config: &Config| {
+            let own = config.network.listener_connections_max.get(&at.name);
+            own.copied().unwrap_or(config.network.connections_max)
+        };
+        let rate = |config: &Config| {
+            let own = config.network.listener_connections_rate_max.get(&at.name);
+            own.copied().unwrap_or(config.network.connections_rate_max)
+        };
+        if (open(old), rate(old)) == (open(new), rate(new)) {
+            continue;
+        }
+        if open(new) == 0 {
+            return Err(invalid_change("Invalid max.connections 0"));
+        }
+        if rate(new) <= 0 {
+            let words = format!("Invalid max.connection.creation.rate {}", rate(new));
+            return Err(invalid_change(&words));
+        }
+    }
+    Ok(())
 }
 
 /// Kafka: `DynamicThreadPool.validateReconfiguration`: at most doubled or halved at a time.

@@ -151,6 +151,16 @@ fn replication(values: &Values, faults: &mut Vec<Fault>) {
         words,
         faults,
     );
+    let key = "replica.selector.class";
+    let selector = values.text(key).unwrap_or_default();
+    if !["", parts::RACK_AWARE, parts::LEADER_ONLY].contains(&selector) {
+        let reason = format!(
+            "no classes are loaded here; {} and {} are built in",
+            parts::RACK_AWARE,
+            parts::LEADER_ONLY
+        );
+        faults.push(Fault::of(key, selector, &reason));
+    }
     let ibp = values
         .text("inter.broker.protocol.version")
         .unwrap_or_default();

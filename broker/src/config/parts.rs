@@ -432,14 +432,21 @@ fn codec(values: &Values) -> Option<Compression> {
 pub struct Fetches {
     pub bytes_max: usize,
     pub sessions_max: usize,
+    /// `replica.selector.class`: a consumer that says where it stands is sent to a replica there.
+    pub sends_to_racks: bool,
     /// Partitions that one DescribeTopicPartitions names at most.
     pub partitions_per_answer_max: usize,
 }
+
+/// The two classes that Kafka brings along to choose a replica for a consumer.
+pub(super) const RACK_AWARE: &str = "org.apache.kafka.common.replica.RackAwareReplicaSelector";
+pub(super) const LEADER_ONLY: &str = "org.apache.kafka.common.replica.LeaderSelector";
 
 impl Fetches {
     pub(super) fn read(values: &Values) -> Fetches {
         Fetches {
             bytes_max: size(values.long("fetch.max.bytes")),
+            sends_to_racks: values.text("replica.selector.class") == Some(RACK_AWARE),
             sessions_max: size(values.long("max.incremental.fetch.session.cache.slots")),
             partitions_per_answer_max: size(values.long("max.request.partition.size.limit")),
         }

@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use base::clock::Clock;
@@ -19,12 +20,13 @@ use bytes::{Buf, BufMut, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::api::answer::{Answer, Later, Outcome};
 use crate::api::table::{Caller, Table};
 use crate::net::budget::Share;
 use crate::net::outbox::Outbox;
+use crate::net::pace::Pace;
 
 /// The first read of a connection, and the step its buffer begins with.
 const READ_BYTES: usize = 16 * 1024;
@@ -38,8 +40,6 @@ const WAITING_MAX: usize = 128;
 /// No request is run while more than this of earlier answers waits in memory for its client: sixteen
 /// kilobytes can ask for a thousand descriptions of the whole cluster.
 const UNTAKEN_BYTES_MAX: usize = 1 << 20;
-/// A frame that was begun must go on: without a byte for this long the client is dropped.
-const FRAME_STALL_MS: i64 = 30_000;
 /// How often an otherwise quiet connection looks at its deadlines.
 const DEADLINE_TICK: Duration = Duration::from_secs(5);
 /// The same where connections may be idle only shortly.
@@ -69,8 +69,8 @@ pub(crate) enum Ended {
     ByClient,
     #[error("idle for longer than connections.max.idle.ms")]
     Idle,
-    #[error("a request was begun and not finished within {FRAME_STALL_MS} ms")]
-    Stalled,
+    #[error("a request was begun and comes too slowly")]
+    Slow,
     #[error("request of {0} bytes is larger than socket.request.max.bytes or not a length at all")]
     FrameLength(i64),
     #[error("request cannot be read: {0}")]
@@ -110,7 +110,12 @@ pub(crate) struct Connection {
     outbox: Outbox,
     /// Monotonic; nothing is read before it.
     muted_until_ms: i64,
-    last_byte_ms: i64,
+    /// Monotonic; others look at it, to find out who was quiet for longest.
+    heard_ms: Arc<AtomicI64>,
+    /// All that ever came.
+    heard_bytes: u64,
+    frames: u64,
+    pace: Pace,
     closing: bool,
     /// Why nothing more will be read. What was read before is still run: a producer that wants no
     /// answer closes right behind its last request.
@@ -127,8 +132,8 @@ impl Connection {
         table: Arc<Table>,
         rules: Rules,
         share: Share,
+        heard_ms: Arc<AtomicI64>,
     ) -> Self {
-        let last_byte_ms = rules.clock.monotonic_ms();
         let tick = rules.deadline_tick();
         Connection {
             stream,
@@ -141,7 +146,10 @@ impl Connection {
             waiting: VecDeque::new(),
             outbox: Outbox::default(),
             muted_until_ms: 0,
-            last_byte_ms,
+            heard_ms,
+            heard_bytes: 0,
+            frames: 0,
+            pace: Pace::default(),
             closing: false,
             over: None,
             tick: Box::pin(tokio::time::sleep(tick)),
@@ -162,12 +170,7 @@ impl Connection {
             }
         };
         let (peer, listener) = (self.caller.peer(), self.caller.listener());
-        match &ended {
-            Ended::FrameLength(_) | Ended::Malformed(_) => {
-                warn!(%peer, %listener, reason = %ended, "closed a connection that does not speak Kafka's protocol");
-            }
-            _ => debug!(%peer, %listener, reason = %ended, "connection ended"),
-        }
+        debug!(%peer, %listener, reason = %ended, "connection ended");
         ended
     }
 
@@ -240,7 +243,11 @@ impl Connection {
             // A read that leaves room has emptied the socket, and is not followed by another.
             read = reader.read_buf(&mut space), if reads => match read {
                 Ok(0) => self.over = Some(Ended::ByClient),
-                Ok(_) => self.last_byte_ms = self.rules.clock.monotonic_ms(),
+                Ok(bytes) => {
+                    self.heard_bytes += bytes as u64;
+                    let now_ms = self.rules.clock.monotonic_ms();
+                    self.heard_ms.store(now_ms, Ordering::Relaxed);
+                }
                 Err(e) => self.over = Some(e.into()),
             },
             ready = writer.writable(), if !written => ready?,
@@ -303,6 +310,7 @@ impl Connection {
                 return Ok(false);
             }
             self.last_frame_bytes = 4 + len;
+            self.frames += 1;
             self.buffer.advance(4);
             let frame = self.buffer.split_to(len).freeze();
             match self.table.run(&mut self.caller, frame, now) {
@@ -371,6 +379,8 @@ impl Connection {
                     return 0;
                 }
                 self.share.cover(bytes).await;
+                // Nothing was read meanwhile: that is no slowness of the client's.
+                self.pace.rest();
             }
             self.buffer.reserve(growth.max(READ_BYTES));
         }
@@ -383,9 +393,12 @@ impl Connection {
     }
 
     fn check_deadlines(&mut self, reads: bool, written: bool) -> Result<(), Ended> {
-        let quiet_ms = self.rules.clock.monotonic_ms() - self.last_byte_ms;
-        if reads && !self.buffer.is_empty() && quiet_ms > FRAME_STALL_MS {
-            return Err(Ended::Stalled);
+        let now_ms = self.rules.clock.monotonic_ms();
+        let quiet_ms = now_ms - self.heard_ms.load(Ordering::Relaxed);
+        if !reads || self.buffer.is_empty() {
+            self.pace.rest();
+        } else if !self.pace.look(self.frames, self.heard_bytes, now_ms) {
+            return Err(Ended::Slow);
         }
         // A client that does not take its answer is as idle as one that asks nothing.
         let busy = !self.waiting.is_empty() && written;

@@ -1,25 +1,24 @@
-//! Listeners: binding, accepting, and how many connections may come from where.
+//! Listeners: binding and accepting.
 
-use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::clock::Clock;
 use base::stop::Stop;
 use base::tasks;
-use parking_lot::Mutex;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio::task::JoinError;
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 
 use crate::api::table::Table;
-use crate::config::parts::Network;
 use crate::measures::{Door, Doors};
 use crate::net::budget::Budget;
+use crate::net::complaints::Complaint;
 use crate::net::connection::{Connection, Ended, Rules};
+use crate::net::places::{Denied, Place, Places};
 
 /// After an accept fails for want of file handles or memory: the pause before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -143,131 +142,13 @@ fn bind_one(address: SocketAddr, dual: bool, backlog: i32) -> io::Result<std::ne
     }
 }
 
-/// How many connections there are, by address and in all.
-#[derive(Debug)]
-pub(crate) struct Limits {
-    open: Mutex<Open>,
-    /// Rung whenever a place is given back.
-    freed: Notify,
-}
-
-/// Why there is no place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Full {
-    /// `max.connections`: the next one waits until another ends.
-    Broker,
-    /// `max.connections.per.ip`: the connection is closed.
-    Address,
-}
-
-#[derive(Debug)]
-struct Open {
-    total_max: usize,
-    per_address_max: usize,
-    overrides: HashMap<IpAddr, usize>,
-    total: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// Held as long as its connection lives.
-#[derive(Debug)]
-pub(crate) struct Place {
-    limits: Arc<Limits>,
-    address: IpAddr,
-}
-
-impl Limits {
-    pub(crate) fn new(
-        total_max: usize,
-        per_address_max: usize,
-        overrides: HashMap<IpAddr, usize>,
-    ) -> Self {
-        let open = Open {
-            total_max,
-            per_address_max,
-            overrides,
-            total: 0,
-            by_address: HashMap::new(),
-        };
-        Limits {
-            open: Mutex::new(open),
-            freed: Notify::new(),
-        }
-    }
-
-    /// A place as soon as the broker has one; `None` where the address has as many as it may.
-    ///
-    /// Kafka: a broker that is full accepts nobody until a connection ends
-    /// (`ConnectionQuotas.waitForConnectionSlot`); dropping the future early is safe.
-    async fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
-        loop {
-            let freed = self.freed.notified();
-            tokio::pin!(freed);
-            freed.as_mut().enable();
-            match self.take(address) {
-                Ok(place) => return Some(place),
-                Err(Full::Address) => return None,
-                Err(Full::Broker) => freed.await,
-            }
-        }
-    }
-
-    /// Other bounds from now on. Connections beyond them stay until they end.
-    fn set(&self, total_max: usize, per_address_max: usize, overrides: HashMap<IpAddr, usize>) {
-        let mut open = self.open.lock();
-        open.total_max = total_max;
-        open.per_address_max = per_address_max;
-        open.overrides = overrides;
-        drop(open);
-        // Whoever waits for a place looks again: there may be one now.
-        self.freed.notify_waiters();
-    }
-
-    /// A place, unless the address or the broker has as many as it may.
-    fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, Full> {
-        let mut open = self.open.lock();
-        let own = open.overrides.get(&address).copied();
-        let max = own.unwrap_or(open.per_address_max);
-        if open.total >= open.total_max {
-            return Err(Full::Broker);
-        }
-        let here = open.by_address.entry(address).or_default();
-        if *here >= max {
-            if *here == 0 {
-                open.by_address.remove(&address);
-            }
-            return Err(Full::Address);
-        }
-        *here += 1;
-        open.total += 1;
-        Ok(Place {
-            limits: Arc::clone(self),
-            address,
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.limits.open.lock();
-        open.total = open.total.saturating_sub(1);
-        if let Some(here) = open.by_address.get_mut(&self.address) {
-            *here -= 1;
-            if *here == 0 {
-                open.by_address.remove(&self.address);
-            }
-        }
-        drop(open);
-        self.limits.freed.notify_waiters();
-    }
-}
-
 /// What every accepted connection is given.
 #[derive(Clone, Debug)]
 pub(crate) struct Reception {
     pub(crate) table: Arc<Table>,
     pub(crate) rules: Rules,
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) complaints: Complaints,
     pub(crate) budget: Budget,
     pub(crate) doors: Arc<Doors>,
     /// `socket.send.buffer.bytes` and `socket.receive.buffer.bytes`; none lets the kernel tune.
@@ -275,31 +156,26 @@ pub(crate) struct Reception {
     pub(crate) receive_buffer: Option<usize>,
 }
 
-impl Reception {
-    /// The bounds on connections, as they are set now. Resolves names, so it may block shortly.
-    pub(crate) fn obey(&self, network: &Network) {
-        self.limits.set(
-            network.connections_max,
-            network.connections_per_address_max,
-            addresses(&network.connections_per_address),
-        );
-    }
+/// What strangers can make us say again and again.
+#[derive(Clone, Debug)]
+pub(crate) struct Complaints {
+    not_kafka: Arc<Complaint>,
+    address_full: Arc<Complaint>,
 }
 
-/// `max.connections.per.ip.overrides` by address.
-pub(crate) fn addresses(named: &BTreeMap<String, usize>) -> HashMap<IpAddr, usize> {
-    let mut by_address = HashMap::new();
-    for (host, max) in named {
-        let Ok(found) = (host.as_str(), 0).to_socket_addrs() else {
-            warn!(
-                host,
-                "max.connections.per.ip.overrides names a host that does not resolve"
-            );
-            continue;
-        };
-        by_address.extend(found.map(|address| (address.ip(), *max)));
+impl Complaints {
+    pub(crate) fn new(clock: &Clock) -> Self {
+        Complaints {
+            not_kafka: Complaint::new(
+                "closed a connection that does not speak Kafka's protocol",
+                clock,
+            ),
+            address_full: Complaint::new(
+                "refused a connection: max.connections.per.ip is reached",
+                clock,
+            ),
+        }
     }
-    by_address
 }
 
 impl Bound {
@@ -311,14 +187,16 @@ impl Bound {
         stop: &Stop,
     ) -> io::Result<Vec<tokio::task::JoinHandle<()>>> {
         let mut accepting = Vec::with_capacity(self.sockets.len());
+        let entrance = Arc::new(reception.places.open(&self.listener));
         for socket in self.sockets {
             let socket = TcpListener::from_std(socket)?;
             let (listener, reception, stop) =
                 (Arc::clone(&self.listener), reception.clone(), stop.clone());
-            accepting.push(tasks::spawn(
-                "listener",
-                accept_all(socket, listener, reception, stop),
-            ));
+            let entrance = Arc::clone(&entrance);
+            accepting.push(tasks::spawn("listener", async move {
+                accept_all(socket, listener, reception, stop).await;
+                drop(entrance);
+            }));
         }
         Ok(accepting)
     }
@@ -365,24 +243,30 @@ async fn accept_all(socket: TcpListener, listener: Arc<str>, reception: Receptio
         match accepted {
             Ok((stream, peer)) => {
                 let peer = plain(peer);
-                let early_ms = reception.early_ms(peer.ip());
-                if early_ms > 0 {
-                    connections.spawn(hold(stream, early_ms, stop.clone()));
-                    continue;
-                }
-                let place = tokio::select! {
+                let early_ms = |address| reception.early_ms(address);
+                let entered = tokio::select! {
                     () = stop.stopped() => break,
-                    place = reception.limits.enter(peer.ip()) => place,
+                    entered = reception.places.enter(&listener, peer.ip(), early_ms) => entered,
                 };
-                let Some(place) = place else {
-                    warn!(%peer, %listener, "refused a connection: max.connections.per.ip is reached");
-                    door.refuse();
-                    continue;
+                let place = match entered {
+                    Ok(place) => place,
+                    Err(Denied::TooEarly(early_ms)) => {
+                        connections.spawn(hold(stream, early_ms, stop.clone()));
+                        continue;
+                    }
+                    Err(Denied::AddressFull) => {
+                        let complaint = &reception.complaints.address_full;
+                        complaint.note(|| format!("{peer} on {listener}"));
+                        door.refuse();
+                        continue;
+                    }
                 };
+                let seat = place.seat();
                 let entered = (place, &door);
                 if let Some(serving) = receive(stream, peer, &listener, entered, &reception, &stop)
                 {
-                    connections.spawn(serving);
+                    let end = connections.spawn(serving);
+                    reception.places.served(seat, end);
                 }
             }
             Err(e) => {
@@ -439,12 +323,18 @@ fn receive(
         table,
         rules,
         reception.budget.share(),
+        place.heard_ms(),
     );
-    let stop = stop.clone();
+    let (stop, listener) = (stop.clone(), Arc::clone(listener));
+    let not_kafka = Arc::clone(&reception.complaints.not_kafka);
     let (door, inside) = (Arc::clone(door), door.enter());
     Some(async move {
-        if let Ended::Idle = connection.serve(stop).await {
-            door.close_idle();
+        match connection.serve(stop).await {
+            Ended::Idle => door.close_idle(),
+            ended @ (Ended::FrameLength(_) | Ended::Malformed(_)) => {
+                not_kafka.note(|| format!("{peer} on {listener}: {ended}"));
+            }
+            _ => {}
         }
         drop((place, inside));
     })
@@ -453,32 +343,6 @@ fn receive(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_address_has_as_many_places_as_it_may_and_no_more() {
-        let limits = Arc::new(Limits::new(3, 2, HashMap::new()));
-        let (a, b) = (IpAddr::from([127, 0, 0, 1]), IpAddr::from([127, 0, 0, 2]));
-        let held = [limits.take(a).unwrap(), limits.take(a).unwrap()];
-        assert_eq!(limits.take(a).unwrap_err(), Full::Address);
-        let third = limits.take(b).unwrap();
-        assert_eq!(limits.take(b).unwrap_err(), Full::Broker, "three in all");
-        drop((held, third));
-        assert_eq!(limits.open.lock().total, 0);
-        assert!(limits.take(a).is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_full_broker_lets_the_next_one_in_when_one_ends() {
-        let limits = Arc::new(Limits::new(1, 5, HashMap::new()));
-        let address = IpAddr::from([127, 0, 0, 1]);
-        let first = limits.take(address).unwrap();
-        let next = limits.enter(address);
-        tokio::pin!(next);
-        let early = std::future::poll_fn(|cx| std::task::Poll::Ready(next.as_mut().poll(cx)));
-        assert!(early.await.is_pending());
-        drop(first);
-        assert!(next.await.is_some());
-    }
 
     #[test]
     fn a_client_by_ipv4_is_known_by_its_ipv4_address_on_a_listener_for_both() {

@@ -1,7 +1,7 @@
 //! Listeners and connections. A connection's life:
 //!
 //! ```text
-//! accept ─ limits ─▶ read everything readable ─▶ frames ─▶ api::table ─▶ answers, in order ─▶ write once
+//! accept ─ places ─▶ read everything readable ─▶ frames ─▶ api::table ─▶ answers, in order ─▶ write once
 //!                        ▲        │ memory from one budget       │ or parked: fetch, produce
 //!                        └────────┴──────── idle, slow, stop ◀───┘
 //! ```
@@ -11,6 +11,9 @@
 
 pub mod budget;
 pub mod outbox;
+pub mod pace;
+pub mod complaints;
+pub mod places;
 pub mod connection;
 pub mod listen;
 pub mod gates;

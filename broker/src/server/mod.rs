@@ -45,7 +45,8 @@ use crate::net::budget::Budget;
 use crate::net::connection::Rules;
 use crate::net::gates::Gates;
 use crate::net::http;
-use crate::net::listen::{self, Bound, Limits, Reception};
+use crate::net::listen::{self, Bound, Complaints, Reception};
+use crate::net::places::{Bounds, Places};
 use crate::server::cleaner::Cleaners;
 use crate::server::error::StartError;
 use crate::server::exposition::{Exposition, Operating, Stage, Stages};
@@ -484,11 +485,12 @@ fn reception(config: &Config, table: Arc<Table>, clock: &Clock) -> Reception {
             idle_ms: if idle_ms < 0 { i64::MAX } else { idle_ms },
             clock: clock.clone(),
         },
-        limits: Arc::new(Limits::new(
-            network.connections_max,
-            network.connections_per_address_max,
-            listen::addresses(&network.connections_per_address),
+        places: Arc::new(Places::new(
+            Bounds::of(config),
+            config.quotas.clients,
+            clock.clone(),
         )),
+        complaints: Complaints::new(clock),
         budget: Budget::new(network.queued_bytes_max.unwrap_or(BUDGET_BYTES)),
         doors: Arc::default(),
         send_buffer: size(network.send_buffer_bytes),

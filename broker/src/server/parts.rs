@@ -274,6 +274,7 @@ impl Rooms {
             metadata: Arc::clone(&metadata),
             requests: Arc::clone(&requests),
             bytes_max: config.fetches.bytes_max,
+            sends_to_racks: config.fetches.sends_to_racks,
         };
         let topics = Arc::new(Topics::new(
             Arc::clone(&side.store),

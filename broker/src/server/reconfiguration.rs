@@ -14,6 +14,7 @@ use znodes::bodies::broker::Broker;
 
 use crate::config::{Endpoint, Live};
 use crate::net::gates::Gates;
+use crate::net::places::Bounds;
 use crate::server::cleaner::Cleaners;
 use crate::server::reach;
 
@@ -38,7 +39,7 @@ impl Obedient {
                 .await;
             let advertised = advertised(&config.listeners.advertised, &self.gates.addresses());
             self.advertise(&advertised).await;
-            self.gates.reception().obey(&config.network);
+            self.gates.reception().places.set(Bounds::of(&config));
             if let Err(reason) = self.cleaners.obey(&config.cleaner) {
                 error!(%reason, "log.cleaner.threads changed, and a thread cannot be started");
             }

@@ -1,9 +1,10 @@
 //! A partition at one moment, for whoever describes or measures it.
 
-use protocol::ids::{BrokerId, LeaderEpoch};
+use protocol::ids::{BrokerId, LeaderEpoch, Offset};
 use storage::log::LogMeasures;
 use storage::offsets::Offsets;
 
+use crate::error::Refusal;
 use crate::partition::{Partition, Role};
 
 /// A partition at one moment, for whoever describes it.
@@ -30,6 +31,15 @@ pub struct Measures {
     pub log: LogMeasures,
 }
 
+/// A copy on another broker, as its leader knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copy {
+    pub id: BrokerId,
+    pub end: Offset,
+    /// How long ago it last had everything.
+    pub behind_ms: i64,
+}
+
 /// How long a measurement waits for an order that is being obeyed.
 const MEASURE_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
 
@@ -50,6 +60,35 @@ impl Partition {
             replicas: state.assignment.replicas.clone(),
             offsets: state.log.offsets(),
         }
+    }
+
+    /// Where else a record at `from` is: members of the ISR that have it. `None` where this broker
+    /// does not lead, and so does not know.
+    pub fn copies(&self, from: Offset) -> Option<Vec<Copy>> {
+        let state = self.state.read();
+        let Role::Leader(led) = &state.role else {
+            return None;
+        };
+        let now_ms = self.shared.clock.monotonic_ms();
+        let progress = led.progress.lock();
+        let in_sync = progress.isr.committed();
+        let copies = progress.followers.iter().filter_map(|follower| {
+            let (start, end) = (follower.start?, follower.end?);
+            let has_it = in_sync.contains(&follower.id) && start <= from && from <= end;
+            has_it.then(|| Copy {
+                id: follower.id,
+                end,
+                behind_ms: now_ms.saturating_sub(follower.caught_up_ms.unwrap_or(0)),
+            })
+        });
+        Some(copies.collect())
+    }
+
+    /// Where the log begins and ends, for a reader who knows this epoch.
+    pub fn offsets_for(&self, epoch: Option<LeaderEpoch>) -> Result<Offsets, Refusal> {
+        let state = self.state.read();
+        self.check_epoch(&state, epoch, false)?;
+        Ok(state.log.offsets())
     }
 
     /// The partition in numbers, for whoever measures. `None` while its directory is slow or an

@@ -35,10 +35,12 @@ use replication::sessions::{
 use replication::traffic::Passed;
 use smallvec::SmallVec;
 use storage::log::{Range, ReadPlan};
+use storage::offsets::Offsets;
 use tracing::debug;
 
 use crate::api::answer::{Answer, Outcome, Part};
 use crate::api::data::leader::{current_leader, find};
+use crate::api::data::nearby::nearest;
 use crate::api::errors;
 use crate::api::request::Context;
 use crate::api::toll::Toll;
@@ -79,11 +81,15 @@ pub(crate) struct FetchServices {
     pub(crate) requests: Arc<Requests>,
     /// `fetch.max.bytes`.
     pub(crate) bytes_max: usize,
+    /// `replica.selector.class`: consumers are sent to a replica in their own rack.
+    pub(crate) sends_to_racks: bool,
 }
 
 /// What is known of one ask before any log is read.
 enum Look {
     Wanted,
+    /// Not read here: the consumer is sent to this broker.
+    Elsewhere(BrokerId, Offsets),
     /// Read and refused: told like any other partition.
     Failed(Refusal),
     /// Not even read, and told like any other partition.
@@ -254,6 +260,17 @@ fn look(
             looks.push(Look::Refused(ErrorCode::UnknownServerError));
             continue;
         }
+        let (rack, epoch) = (&*request.rack_id, ask.current_leader_epoch);
+        if services.sends_to_racks
+            && request.replica.replica_id < 0
+            && let Some(id) = nearest(&partition, image, &context.listener, rack, ask.fetch_offset)
+        {
+            looks.push(match partition.offsets_for(epoch) {
+                Ok(offsets) => Look::Elsewhere(id, offsets),
+                Err(refusal) => Look::Failed(refusal),
+            });
+            continue;
+        }
         let reader = match request.replica.replica_id {
             id @ 0.. => Reader::Follower {
                 id: BrokerId(id),
@@ -347,11 +364,16 @@ impl Fetching {
     }
 
     fn may_answer(&self, round: &Round, max_wait_ms: i64) -> bool {
-        let failed = self
-            .looks
-            .iter()
-            .any(|look| matches!(look, Look::Failed(_) | Look::Refused(_)));
-        max_wait_ms <= 0 || self.wanted.is_empty() || round.is_ready || failed
+        let told_at_once = |look: &Look| {
+            matches!(
+                look,
+                Look::Failed(_) | Look::Refused(_) | Look::Elsewhere(..)
+            )
+        };
+        max_wait_ms <= 0
+            || self.wanted.is_empty()
+            || round.is_ready
+            || self.looks.iter().any(told_at_once)
     }
 
     async fn wait(mut self, mut round: Round, max_wait_ms: i64) -> Answer {
@@ -385,6 +407,15 @@ impl Fetching {
                     None => {}
                 },
                 Look::Failed(refusal) => shares.push(self.failed(ask, asked, refusal)),
+                Look::Elsewhere(id, offsets) => shares.push(Share {
+                    ask,
+                    answer: FetchPartitionAnswer {
+                        preferred_read_replica: id.0,
+                        ..at_offsets(asked.partition, offsets)
+                    },
+                    plan: None,
+                    converted: None,
+                }),
                 Look::Refused(code) => shares.push(Share {
                     ask,
                     answer: FetchPartitionAnswer::refusal(asked.partition, code.code()),
@@ -442,12 +473,9 @@ impl Fetching {
             end_offset: end.0,
         });
         let answer = FetchPartitionAnswer {
-            high_watermark: offsets.watermark.0,
-            last_stable_offset: offsets.stable.0,
-            log_start_offset: offsets.start.0,
             diverging_epoch,
             aborted,
-            ..FetchPartitionAnswer::refusal(asked.partition, 0)
+            ..at_offsets(asked.partition, &offsets)
         };
         let plan = plan.filter(|plan| !plan.is_empty());
         Share {
@@ -685,7 +713,8 @@ impl Share {
             log_start: Offset(self.answer.log_start_offset),
             has_records: self.plan.is_some() || self.converted.is_some(),
             has_error: self.answer.error_code != 0,
-            always: self.answer.diverging_epoch.is_some(),
+            always: self.answer.diverging_epoch.is_some()
+                || self.answer.preferred_read_replica >= 0,
         }
     }
 
@@ -706,6 +735,16 @@ impl Share {
             });
             ranges.push(range);
         }
+    }
+}
+
+/// A partition without records, at its offsets.
+fn at_offsets(partition: i32, offsets: &Offsets) -> FetchPartitionAnswer {
+    FetchPartitionAnswer {
+        high_watermark: offsets.watermark.0,
+        last_stable_offset: offsets.stable.0,
+        log_start_offset: offsets.start.0,
+        ..FetchPartitionAnswer::refusal(partition, 0)
     }
 }
 

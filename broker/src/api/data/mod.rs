@@ -1,6 +1,7 @@
 //! Records: written, read, looked up, deleted.
 
 mod leader;
+mod nearby;
 pub mod produce;
 pub mod fetch;
 pub mod list_offsets;

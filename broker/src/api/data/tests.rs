@@ -13,11 +13,13 @@ use base::disk::SystemDisk;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
+use protocol::StrBytes;
 use protocol::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
 use protocol::kafka::apis::Api;
-use protocol::kafka::codec::{decode_request, encode_response};
-use protocol::kafka::header::RequestHeader;
-use protocol::messages::{RequestKind, ResponseKind};
+use protocol::kafka::codec::{decode_request, decode_response, encode_request, encode_response};
+use protocol::kafka::header::{RequestHeader, read_answer_header};
+use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use protocol::messages::{FetchRequest, RequestKind, ResponseKind, TopicName};
 use replication::config::{
     MovesConfig, ReplicationConfig, SessionsConfig, TopicConfig, TopicRules,
 };
@@ -153,6 +155,7 @@ impl World {
             metadata,
             requests: Requests::new(Clock::by_hand(0)),
             bytes_max: 57_671_680,
+            sends_to_racks: false,
         };
         World {
             _dir: dir,
@@ -273,6 +276,17 @@ fn me() -> Broker {
 }
 
 fn lead(replicas: &Replicas, topic: &str, topic_id: TopicId, count: i32) {
+    lead_with(replicas, topic, topic_id, count, &[ME]);
+}
+
+/// Leads partitions that these brokers hold, all in sync.
+fn lead_with(
+    replicas: &Replicas,
+    topic: &str,
+    topic_id: TopicId,
+    count: i32,
+    holders: &[BrokerId],
+) {
     let orders: Vec<_> = (0..count)
         .map(|index| PartitionOrder {
             partition: TopicPartition::new(topic, index),
@@ -280,10 +294,10 @@ fn lead(replicas: &Replicas, topic: &str, topic_id: TopicId, count: i32) {
             controller_epoch: ControllerEpoch(1),
             leader: ME,
             leader_epoch: LeaderEpoch(0),
-            isr: vec![ME],
+            isr: holders.to_vec(),
             partition_epoch: 0,
             assignment: Assignment {
-                replicas: vec![ME],
+                replicas: holders.to_vec(),
                 ..Assignment::default()
             },
             is_new: true,
@@ -377,5 +391,80 @@ async fn answers_are_those_of_apache_kafka() {
         "{} differ:\n{}",
         wrong.len(),
         wrong.join("\n")
+    );
+}
+
+/// Fetches the one partition of `near` from its start; the replica that is preferred for it.
+async fn preferred(world: &World, version: i16, replica: i32, rack: &str) -> i32 {
+    let partition = FetchPartition::default()
+        .with_partition(0)
+        .with_log_start_offset(0)
+        .with_partition_max_bytes(1000);
+    let topic = FetchTopic::default()
+        .with_topic(TopicName(StrBytes::from_static_str("near")))
+        .with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_replica_id(replica.into())
+        .with_max_bytes(1000)
+        .with_session_epoch(-1)
+        .with_rack_id(StrBytes::from_string(rack.to_owned()))
+        .with_topics(vec![topic]);
+    let header = RequestHeader {
+        api: Api::Fetch,
+        version,
+        correlation_id: 7,
+        client_id: None,
+    };
+    let frame = encode_request(&header, &RequestKind::Fetch(request)).unwrap();
+    let answer = gather(&world.ask(Api::Fetch, version, &frame.slice(4..)).await);
+    let (_, body) = read_answer_header(Api::Fetch, version, &answer.into()).unwrap();
+    let ResponseKind::Fetch(answer) = decode_response(Api::Fetch, version, body).unwrap() else {
+        panic!("another answer than was asked for");
+    };
+    let told = &answer.responses[0].partitions[0];
+    assert_eq!((told.error_code, told.high_watermark), (0, 0));
+    told.preferred_read_replica.0
+}
+
+#[tokio::test]
+async fn a_consumer_is_sent_to_a_replica_in_its_rack_once_that_is_known_to_have_the_record() {
+    let other = BrokerId(2);
+    let mut world = World::new();
+    world.services.sends_to_racks = true;
+    lead_with(
+        &world.services.replicas,
+        "near",
+        TopicId::ZERO,
+        1,
+        &[ME, other],
+    );
+    let in_rack = |id: BrokerId, rack: &str| Broker {
+        id,
+        rack: Some(rack.to_owned()),
+        ..me()
+    };
+    world.services.metadata.apply(Update {
+        controller: ME,
+        brokers: vec![in_rack(ME, "a"), in_rack(other, "b")],
+        ..Update::default()
+    });
+    assert_eq!(preferred(&world, 12, -1, "b").await, -1, "not heard of yet");
+    // A follower that fetches at an offset has everything before it.
+    assert_eq!(preferred(&world, 12, other.0, "").await, -1);
+    assert_eq!(preferred(&world, 12, -1, "b").await, other.0);
+    assert_eq!(preferred(&world, 11, -1, "b").await, other.0);
+    for rack in ["", "a", "c"] {
+        assert_eq!(preferred(&world, 12, -1, rack).await, -1, "rack {rack:?}");
+    }
+    assert_eq!(
+        preferred(&world, 12, other.0, "b").await,
+        -1,
+        "followers stay"
+    );
+    world.services.sends_to_racks = false;
+    assert_eq!(
+        preferred(&world, 12, -1, "b").await,
+        -1,
+        "only where it is set"
     );
 }

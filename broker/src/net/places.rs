@@ -1,0 +1,508 @@
+//! How many connections there may be, from where and by which listener, and how fast they may come.
+//!
+//! A connection has a *place* as long as it lives. Kafka: `ConnectionQuotas`. A full broker or
+//! listener lets the next one wait, an address that is full or too fast is turned away. The
+//! listener by which brokers reach each other is *protected* where clients have another one: it
+//! fills beyond `max.connections`, and a connection of the others that was quiet for longest ends
+//! in its stead.
+//!
+//! Absent: sockets. Whoever accepts asks here first.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use base::clock::Clock;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tracing::{info, warn};
+
+use crate::config::Config;
+use crate::config::parts::Window;
+use crate::quota::rate::Rate;
+
+/// What is set, with names resolved.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Bounds {
+    /// `max.connections`, and `max.connection.creation.rate` a second.
+    pub(crate) open: usize,
+    pub(crate) rate: i32,
+    pub(crate) per_address: usize,
+    pub(crate) overrides: HashMap<IpAddr, usize>,
+    /// Listeners with bounds of their own; the others have the broker's.
+    pub(crate) listeners_open: BTreeMap<String, usize>,
+    pub(crate) listeners_rate: BTreeMap<String, i32>,
+    pub(crate) inter_broker: String,
+}
+
+impl Bounds {
+    /// Resolves the names of hosts, so it may block shortly.
+    pub(crate) fn of(config: &Config) -> Bounds {
+        let network = &config.network;
+        Bounds {
+            open: network.connections_max,
+            rate: network.connections_rate_max,
+            per_address: network.connections_per_address_max,
+            overrides: addresses(&network.connections_per_address),
+            listeners_open: network.listener_connections_max.clone(),
+            listeners_rate: network.listener_connections_rate_max.clone(),
+            inter_broker: config.listeners.inter_broker.clone(),
+        }
+    }
+}
+
+/// `max.connections.per.ip.overrides` by address.
+fn addresses(named: &BTreeMap<String, usize>) -> HashMap<IpAddr, usize> {
+    let mut by_address = HashMap::new();
+    for (host, max) in named {
+        let Ok(found) = (host.as_str(), 0).to_socket_addrs() else {
+            warn!(
+                host,
+                "max.connections.per.ip.overrides names a host that does not resolve"
+            );
+            continue;
+        };
+        by_address.extend(found.map(|address| (address.ip().to_canonical(), *max)));
+    }
+    by_address
+}
+
+/// Why somebody was turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Denied {
+    /// `max.connections.per.ip`.
+    AddressFull,
+    /// `connection_creation_rate` of the address: it comes so many milliseconds too early.
+    TooEarly(i64),
+}
+
+/// All places. Clones of the `Arc` share them.
+#[derive(Debug)]
+pub(crate) struct Places {
+    taken: Mutex<Taken>,
+    /// Over which time rates are averaged.
+    window: Window,
+    clock: Clock,
+    /// Rung whenever there may be a place.
+    freed: Notify,
+}
+
+#[derive(Debug)]
+struct Taken {
+    bounds: Bounds,
+    rate: Rate,
+    listeners: HashMap<Arc<str>, AtListener>,
+    by_address: HashMap<IpAddr, usize>,
+    seats: HashMap<u64, Seat>,
+    next_seat: u64,
+    /// How many seats have been told to end and have not yet.
+    ending: usize,
+}
+
+/// A listener that is open.
+#[derive(Debug)]
+struct AtListener {
+    open: usize,
+    rate: Rate,
+}
+
+#[derive(Debug)]
+struct Seat {
+    listener: Arc<str>,
+    heard_ms: Arc<AtomicI64>,
+    /// Ends the connection; none before it is served, and none any more once it was told to.
+    end: Option<AbortHandle>,
+    ends: bool,
+}
+
+/// Held as long as its connection lives.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    listener: Arc<str>,
+    address: IpAddr,
+    seat: u64,
+    heard_ms: Arc<AtomicI64>,
+}
+
+/// Held as long as a listener is open or has connections.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    places: Arc<Places>,
+    listener: Arc<str>,
+}
+
+impl Places {
+    pub(crate) fn new(bounds: Bounds, window: Window, clock: Clock) -> Self {
+        let taken = Taken {
+            bounds,
+            rate: Rate::new(clock.monotonic_ms()),
+            listeners: HashMap::new(),
+            by_address: HashMap::new(),
+            seats: HashMap::new(),
+            next_seat: 0,
+            ending: 0,
+        };
+        Places {
+            taken: Mutex::new(taken),
+            window,
+            clock,
+            freed: Notify::new(),
+        }
+    }
+
+    /// A listener is there from now on.
+    pub(crate) fn open(self: &Arc<Self>, listener: &Arc<str>) -> Entrance {
+        let at = AtListener {
+            open: 0,
+            rate: Rate::new(self.clock.monotonic_ms()),
+        };
+        self.taken.lock().listeners.insert(Arc::clone(listener), at);
+        Entrance {
+            places: Arc::clone(self),
+            listener: Arc::clone(listener),
+        }
+    }
+
+    /// The connection on a seat can be ended by this from now on.
+    pub(crate) fn served(&self, seat: u64, end: AbortHandle) {
+        let mut taken = self.taken.lock();
+        if let Some(seat) = taken.seats.get_mut(&seat) {
+            seat.end = Some(end);
+            taken.end_quietest();
+        }
+    }
+
+    /// Other bounds from now on. Connections beyond them end, the quietest first, as far as the
+    /// broker's own bound goes; those beyond a listener's or an address's stay until they end.
+    pub(crate) fn set(&self, bounds: Bounds) {
+        let mut taken = self.taken.lock();
+        taken.bounds = bounds;
+        taken.end_quietest();
+        drop(taken);
+        self.freed.notify_waiters();
+    }
+
+    /// A place, as soon as there is one. `early_ms` tells for how long the address comes too early.
+    ///
+    /// Kafka: `ConnectionQuotas.inc`; the rates of broker and listener make the listener pause, as
+    /// a full broker does. Dropping the future early is safe.
+    pub(crate) async fn enter(
+        self: &Arc<Self>,
+        listener: &Arc<str>,
+        address: IpAddr,
+        early_ms: impl Fn(IpAddr) -> i64,
+    ) -> Result<Place, Denied> {
+        let pause_ms = self.note_arrival(listener);
+        if pause_ms > 0 {
+            tokio::time::sleep(Duration::from_millis(pause_ms.unsigned_abs())).await;
+        }
+        loop {
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if let Some(entered) = self.take(listener, address, &early_ms) {
+                return entered;
+            }
+            freed.await;
+        }
+    }
+
+    /// Counts somebody who came, and says for how long he has to wait.
+    ///
+    /// Kafka: one window at most (`recordConnectionAndGetThrottleTimeMs`).
+    fn note_arrival(&self, listener: &str) -> i64 {
+        let now_ms = self.clock.monotonic_ms();
+        let mut taken = self.taken.lock();
+        let pause_ms = taken.count_arrival(listener, 1.0, self.window, now_ms);
+        pause_ms.min(self.window.sample_ms)
+    }
+
+    /// A place or a refusal; none while there is no place.
+    fn take(
+        self: &Arc<Self>,
+        listener: &Arc<str>,
+        address: IpAddr,
+        early_ms: impl Fn(IpAddr) -> i64,
+    ) -> Option<Result<Place, Denied>> {
+        let now_ms = self.clock.monotonic_ms();
+        let mut taken = self.taken.lock();
+        if !taken.has_place(listener) {
+            return None;
+        }
+        let early_ms = early_ms(address);
+        if early_ms > 0 {
+            // Kafka: who is not served does not count.
+            taken.count_arrival(listener, -1.0, self.window, now_ms);
+            return Some(Err(Denied::TooEarly(early_ms)));
+        }
+        let here = taken.by_address.get(&address).copied().unwrap_or(0);
+        let own = taken.bounds.overrides.get(&address).copied();
+        if here >= own.unwrap_or(taken.bounds.per_address) {
+            return Some(Err(Denied::AddressFull));
+        }
+        let (seat, heard_ms) = taken.sit(listener, address, now_ms);
+        taken.end_quietest();
+        Some(Ok(Place {
+            places: Arc::clone(self),
+            listener: Arc::clone(listener),
+            address,
+            seat,
+            heard_ms,
+        }))
+    }
+}
+
+impl Taken {
+    /// Kafka: `protectedListener`: brokers among themselves, where clients have another listener.
+    fn is_protected(&self, listener: &str) -> bool {
+        self.bounds.inter_broker == listener && self.listeners.len() > 1
+    }
+
+    fn has_place(&self, listener: &str) -> bool {
+        let own = self.bounds.listeners_open.get(listener).copied();
+        let open = self.listeners.get(listener).map_or(0, |at| at.open);
+        open < own.unwrap_or(self.bounds.open)
+            && (self.is_protected(listener) || self.seats.len() < self.bounds.open)
+    }
+
+    /// Adds to the rates of listener and broker, and tells the longer delay.
+    fn count_arrival(&mut self, listener: &str, amount: f64, window: Window, now_ms: i64) -> i64 {
+        let mut delay_ms = 0;
+        if !self.is_protected(listener) {
+            self.rate.add(amount, window, now_ms);
+            let limit = f64::from(self.bounds.rate);
+            delay_ms = self.rate.delay_ms(limit, window, now_ms);
+        }
+        let own = self.bounds.listeners_rate.get(listener).copied();
+        let limit = f64::from(own.unwrap_or(self.bounds.rate));
+        if let Some(at) = self.listeners.get_mut(listener) {
+            at.rate.add(amount, window, now_ms);
+            delay_ms = delay_ms.max(at.rate.delay_ms(limit, window, now_ms));
+        }
+        delay_ms
+    }
+
+    fn sit(&mut self, listener: &Arc<str>, address: IpAddr, now_ms: i64) -> (u64, Arc<AtomicI64>) {
+        *self.by_address.entry(address).or_default() += 1;
+        if let Some(at) = self.listeners.get_mut(listener) {
+            at.open += 1;
+        }
+        let number = self.next_seat;
+        self.next_seat += 1;
+        let heard_ms = Arc::new(AtomicI64::new(now_ms));
+        let seat = Seat {
+            listener: Arc::clone(listener),
+            heard_ms: Arc::clone(&heard_ms),
+            end: None,
+            ends: false,
+        };
+        self.seats.insert(number, seat);
+        (number, heard_ms)
+    }
+
+    /// Ends as many as there are too many: those that were quiet for longest, none of a protected
+    /// listener.
+    ///
+    /// Kafka: `maxConnectionsExceeded` and `Selector.lowestPriorityChannel`.
+    fn end_quietest(&mut self) {
+        while self.seats.len() - self.ending > self.bounds.open {
+            let may_end = self
+                .seats
+                .iter()
+                .filter(|(_, seat)| seat.end.is_some() && !self.is_protected(&seat.listener));
+            let quietest = may_end
+                .min_by_key(|(number, seat)| (seat.heard_ms.load(Ordering::Relaxed), **number));
+            let Some(number) = quietest.map(|(number, _)| *number) else {
+                return;
+            };
+            if let Some(seat) = self.seats.get_mut(&number)
+                && let Some(end) = seat.end.take()
+            {
+                seat.ends = true;
+                self.ending += 1;
+                info!(
+                    listener = %seat.listener,
+                    "closed the connection that was quiet for longest: there are more than max.connections"
+                );
+                end.abort();
+            }
+        }
+    }
+
+    fn stand_up(&mut self, place: &Place) {
+        if self.seats.remove(&place.seat).is_some_and(|seat| seat.ends) {
+            self.ending -= 1;
+        }
+        if let Some(at) = self.listeners.get_mut(&place.listener) {
+            at.open = at.open.saturating_sub(1);
+        }
+        if let Some(here) = self.by_address.get_mut(&place.address) {
+            *here -= 1;
+            if *here == 0 {
+                self.by_address.remove(&place.address);
+            }
+        }
+    }
+}
+
+impl Place {
+    /// When its client was last heard; whoever reads from it writes this.
+    pub(crate) fn heard_ms(&self) -> Arc<AtomicI64> {
+        Arc::clone(&self.heard_ms)
+    }
+
+    /// Which seat it is, for [`Places::served`].
+    pub(crate) fn seat(&self) -> u64 {
+        self.seat
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken.lock().stand_up(self);
+        self.places.freed.notify_waiters();
+    }
+}
+
+impl Drop for Entrance {
+    fn drop(&mut self) {
+        self.places.taken.lock().listeners.remove(&self.listener);
+        self.places.freed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: Window = Window {
+        samples: 11,
+        sample_ms: 1000,
+    };
+
+    fn bounds(open: usize, per_address: usize) -> Bounds {
+        Bounds {
+            open,
+            rate: i32::MAX,
+            per_address,
+            inter_broker: "INSIDE".to_owned(),
+            ..Bounds::default()
+        }
+    }
+
+    /// Places with an open listener for clients.
+    fn places(bounds: Bounds) -> (Arc<Places>, Arc<str>, Entrance) {
+        let places = Arc::new(Places::new(bounds, WINDOW, Clock::by_hand(0)));
+        let listener: Arc<str> = "OUTSIDE".into();
+        let entrance = places.open(&listener);
+        (places, listener, entrance)
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([127, 0, 0, last])
+    }
+
+    fn never(_: IpAddr) -> i64 {
+        0
+    }
+
+    #[test]
+    fn an_address_has_as_many_places_as_it_may_and_no_more() {
+        let mut bounds = bounds(4, 2);
+        bounds.overrides.insert(address(3), 0);
+        let (places, at, _entrance) = places(bounds);
+        let take = |last| places.take(&at, address(last), never);
+        let held = [take(1).unwrap().unwrap(), take(1).unwrap().unwrap()];
+        assert_eq!(take(1).unwrap().unwrap_err(), Denied::AddressFull);
+        assert_eq!(take(3).unwrap().unwrap_err(), Denied::AddressFull);
+        let others = [take(2).unwrap().unwrap(), take(2).unwrap().unwrap()];
+        assert!(take(4).is_none(), "four in all");
+        drop((held, others));
+        assert!(places.taken.lock().seats.is_empty());
+        assert!(places.taken.lock().by_address.is_empty());
+        assert!(take(1).unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_full_broker_lets_the_next_one_in_when_one_ends() {
+        let (places, at, _entrance) = places(bounds(1, 5));
+        let first = places.take(&at, address(1), never).unwrap().unwrap();
+        let next = places.enter(&at, address(1), never);
+        tokio::pin!(next);
+        let early = std::future::poll_fn(|cx| std::task::Poll::Ready(next.as_mut().poll(cx)));
+        assert!(early.await.is_pending());
+        drop(first);
+        assert!(next.await.is_ok());
+    }
+
+    #[test]
+    fn a_listener_has_its_own_bound_and_the_brokers_where_none_is_set() {
+        let mut bounds = bounds(3, 9);
+        bounds.listeners_open.insert("OUTSIDE".to_owned(), 1);
+        let (places, outside, _entrance) = places(bounds);
+        let other: Arc<str> = "OTHER".into();
+        let _other = places.open(&other);
+        let _held = places.take(&outside, address(1), never).unwrap().unwrap();
+        assert!(places.take(&outside, address(2), never).is_none());
+        let _more = [(); 2].map(|()| places.take(&other, address(2), never).unwrap().unwrap());
+        assert!(places.take(&other, address(2), never).is_none());
+    }
+
+    #[tokio::test]
+    async fn brokers_get_in_where_clients_fill_the_broker_and_the_quietest_client_goes() {
+        let (places, outside, _entrance) = places(bounds(2, 9));
+        let inside: Arc<str> = "INSIDE".into();
+        let _inside = places.open(&inside);
+        let clients = [(); 2].map(|()| places.take(&outside, address(1), never).unwrap().unwrap());
+        clients[0].heard_ms.store(i64::MAX, Ordering::Relaxed);
+        let tasks = clients.map(|place| {
+            let (seat, places) = (place.seat(), Arc::clone(&places));
+            let task = tokio::spawn(async move {
+                std::future::pending::<()>().await;
+                drop(place);
+            });
+            places.served(seat, task.abort_handle());
+            task
+        });
+        assert!(places.take(&outside, address(1), never).is_none());
+        let _broker = places.take(&inside, address(1), never).unwrap().unwrap();
+        let [busy, quiet] = tasks;
+        assert!(quiet.await.unwrap_err().is_cancelled());
+        assert!(!busy.is_finished());
+        assert_eq!(places.taken.lock().seats.len(), 2);
+        assert_eq!(places.taken.lock().ending, 0);
+    }
+
+    #[test]
+    fn who_comes_too_fast_waits_a_window_at_most_and_brokers_do_not_count() {
+        let mut bounds = bounds(99, 99);
+        bounds.rate = 1;
+        bounds.listeners_rate.insert("INSIDE".to_owned(), i32::MAX);
+        let (places, outside, _entrance) = places(bounds);
+        let inside: Arc<str> = "INSIDE".into();
+        let _inside = places.open(&inside);
+        for _ in 0..50 {
+            assert_eq!(places.note_arrival(&inside), 0);
+        }
+        let at_once = (0..50).filter(|_| places.note_arrival(&outside) == 0);
+        assert!((10..=12).contains(&at_once.count()), "ten in ten seconds");
+        assert_eq!(places.note_arrival(&outside), 1000);
+    }
+
+    #[test]
+    fn an_address_that_is_turned_away_as_too_early_does_not_count_for_the_others() {
+        let mut bounds = bounds(99, 99);
+        bounds.rate = 1;
+        let (places, at, _entrance) = places(bounds);
+        for _ in 0..50 {
+            places.note_arrival(&at);
+            let denied = places.take(&at, address(1), |_| 700).unwrap().unwrap_err();
+            assert_eq!(denied, Denied::TooEarly(700));
+        }
+        assert_eq!(places.note_arrival(&at), 0);
+    }
+}
