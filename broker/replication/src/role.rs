@@ -18,6 +18,8 @@ use crate::replicas::{Hosted, Orders, Replicas};
 const EPOCH_DURING_DELETE: LeaderEpoch = LeaderEpoch(-2);
 /// StopReplica: the sender knows of no epochs.
 const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);
+/// So many new replicas write their small files before the order is answered.
+const SETTLED_AT_ONCE_MAX: usize = 64;
 
 /// Who gives an order, and to which registration of this broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +79,12 @@ impl Replicas {
                 .results
                 .push((order.partition.clone(), order.topic_id, result));
         }
-        // Ids and epochs of all of them at once: each by itself would cost four syncs.
+        // The ids of a few are on the disk before a producer can come for them. Those of thousands
+        // follow with the next upkeep: nobody should wait for ten thousand files.
         let logs: Vec<_> = applied.changes.iter().map(|(led, _)| led.log()).collect();
-        if let Err(failed) = self.store().settle(&logs) {
+        if logs.len() <= SETTLED_AT_ONCE_MAX
+            && let Err(failed) = self.store().settle(&logs)
+        {
             warn!(error = %failed, "topic ids and epochs not written");
         }
         Ok(applied)

@@ -1,11 +1,11 @@
 //! Leader epoch → first offset written under it, and the file that keeps it.
 //!
 //! Kafka: `LeaderEpochFileCache`. Invariant: both columns strictly rise. An epoch without data is
-//! normal: each new leader notes its own at the end of the log.
+//! normal: each new leader notes its own at the end of the log; it lives in memory until it has some.
 
 use crate::checkpoint;
 
-/// The epochs of one log. The file is written by the log, right after a change that gives `true`.
+/// The epochs of one log. The log writes the file, before its recovery point passes a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Epochs(Vec<(i32, i64)>);
 

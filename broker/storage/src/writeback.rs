@@ -25,6 +25,8 @@ use crate::store::Store;
 const TOGETHER: usize = 16;
 /// How many bytes may be flushed before the recovery points say so.
 const UNNOTED_MAX: u64 = 256 << 20;
+/// Writers to a log wait while its small files are written: for so many at most.
+const SETTLED_TOGETHER: usize = 512;
 
 impl Store {
     /// Flushes what is due of these logs: everything where a `checkpoint` is to follow. True: so
@@ -61,24 +63,26 @@ impl Store {
         let mut result = Ok(());
         for directory in self.directories.iter().filter(|dir| dir.is_online()) {
             let here = logs.iter().filter(|log| Arc::ptr_eq(log.home(), directory));
-            let mut waiting: Vec<Unsettled> = here.filter_map(Unsettled::of).collect();
-            if waiting.is_empty() {
-                continue;
-            }
-            let files: Vec<_> = waiting
-                .iter_mut()
-                .flat_map(|log| std::mem::take(&mut log.files))
-                .collect();
-            let written = directory.replace_many(&files);
-            match &written {
-                Ok(()) => waiting.into_iter().for_each(Unsettled::done),
-                Err(_) => drop(waiting),
-            }
+            let written = settle_in(directory, here);
             directory.announce();
             result = result.and(written);
         }
         result
     }
+}
+
+fn settle_in<'a>(directory: &Directory, logs: impl Iterator<Item = &'a Arc<Log>>) -> Result<()> {
+    let mut waiting = logs.filter_map(Unsettled::of).peekable();
+    while waiting.peek().is_some() {
+        let mut some: Vec<Unsettled> = waiting.by_ref().take(SETTLED_TOGETHER).collect();
+        let files: Vec<_> = some
+            .iter_mut()
+            .flat_map(|log| std::mem::take(&mut log.files))
+            .collect();
+        directory.replace_many(&files)?;
+        some.into_iter().for_each(Unsettled::done);
+    }
+    Ok(())
 }
 
 /// Gives how many bytes are on the disk now that were not.

@@ -552,6 +552,30 @@ fn ids_and_epochs_of_many_new_logs_are_written_with_few_syncs_and_survive() {
     }
 }
 
+#[test]
+fn an_epoch_needs_no_file_until_the_recovery_point_has_passed_its_data() {
+    let w = world(LogConfig::default());
+    let before = w.disk.operations();
+    w.log.assign_epoch(LeaderEpoch(7), Offset(0)).unwrap();
+    w.store.settle(&[Arc::clone(&w.log)]).unwrap();
+    assert_eq!(w.disk.operations(), before, "no data, no write");
+    let records = batch(3, None, false);
+    w.log
+        .append_as_leader(&records, LeaderEpoch(7), Origin::Client, None)
+        .unwrap();
+    for (restart, how) in [
+        (Restart::Process, "by the batches"),
+        (Restart::PowerLosingAll, "by the file"),
+    ] {
+        w.disk.restart(restart);
+        let again = open(&w.disk, &w.clock, &w.log.config());
+        let log = again.log(&tp()).unwrap();
+        assert_eq!(log.epochs(), [(LeaderEpoch(7), Offset(0))], "known {how}");
+        assert_eq!(log.offsets().end, Offset(3));
+        log.flush().unwrap();
+    }
+}
+
 /// The figures of the goals: 10,000 partitions open in a second after a clean stop, under 4 KB each.
 #[test]
 #[ignore = "a measurement: cargo test --release -p storage --test log -- --ignored --nocapture"]

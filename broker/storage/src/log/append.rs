@@ -284,22 +284,25 @@ impl Log {
         })
     }
 
-    /// Notes the epochs of batches about to be written. An epoch without data does no harm, data
-    /// without its epoch would: so this comes first.
+    /// Notes the epochs of batches about to be written. The file follows with the next flush: what
+    /// lies above the recovery point says its epoch itself, and a recovery reads it.
     fn note_epochs(&self, state: &mut State, heads: &[Head]) -> Result<()> {
-        let mut changed = false;
+        let mut forgotten = false;
         for head in heads {
-            changed |= if head.magic >= 2 {
-                state.epochs.assign(head.leader_epoch, head.base_offset)
+            if head.magic >= 2 {
+                state.epochs.assign(head.leader_epoch, head.base_offset);
+                let begins = (head.leader_epoch, head.base_offset);
+                state.epochs_unwritten |= state.epochs.latest() == Some(begins);
             } else {
-                // Kafka: a format without epochs ends what was known of them.
-                state.epochs.clear()
-            };
+                // Kafka: a format without epochs ends what was known of them. No batch will say so.
+                forgotten |= state.epochs.clear();
+            }
         }
-        if changed {
-            state.epochs_unwritten = true;
+        state.epochs_unwritten |= forgotten;
+        if forgotten || state.topic_id_unwritten {
+            return self.write_notes(state);
         }
-        self.write_notes(state)
+        Ok(())
     }
 }
 

@@ -100,7 +100,7 @@ struct State {
     topic_id: Option<TopicId>,
     /// The id is known but `partition.metadata` is not yet on the disk.
     topic_id_unwritten: bool,
-    /// A leader has noted its epoch, and the file does not say so yet.
+    /// An epoch that has data is not in the file yet; it is there before the recovery point passes it.
     epochs_unwritten: bool,
     /// Another thread writes what is unwritten, without the lock: whoever writes waits for it.
     settling: bool,
@@ -275,11 +275,12 @@ impl Log {
             .map(|(epoch, _)| LeaderEpoch(epoch))
     }
 
-    /// A new leader notes its epoch at the log's end. It is on the disk before any data of it is;
-    /// an epoch lost without data is one that nobody can have seen.
+    /// A new leader notes its epoch at the log's end. An epoch without data is not worth a write:
+    /// every start forgets it, Kafka's too, and nobody can have seen it.
     pub fn assign_epoch(&self, epoch: LeaderEpoch, start: Offset) -> Result<()> {
         let mut state = self.lock_open()?;
-        state.epochs_unwritten |= state.epochs.assign(epoch.0, start.0);
+        let changed = state.epochs.assign(epoch.0, start.0);
+        state.epochs_unwritten |= changed && start.0 < state.end;
         Ok(())
     }
 

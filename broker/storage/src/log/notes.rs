@@ -1,12 +1,12 @@
 //! The small files beside the segments: `partition.metadata` and `leader-epoch-checkpoint`.
 //!
 //! ```text
-//! one log     written before its next append, or with its next flush
+//! one log     the id before its next append, the epochs with its next flush
 //! many logs   [`Unsettled::of`] each, written together without their locks, [`Unsettled::done`]
 //! ```
 //!
-//! Kafka: each file is synced by itself, which is four syncs a new partition. Ten thousand of them
-//! made at once are two syncs here.
+//! Kafka: each file is synced by itself, which is four syncs a new partition. Of many made at once
+//! hundreds share two syncs here.
 
 use std::path::PathBuf;
 use std::sync::Arc;

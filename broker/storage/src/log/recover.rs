@@ -312,7 +312,7 @@ impl Log {
                     .latest()
                     .is_none_or(|(latest, _)| head.leader_epoch > latest)
             {
-                state.epochs.assign(head.leader_epoch, head.base_offset);
+                state.epochs_unwritten |= state.epochs.assign(head.leader_epoch, head.base_offset);
             }
             let marker = if head.is_control() {
                 read_marker(batch, &head)
@@ -405,12 +405,9 @@ impl Log {
         } else {
             recovery.clamp(0, state.end)
         };
-        let before = state.epochs.clone();
+        // Every start cuts the same: the file may wait until an epoch has data.
         state.epochs.truncate_from_end(state.end);
         state.epochs.truncate_from_start(state.start);
-        // Every start would cut the same: the file may wait for the next words of a leader, which
-        // are written for many logs at once. Kafka: `truncateFromEndAsyncFlush`.
-        state.epochs_unwritten |= state.epochs != before;
         state.set_watermark(state.start);
         Ok(())
     }
