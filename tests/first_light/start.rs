@@ -1,5 +1,9 @@
 //! Starting, stopping, being killed; and what is said when it cannot start.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -188,6 +192,86 @@ fn an_unwritable_data_directory_is_refused() {
     assert_eq!(code, Some(1), "{words}");
     for expected in ["cannot make", "Not a directory", "--data-dir"] {
         assert!(words.contains(expected), "{expected}: {words}");
+    }
+}
+
+/// A user without rights of his own, on every Linux.
+const NOBODY: u32 = 65_534;
+
+/// The broker for somebody whom permissions bind: root is made nobody, who needs a copy he may reach.
+fn without_privileges(dir: &Path) -> Command {
+    fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
+    let mut command;
+    if fs::metadata(dir).unwrap().uid() == 0 {
+        let copy = dir.join("broker");
+        fs::copy(program("broker"), &copy).unwrap();
+        command = Command::new(copy);
+        command.uid(NOBODY).gid(NOBODY);
+    } else {
+        command = Command::new(program("broker"));
+    }
+    command.current_dir(dir);
+    command
+}
+
+/// A folder below `dir` with this mode; whoever is made nobody may own it no more.
+fn folder(dir: &Path, name: &str, mode: u32) -> PathBuf {
+    let path = dir.join(name);
+    fs::create_dir(&path).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    path
+}
+
+/// A place of the data that the broker may read and not write is told with its name and what to do.
+#[test]
+fn a_directory_this_user_may_not_write_is_told_by_its_name() {
+    // Nothing there yet below a closed folder; the logs' own closed; the coordinator's own closed.
+    for (closed, logs, coordinator) in [
+        ("closed", "closed/logs", "open"),
+        ("closed", "closed", "open"),
+        ("closed", "open", "closed/coordinator"),
+        ("closed", "open", "closed"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        folder(dir.path(), closed, 0o555);
+        folder(dir.path(), "open", 0o777);
+        let mut command = without_privileges(dir.path());
+        for set in [
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", free_port()),
+            format!("coordinator.port={}", free_port()),
+            format!("log.dirs={logs}"),
+            format!("coordinator.data.dir={coordinator}"),
+        ] {
+            command.args(["--override", &set]);
+        }
+        let output = tool::run(&mut command, "");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{logs}: {words}");
+        let told = words
+            .lines()
+            .find(|line| line.contains("Permission denied"));
+        let told = told.unwrap_or_else(|| panic!("{logs}, {coordinator}: {words}"));
+        for expected in [closed, "--data-dir"] {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_file_of_settings_that_cannot_be_read_is_told_by_its_name() {
+    for (name, text) in [
+        ("server.yaml", "log: {dirs"),
+        ("list.yml", "- log.dirs"),
+        ("server.properties", "log.dirs=\\u12"),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(name), text).unwrap();
+        let mut command = Command::new(program("broker"));
+        command.current_dir(dir.path()).arg(name);
+        let output = tool::run(&mut command, "");
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{words}");
+        assert!(words.lines().any(|line| line.starts_with(name)), "{words}");
     }
 }
 

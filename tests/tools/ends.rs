@@ -235,6 +235,26 @@ fn a_tool_survives_that_nobody_reads_what_it_complains_of() {
 }
 
 #[test]
+fn what_cannot_be_reached_is_said_with_its_address_and_why() {
+    // A label of a name has 63 letters at most: no resolver is asked, and none can know it.
+    let nowhere = format!("{}.invalid:2181", "n".repeat(64));
+    for (flag, address, why) in [
+        ("--bootstrap-server", "127.0.0.1:1", "connection refused"),
+        ("--bootstrap-server", nowhere.as_str(), "does not resolve"),
+        ("--zookeeper", "127.0.0.1:1", "connection refused"),
+        ("--zookeeper", nowhere.as_str(), "does not resolve"),
+    ] {
+        let mut command = Command::new(program("kafka"));
+        command.args(["topics", flag, address, "--list"]);
+        let output = harness::tool::run(&mut command, "");
+        let said = complaint(&output) + &String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        let words = format!("cannot reach {address} (");
+        assert!(said.contains(&words) && said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn what_is_printed_has_colour_only_on_a_terminal() {
     let plain = Command::new(program("kafka"))
         .arg("nothing-of-the-kind")

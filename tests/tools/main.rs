@@ -16,6 +16,7 @@ mod masks;
 mod partitions;
 mod run;
 mod scenario;
+mod servers;
 mod starts;
 
 use std::path::{Path, PathBuf};

@@ -170,7 +170,7 @@ pub(crate) static APPLETS: &[Applet] = &[
     ),
     applet!(
         "zkServer",
-        "start, stop, status of a coordinator",
+        "start, stop, restart, status of a coordinator",
         servers::zk_server
     ),
     applet!(
@@ -185,6 +185,53 @@ pub(crate) static APPLETS: &[Applet] = &[
         features::USAGE.flags
     ),
 ];
+
+/// Names of Kafka's that no tool here has, and what is told to those who call them.
+pub(crate) static NOT_HERE: &[(&str, &str)] = &[
+    ("connect-distributed", CONNECT),
+    ("connect-mirror-maker", CONNECT),
+    ("connect-plugin-path", CONNECT),
+    ("connect-standalone", CONNECT),
+    ("kafka-acls", "this broker has no authorizer yet"),
+    (
+        "kafka-client-metrics",
+        "subscriptions of client metrics belong to clusters without ZooKeeper",
+    ),
+    ("kafka-delegation-tokens", "this broker has no SASL yet"),
+    ("kafka-e2e-latency", APACHES),
+    (
+        "kafka-jmx",
+        "there is no Java machine to ask; metrics.port of a broker shows the same measurements",
+    ),
+    ("kafka-metadata-quorum", QUORUM),
+    ("kafka-metadata-shell", QUORUM),
+    ("kafka-mirror-maker", APACHES),
+    ("kafka-reassign-partitions", APACHES),
+    ("kafka-replica-verification", APACHES),
+    ("kafka-streams-application-reset", APACHES),
+    (
+        "kafka-transactions",
+        "this broker has no transactions across partitions yet",
+    ),
+    ("trogdor", "it tests Kafka's own source tree"),
+    (
+        "zookeeper-security-migration",
+        "this broker has no authorizer yet",
+    ),
+];
+
+const APACHES: &str = "Apache Kafka's own tool of this name works with this broker";
+const CONNECT: &str = "Kafka Connect is a program beside Kafka; Apache's works with this broker";
+const QUORUM: &str =
+    "a cluster in ZooKeeper mode has no quorum of its own; zookeeper-shell shows its metadata";
+
+/// Why there is no tool of a name that Kafka has.
+pub(crate) fn not_here(name: &str) -> Option<&'static str> {
+    let name = name.strip_suffix(".sh").unwrap_or(name);
+    let known = |own: &str| own == name || own.strip_prefix("kafka-") == Some(name);
+    let found = NOT_HERE.iter().find(|(own, _)| known(own));
+    found.map(|(_, why)| *why)
+}
 
 /// Command lines to begin with, shown below a tool's `--help`.
 pub(crate) fn examples(name: &str) -> &'static [&'static str] {
@@ -244,10 +291,12 @@ pub(crate) fn usage(name: &str) -> Option<&'static str> {
         "server-start" => {
             "kafka-server-start [-daemon] server.properties [--override property=value]*"
         }
-        "server-stop" => "kafka-server-stop",
+        "server-stop" => "kafka-server-stop [--node-id=ID] [--process-role=broker]",
         "zookeeper-server-start" => "zookeeper-server-start [-daemon] zookeeper.properties",
         "zookeeper-server-stop" => "zookeeper-server-stop",
-        "zkServer" => "zkServer start|start-foreground|stop|status|version [zoo.cfg]",
+        "zkServer" => {
+            "zkServer [--config DIR] start|start-foreground|stop|restart|status|version|print-cmd [zoo.cfg]"
+        }
         "zookeeper-shell" => "zookeeper-shell host:port[/chroot] [command [arguments]]",
         "zkCli" => "zkCli [-server host:port[/chroot]] [command [arguments]]",
         "storage" => "kafka-storage random-uuid",

@@ -38,6 +38,7 @@ mod completions;
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::applets::Applet;
 use crate::failure::Failure;
 use crate::print::Out;
 
@@ -75,7 +76,10 @@ fn run(name: &str, line: &[String], out: &mut Out) -> Result<(), Failure> {
         _ => {}
     }
     let Some(applet) = applets::find(name) else {
-        return Err(Failure::Absent(name.to_string()));
+        return Err(match applets::not_here(name) {
+            Some(why) => Failure::said(format!("{name} is not there: {why}")),
+            None => Failure::Absent(name.to_string()),
+        });
     };
     let help = line
         .first()
@@ -152,7 +156,8 @@ fn overview() {
     );
 }
 
-/// Links every tool's names, with and without `.sh`, to this program.
+/// Links every tool's names, with and without `.sh`, to this program; those of Kafka's that are not here
+/// too, so that whoever calls one hears why.
 fn link(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let folder = line
         .first()
@@ -164,8 +169,8 @@ fn link(line: &[String], out: &mut Out) -> Result<(), Failure> {
     };
     let program = std::env::current_exe().map_err(failed)?;
     std::fs::create_dir_all(folder).map_err(failed)?;
-    for applet in applets::APPLETS {
-        let name = applet.link();
+    let absent = applets::NOT_HERE.iter().map(|(name, _)| (*name).to_owned());
+    for name in applets::APPLETS.iter().map(Applet::link).chain(absent) {
         for name in [format!("{name}.sh"), name] {
             let path = Path::new(folder).join(&name);
             match std::fs::remove_file(&path) {

@@ -94,7 +94,7 @@ fn gather(args: &LoadArgs, faults: &mut Vec<Fault>) -> Texts {
             }
             Ok(bytes) => match read::parse(&bytes, Format::of(&path.to_string_lossy())) {
                 Ok(found) => texts = found,
-                Err(more) => faults.extend(more),
+                Err(more) => faults.extend(more.into_iter().map(|fault| in_file(path, fault))),
             },
         }
     }
@@ -111,6 +111,14 @@ fn gather(args: &LoadArgs, faults: &mut Vec<Fault>) -> Texts {
         texts.insert("zookeeper.connect".to_owned(), connect.clone());
     }
     texts
+}
+
+/// What a parser says of a text does not name the file it came from.
+fn in_file(path: &Path, fault: Fault) -> Fault {
+    Fault {
+        reason: format!("{}: {}", path.display(), fault.reason),
+        ..fault
+    }
 }
 
 fn implied(texts: &mut Texts, key: &str, text: impl Into<String>) {

@@ -44,6 +44,15 @@ pub enum StartError {
         source: std::io::Error,
     },
     #[error(
+        "cannot write in the data directory {}: {source}. Choose another one with --data-dir DIR, or \
+         make this one writable",
+        directory.display()
+    )]
+    Unwritable {
+        directory: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(
         "no answer from ZooKeeper at {connect} within {within_ms} ms{}. Is it running? The address is \
          set by --zookeeper or zookeeper.connect, the time by zookeeper.connection.timeout.ms",
         unresolved(nameless)

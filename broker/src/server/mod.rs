@@ -338,12 +338,14 @@ fn make_directories(disk: &dyn Disk, config: &Config) -> Result<(), StartError> 
 }
 
 /// A directory in which another program works is refused before ZooKeeper is met: what comes next
-/// closes the session that is noted there, which would be the session of the one at work.
+/// closes the session that is noted there, which would be the session of the one at work. So is a
+/// start for which no directory can be written: it must not be seen in the cluster at all.
 fn hold_directories(
     disk: &dyn Disk,
     config: &Config,
 ) -> Result<Vec<Box<dyn DiskLock>>, StartError> {
     let mut held = Vec::with_capacity(config.logs.dirs.len());
+    let mut unwritable = None;
     for directory in &config.logs.dirs {
         match disk.lock(&directory.join(storage::files::LOCK)) {
             Ok(lock) => held.push(lock),
@@ -353,10 +355,18 @@ fn hold_directories(
                 });
             }
             // Its disk is not well; the logs decide whether the others are enough.
-            Err(_failed) => {}
+            Err(source) => {
+                unwritable.get_or_insert(StartError::Unwritable {
+                    directory: directory.clone(),
+                    source,
+                });
+            }
         }
     }
-    Ok(held)
+    match unwritable {
+        Some(refused) if held.is_empty() => Err(refused),
+        _ => Ok(held),
+    }
 }
 
 /// Makes the broker's node, and waits for a former owner's session to end: for longer than that may

@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 
 use protocol::kafka::apis::Api;
-use protocol::messages::offset_commit_request::{
-    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
-};
-use protocol::messages::{GroupId, OffsetCommitRequest, ResponseKind};
+use protocol::messages::{GroupId, OffsetCommitRequest};
 
 use crate::args::Args;
 use crate::consumer_groups::describe::describe;
 use crate::consumer_groups::{chosen, named_partitions};
 use crate::failure::Failure;
 use crate::java::{self, CAPACITY};
-use crate::kafka::admin::{Admin, text, topic_name};
-use crate::kafka::offsets::{self, EARLIEST, LATEST, Place, committed};
+use crate::kafka::admin::{Admin, text};
+use crate::kafka::offsets::{
+    self, Committed, EARLIEST, LATEST, Place, commit_codes, commitment, committed,
+};
 use crate::moments;
 use crate::print::Out;
 use crate::{body, say, warn};
@@ -325,31 +324,16 @@ async fn commit(
     group: &str,
     wanted: &BTreeMap<Place, i64>,
 ) -> Result<(), Failure> {
-    let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
-    for ((topic, partition), offset) in wanted {
-        let partition = OffsetCommitRequestPartition::default()
-            .with_partition_index(*partition)
-            .with_committed_offset(*offset)
-            .with_committed_metadata(Some(text("")));
-        topics.entry(topic).or_default().push(partition);
-    }
-    let topics = topics.into_iter().map(|(name, partitions)| {
-        OffsetCommitRequestTopic::default()
-            .with_name(topic_name(name))
-            .with_partitions(partitions)
+    // Kafka: whoever resets names no epoch.
+    let upto = wanted.iter().map(|(place, &offset)| {
+        let one = Committed { offset, epoch: -1 };
+        (place.clone(), one)
     });
     let request = OffsetCommitRequest::default()
         .with_group_id(GroupId(text(group)))
-        .with_topics(topics.collect());
-    let codes = |answer: &ResponseKind| match answer {
-        ResponseKind::OffsetCommit(body) => {
-            let partitions = body.topics.iter().flat_map(|topic| &topic.partitions);
-            partitions.map(|partition| partition.error_code).collect()
-        }
-        _ => Vec::new(),
-    };
+        .with_topics(commitment(&upto.collect()));
     let answer = admin
-        .ask_coordinator(group, Api::OffsetCommit, request.into(), codes)
+        .ask_coordinator(group, Api::OffsetCommit, request.into(), commit_codes)
         .await?;
     for topic in body!(answer, OffsetCommit).topics {
         for partition in topic.partitions {

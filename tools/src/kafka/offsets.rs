@@ -1,13 +1,18 @@
 //! Where logs begin and end (ListOffsets, sent to each partition's leader), and where groups are
-//! (OffsetFetch).
+//! (OffsetFetch) or shall be (OffsetCommit).
 
 use std::collections::{BTreeMap, HashMap};
 
 use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
 use protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
-use protocol::messages::{BrokerId, GroupId, ListOffsetsRequest, OffsetFetchRequest, ResponseKind};
+use protocol::messages::{
+    BrokerId, GroupId, ListOffsetsRequest, OffsetFetchRequest, ResponseKind, TopicName,
+};
 
 use crate::body;
 use crate::failure::Failure;
@@ -166,31 +171,56 @@ pub(crate) async fn committed(
     let answer = body!(answer, OffsetFetch);
     Failure::check(answer.error_code, None)?;
     let mut made = BTreeMap::new();
+    let mut note = |topic: &TopicName, partition: i32, offset: i64, epoch: i32| {
+        if offset >= 0 {
+            let place = (topic.0.to_string(), partition);
+            made.insert(place, Committed { offset, epoch });
+        }
+    };
     for topic in &answer.topics {
-        for partition in &topic.partitions {
-            made.insert(
-                (topic.name.0.to_string(), partition.partition_index),
-                Committed {
-                    offset: partition.committed_offset,
-                    epoch: partition.committed_leader_epoch,
-                },
-            );
+        for one in &topic.partitions {
+            let (offset, epoch) = (one.committed_offset, one.committed_leader_epoch);
+            note(&topic.name, one.partition_index, offset, epoch);
         }
     }
     for group in &answer.groups {
         Failure::check(group.error_code, None)?;
         for topic in &group.topics {
-            for partition in &topic.partitions {
-                made.insert(
-                    (topic.name.0.to_string(), partition.partition_index),
-                    Committed {
-                        offset: partition.committed_offset,
-                        epoch: partition.committed_leader_epoch,
-                    },
-                );
+            for one in &topic.partitions {
+                let (offset, epoch) = (one.committed_offset, one.committed_leader_epoch);
+                note(&topic.name, one.partition_index, offset, epoch);
             }
         }
     }
-    made.retain(|_, one: &mut Committed| one.offset >= 0);
     Ok(made)
+}
+
+/// What is to be committed, as a request has it.
+pub(crate) fn commitment(upto: &BTreeMap<Place, Committed>) -> Vec<OffsetCommitRequestTopic> {
+    let mut topics: BTreeMap<&str, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
+    for ((topic, partition), one) in upto {
+        let partition = OffsetCommitRequestPartition::default()
+            .with_partition_index(*partition)
+            .with_committed_offset(one.offset)
+            .with_committed_leader_epoch(one.epoch)
+            .with_committed_metadata(Some(text("")));
+        topics.entry(topic).or_default().push(partition);
+    }
+    let topics = topics.into_iter().map(|(name, partitions)| {
+        OffsetCommitRequestTopic::default()
+            .with_name(topic_name(name))
+            .with_partitions(partitions)
+    });
+    topics.collect()
+}
+
+/// What a coordinator says of each partition of a commit.
+pub(crate) fn commit_codes(answer: &ResponseKind) -> Vec<i16> {
+    match answer {
+        ResponseKind::OffsetCommit(body) => {
+            let partitions = body.topics.iter().flat_map(|topic| &topic.partitions);
+            partitions.map(|partition| partition.error_code).collect()
+        }
+        _ => Vec::new(),
+    }
 }

@@ -11,13 +11,14 @@ use controller::{Config, ControllerHandle, Parts};
 use parking_lot::Mutex;
 use protocol::ids::TopicPartition;
 use protocol::kafka::errors::ErrorCode;
-use znodes::bodies::broker::{Broker, Endpoint};
 use znodes::bodies::partition::PartitionState;
 use znodes::memory::{Memory, World};
 use znodes::paths;
 use znodes::registration;
 use znodes::session::create_base_nodes;
 use znodes::store::{Kind, Store};
+
+use crate::registered::body;
 
 /// Writes orders down and answers that all went well.
 #[derive(Debug, Default)]
@@ -108,22 +109,6 @@ struct Stage {
     sessions: BTreeMap<i32, Memory>,
     shown: BTreeMap<String, String>,
     answers: Vec<String>,
-}
-
-fn body(id: i32) -> Broker {
-    let endpoint = Endpoint {
-        listener: "PLAINTEXT".to_owned(),
-        protocol: "PLAINTEXT".to_owned(),
-        host: "h".to_owned(),
-        port: 9000 + id,
-    };
-    Broker {
-        endpoints: vec![endpoint],
-        rack: None,
-        features: vec![],
-        jmx_port: -1,
-        timestamp: 1,
-    }
 }
 
 /// The script with what came out below each command.

@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 use protocol::ids::TopicPartition;
 use protocol::kafka::errors::ErrorCode;
 use tokio::sync::oneshot;
-use znodes::bodies::broker::{Broker, Endpoint};
 use znodes::memory::World;
 use znodes::registration;
 
+use crate::registered::body;
 use crate::replica::{Record, Replica, Role};
 use crate::wire::{Wire, Witness};
 
@@ -116,22 +116,6 @@ pub(crate) struct Host {
     pub(crate) id: i32,
     pub(crate) process: Option<Process>,
     pub(crate) disk: BTreeMap<TopicPartition, Vec<Record>>,
-}
-
-fn body(id: i32) -> Broker {
-    let endpoint = Endpoint {
-        listener: "PLAINTEXT".to_owned(),
-        protocol: "PLAINTEXT".to_owned(),
-        host: "h".to_owned(),
-        port: 9000 + id,
-    };
-    Broker {
-        endpoints: vec![endpoint],
-        rack: None,
-        features: vec![],
-        jmx_port: -1,
-        timestamp: 1,
-    }
 }
 
 /// An answer of the controller to a proposal, as it comes back.
