@@ -140,23 +140,11 @@ impl Reign {
         &self,
         wanted: Vec<(TopicPartition, Leadership)>,
     ) -> Result<Vec<(TopicPartition, Result<Leadership, String>)>, Fenced> {
-        // A topic's `partitions` node is there once one of its partitions was ever led.
-        let mut has_parent: BTreeSet<Arc<str>> = BTreeSet::new();
-        for (tp, _) in &wanted {
-            let led = self.context.topics.get(&tp.topic).is_some_and(|topic| {
-                topic
-                    .partitions
-                    .values()
-                    .any(|partition| partition.leadership.is_some())
-            });
-            if led {
-                has_parent.insert(tp.topic.clone());
-            }
-        }
+        let mut topics: BTreeSet<&Arc<str>> = BTreeSet::new();
         let mut groups = Vec::with_capacity(wanted.len());
         for (tp, leadership) in &wanted {
             let mut group = Vec::with_capacity(3);
-            if has_parent.insert(tp.topic.clone()) {
+            if topics.insert(&tp.topic) && !self.was_ever_led(&tp.topic) {
                 group.push(Op::create(paths::partitions(&tp.topic), ""));
             }
             group.push(Op::create(paths::partition(&tp.topic, tp.partition), ""));
@@ -196,6 +184,14 @@ impl Reign {
             }
         }
         Ok(created)
+    }
+
+    /// A topic's `partitions` node is there once one of its partitions had a leader.
+    fn was_ever_led(&self, topic: &str) -> bool {
+        self.context.topics.get(topic).is_some_and(|topic| {
+            let mut partitions = topic.partitions.values();
+            partitions.any(|partition| partition.leadership.is_some())
+        })
     }
 
     async fn create_state(

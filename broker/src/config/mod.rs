@@ -89,7 +89,7 @@ impl Config {
             network: parts::Network::read(&values, &texts),
             threads: parts::Threads,
             topics: parts::Topics::read(&values),
-            logs: parts::Logs::read(&values),
+            logs: parts::Logs::read(&values, &texts),
             cleaner: parts::Cleaner::read(&values),
             fetches: parts::Fetches::read(&values),
             replication: parts::Replication::read(&values),

@@ -249,11 +249,21 @@ pub struct Logs {
     pub producer_id_check_ms: i64,
 }
 
+/// What a directory is opened with unless the settings say. Kafka: 1 up to 3.9, 2 since; nobody can
+/// tell but who waits for the start.
+const RECOVERY_THREADS: usize = 2;
+
 impl Logs {
-    pub(super) fn read(values: &Values) -> Logs {
+    pub(super) fn read(values: &Values, texts: &Texts) -> Logs {
+        let threads = "num.recovery.threads.per.data.dir";
+        let asked = texts.contains_key(threads);
         Logs {
             dirs: log_dirs(values),
-            recovery_threads_per_dir: size(values.long("num.recovery.threads.per.data.dir")),
+            recovery_threads_per_dir: if asked {
+                size(values.long(threads))
+            } else {
+                RECOVERY_THREADS
+            },
             initial_task_delay_ms: values.long("log.initial.task.delay.ms"),
             retention_check_ms: values.long("log.retention.check.interval.ms"),
             flush_check_ms: values.long("log.flush.scheduler.interval.ms"),
