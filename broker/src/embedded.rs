@@ -2,9 +2,10 @@
 //! its client protocol, over a socket.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 
 use base::clock::Clock;
-use coordinator::Error;
+use coordinator::{Error, Fault};
 
 use crate::config::parts;
 
@@ -30,10 +31,12 @@ fn resolve(host: &str, port: u16) -> Option<IpAddr> {
 
 fn no_address(wanted: &parts::Coordinator) -> Error {
     let key = "coordinator.address";
-    Error::Setting {
-        path: "the settings".into(),
-        key: key.to_owned(),
-        value: wanted.address.clone(),
-        why: "no address has this name",
+    Error::Settings {
+        origin: PathBuf::new(),
+        faults: vec![Fault {
+            key: key.to_owned(),
+            value: Some(wanted.address.clone()),
+            why: "no address has this name".to_owned(),
+        }],
     }
 }

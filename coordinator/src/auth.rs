@@ -1,6 +1,7 @@
 //! Who a client is and what it may do: the schemes `world`, `ip`, `digest`, `auth`, `super`, and
 //! `sasl` and `x509` where they are switched on.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use protocol::zookeeper::errors::Code;
 use protocol::zookeeper::requests::AclList;
-use protocol::zookeeper::types::{Acl, Id};
+use protocol::zookeeper::types::{Acl, Id, SentAcl};
 
 /// How passwords of the scheme `digest` become digests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,20 +105,15 @@ impl Schemes {
             })
     }
 
-    /// The list that a request asks for, with `auth` replaced by who the client is.
+    /// The list that a request asks for, with `auth` replaced by who the client is. ZooKeeper
+    /// breaks down over a name that is absent where it looks at one: as over an unreadable request.
     pub(crate) fn settle(&self, wanted: &AclList, ids: &[Id]) -> Result<Arc<[Acl]>, Code> {
-        let wanted = wanted.as_deref().unwrap_or_default();
+        let wanted = distinct(wanted.as_deref().unwrap_or_default())?;
         let mut settled: Vec<Acl> = Vec::with_capacity(wanted.len());
-        for (at, entry) in wanted.iter().enumerate() {
-            if wanted[..at].contains(entry) {
-                continue;
-            }
-            let Some(entry) = entry else {
-                return Err(Code::INVALID_ACL);
-            };
-            if entry.id.is_anyone() {
-                settled.push(entry.clone());
-            } else if entry.id.scheme == "auth" {
+        for entry in wanted {
+            let scheme = entry.scheme.as_deref().ok_or(Code::INVALID_ACL)?;
+            let name = || entry.id.as_deref().ok_or(Code::MARSHALLING_ERROR);
+            if scheme == "auth" {
                 let own = ids
                     .iter()
                     .filter(|id| id.scheme != "ip" && self.knows(&id.scheme));
@@ -129,11 +125,20 @@ impl Schemes {
                 if settled.len() == before {
                     return Err(Code::INVALID_ACL);
                 }
-            } else if self.knows(&entry.id.scheme) && is_valid(&entry.id) {
-                settled.push(entry.clone());
-            } else {
+                continue;
+            }
+            let anyone = scheme == "world" && name()? == "anyone";
+            if !anyone && !self.knows(scheme) {
                 return Err(Code::INVALID_ACL);
             }
+            let id = Id::new(scheme, name()?);
+            if !anyone && !is_valid(&id) {
+                return Err(Code::INVALID_ACL);
+            }
+            settled.push(Acl {
+                perms: entry.perms,
+                id,
+            });
         }
         if settled.is_empty() {
             Err(Code::INVALID_ACL)
@@ -141,6 +146,32 @@ impl Schemes {
             Ok(settled.into())
         }
     }
+}
+
+/// Each entry once. ZooKeeper compares by permissions, then scheme, then name, and breaks down over
+/// what is absent from the later of two entries once it gets there.
+fn distinct(wanted: &[SentAcl]) -> Result<Vec<&SentAcl>, Code> {
+    if wanted.len() < 2 {
+        return Ok(wanted.iter().collect());
+    }
+    let (mut perms, mut schemes, mut all) = (HashSet::new(), HashSet::new(), HashSet::new());
+    let mut kept = Vec::with_capacity(wanted.len());
+    for entry in wanted {
+        let absent = match (&entry.scheme, &entry.id) {
+            (None, _) => perms.contains(&entry.perms),
+            (scheme, None) => schemes.contains(&(entry.perms, scheme)),
+            _ => false,
+        };
+        if absent {
+            return Err(Code::MARSHALLING_ERROR);
+        }
+        if all.insert(entry) {
+            perms.insert(entry.perms);
+            schemes.insert((entry.perms, &entry.scheme));
+            kept.push(entry);
+        }
+    }
+    Ok(kept)
 }
 
 /// What others than administrators see of a list: digests without their secret.
@@ -272,7 +303,7 @@ mod tests {
             entry(1, "ip", "1.2.3"),
             entry(1, "auth", ""),
         ] {
-            let wanted = Some(vec![Some(bad)]);
+            let wanted = Some(vec![bad.into()]);
             assert_eq!(schemes().settle(&wanted, &[]), Err(Code::INVALID_ACL));
         }
         assert_eq!(
@@ -280,5 +311,31 @@ mod tests {
             Err(Code::INVALID_ACL)
         );
         assert_eq!(schemes().settle(&None, &[]), Err(Code::INVALID_ACL));
+    }
+
+    #[test]
+    fn what_is_absent_fails_where_zookeeper_looks_at_it() {
+        let sent = |scheme: Option<&str>, id: Option<&str>| SentAcl {
+            perms: 1,
+            scheme: scheme.map(str::to_owned),
+            id: id.map(str::to_owned),
+        };
+        let me = [Id::new("digest", "me:x")];
+        let settle = |list: &[SentAcl]| schemes().settle(&Some(list.to_vec()), &me);
+        let refused = Err(Code::INVALID_ACL);
+        let unreadable = Err(Code::MARSHALLING_ERROR);
+        assert_eq!(settle(&[sent(None, Some("x"))]), refused);
+        assert_eq!(settle(&[sent(Some("nope"), None)]), refused);
+        assert_eq!(settle(&[sent(Some("world"), None)]), unreadable);
+        assert_eq!(settle(&[sent(Some("digest"), None)]), unreadable);
+        assert_eq!(settle(&[sent(Some("ip"), None)]), unreadable);
+        assert!(settle(&[sent(Some("auth"), None)]).is_ok());
+        // Comparing two entries comes before looking at either.
+        let nope = [sent(Some("nope"), Some("x")), sent(Some("nope"), None)];
+        assert_eq!(settle(&nope), unreadable);
+        assert_eq!(
+            settle(&[sent(Some("nope"), None), sent(None, None)]),
+            unreadable
+        );
     }
 }

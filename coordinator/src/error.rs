@@ -1,8 +1,9 @@
 //! What can fail, and how it is said.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use protocol::zookeeper::jute::Malformed;
 
@@ -15,7 +16,7 @@ pub enum Error {
     Write { path: PathBuf, cause: io::Error },
     #[error("lock {path}: another server uses this directory ({cause})")]
     InUse { path: PathBuf, cause: io::Error },
-    #[error("listen on {address}: {cause}")]
+    #[error("listen on {address}: {cause}{}", advice(.cause))]
     Listen {
         address: SocketAddr,
         cause: io::Error,
@@ -47,19 +48,59 @@ pub enum Error {
         "read {dir}: there are transaction logs but no readable snapshot, so the start of the history is missing"
     )]
     NoSnapshot { dir: PathBuf },
-    #[error("read {path}: {key} = {value}: {why}")]
-    Setting {
-        path: PathBuf,
-        key: String,
-        value: String,
-        why: &'static str,
+    #[error("{}", settings(.origin, .faults))]
+    Settings {
+        /// The file they came from, as far as one was named.
+        origin: PathBuf,
+        faults: Vec<Fault>,
     },
     #[error("read {path}: {why}")]
     Tls { path: PathBuf, why: String },
-    #[error("read {path}: {why}")]
-    Jaas { path: PathBuf, why: &'static str },
-    #[error("read {path}: {key} is not set")]
-    Missing { path: PathBuf, key: &'static str },
+}
+
+/// One setting that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    pub key: String,
+    /// `None`: it is not set, and should be.
+    pub value: Option<String>,
+    pub why: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fault { key, value, why } = self;
+        match value {
+            Some(value) => write!(f, "{key} = {value}: {why}"),
+            None => write!(f, "{key} is not set: {why}"),
+        }
+    }
+}
+
+fn settings(origin: &Path, faults: &[Fault]) -> String {
+    let told: Vec<String> = faults.iter().map(Fault::to_string).collect();
+    let told = told.join("; ");
+    if origin.as_os_str().is_empty() {
+        return format!("read settings: {told}");
+    }
+    format!("read settings ({}): {told}", origin.display())
+}
+
+/// What to do about an address that cannot be listened on.
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::AddrInUse => {
+            "; another ZooKeeper or coordinator holds it: stop that one, or choose another port with \
+             clientPort or --port"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 are the administrator's: choose another with clientPort or --port"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "; no interface of this machine has that address: see clientPortAddress"
+        }
+        _ => "",
+    }
 }
 
 /// What is wrong with a place in a transaction log.

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 
-use base::disk::{Disk, DiskLock};
+use base::disk::{Disk, DiskLock, Open};
 use base::stop::{self, Stopper};
 use base::tasks;
 use parking_lot::Mutex;
@@ -42,14 +42,16 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, info, warn};
 
 pub use crate::config::{Config, DigestAlgorithm};
-pub use crate::error::{Damage, Error};
+pub use crate::error::{Damage, Error, Fault};
 pub use crate::sasl::Settings as SaslSettings;
 pub use crate::tls::{ClientAuth, Settings as TlsSettings};
 
 use crate::pipeline::{Pipeline, Ports};
-use crate::server::{Door, Guests, Tls, Way};
+use crate::server::{Door, Guests, Way};
 use crate::store::recover::{Places, Recovered};
 use crate::store::snapshot::Taking;
+use crate::store::writer::Unsynced;
+use crate::tls::Stores;
 
 /// The thread of the pipeline and its connections.
 const THREAD: &str = "zk";
@@ -115,16 +117,19 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
     };
     let mut own = OwnRuntime::new().map_err(thread_fails)?;
     let (listener, address) = plain_door(&config, own.handle())?;
+    let stores = config.tls.as_ref().map(Stores::open).transpose()?;
+    let stores = stores.map(Arc::new);
     let secure = secure_door(&config)?;
-    let secure_address = secure.as_ref().map(|(_, _, address)| *address);
+    let secure_address = secure.as_ref().map(|(_, address)| *address);
     let locks = lock_directories(&config)?;
-    let recovered = recover(&config)?;
+    let (recovered, unsynced) = recover(&config)?;
     info!(zxid = format_args!("0x{:x}", recovered.tree.last_zxid), nodes = recovered.tree.count(),
         sessions = recovered.sessions.len(), replayed = recovered.replayed, %address, "serving");
     let progress = Arc::new(Notify::new());
     let pipeline = Pipeline::new(
         config.clone(),
         recovered,
+        unsynced,
         Arc::clone(&progress),
         Ports {
             plain: address.port(),
@@ -151,22 +156,19 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
     };
     let metrics_address = serve_metrics(&config, &door)?;
     let running = pipeline::run::run(pipeline, incoming, progress, stop.clone(), failed_sender);
-    let mixed = secure.as_ref().map(|(_, tls, _)| tls.clone());
-    match mixed {
-        Some(tls) if config.port_unification => {
-            let accepting = server::accept(listener, door.clone(), Way::Either(tls));
+    match stores.clone().filter(|_| config.port_unification) {
+        Some(stores) => {
+            let accepting = server::accept(listener, door.clone(), Way::Either(stores));
             tasks::spawn("zk-accept", accepting);
         }
-        _ => {
+        None => {
             let accepting = server::accept(listener, door.clone(), Way::Plain);
             tasks::spawn_on(own.handle(), "zk-accept", accepting);
         }
     }
-    if let Some((listener, tls, _)) = secure {
-        tasks::spawn(
-            "zk-accept-tls",
-            server::accept(listener, door, Way::Tls(tls)),
-        );
+    if let (Some((listener, _)), Some(stores)) = (secure, stores) {
+        let accepting = server::accept(listener, door, Way::Tls(stores));
+        tasks::spawn("zk-accept-tls", accepting);
     }
     if config.purge_interval_hours > 0 {
         tasks::spawn("zk-purge", purge_now_and_then(config, stop));
@@ -232,7 +234,7 @@ fn plain_door(
     runtime: &tokio::runtime::Handle,
 ) -> Result<(TcpListener, SocketAddr), Error> {
     let address = SocketAddr::new(config.address, config.port);
-    let mixed = config.port_unification && config.tls.is_some() && config.secure_address.is_some();
+    let mixed = config.port_unification && config.tls.is_some();
     let entered = (!mixed).then(|| runtime.enter());
     let listener = server::listen(address, config.listen_backlog)?;
     drop(entered);
@@ -242,20 +244,16 @@ fn plain_door(
     Ok((listener, address))
 }
 
-/// The listener for TLS and what it shakes hands with, where there is to be one.
-fn secure_door(config: &Config) -> Result<Option<(TcpListener, Tls, SocketAddr)>, Error> {
-    let (Some(address), Some(settings)) = (config.secure_address, &config.tls) else {
+/// The listener for TLS, where there is to be one.
+fn secure_door(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, Error> {
+    let Some(address) = config.secure_address.filter(|_| config.tls.is_some()) else {
         return Ok(None);
-    };
-    let tls = Tls {
-        acceptor: tls::acceptor(settings)?,
-        super_user: settings.super_user.as_deref().map(Arc::from),
     };
     let listener = server::listen(address, config.listen_backlog)?;
     let address = listener
         .local_addr()
         .map_err(|cause| Error::Listen { address, cause })?;
-    Ok(Some((listener, tls, address)))
+    Ok(Some((listener, address)))
 }
 
 fn serve_metrics(config: &Config, door: &Door) -> Result<Option<SocketAddr>, Error> {
@@ -278,7 +276,7 @@ fn lock_directories(config: &Config) -> Result<Vec<Box<dyn DiskLock>>, Error> {
     dirs.dedup();
     let mut locks = Vec::new();
     for dir in dirs {
-        let made = make_durably(&*config.disk, &dir);
+        let made = make(&*config.disk, &dir);
         made.map_err(|cause| Error::Write {
             path: dir.clone(),
             cause,
@@ -299,10 +297,14 @@ fn lock_directories(config: &Config) -> Result<Vec<Box<dyn DiskLock>>, Error> {
     Ok(locks)
 }
 
-/// Makes a directory and those above it, so that a power cut leaves them.
-fn make_durably(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
+/// Makes a directory and those above it, the latter so that a power cut leaves them.
+fn make(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
     let mut missing = Vec::new();
-    for at in dir.ancestors().filter(|at| !at.as_os_str().is_empty()) {
+    for at in dir
+        .ancestors()
+        .skip(1)
+        .filter(|at| !at.as_os_str().is_empty())
+    {
         if disk.exists(at)? {
             break;
         }
@@ -315,7 +317,20 @@ fn make_durably(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
         .try_for_each(|made| base::durable::sync_parent(disk, made))
 }
 
-fn recover(config: &Config) -> Result<Recovered, Error> {
+/// Directories besides the logs' own whose newest entries a power cut may still take: of this
+/// start, or of an earlier one that died before its first transaction.
+fn unsynced_names(config: &Config) -> Vec<Unsynced> {
+    let (snapshots, logs) = (config.snapshots_dir(), config.logs_dir());
+    let mut dirs = vec![config.data_dir.clone()];
+    if logs != snapshots {
+        dirs.extend(config.data_log_dir.clone());
+        dirs.push(snapshots);
+    }
+    dirs.into_iter().map(Unsynced::Names).collect()
+}
+
+/// What the files hold; and what is not yet safe of what was written here.
+fn recover(config: &Config) -> Result<(Recovered, Vec<Unsynced>), Error> {
     let (snapshots, logs) = (config.snapshots_dir(), config.logs_dir());
     let places = Places {
         snapshots: &snapshots,
@@ -324,18 +339,36 @@ fn recover(config: &Config) -> Result<Recovered, Error> {
         trust_empty_snapshot: config.trust_empty_snapshot,
     };
     let recovered = store::recover::recover(&*config.disk, places)?;
-    if recovered.fresh {
-        // ZooKeeper refuses logs without a snapshot, so there is one from the beginning.
-        let bytes = Taking::begin(&recovered.tree).next_piece(
-            &recovered.tree,
-            std::iter::empty(),
-            usize::MAX,
-        );
-        let path = snapshots.join("snapshot.0");
-        base::durable::replace(&*config.disk, &path, &bytes)
-            .map_err(|cause| Error::Write { path, cause })?;
+    let mut unsynced = unsynced_names(config);
+    if recovered.without_snapshot {
+        unsynced.extend(write_first_snapshot(config, &recovered)?);
     }
-    Ok(recovered)
+    Ok((recovered, unsynced))
+}
+
+/// ZooKeeper refuses logs without a snapshot, so there is one from the beginning. That of an empty
+/// tree is synced with the first transaction only: until then nobody was told of anything that
+/// could be lost, and logs from the very first transaction on do without it.
+fn write_first_snapshot(config: &Config, recovered: &Recovered) -> Result<Option<Unsynced>, Error> {
+    let tree = &recovered.tree;
+    let sessions = recovered.sessions.iter().map(|(&id, &ms)| (id, ms));
+    let bytes = Taking::begin(tree).next_piece(tree, sessions, usize::MAX);
+    let name = format!("{}.{:x}", store::SNAPSHOT_PREFIX, tree.last_zxid);
+    let path = config.snapshots_dir().join(name);
+    let write = || {
+        if tree.last_zxid != 0 {
+            base::durable::replace(&*config.disk, &path, &bytes)?;
+            return Ok(None);
+        }
+        let file = config.disk.open(&path, Open::Create)?;
+        file.truncate(0)?;
+        file.write_at(&bytes, 0)?;
+        Ok(Some(file))
+    };
+    match write() {
+        Ok(file) => Ok(file.map(|file| Unsynced::Contents(path, file))),
+        Err(cause) => Err(Error::Write { path, cause }),
+    }
 }
 
 /// Loads a `version-2` directory as a start would, and gives the last zxid in it. Nothing is served.

@@ -30,8 +30,15 @@ struct Arguments {
     #[arg(long)]
     port: Option<u16>,
     /// A system property of ZooKeeper's, as in -Dzookeeper.snapCount=1000. May be repeated.
-    #[arg(short = 'D', value_name = "zookeeper.KEY=VALUE")]
+    #[arg(short = 'D', value_name = "zookeeper.KEY=VALUE", value_parser = definition)]
     define: Vec<String>,
+}
+
+fn definition(text: &str) -> Result<String, &'static str> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.is_empty() => Ok(text.to_owned()),
+        _ => Err("a property is written KEY=VALUE"),
+    }
 }
 
 /// The allocator would commit its first arena whole: four megabytes of ten at rest. It reads its

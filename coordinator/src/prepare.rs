@@ -322,13 +322,14 @@ impl Desk<'_> {
         Ok(())
     }
 
-    /// All or nothing; a failure is a transaction too, that says which part failed.
-    pub(crate) fn multi(&mut self, writes: &[Write<'_>], asker: Asker<'_>) -> (Txn, Option<Code>) {
+    /// All or nothing; a failure is a transaction too, that says which part failed. Where
+    /// ZooKeeper breaks down over a part, the whole fails as a request that cannot be read.
+    pub(crate) fn multi(&mut self, writes: &[Write<'_>], asker: Asker<'_>) -> Result<Txn, Code> {
         self.pending.begin_multi();
         let mut parts = Vec::with_capacity(writes.len());
-        let mut failure = None;
+        let mut failed = false;
         for write in writes {
-            if failure.is_some() {
+            if failed {
                 parts.push((
                     ops::ERROR,
                     Txn::Error {
@@ -339,15 +340,19 @@ impl Desk<'_> {
             }
             match self.write(write, asker) {
                 Ok(txn) => parts.push((write.op(), txn)),
+                Err(Code::MARSHALLING_ERROR) => {
+                    self.pending.roll_back();
+                    return Err(Code::MARSHALLING_ERROR);
+                }
                 Err(code) => {
                     self.pending.roll_back();
-                    failure = Some(code);
+                    failed = true;
                     parts.push((ops::ERROR, Txn::Error { code: code.0 }));
                 }
             }
         }
         self.pending.end_multi();
-        (Txn::Multi(parts), failure)
+        Ok(Txn::Multi(parts))
     }
 
     /// The end of a session takes its nodes with it.

@@ -134,3 +134,61 @@ async fn a_full_disk_ends_the_serving_and_space_brings_it_back() {
     assert!(count(&handle).await >= acknowledged);
     handle.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_takes_nothing_after_a_start_that_wrote_nothing() {
+    for seed in 0..20 {
+        let disk = FaultyDisk::new(700 + seed);
+        let handle = coordinator::start(config(&disk)).await.unwrap();
+        handle.stop().await;
+        disk.restart(Restart::Process);
+        let handle = coordinator::start(config(&disk)).await.unwrap();
+        let address = handle.address();
+        assert_eq!(off_thread(move || create_on(address, 0, 5)).await, 5);
+        disk.stop_at(disk.operations() + 1);
+        handle.stop().await;
+        let how = if seed % 2 == 0 {
+            Restart::Power
+        } else {
+            Restart::PowerLosingAll
+        };
+        disk.restart(how);
+        let handle = coordinator::start(config(&disk)).await.unwrap();
+        assert_eq!(count(&handle).await, 5, "seed {seed}, {how:?}");
+        handle.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_from_the_first_transaction_on_need_no_snapshot_and_later_ones_do() {
+    let disk = FaultyDisk::new(8);
+    let mut large = config(&disk);
+    large.snapshot_count = 100_000;
+    let handle = coordinator::start(large.clone()).await.unwrap();
+    let address = handle.address();
+    assert_eq!(off_thread(move || create_on(address, 0, 20)).await, 20);
+    handle.stop().await;
+    let dir = std::path::Path::new("/data/version-2");
+    let files = disk.shared();
+    files.remove_file(&dir.join("snapshot.0")).unwrap();
+    let handle = coordinator::start(large.clone()).await.unwrap();
+    assert_eq!(count(&handle).await, 20);
+    handle.stop().await;
+
+    let names = |prefix: &str| -> Vec<String> {
+        let names = files.list(dir).unwrap().into_iter().map(|entry| entry.name);
+        names.filter(|name| name.starts_with(prefix)).collect()
+    };
+    let snapshots = names("snapshot.");
+    assert_eq!(snapshots.len(), 1, "one was written anew: {snapshots:?}");
+    for name in snapshots {
+        files.remove_file(&dir.join(name)).unwrap();
+    }
+    files.remove_file(&dir.join("log.1")).unwrap();
+    assert!(!names("log.").is_empty());
+    let refused = coordinator::start(large).await.map(drop).unwrap_err();
+    assert!(
+        refused.to_string().contains("no readable snapshot"),
+        "{refused}"
+    );
+}

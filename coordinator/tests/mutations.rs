@@ -8,6 +8,7 @@
 
 mod raw;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use base::chance::Chance;
@@ -49,43 +50,51 @@ fn damage(chance: &Chance, bytes: &mut Vec<u8>) {
     }
 }
 
-/// A small directory: a snapshot, and logs with every kind of transaction.
+/// A small directory: snapshots, and logs with every kind of transaction. The last log is long
+/// whenever the snapshots came to be taken: a second run takes none.
 async fn written() -> FaultyDisk {
     let disk = FaultyDisk::new(1);
-    let mut config = Config::new("/data");
-    config.port = 0;
-    config.snapshot_count = 20;
-    config.log_preallocate = 4_096;
-    config.extended_types = true;
-    config.disk = disk.shared();
-    let handle = coordinator::start(config).await.unwrap();
-    let address = handle.address();
-    let writing = tokio::task::spawn_blocking(move || {
-        let mut client = raw::Client::connect(address).unwrap();
-        for at in 0..30 {
-            let path = format!("/n{at}");
-            assert_eq!(client.create(&path, b"some bytes", at % 4).code, Code::OK);
-        }
-        client.set("/n0", b"other", -1);
-        client
-            .call(ops::SET_ACL, |w| {
-                w.string("/n0");
-                Acl::write_list(&[Acl::open()], w);
-                w.int(-1);
-            })
-            .unwrap();
-        client
-            .call(ops::MULTI, |w| {
-                w.int(ops::CHECK).bool(false).int(-1).string("/n0").int(-1);
-                w.int(ops::DELETE).bool(false).int(-1).string("/n4").int(-1);
-                w.int(-1).bool(true).int(-1);
-            })
-            .unwrap();
-        client.close();
-    });
-    writing.await.unwrap();
-    handle.stop().await;
+    for (run, snapshot_count) in [20, 100_000].into_iter().enumerate() {
+        let mut config = Config::new("/data");
+        config.port = 0;
+        config.snapshot_count = snapshot_count;
+        config.log_preallocate = 4_096;
+        config.extended_types = true;
+        config.disk = disk.shared();
+        let handle = coordinator::start(config).await.unwrap();
+        let address = handle.address();
+        let writing = tokio::task::spawn_blocking(move || write(address, run));
+        writing.await.unwrap();
+        handle.stop().await;
+    }
     disk
+}
+
+fn write(address: SocketAddr, run: usize) {
+    let mut client = raw::Client::connect(address).unwrap();
+    for at in 0..30 {
+        let path = format!("/{run}n{at}");
+        assert_eq!(client.create(&path, b"some bytes", at % 4).code, Code::OK);
+    }
+    let first = format!("/{run}n0");
+    client.set(&first, b"other", -1);
+    client
+        .call(ops::SET_ACL, |w| {
+            w.string(&first);
+            Acl::write_list(&[Acl::open()], w);
+            w.int(-1);
+        })
+        .unwrap();
+    client
+        .call(ops::MULTI, |w| {
+            w.int(ops::CHECK).bool(false).int(-1);
+            w.string(&first).int(-1);
+            w.int(ops::DELETE).bool(false).int(-1);
+            w.string(&format!("/{run}n4")).int(-1);
+            w.int(-1).bool(true).int(-1);
+        })
+        .unwrap();
+    client.close();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +124,7 @@ async fn damaged_logs_and_snapshots_are_loaded_or_refused() {
         }
     }
     // Older snapshots and torn ends are overcome; damage in the middle is not.
-    assert!(loaded > 1_000 && refused > 1_000, "{loaded} {refused}");
+    assert!(loaded > 1_000 && refused > 500, "{loaded} {refused}");
 }
 
 /// A valid request of each shape.

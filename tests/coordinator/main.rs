@@ -19,4 +19,5 @@ mod recorded;
 mod shell;
 mod directories;
 mod kills;
+mod refusals;
 mod clients;

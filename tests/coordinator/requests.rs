@@ -170,6 +170,31 @@ fn write_body(chance: &Chance, op: i32, w: &mut Writer<'_>) {
     }
 }
 
+/// An access list whose entries lack schemes or names. Not for parts of a multi: ZooKeeper would
+/// keep what the parts before had prepared.
+fn write_nameless(chance: &Chance, op: i32, w: &mut Writer<'_>) {
+    w.string(path(chance));
+    if op == ops::CREATE {
+        w.buffer(data(chance));
+    }
+    let count = 1 + chance.below(2) as usize;
+    w.len(count);
+    for _ in 0..count {
+        let schemes = [
+            None,
+            Some("world"),
+            Some("auth"),
+            Some("digest"),
+            Some("no"),
+        ];
+        let names = [None, None, Some("anyone"), Some("a:b")];
+        w.int(*pick(chance, &[perms::ALL, perms::READ]));
+        w.buffer(pick(chance, &schemes).map(str::as_bytes));
+        w.buffer(pick(chance, &names).map(str::as_bytes));
+    }
+    w.int(if op == ops::CREATE { 0 } else { -1 });
+}
+
 /// The next request.
 pub(crate) fn next(chance: &Chance) -> Request {
     let op = match chance.below(40) {
@@ -208,7 +233,11 @@ pub(crate) fn next(chance: &Chance) -> Request {
         _ => ops::RECONFIG,
     };
     let mut body = Vec::new();
-    write_body(chance, op, &mut Writer(&mut body));
+    if matches!(op, ops::CREATE | ops::SET_ACL) && chance.below(12) == 0 {
+        write_nameless(chance, op, &mut Writer(&mut body));
+    } else {
+        write_body(chance, op, &mut Writer(&mut body));
+    }
     let mut told = format!("op {op}, {}", String::from_utf8_lossy(&body).escape_debug());
     if chance.below(40) == 0 {
         let len = chance.below(body.len() as u64 + 1) as usize;

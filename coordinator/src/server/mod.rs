@@ -17,13 +17,12 @@ use protocol::zookeeper::types::Id;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
 use crate::error::Error;
 use crate::pipeline::Message;
-use crate::tls::subject;
+use crate::tls::{Stores, subject};
 use crate::watches::ConnectionId;
 
 /// A client that has not finished its handshake within this time is closed.
@@ -48,20 +47,13 @@ pub(crate) struct Door {
     pub(crate) unsent: Arc<AtomicUsize>,
 }
 
-/// What a connection with TLS is welcomed with.
-#[derive(Clone)]
-pub(crate) struct Tls {
-    pub(crate) acceptor: TlsAcceptor,
-    pub(crate) super_user: Option<Arc<str>>,
-}
-
 /// What a listener takes.
 #[derive(Clone)]
 pub(crate) enum Way {
     Plain,
-    Tls(Tls),
+    Tls(Arc<Stores>),
     /// ZooKeeper's port unification: a first byte that begins a handshake tells.
-    Either(Tls),
+    Either(Arc<Stores>),
 }
 
 /// How many connections there are, from where.
@@ -90,26 +82,24 @@ impl Drop for Guest {
     }
 }
 
-impl Tls {
-    /// The encrypted socket, and who the client's certificate says it is.
-    async fn shake_hands(
-        self,
-        socket: TcpStream,
-    ) -> std::io::Result<(TlsStream<TcpStream>, Vec<Id>)> {
-        let socket = self.acceptor.accept(socket).await?;
-        let shown = socket.get_ref().1.peer_certificates();
-        let Some(certificate) = shown.and_then(<[_]>::first) else {
-            return Ok((socket, Vec::new()));
-        };
-        let name = subject::name(certificate)
-            .ok_or_else(|| std::io::Error::other("the certificate has no readable subject"))?;
-        let mut names = Vec::new();
-        if self.super_user.as_deref() == Some(&name) {
-            names.push(Id::new("super", &name));
-        }
-        names.push(Id::new("x509", &name));
-        Ok((socket, names))
+/// The encrypted socket, and who the client's certificate says it is.
+async fn shake_hands(
+    stores: &Stores,
+    socket: TcpStream,
+) -> std::io::Result<(TlsStream<TcpStream>, Vec<Id>)> {
+    let socket = stores.acceptor().accept(socket).await?;
+    let shown = socket.get_ref().1.peer_certificates();
+    let Some(certificate) = shown.and_then(<[_]>::first) else {
+        return Ok((socket, Vec::new()));
+    };
+    let name = subject::name(certificate)
+        .ok_or_else(|| std::io::Error::other("the certificate has no readable subject"))?;
+    let mut names = Vec::new();
+    if stores.super_user() == Some(&name) {
+        names.push(Id::new("super", &name));
     }
+    names.push(Id::new("x509", &name));
+    Ok((socket, names))
 }
 
 /// Binds the client port.
@@ -172,13 +162,13 @@ impl Door {
         let shaken = match way {
             Way::Plain => return connection::serve(self, id, socket, peer, Vec::new()).await,
             Way::Tls(tls) => {
-                tokio::time::timeout(HANDSHAKE_PATIENCE, tls.shake_hands(socket)).await
+                tokio::time::timeout(HANDSHAKE_PATIENCE, shake_hands(&tls, socket)).await
             }
             Way::Either(tls) => {
                 let mut first = [0];
                 match tokio::time::timeout(HANDSHAKE_PATIENCE, socket.peek(&mut first)).await {
                     Ok(Ok(1)) if first[0] == TLS_HANDSHAKE => {
-                        tokio::time::timeout(HANDSHAKE_PATIENCE, tls.shake_hands(socket)).await
+                        tokio::time::timeout(HANDSHAKE_PATIENCE, shake_hands(&tls, socket)).await
                     }
                     Ok(Ok(1)) => {
                         return connection::serve(self, id, socket, peer, Vec::new()).await;

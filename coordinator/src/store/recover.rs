@@ -23,8 +23,8 @@ pub(crate) struct Recovered {
     pub(crate) tree: Tree,
     pub(crate) sessions: HashMap<i64, i32>,
     pub(crate) replayed: usize,
-    /// Nothing was there at all.
-    pub(crate) fresh: bool,
+    /// There was none: all began with the logs, or nothing was there at all.
+    pub(crate) without_snapshot: bool,
 }
 
 /// Where to look, and what to put up with.
@@ -40,8 +40,10 @@ pub(crate) struct Places<'a> {
 pub(crate) fn recover(disk: &dyn Disk, places: Places<'_>) -> Result<Recovered, Error> {
     let logs = files(disk, places.logs, LOG_PREFIX)?;
     let found = newest_snapshot(disk, places)?;
-    let fresh = found.is_none() && logs.is_empty();
-    if found.is_none() && !logs.is_empty() && !places.trust_empty_snapshot {
+    let without_snapshot = found.is_none();
+    // Logs from the very first transaction on are the whole history.
+    let begins_late = logs.first().is_some_and(|(first, _)| *first != 1);
+    if without_snapshot && begins_late && !places.trust_empty_snapshot {
         return Err(Error::NoSnapshot {
             dir: places.snapshots.to_path_buf(),
         });
@@ -77,13 +79,13 @@ pub(crate) fn recover(disk: &dyn Disk, places: Places<'_>) -> Result<Recovered, 
         tree: replay.tree,
         sessions: replay.sessions,
         replayed: replay.replayed,
-        fresh,
+        without_snapshot,
     })
 }
 
 fn newest_snapshot(disk: &dyn Disk, places: Places<'_>) -> Result<Option<(i64, Loaded)>, Error> {
     let snapshots = files(disk, places.snapshots, SNAPSHOT_PREFIX)?;
-    let mut unreadable = None;
+    let mut unreadable: Option<PathBuf> = None;
     for (zxid, path) in snapshots.into_iter().rev().take(SNAPSHOTS_TRIED) {
         match snapshot::load(disk, &path, places.extended) {
             Ok(loaded) => {
@@ -93,7 +95,8 @@ fn newest_snapshot(disk: &dyn Disk, places: Places<'_>) -> Result<Option<(i64, L
             Err(Unusable::File(error)) => return Err(error),
             Err(why) => {
                 warn!(path = %path.display(), %why, "this snapshot is not used");
-                unreadable = Some(path);
+                // The one before all transactions holds nothing; a crash may have torn it.
+                unreadable = unreadable.or((zxid != 0).then_some(path));
             }
         }
     }

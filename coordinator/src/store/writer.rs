@@ -28,6 +28,8 @@ use crate::store::{LOG_PREFIX, txn_log};
 #[derive(Clone, Debug)]
 pub(crate) struct LogPlace {
     pub(crate) dir: PathBuf,
+    /// What is to be synced with the first transaction.
+    pub(crate) unsynced: Vec<Unsynced>,
     /// Zeros are written so far ahead at most, so that a sync need neither change the file's length
     /// nor find blocks for it; 0 writes none.
     pub(crate) preallocate: u64,
@@ -37,11 +39,66 @@ pub(crate) struct LogPlace {
     pub(crate) slow_ms: i64,
 }
 
+/// Something a power cut may still take.
+#[derive(Clone, Debug)]
+pub(crate) enum Unsynced {
+    /// A directory's newest entries.
+    Names(PathBuf),
+    /// What a file holds.
+    Contents(PathBuf, Arc<dyn DiskFile>),
+}
+
+impl Unsynced {
+    fn sync(&self, disk: &dyn Disk) -> Result<(), (PathBuf, io::Error)> {
+        let (path, synced) = match self {
+            Unsynced::Names(path) => (path, disk.sync_dir(path)),
+            Unsynced::Contents(path, file) => (path, file.sync()),
+        };
+        synced.map_err(|cause| (path.clone(), cause))
+    }
+}
+
+/// Syncs side by side: a file system writes its journal once for all, where one after the other
+/// each would wait for the disk anew.
+fn sync_together(disk: &dyn Disk, all: &[Unsynced]) -> Result<(), (PathBuf, io::Error)> {
+    let Some((own, others)) = all.split_first() else {
+        return Ok(());
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = others
+            .iter()
+            .map(|one| {
+                let thread = std::thread::Builder::new().stack_size(64 << 10);
+                thread
+                    .spawn_scoped(scope, move || one.sync(disk))
+                    .map_err(|_| one)
+            })
+            .collect();
+        let mut outcome = own.sync(disk);
+        for thread in threads {
+            let synced = match thread {
+                Ok(thread) => thread.join().unwrap_or_else(|_| {
+                    Err((
+                        PathBuf::new(),
+                        io::Error::other("the syncing thread panicked"),
+                    ))
+                }),
+                // No thread to be had: then one after the other.
+                Err(one) => one.sync(disk),
+            };
+            outcome = outcome.and(synced);
+        }
+        outcome
+    })
+}
+
 /// How far ahead of the end zeros are written at once: thousands of small transactions need not
 /// wait for the file system's journal, and nobody waits long for the zeros.
 const AHEAD: u64 = 512 << 10;
+/// The same in a new file: its first transaction is somebody's first reply.
+const AHEAD_FIRST: u64 = 64 << 10;
 /// What is written ahead, a piece at a time.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 16 << 10] = [0; 16 << 10];
 /// More bytes than this are left to the thread.
 const AT_ONCE_BYTES: usize = 32 << 10;
 /// A disk that took longer for its last sync is left to the thread.
@@ -198,6 +255,8 @@ struct LogTail {
     file: Arc<dyn DiskFile>,
     position: u64,
     len: u64,
+    /// A power cut would still take the file's name.
+    new: bool,
 }
 
 /// The file entries go to; none before the first.
@@ -296,7 +355,8 @@ impl LogFile {
             return Ok(());
         };
         let end = tail.position + bytes.len() as u64;
-        let step = self.place.preallocate.min(AHEAD);
+        let ahead = if tail.new { AHEAD_FIRST } else { AHEAD };
+        let step = self.place.preallocate.min(ahead);
         let mut put = || {
             tail.file.write_at(bytes, tail.position)?;
             if step > 0 && end >= tail.len {
@@ -325,7 +385,6 @@ impl LogFile {
             file.truncate(0)?;
             let header = txn_log::file_header();
             file.write_at(&header, 0)?;
-            self.disk.sync_dir(&self.place.dir)?;
             Ok((file, header.len() as u64))
         };
         let (file, position) = make().map_err(|cause| (path.clone(), cause))?;
@@ -335,19 +394,31 @@ impl LogFile {
             file,
             position,
             len: position,
+            new: true,
         })
     }
 
     /// Syncs what was written; how many microseconds it took.
     fn sync(&mut self) -> Result<Option<i64>, (PathBuf, io::Error)> {
-        let Some(tail) = &self.tail else {
+        let Some(tail) = &mut self.tail else {
             return Ok(None);
         };
         if !self.place.force_sync {
             return Ok(None);
         }
         let begun_us = self.clock.monotonic_us();
-        tail.file.sync().map_err(|e| (tail.path.clone(), e))?;
+        if tail.new {
+            let mut all = vec![Unsynced::Contents(
+                tail.path.clone(),
+                Arc::clone(&tail.file),
+            )];
+            all.push(Unsynced::Names(self.place.dir.clone()));
+            all.append(&mut self.place.unsynced);
+            sync_together(&*self.disk, &all)?;
+            tail.new = false;
+        } else {
+            tail.file.sync().map_err(|e| (tail.path.clone(), e))?;
+        }
         let took_us = self.clock.monotonic_us() - begun_us;
         let took_ms = took_us / 1_000;
         if took_ms > self.place.slow_ms {

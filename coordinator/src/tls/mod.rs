@@ -6,14 +6,19 @@
 
 pub(crate) mod subject;
 
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
+use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, crypto};
 use tokio_rustls::TlsAcceptor;
+use tracing::{info, warn};
 
 use crate::error::Error;
 
@@ -38,6 +43,84 @@ pub struct Settings {
     pub suites: Vec<String>,
     /// The certificate name that is above all access lists.
     pub super_user: Option<String>,
+    /// Stores that were changed are read again, as ZooKeeper's `client.certReload` has it.
+    pub reload: bool,
+}
+
+/// What the port shakes hands with: the stores as they were read last.
+#[derive(Debug)]
+pub(crate) struct Stores {
+    settings: Settings,
+    current: Mutex<Current>,
+}
+
+struct Current {
+    acceptor: TlsAcceptor,
+    seen: [Option<Stamp>; 2],
+}
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Current")
+            .field("seen", &self.seen)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What tells one state of a file from the next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stamp {
+    modified: Option<SystemTime>,
+    len: u64,
+    inode: u64,
+}
+
+impl Stores {
+    pub(crate) fn open(settings: &Settings) -> Result<Self, Error> {
+        let current = Current {
+            seen: stamps(settings),
+            acceptor: acceptor(settings)?,
+        };
+        Ok(Stores {
+            settings: settings.clone(),
+            current: Mutex::new(current),
+        })
+    }
+
+    /// Who is above all access lists.
+    pub(crate) fn super_user(&self) -> Option<&str> {
+        self.settings.super_user.as_deref()
+    }
+
+    /// For the next handshake. Stores that have become unreadable change nothing.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        let mut current = self.current.lock();
+        if self.settings.reload {
+            let seen = stamps(&self.settings);
+            if seen != current.seen {
+                current.seen = seen;
+                match acceptor(&self.settings) {
+                    Ok(fresh) => {
+                        info!("the stores of keys and certificates were read again");
+                        current.acceptor = fresh;
+                    }
+                    Err(why) => warn!(%why, "changed stores are not used; the ones before stay"),
+                }
+            }
+        }
+        current.acceptor.clone()
+    }
+}
+
+fn stamps(settings: &Settings) -> [Option<Stamp>; 2] {
+    [&settings.key_store, &settings.trust_store].map(|path| {
+        let facts = std::fs::metadata(path).ok()?;
+        Some(Stamp {
+            modified: facts.modified().ok(),
+            len: facts.len(),
+            inode: facts.ino(),
+        })
+    })
 }
 
 fn wrong(path: &Path, why: impl Into<String>) -> Error {
@@ -47,8 +130,7 @@ fn wrong(path: &Path, why: impl Into<String>) -> Error {
     }
 }
 
-/// What the port needs to shake hands.
-pub(crate) fn acceptor(settings: &Settings) -> Result<TlsAcceptor, Error> {
+fn acceptor(settings: &Settings) -> Result<TlsAcceptor, Error> {
     let key_store = &settings.key_store;
     let mut provider = crypto::aws_lc_rs::default_provider();
     if !settings.suites.is_empty() {
@@ -149,6 +231,36 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR"))
             .join("tests/golden/tls")
             .join(name)
+    }
+
+    #[test]
+    fn changed_stores_are_read_again_and_bad_ones_are_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let key_store = dir.path().join("server.pem");
+        std::fs::copy(golden("server.pem"), &key_store).unwrap();
+        let settings = Settings {
+            key_store: key_store.clone(),
+            trust_store: golden("ca.pem"),
+            reload: true,
+            ..Settings::default()
+        };
+        let stores = Stores::open(&settings).unwrap();
+        let config = |stores: &Stores| Arc::as_ptr(stores.acceptor().config());
+        let first = config(&stores);
+        assert_eq!(config(&stores), first);
+        std::fs::write(&key_store, "nothing").unwrap();
+        assert_eq!(config(&stores), first, "an unreadable store is not used");
+        std::fs::copy(golden("client.pem"), &key_store).unwrap();
+        assert_ne!(config(&stores), first, "the new store is used");
+
+        let fixed = Stores::open(&Settings {
+            reload: false,
+            ..settings
+        })
+        .unwrap();
+        let first = config(&fixed);
+        std::fs::copy(golden("server.pem"), &key_store).unwrap();
+        assert_eq!(config(&fixed), first, "nobody asked for it");
     }
 
     #[test]

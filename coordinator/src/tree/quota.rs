@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::tree::{Tree, path};
+
 pub(crate) const ROOT: &str = "/zookeeper/quota";
 pub(crate) const LIMITS: &str = "zookeeper_limits";
 pub(crate) const STATS: &str = "zookeeper_stats";
@@ -109,6 +111,53 @@ impl Quotas {
             at = &at[..at.rfind('/')?];
         }
         None
+    }
+}
+
+impl Tree {
+    pub(crate) fn count_quota_of_new(&mut self, path: &str, above: &str, len: usize) {
+        let name = path::split(path).map_or("", |(_, name)| name);
+        if let Some(target) = Quotas::target(above, name, LIMITS) {
+            self.quotas.add(target);
+        }
+        if let Some(target) = Quotas::target(above, name, STATS) {
+            self.count_quota_anew(target);
+        }
+        if let Some(covering) = self.quotas.covering(path) {
+            self.count_quota(covering, len.cast_signed() as i64, 1);
+        }
+    }
+
+    pub(crate) fn count_quota(&mut self, covering: &str, bytes: i64, count: i64) {
+        let stats = format!("{ROOT}{covering}/{STATS}");
+        let Some(id) = self.nodes.find(&stats) else {
+            return;
+        };
+        let mut used = Track::read(self.nodes.get(id).data.as_deref().unwrap_or_default());
+        used.count = used.count.saturating_add(count);
+        used.bytes = used.bytes.saturating_add(bytes);
+        self.replace_data(&stats, id, Some(used.text().into_bytes().into()));
+    }
+
+    /// Counts what lies at and beneath a path from the beginning.
+    pub(crate) fn count_quota_anew(&mut self, target: &str) {
+        let (mut count, mut bytes) = (0_i64, 0_i64);
+        let mut open: Vec<u32> = self.nodes.find(target).into_iter().collect();
+        while let Some(id) = open.pop() {
+            count += 1;
+            bytes += self.nodes.get(id).data_len().cast_signed() as i64;
+            open.extend(self.nodes.children(id).map(|(child, _)| child));
+        }
+        let stats = format!("{ROOT}{target}/{STATS}");
+        if let Some(id) = self.nodes.find(&stats) {
+            let used = Track {
+                count,
+                bytes,
+                count_hard: -1,
+                bytes_hard: -1,
+            };
+            self.replace_data(&stats, id, Some(used.text().into_bytes().into()));
+        }
     }
 }
 

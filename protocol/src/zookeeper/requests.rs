@@ -6,13 +6,13 @@ use std::borrow::Cow;
 
 use crate::zookeeper::jute::{Malformed, Reader};
 use crate::zookeeper::ops;
-use crate::zookeeper::types::Acl;
+use crate::zookeeper::types::{Acl, SentAcl};
 
 /// A path as sent; `None` where its length was −1.
 pub type Path<'a> = Option<Cow<'a, str>>;
 
-/// An access list as sent: absent, or entries of which some may lack a name.
-pub type AclList = Option<Vec<Option<Acl>>>;
+/// An access list as sent: absent, or entries of which some may lack scheme or name.
+pub type AclList = Option<Vec<SentAcl>>;
 
 /// The first request of every connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -306,7 +306,7 @@ fn read_acl(reader: &mut Reader<'_>) -> Result<AclList, Malformed> {
     };
     let mut list = Vec::with_capacity(count);
     for _ in 0..count {
-        list.push(Acl::read(reader)?);
+        list.push(SentAcl::read(reader)?);
     }
     Ok(Some(list))
 }

@@ -1,5 +1,7 @@
 //! Records that requests, replies and files share: who may do what, and what a node's state is.
 
+use std::borrow::Cow;
+
 use crate::zookeeper::jute::{Malformed, Reader, Writer};
 
 /// Permission bits of an ACL entry.
@@ -51,22 +53,6 @@ impl Acl {
     /// Bytes the shortest entry takes.
     pub const LEN_MIN: usize = 12;
 
-    /// `None` where the scheme or the name is absent.
-    pub fn read(reader: &mut Reader<'_>) -> Result<Option<Acl>, Malformed> {
-        let perms = reader.int()?;
-        let (scheme, id) = (reader.string()?, reader.string()?);
-        Ok(match (scheme, id) {
-            (Some(scheme), Some(id)) => Some(Acl {
-                perms,
-                id: Id {
-                    scheme: scheme.into_owned(),
-                    id: id.into_owned(),
-                },
-            }),
-            _ => None,
-        })
-    }
-
     pub fn write(&self, writer: &mut Writer<'_>) {
         writer
             .int(self.perms)
@@ -86,9 +72,49 @@ impl Acl {
         let count = reader.count(Acl::LEN_MIN)?.unwrap_or(0);
         let mut list = Vec::with_capacity(count);
         for _ in 0..count {
-            list.push(Acl::read(reader)?.ok_or(Malformed::Length(-1))?);
+            let sent = SentAcl::read(reader)?;
+            list.push(sent.whole().ok_or(Malformed::Length(-1))?);
         }
         Ok(list)
+    }
+}
+
+/// The same as a client sent it: scheme and name may be absent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SentAcl {
+    pub perms: i32,
+    pub scheme: Option<String>,
+    pub id: Option<String>,
+}
+
+impl SentAcl {
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let perms = reader.int()?;
+        let (scheme, id) = (reader.string()?, reader.string()?);
+        Ok(SentAcl {
+            perms,
+            scheme: scheme.map(Cow::into_owned),
+            id: id.map(Cow::into_owned),
+        })
+    }
+
+    /// `None` where something is absent.
+    pub fn whole(self) -> Option<Acl> {
+        let (scheme, id) = self.scheme.zip(self.id)?;
+        Some(Acl {
+            perms: self.perms,
+            id: Id { scheme, id },
+        })
+    }
+}
+
+impl From<Acl> for SentAcl {
+    fn from(Acl { perms, id }: Acl) -> Self {
+        SentAcl {
+            perms,
+            scheme: Some(id.scheme),
+            id: Some(id.id),
+        }
     }
 }
 

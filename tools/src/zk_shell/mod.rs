@@ -6,10 +6,12 @@
 
 mod options;
 mod refusal;
+mod watched;
 mod session;
 mod nodes;
 mod told;
 mod quotas;
+mod grammar;
 mod commands;
 mod completion;
 
@@ -20,8 +22,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::failure::Failure;
 use crate::print::Out;
 use crate::say;
-use crate::zk_shell::commands::COMMANDS;
 use crate::zk_shell::completion::Completion;
+use crate::zk_shell::grammar::COMMANDS;
 use crate::zk_shell::options::words;
 use crate::zk_shell::refusal::Refusal;
 use crate::zk_shell::session::{Session, State, Target};

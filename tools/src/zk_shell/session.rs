@@ -5,7 +5,7 @@
 //! here as well as at the server: after a reconnect they are set again, and one that is not noted
 //! cannot be removed.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,6 +17,8 @@ use protocol::zookeeper::errors::Code;
 use protocol::zookeeper::jute::{Malformed, Reader, Writer};
 use protocol::zookeeper::ops;
 use protocol::zookeeper::replies::ReplyHeader;
+
+use crate::zk_shell::watched::{Kind, Watches};
 
 /// A reply is never longer: ZooKeeper's own bound for a client.
 const FRAME_MAX: usize = 64 << 20;
@@ -63,91 +65,6 @@ impl State {
             State::Connecting => "CONNECTING",
             State::Connected => "CONNECTED",
             State::Closed => "CLOSED",
-        }
-    }
-}
-
-/// The kinds of watches a path may have, by the numbers of `removeWatches`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Children = 1,
-    Data = 2,
-    Any = 3,
-    Persistent = 4,
-    Recursive = 5,
-}
-
-/// What is watched, as the server was asked. Paths are whole.
-#[derive(Debug, Default)]
-struct Watches {
-    data: BTreeSet<String>,
-    exist: BTreeSet<String>,
-    child: BTreeSet<String>,
-    persistent: BTreeSet<String>,
-    recursive: BTreeSet<String>,
-}
-
-impl Watches {
-    fn is_empty(&self) -> bool {
-        let all = [
-            &self.data,
-            &self.exist,
-            &self.child,
-            &self.persistent,
-            &self.recursive,
-        ];
-        all.iter().all(|paths| paths.is_empty())
-    }
-
-    /// An event has come: what is heard once is over.
-    fn heard(&mut self, kind: i32, path: &str) {
-        if matches!(kind, 1..=3) {
-            self.data.remove(path);
-            self.exist.remove(path);
-        }
-        if matches!(kind, 2 | 4) {
-            self.child.remove(path);
-        }
-    }
-
-    /// Takes watches off; the events ZooKeeper's client tells of it.
-    fn remove(&mut self, kind: Kind, path: &str) -> Vec<&'static str> {
-        let mut told = Vec::new();
-        let any = kind == Kind::Any;
-        if any || kind == Kind::Children {
-            told.extend(self.child.remove(path).then_some("ChildWatchRemoved"));
-        }
-        if any || kind == Kind::Data {
-            let (data, exist) = (self.data.remove(path), self.exist.remove(path));
-            told.extend((data || exist).then_some("DataWatchRemoved"));
-        }
-        if any || kind == Kind::Persistent {
-            told.extend(
-                self.persistent
-                    .remove(path)
-                    .then_some("PersistentWatchRemoved"),
-            );
-        }
-        if any || kind == Kind::Recursive {
-            told.extend(
-                self.recursive
-                    .remove(path)
-                    .then_some("PersistentWatchRemoved"),
-            );
-        }
-        told
-    }
-
-    fn has(&self, kind: Kind, path: &str) -> bool {
-        let data = self.data.contains(path) || self.exist.contains(path);
-        let (child, persistent) = (self.child.contains(path), self.persistent.contains(path));
-        let recursive = self.recursive.contains(path);
-        match kind {
-            Kind::Children => child,
-            Kind::Data => data,
-            Kind::Any => child || data || persistent || recursive,
-            Kind::Persistent => persistent,
-            Kind::Recursive => recursive,
         }
     }
 }
