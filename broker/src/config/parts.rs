@@ -125,7 +125,6 @@ pub struct Network {
     pub receive_buffer_bytes: i32,
     pub backlog: i32,
     pub request_bytes_max: usize,
-    pub queued_requests_max: usize,
     /// `None`: no bound but the requests' number.
     pub queued_bytes_max: Option<usize>,
     pub connections_max: usize,
@@ -170,7 +169,6 @@ impl Network {
                 None => BACKLOG,
             },
             request_bytes_max: size(values.long("socket.request.max.bytes")),
-            queued_requests_max: size(values.long("queued.max.requests")),
             queued_bytes_max: (queued > 0).then(|| size(queued)),
             connections_max: size(values.long("max.connections")),
             connections_per_address_max: size(values.long("max.connections.per.ip")),

@@ -41,9 +41,10 @@ const WAITING_MAX: usize = 128;
 /// kilobytes can ask for a thousand descriptions of the whole cluster.
 const UNTAKEN_BYTES_MAX: usize = 1 << 20;
 /// How often an otherwise quiet connection looks at its deadlines.
-const DEADLINE_TICK: Duration = Duration::from_secs(5);
-/// The same where connections may be idle only shortly.
-const DEADLINE_TICK_MIN: Duration = Duration::from_millis(50);
+const DEADLINE_TICK_MS: i64 = 10_000;
+/// The same where connections may be idle only shortly; and what all looks are rounded up to, so that
+/// hundreds of quiet connections wake the broker twenty times a second at most.
+const DEADLINE_TICK_MS_MIN: i64 = 50;
 /// From this length on a frame is read to its end and no further: what came of the next one would
 /// have to be copied to the front.
 const EXACT_BYTES_MIN: usize = 64 * 1024;
@@ -84,10 +85,12 @@ pub(crate) enum Ended {
 }
 
 impl Rules {
-    /// Often enough that nobody stays idle for much longer than he may.
-    fn deadline_tick(&self) -> Duration {
-        Duration::from_millis(self.idle_ms.unsigned_abs() / 4)
-            .clamp(DEADLINE_TICK_MIN, DEADLINE_TICK)
+    /// How long until the next look: soon enough that nobody stays idle for much longer than he may.
+    fn next_look(&self) -> Duration {
+        let tick_ms = (self.idle_ms / 4).clamp(DEADLINE_TICK_MS_MIN, DEADLINE_TICK_MS);
+        let now_ms = self.clock.monotonic_ms();
+        let shared = (now_ms + tick_ms).div_euclid(DEADLINE_TICK_MS_MIN) + 1;
+        Duration::from_millis((shared * DEADLINE_TICK_MS_MIN - now_ms).unsigned_abs())
     }
 }
 
@@ -134,7 +137,7 @@ impl Connection {
         share: Share,
         heard_ms: Arc<AtomicI64>,
     ) -> Self {
-        let tick = rules.deadline_tick();
+        let tick = rules.next_look();
         Connection {
             stream,
             caller: Caller::new(peer.ip(), listener),
@@ -253,7 +256,7 @@ impl Connection {
             ready = writer.writable(), if !written => ready?,
             () = async { tokio::time::sleep(Duration::from_millis(muted_ms.max(0).cast_unsigned())).await }, if muted_ms > 0 => {}
             () = self.tick.as_mut() => {
-                let next = tokio::time::Instant::now() + self.rules.deadline_tick();
+                let next = tokio::time::Instant::now() + self.rules.next_look();
                 self.tick.as_mut().reset(next);
                 self.check_deadlines(reads, written)?;
             }

@@ -461,7 +461,7 @@ mod tests {
         clients[0].heard_ms.store(i64::MAX, Ordering::Relaxed);
         let tasks = clients.map(|place| {
             let (seat, places) = (place.seat(), Arc::clone(&places));
-            let task = tokio::spawn(async move {
+            let task = base::tasks::spawn("client", async move {
                 std::future::pending::<()>().await;
                 drop(place);
             });

@@ -70,7 +70,7 @@ pub(super) const KEYS: &[Row] = &[
         Works("network.queued_bytes_max"),
         "How much memory requests that wait may hold; −1 is no bound but their number."),
     row("queued.max.requests", Int, Some("500"), AtLeast(1), High, ReadOnly,
-        Later,
+        NoMeaning("a request runs on the thread that read it, none waits in a queue; queued.max.request.bytes bounds their memory"),
         "How many requests may wait before sockets are no longer read."),
     row("request.timeout.ms", Int, Some("30000"), Free, High, ReadOnly,
         Works("network.request_timeout_ms"),
