@@ -61,7 +61,7 @@ impl Log {
     /// [`Log::cuts`] said `cuts`: a segment of the same name may hold other records then.
     pub fn replace_segments(&self, new_base: Offset, old: &[Offset], cuts: u64) -> Result<bool> {
         let result = {
-            let mut state = self.lock_open()?;
+            let mut state = self.lock_settled()?;
             if state.cuts != cuts {
                 return Ok(false);
             }
@@ -89,6 +89,8 @@ impl Log {
         if !is_run || last + 1 >= state.segments.len() {
             return Ok(false);
         }
+        // Batches that go may be the first of an epoch that only they tell yet.
+        self.write_notes(state)?;
         self.rename_new(new_base, files::CLEANED, files::SWAP)?;
         self.sync_folder()?;
         let path = self

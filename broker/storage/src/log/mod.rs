@@ -100,7 +100,8 @@ struct State {
     topic_id: Option<TopicId>,
     /// The id is known but `partition.metadata` is not yet on the disk.
     topic_id_unwritten: bool,
-    /// An epoch that has data is not in the file yet; it is there before the recovery point passes it.
+    /// The file lacks an epoch that has data, or names one that a start has cut; it is right before the
+    /// recovery point passes the data.
     epochs_unwritten: bool,
     /// Another thread writes what is unwritten, without the lock: whoever writes waits for it.
     settling: bool,

@@ -149,7 +149,7 @@ impl Log {
             let (start, now_ms) = (state.start, self.clock.wall_ms());
             let first = Segment::create(&self.place, start, Ending::Plain, now_ms)?;
             state.segments.push(Arc::new(first));
-            state.epochs.truncate_from_end(start);
+            state.epochs_unwritten |= state.epochs.truncate_from_end(start);
             return self.remove_snapshots(state, |_| true);
         }
         let scan_from = self.first_to_scan(folder, clean, recovery)?;
@@ -405,8 +405,9 @@ impl Log {
         } else {
             recovery.clamp(0, state.end)
         };
-        // Every start cuts the same: the file may wait until an epoch has data.
-        state.epochs.truncate_from_end(state.end);
+        // What is cut at the end must leave the file before data of an older epoch comes to lie there:
+        // no batch of it would say so. What is cut at the start, every start cuts the same.
+        state.epochs_unwritten |= state.epochs.truncate_from_end(state.end);
         state.epochs.truncate_from_start(state.start);
         state.set_watermark(state.start);
         Ok(())
