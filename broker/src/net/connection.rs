@@ -48,7 +48,8 @@ const DEADLINE_TICK_MS_MIN: i64 = 50;
 /// From this length on a frame is read to its end and no further: what came of the next one would
 /// have to be copied to the front.
 const EXACT_BYTES_MIN: usize = 64 * 1024;
-/// How much a connection may be given at once because its last frame was as large.
+/// How much a connection may be given at once because its last frame was as large; of a frame larger
+/// than this the room is not kept, as nothing is drawn for what is kept.
 const TRUSTED_BYTES_MAX: usize = 4 << 20;
 /// An empty buffer larger than this is given back when the connection goes quiet.
 const IDLE_BUFFER_BYTES_MAX: usize = 32 * 1024;
@@ -209,6 +210,9 @@ impl Connection {
             }
             if self.buffer.is_empty() {
                 self.share.release();
+                if self.last_frame_bytes > TRUSTED_BYTES_MAX {
+                    self.give_back_room();
+                }
             }
         }
         if held_back && written {
@@ -366,25 +370,32 @@ impl Connection {
     async fn make_room(&mut self) -> usize {
         let arrived = self.buffer.len();
         let trusted = self.last_frame_bytes.min(TRUSTED_BYTES_MAX);
-        let wanted = match self.frame_len() {
-            Ok(Some(len)) => (4 + len).saturating_sub(arrived),
-            Ok(None) | Err(_) => trusted.saturating_sub(arrived),
-        };
+        let begun = self.frame_len().ok().flatten();
+        let end = begun.map_or(trusted, |len| 4 + len);
+        let wanted = end.saturating_sub(arrived);
         let step = match arrived {
             0..READ_BYTES => READ_BYTES,
             arrived => arrived.max(GROW_BYTES_MIN),
         };
-        let growth = wanted.min(step.max(trusted)).max(READ_BYTES / 2);
-        if self.buffer.capacity() - arrived < growth && !self.buffer.try_reclaim(growth) {
-            let bytes = arrived + growth;
-            if bytes > OWN_BYTES && !self.share.try_cover(bytes) {
-                if !self.waiting.is_empty() {
-                    return 0;
-                }
+        let mut growth = wanted.min(step.max(trusted)).max(READ_BYTES / 2);
+        let lacks_room =
+            self.buffer.capacity() - arrived < growth && !self.buffer.try_reclaim(growth);
+        let bytes = arrived + growth;
+        // A frame that has begun draws for the room that an earlier one left, too.
+        let draws = lacks_room || begun.is_some();
+        if draws && bytes > OWN_BYTES && !self.share.try_cover(bytes) {
+            if begun.is_none() {
+                // Nobody waits for memory that nobody has asked for yet.
+                growth = READ_BYTES;
+            } else if !self.waiting.is_empty() {
+                return 0;
+            } else {
                 self.share.cover(bytes).await;
                 // Nothing was read meanwhile: that is no slowness of the client's.
                 self.pace.rest();
             }
+        }
+        if lacks_room {
             self.buffer.reserve(growth.max(READ_BYTES));
         }
         let room = self.buffer.capacity() - arrived;
@@ -409,10 +420,15 @@ impl Connection {
             return Err(Ended::Idle);
         }
         if reads && self.buffer.is_empty() && self.buffer.capacity() > IDLE_BUFFER_BYTES_MAX {
-            self.buffer = BytesMut::new();
-            self.last_frame_bytes = 0;
+            self.give_back_room();
         }
         Ok(())
+    }
+
+    /// The connection begins anew, as a stranger. The buffer is empty.
+    fn give_back_room(&mut self) {
+        self.buffer = BytesMut::new();
+        self.last_frame_bytes = 0;
     }
 }
 
