@@ -104,7 +104,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    topics, topics_zookeeper, configs, configs_zookeeper, console, internal_topics, consumer_groups, offsets, logs, elections, cluster, perf, verifiable, shell,
+    topics, topics_zookeeper, configs, configs_zookeeper, console, internal_topics, consumer_groups, offsets, logs, elections, cluster, perf, verifiable, shell, classes,
 }
 
 /// Our tools on Apache's brokers. With `ROTPETER_RECORD` (`all`, or scenarios' names) Apache's tools

@@ -216,6 +216,11 @@ fn names_that_are_not_here_say_so_and_end_with_1() {
         here.said("kafka nonsense", 1),
         "nonsense is not there yet\n"
     );
+    let version = here.well("kafka --version");
+    assert!(version.starts_with("3.9.2-rotpeter-"), "{version}");
+    assert_eq!(here.well("kafka-server-start.sh --version"), version);
+    assert_eq!(here.well("kafka-topics --version"), version);
+    assert_eq!(here.well("kafka --help"), here.said("kafka", 1));
     let tools = here.well("kafka link more");
     assert!(tools.contains("more/kafka-topics.sh\n") && tools.contains("more/kafka-topics\n"));
 }

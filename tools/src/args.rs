@@ -9,6 +9,9 @@ use std::str::FromStr;
 
 use crate::failure::Failure;
 
+/// The Kafka it answers like, and its own.
+pub(crate) const VERSION: &str = concat!("3.9.2-rotpeter-", env!("CARGO_PKG_VERSION"), "\n");
+
 /// One flag: its name without dashes, what its value is (`None` for a switch), one sentence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flag {
@@ -74,9 +77,7 @@ impl Args {
                 return Err(Failure::Help(usage.text()));
             }
             if name == "version" {
-                return Err(Failure::Help(
-                    concat!("3.9.2-rotpeter-", env!("CARGO_PKG_VERSION"), "\n").to_string(),
-                ));
+                return Err(Failure::Help(VERSION.to_string()));
             }
             let Some(flag) = usage.flags.iter().find(|flag| flag.name == name) else {
                 return Err(args.misuse(format!("{name} is not a recognized option")));

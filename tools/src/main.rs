@@ -39,6 +39,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::applets::Applet;
+use crate::args::VERSION;
 use crate::failure::Failure;
 use crate::print::Out;
 
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
     let mut name = called.to_string();
     if applets::find(&name).is_none() && (name == "kafka" || name == "kafka.sh") {
         if line.is_empty() {
-            overview();
+            print::complain(format_args!("{}", overview()));
             return ExitCode::from(1);
         }
         name = line.remove(0);
@@ -67,10 +68,8 @@ fn main() -> ExitCode {
 
 fn run(name: &str, line: &[String], out: &mut Out) -> Result<(), Failure> {
     match name {
-        "--help" | "-h" | "help" => {
-            overview();
-            return Ok(());
-        }
+        "--help" | "-h" | "help" => return Err(Failure::Help(overview())),
+        "--version" | "version" => return Err(Failure::Help(VERSION.to_string())),
         "link" => return link(line, out),
         "completions" => return completions::run(line, out),
         _ => {}
@@ -141,19 +140,23 @@ fn end(done: Result<(), Failure>, out: &mut Out) -> ExitCode {
     ExitCode::from(1)
 }
 
-fn overview() {
-    warn!("kafka TOOL [FLAGS]   (every tool answers --help)\n");
-    for applet in applets::APPLETS {
-        warn!("  {:<28} {}", applet.name, applet.help);
+fn overview() -> String {
+    let tools = applets::APPLETS
+        .iter()
+        .map(|applet| (applet.name, applet.help));
+    let own = [
+        ("link DIR", "make links by the tools' names in a folder"),
+        (
+            "completions SHELL",
+            "what bash, zsh or fish offer after these names",
+        ),
+        ("version", "the Kafka it answers like, and its own"),
+    ];
+    let mut text = "kafka TOOL [FLAGS]   (every tool answers --help)\n\n".to_owned();
+    for (name, help) in tools.chain(own) {
+        text.push_str(&format!("  {name:<28} {help}\n"));
     }
-    warn!(
-        "  {:<28} make links by the tools' names in a folder",
-        "link DIR"
-    );
-    warn!(
-        "  {:<28} what bash, zsh or fish offer after these names",
-        "completions SHELL"
-    );
+    text
 }
 
 /// Links every tool's names, with and without `.sh`, to this program; those of Kafka's that are not here

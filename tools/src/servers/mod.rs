@@ -7,6 +7,7 @@ mod zk_server;
 
 use protocol::ids::TopicId;
 
+use crate::args::VERSION;
 use crate::failure::Failure;
 use crate::print::Out;
 use crate::say;
@@ -40,6 +41,9 @@ fn start(
     line: &[String],
 ) -> Result<(), Failure> {
     let daemon = line.first().is_some_and(|word| word == "-daemon");
+    if line.iter().any(|word| word == "--version") {
+        return Err(Failure::Help(VERSION.to_owned()));
+    }
     let rest = if daemon { &line[1..] } else { line };
     if rest.is_empty() {
         return Err(Failure::said(usage));
