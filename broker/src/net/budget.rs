@@ -1,8 +1,9 @@
 //! The memory all unfinished and unanswered requests may hold together.
 //!
 //! Beyond a little of its own, a connection draws 64 KiB steps as bytes arrive, never by the length
-//! a frame claims. When all is drawn, one connection at a time, the one that waited longest, draws from a reserve of one
-//! largest request: so somebody always finishes and gives back, and nobody waits for ever.
+//! a frame claims. When all is drawn, one connection at a time, the one that waited longest, draws
+//! from a reserve of one largest request: so somebody always finishes and gives back, and nobody
+//! waits for ever. Not drawn for: the room that a connection keeps between two frames.
 
 use std::sync::Arc;
 

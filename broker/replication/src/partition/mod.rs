@@ -42,7 +42,7 @@ use crate::partition::isr::Isr;
 use crate::partition::leader::Followers;
 pub use crate::partition::orders::{Assignment, PartitionOrder, RoleChange};
 pub use crate::partition::read::{Found, PartitionRead, Reader};
-pub use crate::partition::view::{Copy, Measures, PartitionView};
+pub use crate::partition::view::{Measures, PartitionView, RemoteCopy};
 use crate::traffic::{TopicTraffic, TrafficTable};
 use crate::waiting::{Deadlines, Queue, Wakes};
 

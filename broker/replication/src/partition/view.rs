@@ -33,7 +33,7 @@ pub struct Measures {
 
 /// A copy on another broker, as its leader knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Copy {
+pub struct RemoteCopy {
     pub id: BrokerId,
     pub end: Offset,
     /// How long ago it last had everything.
@@ -64,7 +64,7 @@ impl Partition {
 
     /// Where else a record at `from` is: members of the ISR that have it. `None` where this broker
     /// does not lead, and so does not know.
-    pub fn copies(&self, from: Offset) -> Option<Vec<Copy>> {
+    pub fn copies(&self, from: Offset) -> Option<Vec<RemoteCopy>> {
         let state = self.state.read();
         let Role::Leader(led) = &state.role else {
             return None;
@@ -75,7 +75,7 @@ impl Partition {
         let copies = progress.followers.iter().filter_map(|follower| {
             let (start, end) = (follower.start?, follower.end?);
             let has_it = in_sync.contains(&follower.id) && start <= from && from <= end;
-            has_it.then(|| Copy {
+            has_it.then(|| RemoteCopy {
                 id: follower.id,
                 end,
                 behind_ms: now_ms.saturating_sub(follower.caught_up_ms.unwrap_or(0)),
