@@ -12,7 +12,6 @@
 
 mod fields;
 mod records;
-mod znodes;
 mod sides;
 mod script;
 mod golden;
@@ -35,21 +34,6 @@ fn play(side: &Side) -> (BTreeMap<i16, Told>, Vec<held::Answered>) {
     scenarios::play(&mut script);
     let held = held::answered(&messages, &masks, &script.exchanges);
     (golden::tell(&messages, &masks, &script.exchanges), held)
-}
-
-/// Where offsets of version 0 lie: what all scenarios have left under `/consumers`.
-fn consumers(side: &Side) -> String {
-    znodes::ZooKeeper::at(side.coordinator_port).tell("/consumers")
-}
-
-/// What Apache left there.
-fn apaches_consumers() -> std::path::PathBuf {
-    golden::folder().join("consumers.tree")
-}
-
-fn refuse_consumers(told: &str) {
-    let golden = std::fs::read_to_string(apaches_consumers()).unwrap();
-    assert_eq!(told, golden, "the nodes under /consumers (right: Apache's)");
 }
 
 /// What is known to differ still: `API: case`, each with its reason behind a bar. A line that holds no more is a failure.
@@ -94,7 +78,6 @@ fn our_broker_answers_what_apache_answered() {
     let side = sides::ours();
     let (told, held) = play(&side);
     held::check(&held);
-    refuse_consumers(&consumers(&side));
     refuse(&golden::differences(&golden::read(), &told), &open());
 }
 
@@ -106,9 +89,7 @@ fn apache_still_answers_what_the_golden_files_say() {
     let (told, _) = play(&side);
     if std::env::var_os("BLESS").is_some() {
         golden::write(&told);
-        std::fs::write(apaches_consumers(), consumers(&side)).unwrap();
     }
-    refuse_consumers(&consumers(&side));
     refuse(&golden::differences(&golden::read(), &told), &[]);
 }
 

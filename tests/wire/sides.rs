@@ -1,14 +1,15 @@
 //! The two brokers that are asked the same: Apache's on its ZooKeeper, ours on its coordinator. Both alone, both fresh.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use harness::asker::Asker;
 use harness::peers::apache_tool;
 use harness::ports::free_port;
 use harness::process::{Process, Single};
-
-use crate::znodes::ZooKeeper;
 
 /// What both are told beyond their addresses and folders.
 const SETTINGS: &[&str] = &[
@@ -99,6 +100,41 @@ fn zookeeper(folder: &Path, port: u16) -> Option<Process> {
 impl Side {
     /// When the broker's registration was written: its epoch, which only ZooKeeper tells.
     pub(crate) fn broker_epoch(&self) -> i64 {
-        ZooKeeper::at(self.coordinator_port).created("/brokers/ids/1")
+        let mut socket = TcpStream::connect((Ipv4Addr::LOCALHOST, self.coordinator_port)).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        // A new session: version, last zxid, timeout, id, empty password.
+        let hello = [
+            &[0; 12][..],
+            &10_000i32.to_be_bytes(),
+            &[0; 8],
+            &16i32.to_be_bytes(),
+            &[0; 16],
+        ]
+        .concat();
+        exchange(&mut socket, &hello);
+        let path = b"/brokers/ids/1";
+        // xid 1, operation exists, path, no watch.
+        let ask = [
+            &[0, 0, 0, 1, 0, 0, 0, 3, 0, 0, 0, path.len() as u8][..],
+            path,
+            &[0],
+        ]
+        .concat();
+        let answer = exchange(&mut socket, &ask);
+        i64::from_be_bytes(answer[16..24].try_into().unwrap())
     }
+}
+
+fn exchange(socket: &mut TcpStream, body: &[u8]) -> Vec<u8> {
+    socket
+        .write_all(&(body.len() as i32).to_be_bytes())
+        .unwrap();
+    socket.write_all(body).unwrap();
+    let mut length = [0; 4];
+    socket.read_exact(&mut length).unwrap();
+    let mut answer = vec![0; u32::from_be_bytes(length) as usize];
+    socket.read_exact(&mut answer).unwrap();
+    answer
 }
