@@ -196,8 +196,8 @@ impl Broker {
     }
 
     /// A topic with a partition in each directory: gives the partition in the first, and in the second.
-    fn spread(&self, wire: &mut Wire, topic: &str) -> (i32, i32) {
-        wire.create_topic(topic, 2, &[]);
+    fn spread(&self, wire: &mut Wire, topic: &str, configs: &[(&str, &str)]) -> (i32, i32) {
+        wire.create_topic(topic, 2, configs);
         let zero_is_first = self.dirs[0].join(format!("{topic}-0")).exists();
         if zero_is_first { (0, 1) } else { (1, 0) }
     }
@@ -212,7 +212,7 @@ fn a_full_disk_takes_only_its_own_directory_offline_and_loses_nothing() {
     let (full, healthy) = (small.at.join("logs"), dir.path().join("healthy"));
     let mut broker = Broker::start(dir.path(), [&full, &healthy], &[]);
     let mut wire = Wire::open(broker.port);
-    let (there, elsewhere) = broker.spread(&mut wire, "t");
+    let (there, elsewhere) = broker.spread(&mut wire, "t", &[]);
     for _ in 0..20 {
         wire.produce("t", there, batch(1000));
         wire.produce("t", elsewhere, batch(1000));
@@ -256,6 +256,57 @@ fn a_full_disk_takes_only_its_own_directory_offline_and_loses_nothing() {
         end >= acknowledged,
         "{acknowledged} acknowledged, {end} there"
     );
+    assert_eq!(wire.offset_at("t", elsewhere, LATEST, 0).unwrap().1, 70);
+    wire.read_all("t", there);
+    wire.produce("t", there, batch(1000));
+}
+
+#[test]
+fn a_disk_that_fails_takes_only_its_own_directory_offline_and_comes_back_with_all_it_promised() {
+    if !succeeds("xfs_io", &["-V"]) {
+        return skip("xfs_io, of xfsprogs, is missing: nothing here can make a disk fail");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let Some(mount) = Mount::new(dir.path(), "ext4", "failing", 64) else {
+        return;
+    };
+    let (failing, healthy) = (mount.at.join("logs"), dir.path().join("healthy"));
+    let mut broker = Broker::start(dir.path(), [&failing, &healthy], &[]);
+    let mut wire = Wire::open(broker.port);
+    let (there, elsewhere) = broker.spread(&mut wire, "t", &[("flush.messages", "1")]);
+    for _ in 0..20 {
+        wire.produce("t", there, batch(1000));
+        wire.produce("t", elsewhere, batch(1000));
+    }
+    // From here on every call of that file system ends with EIO.
+    mount.cut_power();
+    let refused = wire.try_produce("t", there, 1, batch(1000)).unwrap_err();
+    // KAFKA_STORAGE_ERROR, or NOT_LEADER_OR_FOLLOWER where the controller was quicker.
+    assert!(
+        matches!(refused, Refused::Code(56 | 6)),
+        "a failing disk is answered with {refused:?}"
+    );
+    for _ in 0..50 {
+        wire.produce("t", elsewhere, batch(1000));
+    }
+    let log = broker.process.log();
+    let offline = log
+        .lines()
+        .filter(|line| line.contains("log directory is offline"))
+        .count();
+    assert_eq!(offline, 1, "one directory, said once");
+    assert!(!broker.process.has_ended());
+    assert!(broker.process.terminate(LIMIT).success());
+    assert!(healthy.join(".kafka_cleanshutdown").exists());
+
+    mount.unmount();
+    assert!(mount.mount(), "the journal replays");
+    broker.restart();
+    let mut wire = Wire::open(broker.port);
+    wire.await_leader("t", there);
+    wire.await_leader("t", elsewhere);
+    let (_, end, _) = wire.offset_at("t", there, LATEST, 0).unwrap();
+    assert!(end >= 20, "20 acknowledged and on the disk, {end} there");
     assert_eq!(wire.offset_at("t", elsewhere, LATEST, 0).unwrap().1, 70);
     wire.read_all("t", there);
     wire.produce("t", there, batch(1000));
@@ -342,7 +393,7 @@ fn a_frozen_file_system_holds_up_its_own_directory_and_no_other() {
     let mut broker = Broker::start(dir.path(), [&cold, &warm], &[]);
     let port = broker.port;
     let mut wire = Wire::open(port);
-    let (there, elsewhere) = broker.spread(&mut wire, "t");
+    let (there, elsewhere) = broker.spread(&mut wire, "t", &[]);
     let time = Duration::from_secs(rounds("ROTPETER_FREEZE_SECONDS", 4));
     let normal = measure(port, elsewhere, time);
     let freeze = frozen.freeze();

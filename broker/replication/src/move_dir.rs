@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::stop::Stop;
-use protocol::ids::TopicPartition;
+use protocol::ids::{Offset, TopicPartition};
 use storage::log::Log;
 use tracing::{info, warn};
 
@@ -118,6 +118,21 @@ impl Replicas {
     /// Whether any replica is on its way.
     pub fn is_moving(&self) -> bool {
         !self.moves.is_empty()
+    }
+
+    /// How many replicas on their way failed at their last turn, and will be tried again.
+    pub fn failing_moves(&self) -> usize {
+        self.moves.failing()
+    }
+
+    /// How many offsets the copy that is furthest behind still lacks.
+    pub fn move_lag_max(&self) -> i64 {
+        let lag = |(id, end): (TopicPartition, Offset)| {
+            let log = self.store().log(&id)?;
+            Some(log.offsets().end.0.saturating_sub(end.0))
+        };
+        let lags = self.moves.ends().into_iter().filter_map(lag);
+        lags.max().unwrap_or(0).max(0)
     }
 
     /// Copies whenever there is something to copy. Ends at stop, between two turns.

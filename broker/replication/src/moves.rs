@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use base::io_pool::IoPool;
 use parking_lot::Mutex;
-use protocol::ids::TopicPartition;
+use protocol::ids::{Offset, TopicPartition};
 use storage::log::Log;
 use tokio::sync::Notify;
 
@@ -110,6 +110,24 @@ impl Moves {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.table.lock().is_empty()
+    }
+
+    /// How many failed at their last turn.
+    pub(crate) fn failing(&self) -> usize {
+        let table = self.table.lock();
+        table.values().filter(|moving| moving.failures > 0).count()
+    }
+
+    /// What is copied, and how far the copy has come.
+    pub(crate) fn ends(&self) -> Vec<(TopicPartition, Offset)> {
+        let futures: Vec<_> = {
+            let table = self.table.lock();
+            let each = table.iter();
+            each.map(|(id, moving)| (id.clone(), Arc::clone(&moving.future)))
+                .collect()
+        };
+        let end = |(id, future): (_, Arc<Log>)| (id, future.offsets().end);
+        futures.into_iter().map(end).collect()
     }
 
     /// Takes the next one in hand.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use base::clock::Clock;
 use base::disk::{Disk, DiskFile, DiskLock};
+use base::metrics::Timings;
 use parking_lot::Mutex;
 use protocol::ids::{Offset, TopicPartition};
 
@@ -20,10 +22,35 @@ use crate::handles::Handles;
 /// Called once for a directory that has failed.
 pub type OnFailure = Box<dyn Fn(&Path) + Send + Sync>;
 
+/// How long the syncs of all directories took, as those who waited saw it.
+#[derive(Debug)]
+pub(crate) struct FlushTimes {
+    clock: Clock,
+    /// In microseconds. Several logs that are flushed together count once.
+    pub(crate) times: Timings,
+}
+
+impl FlushTimes {
+    pub(crate) fn new(clock: Clock) -> Arc<Self> {
+        Arc::new(FlushTimes {
+            clock,
+            times: Timings::default(),
+        })
+    }
+
+    fn note<T>(&self, sync: impl FnOnce() -> T) -> T {
+        let began_us = self.clock.monotonic_us();
+        let synced = sync();
+        self.times.note(self.clock.monotonic_us() - began_us);
+        synced
+    }
+}
+
 pub(crate) struct Directory {
     pub(crate) path: PathBuf,
     pub(crate) handles: Arc<Handles>,
     commit: GroupCommit,
+    flushes: Arc<FlushTimes>,
     failure: OnceLock<String>,
     announced: AtomicBool,
     on_failure: Arc<OnceLock<OnFailure>>,
@@ -58,6 +85,7 @@ impl Directory {
         handles: Arc<Handles>,
         boot_id: &str,
         on_failure: Arc<OnceLock<OnFailure>>,
+        flushes: Arc<FlushTimes>,
     ) -> Result<Directory> {
         let disk = Arc::clone(&handles.disk);
         if !disk
@@ -99,6 +127,7 @@ impl Directory {
             path: path.to_path_buf(),
             handles,
             commit: GroupCommit::default(),
+            flushes,
             failure: OnceLock::new(),
             announced: AtomicBool::new(false),
             on_failure,
@@ -116,11 +145,13 @@ impl Directory {
         handles: Arc<Handles>,
         error: &Error,
         on_failure: Arc<OnceLock<OnFailure>>,
+        flushes: Arc<FlushTimes>,
     ) -> Directory {
         let directory = Directory {
             path: path.to_path_buf(),
             handles,
             commit: GroupCommit::default(),
+            flushes,
             failure: OnceLock::new(),
             announced: AtomicBool::new(true),
             on_failure,
@@ -187,7 +218,8 @@ impl Directory {
     /// Puts what was written to these files on the disk, together with whoever else asks.
     pub(crate) fn sync(&self, files: Vec<Arc<dyn DiskFile>>, act_on: &Path) -> Result<()> {
         self.check()?;
-        let synced = self.commit.sync(self.disk(), &self.path, files);
+        let commit = || self.commit.sync(self.disk(), &self.path, files);
+        let synced = self.flushes.note(commit);
         let result = self.judge(synced.map_err(|e| Error::io("sync", act_on, e)));
         // Another round may have failed between: what it lost might be ours.
         result.and_then(|()| self.check())
@@ -196,7 +228,8 @@ impl Directory {
     /// Puts everything on the disk that was written to this file system before the call.
     pub(crate) fn sync_all(&self) -> Result<()> {
         self.check()?;
-        let synced = self.disk().sync_file_system(&self.path);
+        let sync = || self.disk().sync_file_system(&self.path);
+        let synced = self.flushes.note(sync);
         let result = self.judge(synced.map_err(|e| Error::io("sync", &self.path, e)));
         result.and_then(|()| self.check())
     }

@@ -69,6 +69,7 @@ impl Store {
             tracing::warn!(error = %e, "topic ids and epochs were not written");
         }
         for log in &logs {
+            self.tell(log, "give the room back of", log.give_idle_room_back());
             if producers {
                 log.expire_producers();
                 self.tell(log, "rest", log.rest());

@@ -42,6 +42,14 @@ pub struct Head {
 }
 
 impl Head {
+    /// The first offset; of v0 and v1 only the last is known here.
+    pub(crate) fn first_known(&self) -> i64 {
+        match self.magic {
+            2.. => self.base_offset,
+            _ => self.last_offset,
+        }
+    }
+
     pub fn is_transactional(&self) -> bool {
         self.magic >= 2 && self.attributes & 0x10 != 0
     }

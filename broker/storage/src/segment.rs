@@ -637,6 +637,11 @@ impl Segment {
         Ok(size - keep)
     }
 
+    /// Cuts what lies behind its batches.
+    pub(crate) fn cut_at_size(&self) -> Result<()> {
+        self.truncate_bytes(self.size())
+    }
+
     fn truncate_bytes(&self, keep: u64) -> Result<()> {
         let path = self.path(files::LOG);
         let file = self.log_file()?;

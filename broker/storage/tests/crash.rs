@@ -23,6 +23,9 @@ const DIR: &str = "/d";
 /// What the script knows it has done, and what it was promised.
 #[derive(Clone, Debug, Default)]
 struct Model {
+    config: Arc<LogConfig>,
+    /// How long the key of every record is.
+    key_bytes: usize,
     /// The value at each offset; of markers, none.
     values: Vec<Option<u64>>,
     /// Of appends and cuts under way when the world stopped.
@@ -46,14 +49,36 @@ fn config() -> Arc<LogConfig> {
     })
 }
 
-fn open(disk: &FaultyDisk) -> Result<Store> {
+fn small() -> Model {
+    Model {
+        config: config(),
+        key_bytes: 3,
+        ..Model::default()
+    }
+}
+
+/// Every append is flushed; enough comes for zeros to be written ahead.
+fn busy() -> Model {
+    let config = LogConfig {
+        segment_bytes: 300_000,
+        flush_messages: 1,
+        ..(*config()).clone()
+    };
+    Model {
+        config: Arc::new(config),
+        key_bytes: 8000,
+        ..Model::default()
+    }
+}
+
+fn open(disk: &FaultyDisk, model: &Model) -> Result<Store> {
     let config_all = StoreConfig {
         dirs: vec![DIR.into()],
         recovery_checkpoint_ms: 0,
         ..StoreConfig::default()
     };
     Store::open(disk.shared(), config_all, Clock::by_hand(NOW_MS), &|_| {
-        config()
+        Arc::clone(&model.config)
     })
 }
 
@@ -61,16 +86,17 @@ fn tp() -> TopicPartition {
     TopicPartition::new("t", 0)
 }
 
-fn batch(values: &[u64], producer: Option<(i64, i32)>) -> Bytes {
+fn batch(values: &[u64], producer: Option<(i64, i32)>, key_bytes: usize) -> Bytes {
     let mut builder = BatchBuilder::new(Codec::None);
     if let Some((id, sequence)) = producer {
         builder = builder
             .producer(ProducerId(id), ProducerEpoch(0), sequence)
             .transactional(true);
     }
+    let key = vec![b'k'; key_bytes];
     for value in values {
         builder
-            .push(NOW_MS, Some(b"key"), Some(&value.to_be_bytes()), &[])
+            .push(NOW_MS, Some(&key), Some(&value.to_be_bytes()), &[])
             .unwrap();
     }
     builder.build().unwrap()
@@ -85,7 +111,8 @@ impl Model {
             .extend(values.iter().map(|value| Some(*value)));
         let epoch = LeaderEpoch(i32::try_from(self.next / 40).unwrap());
         let origin = Origin::Client;
-        match log.append_as_leader(&batch(&values, producer), epoch, origin, None) {
+        let batch = batch(&values, producer, self.key_bytes);
+        match log.append_as_leader(&batch, epoch, origin, None) {
             Ok(_) => self.values.clone_from(&self.attempted),
             Err(storage::error::AppendError::Failed(e)) => return Err(e),
             Err(refused) => panic!("{refused}"),
@@ -132,8 +159,8 @@ impl Model {
 
 /// A life of a partition: appends, transactions, flushes, cuts, deletion, a clean stop, another life.
 fn script(disk: &FaultyDisk, model: &mut Model) -> Result<()> {
-    let store = open(disk)?;
-    let log = store.create(&tp(), None, config(), None)?;
+    let store = open(disk, model)?;
+    let log = store.create(&tp(), None, Arc::clone(&model.config), None)?;
     for round in 0..12 {
         model.append(&log, 1 + round % 3, None)?;
         if round == 4 {
@@ -165,7 +192,7 @@ fn script(disk: &FaultyDisk, model: &mut Model) -> Result<()> {
     store.close()?;
     model.flushed = model.values.len();
     drop((log, store));
-    let store = open(disk)?;
+    let store = open(disk, model)?;
     let log = store.log(&tp()).expect("closed cleanly a moment ago");
     model.append(&log, 3, None)?;
     model.append(&log, 2, Some((9, 2)))?;
@@ -208,7 +235,7 @@ fn read_all(log: &Log) -> (usize, Vec<Option<u64>>) {
 /// What must hold after a restart of this kind.
 fn check(disk: &FaultyDisk, model: &Model, how: Restart, stop: u64) {
     let context = format!("stopped at {stop}, {how:?}");
-    let store = open(disk).unwrap_or_else(|e| panic!("{context}: {e:?}"));
+    let store = open(disk, model).unwrap_or_else(|e| panic!("{context}: {e:?}"));
     assert!(
         store.set_aside().is_empty(),
         "{context}: {:?}",
@@ -258,11 +285,11 @@ fn check(disk: &FaultyDisk, model: &Model, how: Restart, stop: u64) {
             bare.remove_file(&path).unwrap();
         }
     }
-    let store = open(&bare).unwrap();
+    let store = open(&bare, model).unwrap();
     let log = store.log(&tp()).unwrap();
     assert_eq!(producers_of(&log), producers, "{context}");
     // And it goes on.
-    log.append_as_leader(&batch(&[1], None), LeaderEpoch(99), Origin::Client, None)
+    log.append_as_leader(&batch(&[1], None, 3), LeaderEpoch(99), Origin::Client, None)
         .unwrap();
 }
 
@@ -283,14 +310,64 @@ fn producers_of(log: &Log) -> Vec<(i64, i32, i64, i64)> {
     producers
 }
 
+/// A busy log in the durable mode: room is made, used, given back by a roll, a cut, a pause and a
+/// clean stop.
+fn durable_script(disk: &FaultyDisk, model: &mut Model) -> Result<()> {
+    let store = open(disk, model)?;
+    let log = store.create(&tp(), None, Arc::clone(&model.config), None)?;
+    let busy = |model: &mut Model, log: &Log, rounds: usize| {
+        (0..rounds).try_for_each(|_| {
+            model.append(log, 2, None)?;
+            model.flush(log)
+        })
+    };
+    busy(model, &log, 12)?;
+    assert!(is_ahead(disk, &log), "room was made for a busy log");
+    model.truncate(&log, model.values.len() - 3)?;
+    busy(model, &log, 12)?;
+    // Nothing comes between two passes.
+    store.housekeep();
+    store.housekeep();
+    let works = store.directories()[0].online;
+    assert!(!(works && is_ahead(disk, &log)), "the log is idle");
+    busy(model, &log, 9)?;
+    store.close()?;
+    let works = store.directories()[0].online;
+    assert!(!(works && is_ahead(disk, &log)), "the log is closed");
+    drop((log, store));
+    let store = open(disk, model)?;
+    let log = store.log(&tp()).expect("closed cleanly a moment ago");
+    busy(model, &log, 9)?;
+    model.append(&log, 2, None)
+}
+
+/// Whether the files of the log are longer than its batches, while nothing fails.
+fn is_ahead(disk: &FaultyDisk, log: &Log) -> bool {
+    let files = disk.files().into_iter();
+    let logs = files.filter(|(path, _)| path.extension().is_some_and(|kind| kind == "log"));
+    logs.map(|(_, bytes)| bytes).sum::<u64>() > log.size()
+}
+
 #[test]
 fn every_promise_holds_wherever_the_world_stops() {
+    let stops = stop_everywhere(&small(), script);
+    assert!(stops > 150, "the script makes many changes: {stops}");
+}
+
+#[test]
+fn every_promise_of_a_busy_durable_log_holds_wherever_the_world_stops() {
+    let stops = stop_everywhere(&busy(), durable_script);
+    assert!(stops > 100, "the script makes many changes: {stops}");
+}
+
+/// Gives how many changes the script made.
+fn stop_everywhere(fresh: &Model, script: fn(&FaultyDisk, &mut Model) -> Result<()>) -> u64 {
     let mut stop = 0;
     loop {
         stop += 1;
         let disk = FaultyDisk::new(stop);
         disk.stop_at(stop);
-        let mut model = Model::default();
+        let mut model = fresh.clone();
         let ended = script(&disk, &mut model);
         for (number, how) in [
             Restart::Process,
@@ -306,18 +383,17 @@ fn every_promise_holds_wherever_the_world_stops() {
             check(&world, &model, how, stop);
         }
         if ended.is_ok() {
-            break;
+            return stop;
         }
     }
-    assert!(stop > 150, "the script makes many changes: {stop}");
 }
 
 #[test]
 fn after_a_failed_sync_nothing_is_acknowledged_and_the_directory_is_offline() {
     let disk = FaultyDisk::new(1);
-    let store = open(&disk).unwrap();
+    let mut model = small();
+    let store = open(&disk, &model).unwrap();
     let log = store.create(&tp(), None, config(), None).unwrap();
-    let mut model = Model::default();
     model.append(&log, 3, None).unwrap();
     disk.plan(Operation::Sync, ".log", Fault::Eio, 0, true);
     let failed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -341,16 +417,16 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_the_directory_is_offline() {
 #[test]
 fn a_full_disk_takes_its_own_directory_offline_and_loses_nothing_acknowledged() {
     let disk = FaultyDisk::new(1);
-    let store = open(&disk).unwrap();
+    let mut model = small();
+    let store = open(&disk, &model).unwrap();
     let log = store.create(&tp(), None, config(), None).unwrap();
-    let mut model = Model::default();
     disk.limit_space(Some(2000));
     while model.append(&log, 2, None).is_ok() {}
     assert!(!store.directories()[0].online);
     drop((log, store));
     disk.restart(Restart::Process);
     disk.limit_space(None);
-    let store = open(&disk).unwrap();
+    let store = open(&disk, &model).unwrap();
     let (_, found) = read_all(&store.log(&tp()).unwrap());
     assert_eq!(found, model.values);
 }
@@ -358,9 +434,9 @@ fn a_full_disk_takes_its_own_directory_offline_and_loses_nothing_acknowledged() 
 #[test]
 fn too_many_open_files_is_not_the_disks_fault() {
     let disk = FaultyDisk::new(1);
-    let store = open(&disk).unwrap();
+    let mut model = small();
+    let store = open(&disk, &model).unwrap();
     let log = store.create(&tp(), None, config(), None).unwrap();
-    let mut model = Model::default();
     model.append(&log, 2, None).unwrap();
     disk.plan(Operation::Create, "t-1", Fault::TooManyFiles, 0, false);
     let other = store.create(&TopicPartition::new("t", 1), None, config(), None);

@@ -8,7 +8,7 @@ use base::metrics::Text;
 use protocol::ids::TopicPartition;
 use replication::partition::Measures;
 
-use crate::server::exposition::Exposition;
+use crate::server::exposition::{Exposition, histogram};
 
 /// One partition, its index as text.
 struct Row {
@@ -54,6 +54,7 @@ pub(super) fn write(all: &Exposition, text: &mut Text<'_>) {
     each(&rows, text);
     sums(all, &rows, text);
     directories(all, text);
+    flushes_and_moves(all, text);
     groups(all, &rows, text);
 }
 
@@ -175,6 +176,23 @@ fn directories(all: &Exposition, text: &mut Text<'_>) {
         Gauge,
         all.cleaners.dead(),
     );
+}
+
+fn flushes_and_moves(all: &Exposition, text: &mut Text<'_>) {
+    let replicas = &all.services.replicas;
+    let name = "kafka_log_logflushstats_logflushrateandtimems";
+    let flushes: &[(&[(&str, &str)], _)] = &[(&[], replicas.store().flush_times())];
+    histogram(text, name, flushes, 1e-3, all.clock.monotonic_ms());
+    let labels = [("clientId", "ReplicaAlterLogDirs")];
+    let moves = "kafka_server_replicaalterlogdirsmanager";
+    for (name, value) in [
+        ("maxlag", replicas.move_lag_max()),
+        ("failedpartitionscount", whole(replicas.failing_moves())),
+    ] {
+        let name = format!("{moves}_{name}");
+        text.family(&name, Gauge);
+        text.sample(&name, &labels, value);
+    }
 }
 
 fn groups(all: &Exposition, rows: &[Row], text: &mut Text<'_>) {

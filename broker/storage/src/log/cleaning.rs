@@ -130,7 +130,7 @@ impl Log {
         Ok(())
     }
 
-    fn sync_folder(&self) -> Result<()> {
+    pub(in crate::log) fn sync_folder(&self) -> Result<()> {
         let path = self.place.path();
         self.place
             .handles

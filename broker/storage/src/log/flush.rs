@@ -106,6 +106,7 @@ impl Log {
 
     fn due(&self, state: &mut State, whole: bool) -> Result<Due> {
         self.write_notes(state)?;
+        self.make_room(state);
         let active = state.segments.len().saturating_sub(1);
         let from = state.segment_index(state.recovery);
         let mut files = Vec::new();
@@ -211,6 +212,7 @@ impl Log {
             let mut state = self.lock_settled()?;
             let state = &mut *state;
             self.write_notes(state)
+                .and_then(|()| self.give_room_back_for_good(state))
                 .and_then(|()| state.active().seal())
                 .and_then(|()| {
                     state.producers.end = state.end;

@@ -17,6 +17,8 @@ mod read;
 mod recover;
 mod retain;
 mod roll;
+mod room;
+mod split;
 mod truncate;
 
 pub use append::{Appended, Origin, VerificationGuard};
@@ -41,6 +43,7 @@ use crate::config::LogConfig;
 use crate::directory::Directory;
 use crate::epochs::Epochs;
 use crate::error::{Damage, Error, Result};
+use crate::log::room::Room;
 use crate::offsets::Offsets;
 use crate::producers::Producers;
 use crate::segment::{Place, Segment};
@@ -122,6 +125,8 @@ struct State {
     lowest_cut: Option<i64>,
     /// After a clean start the tail has not been looked at yet.
     tail_unchecked: bool,
+    /// What lies behind the end of the active segment.
+    room: Room,
     condition: Condition,
 }
 

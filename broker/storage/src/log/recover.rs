@@ -25,6 +25,8 @@ use crate::epochs::Epochs;
 use crate::error::{Damage, Error, Result};
 use crate::files;
 use crate::log::append::note_producer;
+use crate::log::room::{Room, is_room};
+use crate::log::split::fits;
 use crate::log::{Condition, Log, State};
 use crate::producer_snapshot;
 use crate::producers::{Producers, read_marker};
@@ -49,6 +51,16 @@ pub(crate) struct Opening {
     /// Of the log-start checkpoint.
     pub(crate) start: Option<i64>,
     pub(crate) producer_expiration_ms: i64,
+}
+
+/// How far a scan has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scanned {
+    Whole,
+    /// To a torn tail, which is gone.
+    Cut,
+    /// To offsets that do not fit the segment of this base: it must be split first.
+    Overflows(i64),
 }
 
 /// What lies in a replica's folder.
@@ -121,6 +133,7 @@ impl Log {
                 cuts: 0,
                 lowest_cut: None,
                 tail_unchecked: false,
+                room: Room::default(),
                 condition: Condition::Open,
             }),
             settled: Condvar::new(),
@@ -128,7 +141,7 @@ impl Log {
         if opening.is_new {
             log.begin_empty()?;
         } else {
-            log.load(&folder, clean, opening.recovery.unwrap_or(0))?;
+            log.load(folder, clean, opening.recovery.unwrap_or(0))?;
         }
         Ok(Arc::new(log))
     }
@@ -142,15 +155,34 @@ impl Log {
         Ok(())
     }
 
-    fn load(&self, folder: &Folder, clean: bool, recovery: i64) -> Result<()> {
+    fn load(&self, mut folder: Folder, clean: bool, recovery: i64) -> Result<()> {
         let mut state = self.state.lock();
         let state = &mut *state;
+        while let Scanned::Overflows(base) = self.load_folder(state, &folder, clean, recovery)? {
+            let size = folder.logs.get(&base).copied().unwrap_or(0);
+            let next = folder.logs.range(base + 1..).next();
+            self.split_overflowed(base, size, next.map_or(i64::MAX, |(next, _)| *next))?;
+            folder = sort_folder(&*self.place.handles.disk, &self.place.path())?;
+            state.segments.clear();
+            state.snapshots.clone_from(&folder.snapshots);
+        }
+        Ok(())
+    }
+
+    fn load_folder(
+        &self,
+        state: &mut State,
+        folder: &Folder,
+        clean: bool,
+        recovery: i64,
+    ) -> Result<Scanned> {
         if folder.logs.is_empty() {
             let (start, now_ms) = (state.start, self.clock.wall_ms());
             let first = Segment::create(&self.place, start, Ending::Plain, now_ms)?;
             state.segments.push(Arc::new(first));
             state.epochs_unwritten |= state.epochs.truncate_from_end(start);
-            return self.remove_snapshots(state, |_| true);
+            self.remove_snapshots(state, |_| true)?;
+            return Ok(Scanned::Whole);
         }
         let scan_from = self.first_to_scan(folder, clean, recovery)?;
         let now_ms = self.clock.wall_ms();
@@ -168,11 +200,12 @@ impl Log {
         }
         if rest.is_empty() {
             self.load_clean(state, recovery)?;
-        } else {
-            self.scan_all(state, &rest, recovery)?;
+        } else if let Scanned::Overflows(base) = self.scan_all(state, &rest, recovery)? {
+            return Ok(Scanned::Overflows(base));
         }
         self.remove_stray_snapshots(state)?;
-        self.settle(state, clean, recovery)
+        self.settle(state, clean, recovery)?;
+        Ok(Scanned::Whole)
     }
 
     /// The segment from which on everything is scanned; `None`: nothing is.
@@ -234,26 +267,32 @@ impl Log {
         self.rebuild_producers(state, end)
     }
 
-    fn scan_all(&self, state: &mut State, rest: &[(&i64, &u64)], recovery: i64) -> Result<()> {
+    fn scan_all(&self, state: &mut State, rest: &[(&i64, &u64)], recovery: i64) -> Result<Scanned> {
         let compacted = self.config().compact;
         for (number, (base, size)) in rest.iter().enumerate() {
             let (base, size) = (**base, **size);
             let is_gap = number > 0 && base != state.end && !compacted;
             if number > 0 && (base < state.end || is_gap) {
                 // The end of the segment before is missing although this one was begun after it.
-                return self.cut_off(state, &rest[number..], recovery);
+                self.cut_off(state, &rest[number..], recovery)?;
+                return Ok(Scanned::Cut);
             }
             let segment = Segment::existing(&self.place, base, size, self.clock.wall_ms());
             let segment = Arc::new(segment);
             state.segments.push(Arc::clone(&segment));
             let begin = self.begin_scan(state, &segment, number == 0, recovery)?;
-            let whole = self.scan_segment(state, &segment, begin, recovery)?;
+            let next = rest.get(number + 1).map(|(next, _)| **next);
+            let scanned = self.scan_segment(state, &segment, (begin, next), recovery)?;
+            if let Scanned::Overflows(base) = scanned {
+                return Ok(Scanned::Overflows(base));
+            }
             segment.seal()?;
-            if !whole && number + 1 < rest.len() {
-                return self.cut_off(state, &rest[number + 1..], recovery);
+            if scanned == Scanned::Cut && number + 1 < rest.len() {
+                self.cut_off(state, &rest[number + 1..], recovery)?;
+                return Ok(Scanned::Cut);
             }
         }
-        Ok(())
+        Ok(Scanned::Whole)
     }
 
     /// Where a segment's scan begins, with the producers as they were there.
@@ -281,14 +320,14 @@ impl Log {
         Ok(position)
     }
 
-    /// Scans to the end of the segment. False: it was cut.
+    /// Scans to the end of the segment; `next` is where the one after it begins.
     fn scan_segment(
         &self,
         state: &mut State,
         segment: &Segment,
-        begin: u64,
+        (begin, next): (u64, Option<i64>),
         recovery: i64,
-    ) -> Result<bool> {
+    ) -> Result<Scanned> {
         let path = segment.path(files::LOG);
         let interval = self.config().index_interval_bytes;
         let size = segment.size();
@@ -302,6 +341,9 @@ impl Log {
             .map_err(|e| Error::io("scan", &path, e))?
         {
             if !follows(&head, state.end, segment.base_offset()) {
+                if overflows(&head, state.end, next) {
+                    return Ok(Scanned::Overflows(segment.base_offset()));
+                }
                 is_misplaced = true;
                 break;
             }
@@ -326,7 +368,7 @@ impl Log {
         }
         segment.note_seen(begin, keep);
         if keep == size {
-            return Ok(true);
+            return Ok(Scanned::Whole);
         }
         // A whole batch at the wrong offset is no torn tail: some offset, which no checksum covers, was
         // spoilt, perhaps one below the recovery point.
@@ -337,6 +379,15 @@ impl Log {
                 Damage::Batch { position: keep },
             ));
         }
+        let zeros = is_room(&*file, keep, size).map_err(|e| Error::io("scan", &path, e))?;
+        if zeros && !is_misplaced {
+            // Nothing was written there; on the disk before anything follows, as it must be of a
+            // segment that nobody will scan again.
+            segment.cut_tail(keep)?;
+            self.directory.sync(vec![file], &path)?;
+            tracing::debug!(path = %path.display(), bytes = size - keep, "gave the room back");
+            return Ok(Scanned::Whole);
+        }
         tracing::warn!(
             topic = %self.partition.topic,
             partition = self.partition.partition,
@@ -346,7 +397,7 @@ impl Log {
             "cut a torn tail: everything from this offset on was not yet on the disk"
         );
         segment.cut_tail(keep)?;
-        Ok(false)
+        Ok(Scanned::Cut)
     }
 
     /// Segments after a cut hold what cannot follow any more.
@@ -515,13 +566,13 @@ fn read_batch(file: &dyn DiskFile, head: &Head) -> std::io::Result<Vec<u8>> {
 
 /// Whether a batch can stand where the log has come to.
 fn follows(head: &Head, end: i64, base: i64) -> bool {
-    // Of v0 and v1 only the last offset is known here.
-    let first = if head.magic >= 2 {
-        head.base_offset
-    } else {
-        head.last_offset
-    };
-    first >= end && head.last_offset - base <= i64::from(i32::MAX)
+    head.first_known() >= end && fits(base, head.last_offset)
+}
+
+/// Whether a batch is in order but beyond what the segment's index can say. An offset is not covered
+/// by any checksum; so the segment after must bear it out, or it passes for a spoilt one.
+fn overflows(head: &Head, end: i64, next: Option<i64>) -> bool {
+    head.first_known() >= end && next.is_some_and(|next| head.last_offset < next)
 }
 
 /// The batch at or below the recovery point from which a scan may begin, if the index names one
@@ -677,7 +728,11 @@ fn end_swaps(disk: &dyn Disk, path: &Path, names: &[String]) -> Result<()> {
         .filter_map(|name| base_of(name, files::CLEANED))
         .min();
     let mut swaps = Vec::new();
-    for name in names {
+    // What says that a swap is to be undone goes last: who dies on the way must find it again.
+    let (cleaned, others): (Vec<&String>, Vec<&String>) = names
+        .iter()
+        .partition(|name| name.ends_with(files::CLEANED));
+    for name in others.into_iter().chain(cleaned) {
         let undone = match base_of(name, files::SWAP) {
             Some(base) => cleaned_min.is_some_and(|min| base >= min),
             None => {

@@ -90,6 +90,7 @@ impl Log {
         if active.size() == 0 && active.base_offset() == base {
             return Ok(());
         }
+        self.give_room_back(state, true)?;
         active.seal()?;
         // Kafka: the producers are up to `base` even where offsets were skipped.
         state.producers.end = base;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use protocol::ids::Offset;
 
 use crate::error::Result;
+use crate::log::room::Room;
 use crate::log::{Log, State};
 use crate::producers::Producers;
 use crate::segment::{Ending, Segment};
@@ -46,6 +47,7 @@ impl Log {
         let gone = state.segments.split_off(kept);
         self.doom(state, gone)?;
         let cut = state.active().truncate_to(to)?;
+        state.room = Room::none(state.written);
         // On the disk before anything follows: else a power cut could leave an old batch between
         // new ones.
         let file = state.active().log_file()?;
@@ -101,6 +103,7 @@ impl Log {
             }
         };
         state.segments.push(Arc::new(segment));
+        state.room = Room::none(state.written);
         state.folder_changes += 1;
         if state.epochs.clear() {
             self.write_epochs(state)?;

@@ -13,12 +13,13 @@ use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
 use base::disk::Disk;
+use base::metrics::Timings;
 use parking_lot::{Mutex, RwLock};
 use protocol::ids::{Offset, TopicId, TopicPartition};
 
 use crate::checkpoint::{self, PartitionOffsets};
 use crate::config::{LogConfig, StoreConfig};
-use crate::directory::{Directory, OnFailure};
+use crate::directory::{Directory, FlushTimes, OnFailure};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::handles::Handles;
@@ -63,6 +64,7 @@ pub struct Store {
     pub(crate) trash: Arc<Trash>,
     set_aside: Mutex<Vec<SetAside>>,
     on_failure: OnFailureCell,
+    flushes: Arc<FlushTimes>,
     pub(crate) next_due: NextDue,
     pub(crate) departures: Departures,
 }
@@ -106,6 +108,7 @@ impl Store {
     ) -> Result<Store> {
         let handles = Handles::new(disk, config.open_files_max);
         let on_failure: Arc<OnceLock<OnFailure>> = Arc::default();
+        let flushes = FlushTimes::new(clock.clone());
         let boot_id = boot_id();
         let mut directories = Vec::new();
         for path in &config.dirs {
@@ -114,10 +117,12 @@ impl Store {
                 Arc::clone(&handles),
                 &boot_id,
                 Arc::clone(&on_failure),
+                Arc::clone(&flushes),
             );
             directories.push(Arc::new(match opened {
                 Err(e) if e.is_disk() => {
-                    Directory::failed(path, Arc::clone(&handles), &e, Arc::clone(&on_failure))
+                    let (handles, on_failure) = (Arc::clone(&handles), Arc::clone(&on_failure));
+                    Directory::failed(path, handles, &e, on_failure, Arc::clone(&flushes))
                 }
                 other => other?,
             }));
@@ -132,6 +137,7 @@ impl Store {
             trash: Arc::default(),
             set_aside: Mutex::default(),
             on_failure: OnFailureCell(on_failure),
+            flushes,
             departures: Departures::default(),
         };
         store.load_all(config_of)?;
@@ -312,6 +318,11 @@ impl Store {
             same_boot: directory.same_boot,
         };
         self.directories.iter().map(view).collect()
+    }
+
+    /// How long flushes took, in microseconds.
+    pub fn flush_times(&self) -> &Timings {
+        &self.flushes.times
     }
 
     /// Partitions whose bytes could not be trusted when the store opened; their files are kept.
