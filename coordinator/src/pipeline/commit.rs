@@ -25,7 +25,9 @@ use crate::tree::{Applied, Happened, path};
 use crate::watches::ConnectionId;
 
 /// Nodes written of a snapshot between two rounds of requests.
-const PIECE: usize = 2_000;
+const PIECE: usize = 1_000;
+/// A snapshot is synced every so many bytes: all of it at once would keep the disk from the log.
+const SYNC_EVERY: u64 = 1 << 20;
 
 impl Pipeline {
     /// Hands what was prepared to the log; whether there was anything.
@@ -426,13 +428,17 @@ impl SnapshotFile {
             let act = || {
                 let file = disk.open(&unfinished, Open::Create)?;
                 file.truncate(0)?;
-                let mut at = 0;
+                let (mut at, mut synced) = (0, 0);
                 let mut whole = false;
                 for piece in incoming {
                     // An empty piece says that all has come; without it the server is stopping.
                     whole = piece.is_empty();
                     file.write_at(&piece, at)?;
                     at += piece.len() as u64;
+                    if at - synced >= SYNC_EVERY {
+                        file.sync()?;
+                        synced = at;
+                    }
                     counted.fetch_add(1, std::sync::atomic::Ordering::Release);
                     progress.notify_one();
                 }

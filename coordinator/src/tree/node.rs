@@ -9,7 +9,7 @@
 use hashbrown::{DefaultHashBuilder, HashTable};
 use protocol::zookeeper::types::{Stat, StatPersisted};
 use std::hash::BuildHasher;
-use std::ops::{Index, IndexMut};
+use std::ops;
 
 use crate::tree::digest;
 use crate::tree::owner::Owner;
@@ -94,7 +94,7 @@ impl Slots {
     }
 }
 
-impl Index<usize> for Slots {
+impl ops::Index<usize> for Slots {
     type Output = Node;
 
     fn index(&self, at: usize) -> &Node {
@@ -102,7 +102,7 @@ impl Index<usize> for Slots {
     }
 }
 
-impl IndexMut<usize> for Slots {
+impl ops::IndexMut<usize> for Slots {
     fn index_mut(&mut self, at: usize) -> &mut Node {
         &mut self.blocks[at / BLOCK][at % BLOCK]
     }
@@ -113,12 +113,34 @@ impl IndexMut<usize> for Slots {
 pub(crate) struct Nodes {
     slots: Slots,
     free: Vec<u32>,
-    index: HashTable<u32>,
+    index: Index,
     hasher: DefaultHashBuilder,
 }
 
+/// Numbers by hash, in many small tables: a table that grows moves all its entries and looks at
+/// each node for that, and one of a million would keep everybody waiting for it.
+#[derive(Debug)]
+struct Index(Box<[HashTable<u32>]>);
+
+/// The upper bits of a hash choose its table; within it the lower ones choose the place.
+const TABLE_BITS: u32 = 8;
+
 fn spread(hash: u32) -> u64 {
     u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+impl Index {
+    fn new() -> Self {
+        Index((0..1 << TABLE_BITS).map(|_| HashTable::new()).collect())
+    }
+
+    fn table(&self, hash: u32) -> &HashTable<u32> {
+        &self.0[(hash >> (32 - TABLE_BITS)) as usize]
+    }
+
+    fn table_mut(&mut self, hash: u32) -> &mut HashTable<u32> {
+        &mut self.0[(hash >> (32 - TABLE_BITS)) as usize]
+    }
 }
 
 impl Nodes {
@@ -127,7 +149,7 @@ impl Nodes {
         let mut nodes = Nodes {
             slots: Slots::default(),
             free: Vec::new(),
-            index: HashTable::new(),
+            index: Index::new(),
             hasher: DefaultHashBuilder::default(),
         };
         nodes.slots.push(Node {
@@ -170,6 +192,7 @@ impl Nodes {
         }
         let hash = self.hash(path);
         self.index
+            .table(hash)
             .find(spread(hash), |&id| {
                 self.slots[id as usize].hash == hash && self.is_at(id, path)
             })
@@ -248,6 +271,7 @@ impl Nodes {
         above.children += 1;
         let slots = &self.slots;
         self.index
+            .table_mut(hash)
             .insert_unique(spread(hash), id, |&id| spread(slots[id as usize].hash));
         id
     }
@@ -255,7 +279,8 @@ impl Nodes {
     /// Takes a node without children out; its slot will serve another.
     pub(crate) fn remove(&mut self, id: u32) -> Node {
         let hash = self.slots[id as usize].hash;
-        if let Ok(entry) = self.index.find_entry(spread(hash), |&other| other == id) {
+        let table = self.index.table_mut(hash);
+        if let Ok(entry) = table.find_entry(spread(hash), |&other| other == id) {
             entry.remove();
         }
         let empty = Node {
