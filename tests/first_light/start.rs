@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use harness::peers;
 use harness::ports::free_port;
-use harness::process::{Process, Single, program};
+use harness::process::{Process, Single, program, program_copied};
 use harness::tool;
 
 use crate::programs::kcat;
@@ -203,9 +203,7 @@ fn without_privileges(dir: &Path) -> Command {
     fs::set_permissions(dir, Permissions::from_mode(0o755)).unwrap();
     let mut command;
     if fs::metadata(dir).unwrap().uid() == 0 {
-        let copy = dir.join("broker");
-        fs::copy(program("broker"), &copy).unwrap();
-        command = Command::new(copy);
+        command = Command::new(program_copied("broker", dir));
         command.uid(NOBODY).gid(NOBODY);
     } else {
         command = Command::new(program("broker"));

@@ -29,6 +29,15 @@ pub fn program(name: &str) -> PathBuf {
     file
 }
 
+/// A copy of it in the folder. Written by `cp`: what this process itself had open for writing could
+/// not be run while a child that was forked meanwhile has not become another program.
+pub fn program_copied(name: &str, folder: &Path) -> PathBuf {
+    let copy = folder.join(name);
+    let copied = Command::new("cp").arg(program(name)).arg(&copy).status();
+    assert!(copied.unwrap().success(), "cp to {}", copy.display());
+    copy
+}
+
 /// A running program; killed when dropped.
 #[derive(Debug)]
 pub struct Process {

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use harness::ports::free_port;
-use harness::process::program;
+use harness::process::program_copied;
 use harness::{tool, wait};
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -22,7 +22,7 @@ impl Installation {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("bin")).unwrap();
         for name in ["kafka", "broker", "coordinator"] {
-            std::fs::copy(program(name), dir.path().join("bin").join(name)).unwrap();
+            program_copied(name, &dir.path().join("bin"));
         }
         let made = Installation {
             dir,

@@ -158,11 +158,17 @@ async fn stop(kept: &Kept, out: &mut Out) -> Result<(), Failure> {
         return Ok(());
     }
     if let Some(id) = kept.living() {
-        signal("TERM", &[id])?;
+        signal("TERM", std::slice::from_ref(&id))?;
         let clock = Clock::system();
         let until = clock.monotonic_ms() + STOP_MS;
         while kept.living().is_some() && clock.monotonic_ms() < until {
             tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        if kept.living().is_some() {
+            return Err(Failure::said(format!(
+                "process {id} was told to stop and still runs after {} s",
+                STOP_MS / 1_000
+            )));
         }
     }
     // Whoever comes next writes his own.

@@ -23,10 +23,9 @@ impl Log {
 
     fn truncate_locked(&self, state: &mut State, to: i64) -> Result<bool> {
         if to >= state.end {
-            // Kafka: an epoch noted at the end without data may contradict the leader's.
-            if state.epochs.truncate_from_end(state.end) {
-                self.write_epochs(state)?;
-            }
+            // Kafka: an epoch noted at the end without data may contradict the leader's. Every start
+            // cuts the same, so the file may follow with the upkeep.
+            state.epochs_unwritten |= state.epochs.truncate_from_end(state.end);
             return Ok(false);
         }
         if state
