@@ -292,7 +292,7 @@ fn a_disk_that_fails_takes_only_its_own_directory_offline_and_comes_back_with_al
     let log = broker.process.log();
     let offline = log
         .lines()
-        .filter(|line| line.contains("log directory is offline"))
+        .filter(|line| line.contains("the log directory is offline"))
         .count();
     assert_eq!(offline, 1, "one directory, said once");
     assert!(!broker.process.has_ended());

@@ -19,7 +19,7 @@ const EPOCH_DURING_DELETE: LeaderEpoch = LeaderEpoch(-2);
 /// StopReplica: the sender knows of no epochs.
 const NO_EPOCH: LeaderEpoch = LeaderEpoch(-1);
 /// So many new replicas write their small files before the order is answered.
-const SETTLED_AT_ONCE_MAX: usize = 64;
+const SETTLED_AT_ONCE_MAX: usize = 1_000;
 
 /// Who gives an order, and to which registration of this broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ impl Replicas {
                 .results
                 .push((order.partition.clone(), order.topic_id, result));
         }
-        // The ids of a few are on the disk before a producer can come for them. Those of thousands
+        // The ids of some are on the disk before a producer can come for them. Those of thousands
         // follow with the next upkeep: nobody should wait for ten thousand files.
         let logs: Vec<_> = applied.changes.iter().map(|(led, _)| led.log()).collect();
         if logs.len() <= SETTLED_AT_ONCE_MAX

@@ -79,14 +79,7 @@ impl Handles {
         if let Some(file) = &*file {
             return Ok(Arc::clone(file));
         }
-        let opened = match self.disk.open(&path(), how) {
-            Err(e) if is_out_of_files(&e) => {
-                // The process has run out: make room among ours and try once more.
-                self.close_idle(self.open_max / 4 + 1);
-                self.disk.open(&path(), how)?
-            }
-            other => other?,
-        };
+        let opened = self.opening(|| self.disk.open(&path(), how))?;
         *file = Some(Arc::clone(&opened));
         drop(file);
         let over = {
@@ -98,6 +91,18 @@ impl Handles {
             self.close_idle(over);
         }
         Ok(opened)
+    }
+
+    /// Does what opens files; where the process has run out of them once more, with room made among
+    /// ours.
+    pub(crate) fn opening<T>(&self, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match act() {
+            Err(e) if is_out_of_files(&e) => {
+                self.close_idle(self.open_max / 4 + 1);
+                act()
+            }
+            other => other,
+        }
     }
 
     /// Lets the hand go round until `count` files are closed, twice around at most.
