@@ -1,12 +1,18 @@
 //! The gate as a test: no hot path costs over 5 % more instructions than its committed baseline.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+/// Said past the test runner, which keeps to itself what a passing test prints.
+fn skipped(why: &str) {
+    let _nobody_listens = writeln!(std::io::stderr(), "\nSKIPPED gate: {why}");
+}
 
 #[test]
 fn no_hot_path_costs_more_instructions_than_its_baseline_allows() {
     if cfg!(debug_assertions) {
-        println!("SKIPPED: instruction counts mean something on the release profile only");
+        skipped("instruction counts mean something on the release profile only");
         return;
     }
     let there = Command::new("valgrind")
@@ -17,7 +23,7 @@ fn no_hot_path_costs_more_instructions_than_its_baseline_allows() {
     if !there {
         let required = std::env::var("ROTPETER_REQUIRE_PEERS").is_ok_and(|word| !word.is_empty());
         assert!(!required, "valgrind is not installed");
-        println!("SKIPPED: valgrind is not installed");
+        skipped("valgrind is not installed");
         return;
     }
     let baseline = Path::new(env!("CARGO_MANIFEST_DIR")).join("gate.baseline");

@@ -33,12 +33,12 @@ for directory in "${directories[@]}"; do
 done
 
 # A volume from the other kind of start holds topics that this start does not see.
-volume=${KAFKA_LOG_DIRS%%,*}
+volume=${KAFKA_LOG_DIRS-} volume=${volume%%,*}
 if [ -n "$embedded" ] && [ "${volume%/broker}" != "$volume" ] && [ -e "${volume%/broker}/meta.properties" ]; then
   say "${volume%/broker} belongs to a broker that worked with a ZooKeeper: its topics lie directly in it, and this" \
     "start, with a coordinator of its own, does not see them. To have them, set ZOOKEEPER_HOSTS to that" \
     "ZooKeeper's HOST:PORT; otherwise mount another volume."
-elif [ -z "$embedded" ] && [ -e "$volume/broker/meta.properties" ]; then
+elif [ -z "$embedded" ] && [ -n "$volume" ] && [ -e "$volume/broker/meta.properties" ]; then
   say "$volume belongs to a broker with a coordinator of its own: its topics lie in $volume/broker, and this" \
     "start does not see them. To have them, leave out ZOOKEEPER_HOSTS and KAFKA_ZOOKEEPER_CONNECT; otherwise" \
     "mount another volume."

@@ -102,9 +102,8 @@ if [ ! -e "$file" ] || [ "$(head -n 1 "$file")" = "$mark" ]; then
   printf '%s\n' "$lines" > "$file" || refuse "$file cannot be written by user $(id -u)."
 fi
 
-for name in JVMFLAGS SERVER_JVMFLAGS JMXPORT ZK_SERVER_HEAP KAFKA_HEAP_OPTS KAFKA_OPTS; do
-  # Of SERVER_JVMFLAGS the coordinator reads what begins with -Dzookeeper.
-  [ "$name" != SERVER_JVMFLAGS ] || continue
+# SERVER_JVMFLAGS is not among them: the coordinator reads what begins with -Dzookeeper.
+for name in JVMFLAGS JMXPORT ZK_SERVER_HEAP KAFKA_HEAP_OPTS KAFKA_OPTS; do
   [ -z "${!name-}" ] || idle+=("$name")
 done
 [ ${#idle[@]} -eq 0 ] || say "These variables steer an ensemble or a Java machine and mean nothing here: ${idle[*]}"

@@ -66,25 +66,38 @@ settle_directories() {
   export KAFKA_LOG_DIRS=$named
 }
 
+# The value of a key in a file of settings, as properties or as flat YAML; the last one counts.
+in_file() { sed -nE "s/^[[:space:]]*${2//./\\.}[[:space:]]*[=:][[:space:]]*//p" "$1" 2> /dev/null | tail -n 1 || true; }
+
 # Sets and exports all of the above; the arguments are the broker's.
 settle() {
-  local word
+  local word file='' placed=''
   # shellcheck disable=SC2034  # the entrypoint gives the advice
-  embedded=yes advised=
+  embedded=yes advised='' told_listeners=''
   drop_empty
   for word; do
     case $word in
       --zookeeper | --zookeeper=* | --override=zookeeper.connect=* | zookeeper.connect=*) embedded= ;;
-      # A file is complete as it stands; variables still overrule its lines.
-      *.properties | *.yaml | *.yml) return 0 ;;
+      --data-dir | --data-dir=* | --override=log.dir=* | --override=log.dirs=* | log.dir=* | log.dirs=*) placed=yes ;;
+      --override=listeners=* | listeners=*) told_listeners=${word##*listeners=} ;;
+      *.properties | *.yaml | *.yml) file=$word ;;
     esac
   done
-  settle_zookeeper
-  [ -z "${KAFKA_ZOOKEEPER_CONNECT-}" ] || embedded=
-  settle_listeners
-  settle_directories
+  if [ -n "$file" ]; then
+    # A file is complete as it stands, but for where the volume is; variables still overrule its lines.
+    [ -z "${ZOOKEEPER_HOSTS-}${KAFKA_ZOOKEEPER_CONNECT-}$(in_file "$file" zookeeper.connect)" ] || embedded=
+    [ -z "$(in_file "$file" log.dirs)$(in_file "$file" log.dir)" ] || placed=yes
+    told_listeners=${told_listeners:-${KAFKA_LISTENERS:-$(in_file "$file" listeners)}}
+  else
+    settle_zookeeper
+    [ -z "${KAFKA_ZOOKEEPER_CONNECT-}" ] || embedded=
+    [ -n "$told_listeners" ] || settle_listeners
+  fi
+  [ -n "$placed" ] || settle_directories
   # Published ports lead to the container's own address, never to its loopback.
-  [ -z "$embedded" ] || export KAFKA_COORDINATOR_ADDRESS=${KAFKA_COORDINATOR_ADDRESS:-0.0.0.0}
+  if [ -n "$embedded" ] && [ -z "$(in_file "$file" coordinator.address)" ]; then
+    export KAFKA_COORDINATOR_ADDRESS=${KAFKA_COORDINATOR_ADDRESS:-0.0.0.0}
+  fi
 }
 
 # HOST:PORT of the first listener that clients may use, as seen from inside the container.
@@ -97,5 +110,5 @@ own_address() {
     case $host in '' | 0.0.0.0 | '[::]') host=localhost ;; esac
     printf '%s:%s\n' "$host" "${rest##*:}"
     return
-  done < <(tr ',' '\n' <<< "${KAFKA_LISTENERS:-PLAINTEXT://:9092}" | tr -d ' ')
+  done < <(tr ',' '\n' <<< "${told_listeners:-${KAFKA_LISTENERS:-PLAINTEXT://:9092}}" | tr -d ' ')
 }

@@ -1,4 +1,4 @@
-//! A log directory of ours is one that Apache Kafka opens, whatever happened in it.
+//! A log directory of ours is one that Apache Kafka opens, a replica set aside in it as well.
 
 use std::process::Command;
 use std::time::Duration;
@@ -48,6 +48,11 @@ fn apache_kafka_starts_on_our_log_directory_and_serves_its_records() {
     run(producer, &lines);
     assert_eq!(single.process.terminate(STOP_LIMIT).code(), Some(0));
 
+    // As a damaged replica is set aside: Apache parses the name and leaves it alone.
+    let aside = format!("data/moved-1.{}-stray", "0123456789abcdef".repeat(2));
+    let aside = dir.path().join(aside);
+    std::fs::create_dir(&aside).unwrap();
+
     let properties = dir.path().join("apache.properties");
     let text = format!(
         "broker.id=0\nlisteners=PLAINTEXT://127.0.0.1:{}\nzookeeper.connect=127.0.0.1:{zookeeper_port}\nlog.dirs={}\noffsets.topic.replication.factor=1\n",
@@ -80,8 +85,10 @@ fn apache_kafka_starts_on_our_log_directory_and_serves_its_records() {
     });
     assert_eq!(run(kcat(&single.bootstrap(), &words).unwrap(), ""), lines);
     assert!(apache.terminate(STOP_LIMIT).code().is_some());
+    assert!(aside.is_dir(), "Apache has taken what was set aside");
 
     // And back again.
     single.restart();
     assert_eq!(run(kcat(&single.bootstrap(), &words).unwrap(), ""), lines);
+    assert!(aside.is_dir());
 }

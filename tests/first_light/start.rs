@@ -1,6 +1,7 @@
 //! Starting, stopping, being killed; and what is said when it cannot start.
 
 use std::fs::{self, Permissions};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -374,4 +375,28 @@ fn programs_ask_the_loader_for_nothing_but_glibc() {
             "{name}: {told}"
         );
     }
+}
+
+/// `localhost` is both of its addresses, where the machine has both.
+#[test]
+fn localhost_is_listened_on_by_both_protocols_of_the_internet() {
+    let addresses = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    let there = |address: &IpAddr| TcpListener::bind((*address, 0)).is_ok();
+    let dir = tempfile::tempdir().unwrap();
+    let port = free_port();
+    let mut command = Command::new(program("broker"));
+    command.current_dir(dir.path());
+    for set in [
+        format!("listeners=PLAINTEXT://localhost:{port}"),
+        format!("coordinator.port={}", free_port()),
+    ] {
+        command.args(["--override", &set]);
+    }
+    let mut broker = Process::start(command, &dir.path().join("broker.log"));
+    broker.wait_for_port(port);
+    for address in addresses.into_iter().filter(there) {
+        TcpStream::connect((address, port)).unwrap_or_else(|e| panic!("{address}: {e}"));
+    }
+    assert!(dir.path().join("data/broker").is_dir());
+    assert!(dir.path().join("data/coordinator").is_dir());
 }

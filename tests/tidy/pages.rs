@@ -246,6 +246,21 @@ fn what_pages_call_scripts_with_is_what_these_take() {
 }
 
 #[test]
+fn the_figures_of_the_front_page_are_the_last_that_were_measured() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let (front, measured) = (read("README.md"), read("docs/benchmarks/table.md"));
+    let told = front.split_once("\n## How fast\n").unwrap().1;
+    let told = told.split("\n## ").next().unwrap_or_default();
+    let is_figure = |line: &&str| line.starts_with("| ") || line.starts_with("Measured on ");
+    let figures: Vec<&str> = told.lines().filter(is_figure).collect();
+    assert!(figures.len() > 10, "{figures:?}");
+    for figure in figures {
+        let same = |line: &str| line.starts_with(figure);
+        assert!(measured.lines().any(same), "not measured: {figure}");
+    }
+}
+
+#[test]
 fn these_checks_can_fail() {
     assert_eq!(path_in("tests/run --all"), Some("tests/run"));
     assert_eq!(path_in("tests/golden/tools/NAME.txt"), None);
