@@ -1,4 +1,5 @@
-//! A disk in memory that lies on request: for crash tests of the crates above (feature `faults`).
+//! A disk in memory that lies on request: for crash tests of the crates above. No program
+//! uses it, so none contains it.
 //!
 //! It keeps two states of everything, what a program sees and what a power cut leaves. A file's
 //! unsynced writes may be lost, torn or kept in any combination; a directory's unsynced entries

@@ -7,11 +7,12 @@ pub mod clock;
 pub mod chance;
 pub mod backoff;
 pub mod disk;
-#[cfg(feature = "faults")]
 pub mod faulty_disk;
 pub mod durable;
 pub mod stop;
+pub mod signals;
 pub mod tasks;
+pub mod properties;
 pub mod io_pool;
 pub mod metrics;
 pub mod logging;

@@ -6,6 +6,8 @@
 pub mod config;
 /// What is counted where requests run and connections live.
 pub mod measures;
+/// What strangers can make us warn of as often as they like, said once a minute.
+pub mod complaints;
 /// The broker's copy of what the controller says about the cluster.
 pub mod metadata;
 /// How much a client may use.

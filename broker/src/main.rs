@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use base::logging;
+use base::signals::Signals;
 use broker::admin::loggers::DEFAULT_FILTER;
-use broker::config::{Config, LoadArgs, Warning};
-use broker::server::Server;
+use broker::config::load::{LoadArgs, Loaded, Refused, load};
+use broker::config::{Config, Warning};
+use broker::server::{Server, health};
 use clap::Parser;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Cross-thread frees are cheap and a large claim costs nothing until bytes arrive.
 #[global_allocator]
@@ -37,6 +38,25 @@ struct Arguments {
     /// Where everything is kept: ./data unless told.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// In a container: keep everything on the volume mounted there, and settle what a container implies.
+    #[arg(long, value_name = "DIR")]
+    volume: Option<PathBuf>,
+    /// A container's health check: exit code 0 if the broker that the container runs serves clients.
+    #[arg(long)]
+    healthy: bool,
+}
+
+impl Arguments {
+    fn load(self) -> Result<Loaded, Refused> {
+        load(&LoadArgs {
+            file: self.config,
+            environment: settings::environment::read(std::env::vars_os()),
+            overrides: self.overrides,
+            zookeeper: self.zookeeper,
+            data_dir: self.data_dir,
+            volume: self.volume,
+        })
+    }
 }
 
 fn main() -> ExitCode {
@@ -44,26 +64,26 @@ fn main() -> ExitCode {
     // backs them with huge pages: 16 MB of 28 at rest. An old kernel that refuses changes nothing.
     let _refused = rustix::thread::disable_transparent_huge_pages(true);
     let arguments = Arguments::parse();
+    if arguments.healthy {
+        return healthy(arguments);
+    }
     logging::start(DEFAULT_FILTER, logging::Format::Text);
-    let (environment, idle) = settings::environment::read(std::env::vars());
-    let loaded = Config::load(&LoadArgs {
-        file: arguments.config,
-        environment,
-        overrides: arguments.overrides,
-        zookeeper: arguments.zookeeper,
-        data_dir: arguments.data_dir,
-    });
-    let (config, warnings) = match loaded {
-        Ok(loaded) => loaded,
+    let config = match arguments.load() {
+        Ok(loaded) => {
+            warn_of(loaded.warnings);
+            for notice in loaded.notices {
+                eprintln!("{notice}");
+            }
+            loaded.config
+        }
         Err(refused) => {
-            warn_of(idle, refused.warnings);
+            warn_of(refused.warnings);
             for fault in refused.faults {
                 eprintln!("{fault}");
             }
             return ExitCode::FAILURE;
         }
     };
-    warn_of(idle, warnings);
     let runtimes = data_runtime(&config).and_then(|data| Ok((data, control_runtime()?)));
     let (data, control) = match runtimes {
         Ok(runtimes) => runtimes,
@@ -79,9 +99,39 @@ fn main() -> ExitCode {
     ended
 }
 
-fn warn_of(idle: Vec<Warning>, warnings: Vec<Warning>) {
-    for warning in idle.into_iter().chain(warnings) {
+fn warn_of(warnings: Vec<Warning>) {
+    for warning in warnings {
         tracing::warn!("{}", warning.0);
+    }
+}
+
+/// Settings are read as the running broker has read them, so that its ports are known.
+fn healthy(asked: Arguments) -> ExitCode {
+    let volume = asked.volume.clone();
+    let running = Arguments::try_parse_from(health::words_of_the_first_process());
+    let mut running = running.unwrap_or(asked);
+    running.volume = running.volume.or(volume);
+    let config = match running.load() {
+        Ok(loaded) => loaded.config,
+        Err(refused) => {
+            for fault in refused.faults {
+                eprintln!("{fault}");
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let asked = runtime.map(|runtime| runtime.block_on(health::ask(&config.listeners.bound)));
+    match asked {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(unwell)) => {
+            eprintln!("{unwell}");
+            ExitCode::FAILURE
+        }
+        Err(cause) => {
+            eprintln!("cannot start a thread: {cause}");
+            ExitCode::FAILURE
+        }
     }
 }
 
@@ -106,32 +156,12 @@ fn control_runtime() -> std::io::Result<Runtime> {
         .build()
 }
 
-/// SIGTERM and Ctrl-C.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// The next time somebody asks to stop. Dropping the future early is safe.
-    async fn next(&mut self) {
-        tokio::select! { _ = self.terminate.recv() => {}, _ = self.interrupt.recv() => {} }
-    }
-
-    /// Somebody asks once more, having seen that it takes its time. A program that hands signals
-    /// on may send one twice at once; that is no second wish.
-    async fn again(&mut self) {
-        let first = tokio::time::Instant::now();
-        while first.elapsed() < AGAIN_AFTER {
-            self.next().await;
-        }
+/// Somebody asks once more, having seen that it takes its time. A program that hands signals on may
+/// send one twice at once; that is no second wish.
+async fn again(signals: &mut Signals) {
+    let first = tokio::time::Instant::now();
+    while first.elapsed() < AGAIN_AFTER {
+        signals.next().await;
     }
 }
 
@@ -161,7 +191,7 @@ async fn serve(config: Config, data: tokio::runtime::Handle) -> ExitCode {
     // A disk that hangs would hold the stop up for as long; whoever asks twice does not wait for it.
     tokio::select! {
         () = server.stop() => {}
-        () = signals.again() => {
+        () = again(&mut signals) => {
             eprintln!("stopped at once, as asked twice; the next start recovers the logs");
             return ExitCode::FAILURE;
         }

@@ -3,14 +3,17 @@
 
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use protocol::zookeeper::errors::Code;
 use protocol::zookeeper::requests::AclList;
-use protocol::zookeeper::types::{Acl, Id, SentAcl};
+use protocol::zookeeper::types::{Acl, Id, SentAcl, perms};
+
+/// Everything to everybody.
+static EVERYBODY: LazyLock<Arc<[Acl]>> = LazyLock::new(|| Arc::from([Acl::open()]));
 
 /// How passwords of the scheme `digest` become digests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +57,7 @@ impl Schemes {
         peer: IpAddr,
     ) -> Option<Vec<Id>> {
         match scheme {
-            "ip" => Some(vec![Id::new("ip", &peer.to_string())]),
+            "ip" => Some(vec![ip_id(peer)]),
             "digest" if self.digest => {
                 let text = String::from_utf8_lossy(secret?);
                 let name = self.digest_name(&text);
@@ -108,7 +111,16 @@ impl Schemes {
     /// The list that a request asks for, with `auth` replaced by who the client is. ZooKeeper
     /// breaks down over a name that is absent where it looks at one: as over an unreadable request.
     pub(crate) fn settle(&self, wanted: &AclList, ids: &[Id]) -> Result<Arc<[Acl]>, Code> {
-        let wanted = distinct(wanted.as_deref().unwrap_or_default())?;
+        let wanted = wanted.as_deref().unwrap_or_default();
+        // Hot path: what nearly everybody asks for is there already.
+        if let [only] = wanted
+            && only.perms == perms::ALL
+            && only.scheme.as_deref() == Some("world")
+            && only.id.as_deref() == Some("anyone")
+        {
+            return Ok(Arc::clone(&EVERYBODY));
+        }
+        let wanted = distinct(wanted)?;
         let mut settled: Vec<Acl> = Vec::with_capacity(wanted.len());
         for entry in wanted {
             let scheme = entry.scheme.as_deref().ok_or(Code::INVALID_ACL)?;
@@ -219,35 +231,96 @@ fn matches(client: &Id, listed: &Id) -> bool {
     if client.scheme != "ip" {
         return client.id == listed.id;
     }
-    let (Some((net, bits)), Ok(peer)) = (network(&listed.id), client.id.parse::<IpAddr>()) else {
+    let (Some((net, bits)), Some(peer)) = (network(&listed.id), address(&client.id)) else {
         return false;
     };
-    match (net, peer) {
-        (IpAddr::V4(net), IpAddr::V4(peer)) => {
-            let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
-            u32::from(net) & mask == u32::from(peer) & mask
-        }
-        (IpAddr::V6(net), IpAddr::V6(peer)) => {
-            let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
-            u128::from(net) & mask == u128::from(peer) & mask
-        }
-        _ => false,
+    let differ = net.number ^ peer.number;
+    // A shift by the whole width is none that a machine has: nothing is compared then.
+    net.width == peer.width && differ.checked_shr(net.width - bits).unwrap_or(0) == 0
+}
+
+/// Who one is by the scheme `ip`, as Java writes addresses.
+pub(crate) fn ip_id(peer: IpAddr) -> Id {
+    let text = match peer {
+        IpAddr::V4(peer) => peer.to_string(),
+        IpAddr::V6(peer) => peer.segments().map(|part| format!("{part:x}")).join(":"),
+    };
+    Id::new("ip", &text)
+}
+
+struct Address {
+    number: u128,
+    /// In bits: 32 or 128.
+    width: u32,
+}
+
+/// An address in an access list. ZooKeeper reads numbers as Java's `parseInt` does, signs and zeros
+/// before them included, and knows no IPv4 within IPv6.
+fn address(text: &str) -> Option<Address> {
+    if text.contains(':') {
+        return address_v6(text);
     }
+    let (mut number, mut parts) = (0, 0);
+    for part in text.split('.') {
+        let part: i32 = part.parse().ok()?;
+        number = number << 8 | u128::from(u8::try_from(part).ok()?);
+        parts += 1;
+        if parts > 4 {
+            return None;
+        }
+    }
+    (parts == 4).then_some(Address { number, width: 32 })
+}
+
+fn address_v6(text: &str) -> Option<Address> {
+    const PARTS: usize = 8;
+    let of = |text: &str| -> Option<Vec<u16>> {
+        let parts = text.split(':').map(|part| {
+            let short = Some(part).filter(|part| part.len() <= 4)?;
+            // Java keeps the lowest sixteen bits of what may be below zero.
+            let number = i32::from_str_radix(short, 16).ok()?;
+            Some(number as u16)
+        });
+        parts.collect()
+    };
+    let of_side = |text: &str| {
+        if text.is_empty() {
+            Some(Vec::new())
+        } else {
+            of(text)
+        }
+    };
+    let parts = match text.split_once("::") {
+        None => of(text).filter(|parts| parts.len() == PARTS)?,
+        Some((before, after)) => {
+            let (mut parts, after) = (of_side(before)?, of_side(after)?);
+            let zeros = PARTS.checked_sub(parts.len() + after.len())?;
+            if zeros == 0 {
+                return None;
+            }
+            parts.resize(PARTS - after.len(), 0);
+            [parts, after].concat()
+        }
+    };
+    let number = parts
+        .iter()
+        .fold(0, |number, part| number << 16 | u128::from(*part));
+    Some(Address { number, width: 128 })
 }
 
 /// `address` or `address/bits`.
-fn network(text: &str) -> Option<(IpAddr, u32)> {
-    let (address, bits) = match text.split_once('/') {
-        Some((address, bits)) => (address, Some(bits)),
+fn network(text: &str) -> Option<(Address, u32)> {
+    let (text, bits) = match text.split_once('/') {
+        Some((text, bits)) => (text, Some(bits)),
         None => (text, None),
     };
-    let address: IpAddr = address.parse().ok()?;
-    let most = if address.is_ipv4() { 32 } else { 128 };
+    let address = address(text)?;
     let bits = match bits {
-        Some(bits) => bits.parse().ok().filter(|bits| *bits <= most)?,
-        None => most,
+        // `-0` is a number too.
+        Some(bits) => u32::try_from(bits.parse::<i32>().ok()?).ok()?,
+        None => address.width,
     };
-    Some((address, bits))
+    (bits <= address.width).then_some((address, bits))
 }
 
 #[cfg(test)]
@@ -293,6 +366,60 @@ mod tests {
         assert!(!schemes().allows(&acl, perms::WRITE, &[Id::new("ip", "10.1.2.3")]));
         let everywhere = [entry(perms::READ, "ip", "10.1.0.0/0")];
         assert!(schemes().allows(&everywhere, perms::READ, &[Id::new("ip", "1.2.3.4")]));
+    }
+
+    #[test]
+    fn addresses_are_read_as_java_reads_them() {
+        let home = [ip_id("127.0.0.1".parse().unwrap())];
+        for text in [
+            "127.0.0.1",
+            "127.000.000.001",
+            "127.-0.0.1",
+            "127.+0.0.1",
+            "127.0.0.1/-0",
+            "127.0.0.1/+8",
+            "127.0.0.9/8",
+        ] {
+            let acl = [entry(perms::READ, "ip", text)];
+            assert!(is_valid(&acl[0].id), "{text}");
+            assert!(schemes().allows(&acl, perms::READ, &home), "{text}");
+        }
+        let loopback = [ip_id("::1".parse().unwrap())];
+        assert_eq!(loopback[0].id, "0:0:0:0:0:0:0:1");
+        for text in [
+            "::1",
+            "0:0:0:0:0:0:0:1",
+            "0::0001",
+            "::1/128",
+            "::ff/0",
+            "::-0:+1",
+        ] {
+            let acl = [entry(perms::READ, "ip", text)];
+            assert!(schemes().allows(&acl, perms::READ, &loopback), "{text}");
+            assert!(!schemes().allows(&acl, perms::READ, &home), "{text}");
+        }
+        for text in [
+            "",
+            "1",
+            "1.2.3",
+            "1.2.3.4.5",
+            "1.2.3.",
+            "1.2.3.256",
+            "1.2.3.-1",
+            "1.2.3.4/",
+            "1.2.3.4/33",
+            "1.2.3.4/-1",
+            "::ffff:127.0.0.1",
+            "1:2:3:4:5:6:7",
+            "1:2:3:4::5:6:7:8",
+            "1::2::3",
+            ":::",
+            "::00001",
+            "::g",
+            "::1/129",
+        ] {
+            assert!(!is_valid(&Id::new("ip", text)), "{text}");
+        }
     }
 
     #[test]

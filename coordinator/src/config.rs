@@ -1,6 +1,6 @@
 //! Settings as plain values. Where they come from (`zoo.cfg`, arguments) is [`crate::zoo_cfg`]'s.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,11 +10,12 @@ use base::disk::{Disk, SystemDisk};
 use crate::{sasl, tls};
 
 pub use crate::auth::DigestAlgorithm;
+pub use crate::packing::Packing;
 
 /// The directory beneath the configured one that holds the files.
 const VERSION_DIR: &str = "version-2";
 
-/// Everything the server can be told. [`Config::new`] gives ZooKeeper's defaults.
+/// Everything the server can be told.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub data_dir: PathBuf,
@@ -26,6 +27,8 @@ pub struct Config {
     pub listen_backlog: u32,
     /// Where clients with TLS connect; needs `tls`.
     pub secure_address: Option<SocketAddr>,
+    /// They are all there are: where there is a secure address, nobody connects without TLS.
+    pub secure_only: bool,
     pub tls: Option<tls::Settings>,
     /// The plain port takes TLS as well.
     pub port_unification: bool,
@@ -43,6 +46,7 @@ pub struct Config {
     pub snapshot_count: u64,
     /// Bytes of log between two snapshots, about; 0: no such limit.
     pub snapshot_bytes: u64,
+    pub snapshot_packing: Packing,
     pub log_preallocate: u64,
     pub force_sync: bool,
     pub slow_sync_ms: i64,
@@ -76,8 +80,12 @@ pub struct Config {
 impl Config {
     /// Connections that may wait to be accepted, where nothing is set.
     pub(crate) const LISTEN_BACKLOG: u32 = 1024;
+    /// All interfaces, by IPv6 and by IPv4: where ZooKeeper listens unless told otherwise.
+    pub(crate) const EVERYWHERE: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
-    /// ZooKeeper's defaults, on loopback.
+    /// For a server within another program: ZooKeeper's defaults, but for the address, which is
+    /// loopback, and the tick of two seconds rather than three, which is what nearly every `zoo.cfg` and
+    /// image sets. Less of the log is allocated ahead, so that an empty server is small on the disk.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Config {
             data_dir: data_dir.into(),
@@ -86,6 +94,7 @@ impl Config {
             port: 2181,
             listen_backlog: Config::LISTEN_BACKLOG,
             secure_address: None,
+            secure_only: false,
             tls: None,
             port_unification: false,
             tick_ms: 2_000,
@@ -96,6 +105,7 @@ impl Config {
             frame_max: 0xf_ffff,
             snapshot_count: 100_000,
             snapshot_bytes: 4 << 30,
+            snapshot_packing: Packing::Plain,
             log_preallocate: 4 << 20,
             force_sync: true,
             slow_sync_ms: 1_000,

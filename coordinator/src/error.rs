@@ -37,10 +37,12 @@ pub enum Error {
         what: Damage,
     },
     #[error(
-        "read {path}: begins at zxid 0x{found:x} where 0x{expected:x} must follow; a log file is missing or cut"
+        "read {path} at offset {offset}: zxid 0x{found:x} stands where 0x{expected:x} must follow; transactions are \
+         missing: bring back the log file that is gone or cut, or a copy of the whole directory"
     )]
     Gap {
         path: PathBuf,
+        offset: u64,
         expected: i64,
         found: i64,
     },
@@ -48,6 +50,15 @@ pub enum Error {
         "read {dir}: there are transaction logs but no readable snapshot, so the start of the history is missing"
     )]
     NoSnapshot { dir: PathBuf },
+    #[error(
+        "read {path}: {what} stand in the other directory, and the history in this one would be lost: move all of \
+         them to {belongs}, or set dataDir and dataLogDir as they were"
+    )]
+    Misplaced {
+        path: PathBuf,
+        what: &'static str,
+        belongs: PathBuf,
+    },
     #[error("{}", settings(.origin, .faults))]
     Settings {
         /// The file they came from, as far as one was named.

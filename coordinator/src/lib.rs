@@ -13,6 +13,7 @@ mod stats;
 mod sasl;
 mod tls;
 mod auth;
+mod packing;
 mod config;
 mod tree;
 mod watches;
@@ -27,7 +28,7 @@ mod server;
 pub mod zoo_cfg;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
@@ -41,9 +42,11 @@ use tokio::runtime::Runtime;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, info, warn};
 
-pub use crate::config::{Config, DigestAlgorithm};
+pub use crate::config::{Config, DigestAlgorithm, Packing};
 pub use crate::error::{Damage, Error, Fault};
-pub use crate::sasl::Settings as SaslSettings;
+pub use crate::sasl::{Answer as SaslAnswer, Login, Settings as SaslSettings};
+pub use crate::tls::dialling::{Dialler, Line, Settings as DiallerSettings};
+pub use crate::tls::stores::{Secret, Store};
 pub use crate::tls::{ClientAuth, Settings as TlsSettings};
 
 use crate::pipeline::{Pipeline, Ports};
@@ -72,7 +75,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Where clients connect.
+    /// Where clients connect: with TLS, if there is no other way.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -116,13 +119,20 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
         cause,
     };
     let mut own = OwnRuntime::new().map_err(thread_fails)?;
-    let (listener, address) = plain_door(&config, own.handle())?;
     let stores = config.tls.as_ref().map(Stores::open).transpose()?;
     let stores = stores.map(Arc::new);
     let secure = secure_door(&config)?;
     let secure_address = secure.as_ref().map(|(_, address)| *address);
+    let (plain, address) = match secure_address {
+        Some(address) if config.secure_only => (None, address),
+        _ => {
+            let (listener, address) = plain_door(&config, own.handle())?;
+            (Some(listener), address)
+        }
+    };
     let locks = lock_directories(&config)?;
-    let (recovered, unsynced) = recover(&config)?;
+    let (mut recovered, unsynced) = recover(&config)?;
+    let refused = std::mem::take(&mut recovered.refused);
     info!(zxid = format_args!("0x{:x}", recovered.tree.last_zxid), nodes = recovered.tree.count(),
         sessions = recovered.sessions.len(), replayed = recovered.replayed, %address, "serving");
     let progress = Arc::new(Notify::new());
@@ -132,7 +142,7 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
         unsynced,
         Arc::clone(&progress),
         Ports {
-            plain: address.port(),
+            plain: plain.as_ref().map(|_| address.port()),
             secure: secure_address.map(|address| address.port()),
         },
     )?;
@@ -156,22 +166,29 @@ pub async fn start(config: Config) -> Result<Handle, Error> {
     };
     let metrics_address = serve_metrics(&config, &door)?;
     let running = pipeline::run::run(pipeline, incoming, progress, stop.clone(), failed_sender);
-    match stores.clone().filter(|_| config.port_unification) {
-        Some(stores) => {
+    match (plain, stores.clone().filter(|_| config.port_unification)) {
+        (Some(listener), Some(stores)) => {
             let accepting = server::accept(listener, door.clone(), Way::Either(stores));
             tasks::spawn("zk-accept", accepting);
         }
-        None => {
+        (Some(listener), None) => {
             let accepting = server::accept(listener, door.clone(), Way::Plain);
             tasks::spawn_on(own.handle(), "zk-accept", accepting);
         }
+        (None, _) => {}
+    }
+    if let Some(stores) = stores.clone() {
+        tasks::spawn(
+            "zk-stores",
+            stores.follow(config.clock.clone(), stop.clone()),
+        );
     }
     if let (Some((listener, _)), Some(stores)) = (secure, stores) {
         let accepting = server::accept(listener, door, Way::Tls(stores));
         tasks::spawn("zk-accept-tls", accepting);
     }
     if config.purge_interval_hours > 0 {
-        tasks::spawn("zk-purge", purge_now_and_then(config, stop));
+        tasks::spawn("zk-purge", purge_now_and_then(config, refused, stop));
     }
     let (end, ended) = oneshot::channel::<()>();
     let thread = std::thread::Builder::new()
@@ -276,7 +293,7 @@ fn lock_directories(config: &Config) -> Result<Vec<Box<dyn DiskLock>>, Error> {
     dirs.dedup();
     let mut locks = Vec::new();
     for dir in dirs {
-        let made = make(&*config.disk, &dir);
+        let made = config.disk.create_dir_all(&dir);
         made.map_err(|cause| Error::Write {
             path: dir.clone(),
             cause,
@@ -297,41 +314,41 @@ fn lock_directories(config: &Config) -> Result<Vec<Box<dyn DiskLock>>, Error> {
     Ok(locks)
 }
 
-/// Makes a directory and those above it, the latter so that a power cut leaves them.
-fn make(disk: &dyn Disk, dir: &Path) -> std::io::Result<()> {
-    let mut missing = Vec::new();
-    for at in dir
-        .ancestors()
-        .skip(1)
-        .filter(|at| !at.as_os_str().is_empty())
-    {
-        if disk.exists(at)? {
-            break;
-        }
-        missing.push(at);
-    }
-    disk.create_dir_all(dir)?;
-    missing
-        .iter()
-        .rev()
-        .try_for_each(|made| base::durable::sync_parent(disk, made))
-}
-
 /// Directories besides the logs' own whose newest entries a power cut may still take: of this
-/// start, or of an earlier one that died before its first transaction.
-fn unsynced_names(config: &Config) -> Vec<Unsynced> {
+/// start, or of an earlier one that died before its first transaction. `fresh`: there was no such
+/// transaction yet, so that any directory above may be as new.
+fn unsynced_names(config: &Config, fresh: bool) -> Vec<Unsynced> {
     let (snapshots, logs) = (config.snapshots_dir(), config.logs_dir());
     let mut dirs = vec![config.data_dir.clone()];
     if logs != snapshots {
         dirs.extend(config.data_log_dir.clone());
         dirs.push(snapshots);
     }
-    dirs.into_iter().map(Unsynced::Names).collect()
+    let mut above: Vec<&Path> = [Some(&config.data_dir), config.data_log_dir.as_ref()]
+        .into_iter()
+        .flatten()
+        .filter(|_| fresh)
+        .flat_map(|dir| dir.ancestors().skip(1))
+        .map(|dir| {
+            if dir.as_os_str().is_empty() {
+                Path::new(".")
+            } else {
+                dir
+            }
+        })
+        .collect();
+    above.sort_unstable();
+    above.dedup();
+    let above = above
+        .into_iter()
+        .map(|dir| Unsynced::Above(dir.to_path_buf()));
+    dirs.into_iter().map(Unsynced::Names).chain(above).collect()
 }
 
 /// What the files hold; and what is not yet safe of what was written here.
 fn recover(config: &Config) -> Result<(Recovered, Vec<Unsynced>), Error> {
     let (snapshots, logs) = (config.snapshots_dir(), config.logs_dir());
+    store::remove_unfinished(&*config.disk, &snapshots)?;
     let places = Places {
         snapshots: &snapshots,
         logs: &logs,
@@ -339,7 +356,8 @@ fn recover(config: &Config) -> Result<(Recovered, Vec<Unsynced>), Error> {
         trust_empty_snapshot: config.trust_empty_snapshot,
     };
     let recovered = store::recover::recover(&*config.disk, places)?;
-    let mut unsynced = unsynced_names(config);
+    let no_log = store::files(&*config.disk, &logs, store::LOG_PREFIX)?.is_empty();
+    let mut unsynced = unsynced_names(config, no_log || recovered.without_snapshot);
     if recovered.without_snapshot {
         unsynced.extend(write_first_snapshot(config, &recovered)?);
     }
@@ -353,9 +371,11 @@ fn write_first_snapshot(config: &Config, recovered: &Recovered) -> Result<Option
     let tree = &recovered.tree;
     let sessions = recovered.sessions.iter().map(|(&id, &ms)| (id, ms));
     let bytes = Taking::begin(tree).next_piece(tree, sessions, usize::MAX);
-    let name = format!("{}.{:x}", store::SNAPSHOT_PREFIX, tree.last_zxid);
+    let packing = config.snapshot_packing;
+    let name = store::snapshot_name(tree.last_zxid, packing);
     let path = config.snapshots_dir().join(name);
     let write = || {
+        let bytes = packing.pack(bytes).map_err(std::io::Error::other)?;
         if tree.last_zxid != 0 {
             base::durable::replace(&*config.disk, &path, &bytes)?;
             return Ok(None);
@@ -382,12 +402,14 @@ pub fn last_zxid_in(disk: &dyn Disk, dir: &Path) -> Result<i64, Error> {
     Ok(store::recover::recover(disk, places)?.tree.last_zxid)
 }
 
-async fn purge_now_and_then(config: Config, stop: stop::Stop) {
+async fn purge_now_and_then(config: Config, refused: Vec<PathBuf>, stop: stop::Stop) {
+    let refused = Arc::<[PathBuf]>::from(refused);
     let hours = i64::try_from(config.purge_interval_hours).unwrap_or(i64::MAX);
     loop {
         let (disk, retain) = (Arc::clone(&config.disk), config.purge_retain.max(3));
         let (snapshots, logs) = (config.snapshots_dir(), config.logs_dir());
-        let work = move || store::purge::purge(&*disk, &snapshots, &logs, retain);
+        let refused = Arc::clone(&refused);
+        let work = move || store::purge::purge(&*disk, &snapshots, &logs, retain, &refused);
         if let Ok(Err(error)) = tokio::task::spawn_blocking(work).await {
             warn!(%error, "purge");
         }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use base::logging::{self, Format};
+use base::signals::Signals;
 use clap::Parser;
 use coordinator::{Config, Handle, zoo_cfg};
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 #[global_allocator]
@@ -91,7 +91,10 @@ fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
     if let Some(file) = arguments.config.as_ref().or(arguments.file.as_ref()) {
         properties.read_file(file)?;
     }
-    if let Ok(flags) = std::env::var("SERVER_JVMFLAGS") {
+    if let Some(flags) = std::env::var_os("SERVER_JVMFLAGS") {
+        let Some(flags) = flags.to_str() else {
+            anyhow::bail!("the environment variable SERVER_JVMFLAGS is not UTF-8: {flags:?}");
+        };
         properties.define_all(
             flags
                 .split_whitespace()
@@ -116,12 +119,10 @@ fn configure(arguments: &Arguments) -> anyhow::Result<Config> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals::listen()?;
     let mut handle: Handle = coordinator::start(config).await?;
     tokio::select! {
-        _ = terminate.recv() => info!("stopping"),
-        _ = interrupt.recv() => info!("stopping"),
+        () = signals.next() => info!("stopping"),
         () = handle.failed() => anyhow::bail!("the transaction log cannot be written; see above"),
     }
     handle.stop().await;

@@ -3,9 +3,10 @@
 //! Clients read the applied tree only; preparation reads this first. A change leaves when its
 //! transaction is applied.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use protocol::zookeeper::types::{Acl, StatPersisted};
 
 use crate::tree::{Tree, digest};
@@ -99,10 +100,18 @@ impl Pending {
         } else {
             self.digest = Some(self.digest(tree));
         }
-        let path: Arc<str> = Arc::from(key(path));
-        let replaced = self
-            .changes
-            .insert(Arc::clone(&path), Change { zxid, state: after });
+        let change = Change { zxid, state: after };
+        let (path, replaced) = match self.changes.get_key_value_mut(key(path)) {
+            Some((known, before)) => {
+                let replaced = std::mem::replace(before, change);
+                (Arc::clone(known), Some(replaced))
+            }
+            None => {
+                let fresh: Arc<str> = Arc::from(key(path));
+                self.changes.insert(Arc::clone(&fresh), change);
+                (fresh, None)
+            }
+        };
         if let Some(undo) = &mut self.undo {
             undo.replaced.push((Arc::clone(&path), replaced));
         }

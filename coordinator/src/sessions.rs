@@ -45,7 +45,7 @@ impl Sessions {
         self.all.len()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (i64, &Session)> {
+    pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (i64, &Session)> {
         self.all.iter().map(|(&id, session)| (id, session))
     }
 

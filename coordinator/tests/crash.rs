@@ -9,7 +9,9 @@
 mod raw;
 
 use std::net::SocketAddr;
+use std::path::Path;
 
+use base::disk::Open;
 use base::faulty_disk::{Fault, FaultyDisk, Operation, Restart};
 use coordinator::{Config, Handle};
 use protocol::zookeeper::errors::Code;
@@ -94,6 +96,31 @@ async fn whatever_the_moment_of_a_power_cut_nothing_acknowledged_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn directories_that_a_dead_start_has_made_stay_once_something_in_them_is_acknowledged() {
+    for stop_at in 1..20 {
+        let disk = FaultyDisk::new(stop_at);
+        let deep = || Config {
+            data_dir: "/srv/keeper/data".into(),
+            data_log_dir: Some("/srv/logs/keeper".into()),
+            ..config(&disk)
+        };
+        disk.stop_at(stop_at);
+        if let Ok(handle) = coordinator::start(deep()).await {
+            handle.stop().await;
+        }
+        disk.restart(Restart::Process);
+        let handle = coordinator::start(deep()).await.unwrap();
+        let address = handle.address();
+        assert_eq!(off_thread(move || create_on(address, 0, 3)).await, 3);
+        handle.stop().await;
+        disk.restart(Restart::PowerLosingAll);
+        let handle = coordinator::start(deep()).await.unwrap();
+        assert_eq!(count(&handle).await, 3, "stopped at {stop_at}");
+        handle.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_sync_nothing_is_acknowledged_and_the_server_says_so() {
     let disk = FaultyDisk::new(5);
     let mut handle = coordinator::start(config(&disk)).await.unwrap();
@@ -132,6 +159,31 @@ async fn a_full_disk_ends_the_serving_and_space_brings_it_back() {
     disk.restart(Restart::Process);
     let handle = coordinator::start(roomy).await.unwrap();
     assert!(count(&handle).await >= acknowledged);
+    handle.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unfinished_snapshot_is_removed_when_it_fails_and_at_the_next_start() {
+    let disk = FaultyDisk::new(9);
+    let named = |prefix: &str| {
+        let entries = disk.shared().list(Path::new("/data/version-2")).unwrap();
+        let names = entries.iter().map(|entry| &entry.name);
+        names.filter(|name| name.starts_with(prefix)).count()
+    };
+    disk.plan(Operation::Write, "new-", Fault::Eio, 0, true);
+    let handle = coordinator::start(config(&disk)).await.unwrap();
+    let address = handle.address();
+    // A later snapshot than that of the beginning says that the one that failed is over.
+    let mut created = 0;
+    while named("snapshot.") < 2 || named("new-") > 0 {
+        assert!(created < 10_000, "the failed snapshot stays");
+        created = off_thread(move || create_on(address, created, 10)).await;
+    }
+    handle.stop().await;
+    let left = Path::new("/data/version-2/new-snapshot.5.gz");
+    disk.shared().open(left, Open::CreateNew).unwrap();
+    let handle = coordinator::start(config(&disk)).await.unwrap();
+    assert_eq!(named("new-"), 0);
     handle.stop().await;
 }
 

@@ -10,6 +10,7 @@ mod raw;
 use std::io::Read;
 use std::path::Path;
 
+use base::disk::SystemDisk;
 use coordinator::Config;
 use flate2::read::GzDecoder;
 use protocol::zookeeper::errors::Code;
@@ -207,6 +208,91 @@ async fn snapshots_taken_during_writes_and_the_logs_after_them_give_everything_b
                 .starts_with("snapshot.")
         });
     assert!(snapshots.count() > 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_directory_set_later_is_refused_until_the_logs_are_moved_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let together = config(&dir.path().join("data"));
+    let apart = Config {
+        data_log_dir: Some(dir.path().join("logs")),
+        ..together.clone()
+    };
+    let handle = coordinator::start(together.clone()).await.unwrap();
+    let address = handle.address();
+    tokio::task::spawn_blocking(move || {
+        let mut client = raw::Client::connect(address).unwrap();
+        assert_eq!(client.create("/kept", b"", 0).code, Code::OK);
+    })
+    .await
+    .unwrap();
+    handle.stop().await;
+    let version_2 = |name: &str| dir.path().join(name).join("version-2");
+    let why = coordinator::start(apart.clone()).await.unwrap_err();
+    let (log, logs) = (version_2("data").join("log.1"), version_2("logs"));
+    for part in [log.to_str().unwrap(), logs.to_str().unwrap(), "dataLogDir"] {
+        assert!(why.to_string().contains(part), "{part} is not in: {why}");
+    }
+    base::durable::rename(&SystemDisk, &log, &logs.join("log.1")).unwrap();
+    let handle = coordinator::start(apart.clone()).await.unwrap();
+    let address = handle.address();
+    tokio::task::spawn_blocking(move || {
+        let mut client = raw::Client::connect(address).unwrap();
+        assert_eq!(client.exists("/kept", false).code, Code::OK);
+    })
+    .await
+    .unwrap();
+    handle.stop().await;
+    std::fs::copy(
+        version_2("data").join("snapshot.0"),
+        logs.join("snapshot.0"),
+    )
+    .unwrap();
+    let why = coordinator::start(apart).await.unwrap_err().to_string();
+    assert!(why.contains("move all of them to"), "{why}");
+}
+
+/// Where the transactions of a log begin, and where the last ends.
+fn offsets(log: &[u8]) -> Vec<usize> {
+    let mut offsets = vec![16];
+    while let Some(at) = offsets.last()
+        && let Some(len) = log.get(at + 8..).and_then(<[u8]>::first_chunk::<4>)
+        && *len != [0; 4]
+    {
+        offsets.push(at + 13 + u32::from_be_bytes(*len) as usize);
+    }
+    offsets
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gap_inside_a_log_is_told_with_its_place_where_it_has_taken_something() {
+    let dir = tempfile::tempdir().unwrap();
+    let handle = coordinator::start(config(dir.path())).await.unwrap();
+    let address = handle.address();
+    tokio::task::spawn_blocking(move || {
+        let mut client = raw::Client::connect(address).unwrap();
+        for path in ["/a", "/b", "/c"] {
+            assert_eq!(client.create(path, b"", 0).code, Code::OK);
+        }
+        assert_eq!(client.create("/a", b"", 0).code, Code::NODE_EXISTS);
+        assert_eq!(client.create("/d", b"", 0).code, Code::OK);
+    })
+    .await
+    .unwrap();
+    handle.stop().await;
+    let path = dir.path().join("version-2/log.1");
+    let whole = std::fs::read(&path).unwrap();
+    // The session, three nodes, what was refused, the fourth node.
+    let at = offsets(&whole);
+    assert_eq!(at.len(), 7);
+    std::fs::write(&path, [&whole[..at[2]], &whole[at[4]..]].concat()).unwrap();
+    let why = coordinator::start(config(dir.path())).await.unwrap_err();
+    let place = format!("log.1 at offset {}: zxid 0x5 stands where 0x3", at[2]);
+    assert!(why.to_string().contains(&place), "{why}");
+    // A number that changed nothing may be missing: ZooKeeper skips some.
+    std::fs::write(&path, [&whole[..at[4]], &whole[at[5]..]].concat()).unwrap();
+    let handle = coordinator::start(config(dir.path())).await.unwrap();
+    handle.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,9 @@
 #
 #   ZOO_…        as the official image has them: ZOO_TICK_TIME, ZOO_CFG_EXTRA, …
 #   ZOOKEEPER_…  as Confluent's has them: ZOOKEEPER_CLIENT_PORT is clientPort, and so on
+#
+# Both count. Confluent's image insists on ZOOKEEPER_CLIENT_PORT, and keeps its data elsewhere: with it the
+# folders are Confluent's unless ZOO_DATA_DIR says otherwise.
 set -euo pipefail
 
 say() { printf '%s\n' "$*" >&2; }
@@ -43,11 +46,11 @@ one_server_only() {
     "Start a single coordinator without $name and give every broker its address alone."
 }
 
-# The official image's names.
+# official DATA LOGS: the official image's names.
 official() {
   local name value
-  set_line dataDir "${ZOO_DATA_DIR:-/data}"
-  set_line dataLogDir "${ZOO_DATA_LOG_DIR:-/datalog}"
+  set_line dataDir "${ZOO_DATA_DIR:-$1}"
+  set_line dataLogDir "${ZOO_DATA_LOG_DIR:-$2}"
   set_line tickTime "${ZOO_TICK_TIME:-2000}"
   set_line maxClientCnxns "${ZOO_MAX_CLIENT_CNXNS:-60}"
   set_line autopurge.snapRetainCount "${ZOO_AUTOPURGE_SNAPRETAINCOUNT:-3}"
@@ -64,27 +67,24 @@ official() {
       ZOO_SERVERS)
         one_server_only "$name" "$value"
         case $value in *';'*) port=${value##*;} port=${port##*:} ;; esac ;;
-      ZOO_CFG_EXTRA)
-        # shellcheck disable=SC2086  # the words are the lines, as the official image has it
-        lines+=$'\n'$(printf '%s\n' $value) ;;
       ZOO_MY_ID | ZOO_LOG4J_PROP | ZOO_LOG_DIR) idle+=("$name") ;;
     esac
   done
 }
 
-# Confluent's names; its data lies elsewhere.
+# Confluent's names. Addresses that an orchestrator (a service called zookeeper) or a script leaves in the
+# environment are no settings.
 confluent() {
   local name value key
-  set_line dataDir "${ZOOKEEPER_DATA_DIR:-/var/lib/zookeeper/data}"
-  set_line dataLogDir "${ZOOKEEPER_DATA_LOG_DIR:-/var/lib/zookeeper/log}"
   for name in $(compgen -e ZOOKEEPER_); do
     value=${!name} key=${name#ZOOKEEPER_}
+    [ -n "$value" ] || continue
     case $key in
-      DATA_DIR | DATA_LOG_DIR) ;;
       CLIENT_PORT) port=$value ;;
       4LW_COMMANDS_WHITELIST) words=$value ;;
       SERVERS) one_server_only "$name" "${value//;/ }" ;;
       SERVER_ID | LOG4J_* | TOOLS_LOG4J_* | GROUPS) idle+=("$name") ;;
+      SERVICE_* | PORT | PORT_* | ENV_* | NAME | HOST | HOSTS | CONNECT | URL | VERSION | HOME) ;;
       AUTOPURGE_*) set_line "autopurge.$(camel "${key#AUTOPURGE_}")" "$value" ;;
       *) set_line "$(camel "$key")" "$value" ;;
     esac
@@ -93,22 +93,41 @@ confluent() {
 
 if [ ! -e "$file" ] || [ "$(head -n 1 "$file")" = "$mark" ]; then
   port=2181 words=srvr
-  # Confluent's image insists on this one; others also find ZOOKEEPER_… set by their orchestrator.
-  if [ -n "${ZOOKEEPER_CLIENT_PORT-}" ]; then confluent; else official; fi
+  if [ -z "${ZOOKEEPER_CLIENT_PORT-}" ]; then
+    official /data /datalog
+  else
+    official /var/lib/zookeeper/data /var/lib/zookeeper/log
+  fi
+  # The later of two lines counts.
+  confluent
   set_line clientPort "$port"
+  # Its words are the lines, as the official image has it, and the last ones.
+  for line in ${ZOO_CFG_EXTRA-}; do
+    case $line in
+      4lw.commands.whitelist=*) words=${line#*=} ;;
+      *) lines+=$'\n'$line ;;
+    esac
+  done
   # The health check asks `srvr`.
   case ",${words// /}," in *,srvr,* | *,'*',*) ;; *) words+=,srvr ;; esac
   set_line 4lw.commands.whitelist "$words"
   printf '%s\n' "$lines" > "$file" || refuse "$file cannot be written by user $(id -u)."
 fi
 
-# SERVER_JVMFLAGS is not among them: the coordinator reads what begins with -Dzookeeper.
-for name in JVMFLAGS JMXPORT ZK_SERVER_HEAP KAFKA_HEAP_OPTS KAFKA_OPTS; do
+# The coordinator reads what begins with -Dzookeeper of SERVER_JVMFLAGS.
+for name in JVMFLAGS KAFKA_OPTS; do
+  case ${!name-} in
+    '') ;;
+    *-Dzookeeper.*) export SERVER_JVMFLAGS="${SERVER_JVMFLAGS-} ${!name}" ;;
+    *) idle+=("$name") ;;
+  esac
+done
+for name in JMXPORT ZK_SERVER_HEAP KAFKA_HEAP_OPTS; do
   [ -z "${!name-}" ] || idle+=("$name")
 done
 [ ${#idle[@]} -eq 0 ] || say "These variables steer an ensemble or a Java machine and mean nothing here: ${idle[*]}"
 
-IFS=$'\n' read -r -d '' -a directories < <(sed -nE 's/^(dataDir|dataLogDir)=//p' "$file" && printf '\0')
+mapfile -t directories < <(for key in dataDir dataLogDir; do sed -n "s/^$key=//p" "$file" | tail -n 1; done)
 for directory in "${directories[@]}"; do
   if ! mkdir -p "$directory" 2> /dev/null || [ ! -w "$directory" ]; then
     refuse "$directory cannot be written by user $(id -u). If it is a folder of the host's, give it to" \

@@ -70,7 +70,6 @@ fn files_of_apache_brokers_are_whole_and_every_crc_is_right() {
     }
 }
 
-#[cfg(feature = "corpus")]
 #[test]
 fn the_corpus_for_apaches_tools_is_sound() {
     for (name, log) in protocol::batch::corpus::logs(7) {

@@ -53,7 +53,7 @@ fn through_cuts(everyday: bool) {
     let inside = free_port();
     let proxy = Proxy::start(inside, EVERY);
     // Clients are told the proxy's address, so that none finds a way around it.
-    let single = Single::start_on(
+    let mut single = Single::start_on(
         dir.path(),
         inside,
         &[&format!(
@@ -61,6 +61,9 @@ fn through_cuts(everyday: bool) {
             proxy.port
         )],
     );
+    single
+        .process
+        .announce(&["where something else than this broker's listener answers"]);
     let through = format!("127.0.0.1:{}", proxy.port);
     let mut asker = Asker::connect(&single.bootstrap(), "test");
     for library in LIBRARIES

@@ -201,7 +201,10 @@ fn ended(stream: &mut TcpStream) -> bool {
 #[test]
 fn an_address_has_no_more_connections_than_it_may() {
     let dir = tempfile::tempdir().unwrap();
-    let single = Single::start(dir.path(), &["max.connections.per.ip=2"]);
+    let mut single = Single::start(dir.path(), &["max.connections.per.ip=2"]);
+    single
+        .process
+        .announce(&["refused a connection: max.connections.per.ip is reached"]);
     let at = single.bootstrap();
     let mut held: Vec<Asker> = Vec::new();
     // The one that waited for the port may still be counted.
@@ -318,7 +321,10 @@ fn connections_that_come_faster_than_they_may_are_served_later() {
 #[test]
 fn many_who_do_not_speak_kafkas_protocol_are_one_line_in_the_log() {
     let dir = tempfile::tempdir().unwrap();
-    let single = Single::start(dir.path(), &[]);
+    let mut single = Single::start(dir.path(), &[]);
+    single
+        .process
+        .announce(&["closed a connection that does not speak Kafka's protocol"]);
     for _ in 0..20 {
         let mut stream = TcpStream::connect(single.bootstrap()).unwrap();
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();

@@ -41,12 +41,30 @@ const PLAIN: Library = Library {
     everyday: false,
 };
 
+/// The same library once more, giving partitions up one by one; beside that it has been seen already.
+const COOPERATIVE: Library = Library {
+    codecs: &[],
+    static_members: false,
+    idempotent: false,
+    ..PLAIN
+};
+/// Where the programs look for how to share partitions out.
+const ASSIGNOR: &str = "ROTPETER_ASSIGNOR";
+
 /// What is known of each library is what its own documentation says it can do.
 pub(crate) const LIBRARIES: &[Library] = &[
     Library {
         name: "java-3.9",
         everyday: true,
         ..PLAIN
+    },
+    Library {
+        name: "java-3.9-cooperative",
+        ..COOPERATIVE
+    },
+    Library {
+        name: "confluent-cooperative",
+        ..COOPERATIVE
     },
     Library {
         name: "java-2.0",
@@ -121,8 +139,19 @@ impl Library {
     pub(crate) fn command(&self, dir: &Path, at: &str) -> Option<Command> {
         let mut command = match self.name {
             "java-3.9" => java("kafka-3.9", dir)?,
+            "java-3.9-cooperative" => {
+                let mut command = java("kafka-3.9", dir)?;
+                let assignor = "org.apache.kafka.clients.consumer.CooperativeStickyAssignor";
+                command.env(ASSIGNOR, assignor);
+                command
+            }
             "java-2.0" => java("java-2.0", dir)?,
             "confluent" => python("python", "confluent.py")?,
+            "confluent-cooperative" => {
+                let mut command = python("python", "confluent.py")?;
+                command.env(ASSIGNOR, "cooperative-sticky");
+                command
+            }
             "kafka-python-3.0" => python("python", "kafka_python.py")?,
             "kafka-python-2.0" => python("python-old", "kafka_python.py")?,
             "aiokafka" => python("python", "aio.py")?,

@@ -63,6 +63,7 @@ fn cross_reading(libraries: &[Library]) {
     }
     let mut programs: Vec<(Library, Program)> = libraries
         .iter()
+        .filter(|library| !library.codecs.is_empty())
         .filter_map(|library| Some((*library, library.start(dir.path(), &at)?)))
         .collect();
     for codec in CODECS {

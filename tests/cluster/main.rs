@@ -17,6 +17,7 @@ mod stage;
 mod proxy;
 mod trio;
 mod neighbours;
+mod racks;
 mod scenarios;
 mod trees;
 mod tools;

@@ -365,6 +365,58 @@ fn an_empty_zookeeper_deletes_nothing_and_is_told_in_clear_words() {
 }
 
 #[test]
+fn an_empty_zookeeper_takes_no_topics_settings_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut zookeeper = crate::stage::ZooKeeper::start(Make::Ours, dir.path()).unwrap();
+    let shell = crate::shell::Shell::open(zookeeper.port);
+    let settings = [
+        "log.retention.ms=1000",
+        "log.retention.check.interval.ms=500",
+        "log.initial.task.delay.ms=500",
+    ];
+    let connect = zookeeper.port;
+    let mut broker =
+        crate::stage::Broker::start(Make::Ours, dir.path(), 1, connect, &settings).unwrap();
+    shell.wait_for_controller(1);
+    for (name, config) in [("kept", r#"{"retention.ms":"-1"}"#), ("short", "{}")] {
+        let config = format!(r#"{{"version":1,"config":{config}}}"#);
+        shell.create(&format!("/config/topics/{name}"), &config);
+        shell.create(
+            &format!("/brokers/topics/{name}"),
+            r#"{"version":1,"partitions":{"0":[1]}}"#,
+        );
+        let led = || ask::partition(broker.port, name, 0);
+        eventually("a leader", led, |told| told.leader == 1);
+    }
+    let append = |topic: &str, port| {
+        eventually(
+            topic,
+            || ask::produce(port, topic, 0, "a record", 1),
+            |_| true,
+        );
+    };
+    append("kept", broker.port);
+    zookeeper.process.kill_9();
+    zookeeper.forget();
+    zookeeper.restart();
+    let log = &mut broker.process;
+    soon("words about the empty ZooKeeper", || {
+        log.log().contains("empty")
+    });
+    // What obeys the broker's own settings goes after a second: so it was looked at again.
+    append("short", broker.port);
+    let holds = |topic: &'static str, there: bool| {
+        let ask = || match ask::holds(broker.port, topic, 0, "a record") {
+            Err(refused) if refused.contains("OffsetOutOfRange") => Ok(false),
+            answer => answer,
+        };
+        eventually(topic, ask, |found| *found == there);
+    };
+    holds("short", false);
+    holds("kept", true);
+}
+
+#[test]
 fn members_that_do_not_fetch_leave_the_isr_and_the_watermark_waits_for_those_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let zookeeper = crate::stage::ZooKeeper::start(Make::Ours, dir.path()).unwrap();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use harness::loud;
 use harness::peers;
 use harness::ports::free_port;
 use harness::process::{Process, program};
@@ -76,10 +77,17 @@ impl ZooKeeper {
         };
         command.current_dir(dir).arg(&file);
         let mut process = Process::start(command, &dir.join("zookeeper.log"));
+        process.announce(&["no meaning here keys=\"admin.enableServer\""]);
         process.wait_for_port(port);
         Some(process)
     }
 }
+
+/// What else a broker rightly says in these scenarios.
+const TROUBLES: [&str; 2] = [
+    "Set, and not obeyed yet",
+    "the data of this broker belongs to cluster",
+];
 
 /// A broker, ours or Apache's.
 pub(crate) struct Broker {
@@ -191,7 +199,11 @@ fn launch(
         Make::Apache => peers::apache_tool("kafka-3.9", "kafka-server-start")?,
     };
     command.current_dir(dir).arg(&file);
-    Some(Process::start(command, &dir.join("broker.log")))
+    let mut process = Process::start(command, &dir.join("broker.log"));
+    process.announce(&TROUBLES);
+    process.announce(&loud::OF_NEIGHBOURS);
+    process.announce(&loud::AFTER_A_KILL);
+    Some(process)
 }
 
 /// Asks until the answer fits; panics with the last one.

@@ -87,14 +87,7 @@ fn apaches_shell_prints_the_same_on_both_servers() {
 fn apaches_shell_authenticates_by_sasl() {
     let dir = tempfile::tempdir().unwrap();
     let jaas = dir.path().join("jaas.conf");
-    let module = "org.apache.zookeeper.server.auth.DigestLoginModule";
-    let sections = |password: &str| {
-        format!(
-            "Server {{ {module} required user_bob=\"secret\"; }};\n\
-             Client {{ {module} required username=\"bob\" password=\"{password}\"; }};\n"
-        )
-    };
-    std::fs::write(&jaas, sections("secret")).unwrap();
+    std::fs::write(&jaas, servers::jaas("secret")).unwrap();
     let server = servers::ours_with(
         dir.path(),
         &format!(
@@ -116,7 +109,7 @@ fn apaches_shell_authenticates_by_sasl() {
         told.contains("sasl: bob") && told.contains("Created /mine"),
         "{told}"
     );
-    std::fs::write(&jaas, sections("guessed")).unwrap();
+    std::fs::write(&jaas, servers::jaas("guessed")).unwrap();
     let refused = zk_cli(port, &options, "get /mine\nquit\n").unwrap();
     assert!(
         refused.contains("AuthFailed") || refused.contains("AuthenticationFailed"),

@@ -151,7 +151,7 @@ fn compare(steps: u64, seed: u64) {
 }
 
 /// Every path the client may read, with what does not depend on times.
-pub(crate) fn whole_tree(client: &mut Client) -> Vec<(String, Vec<u8>, [i64; 6])> {
+fn whole_tree(client: &mut Client) -> Vec<(String, Vec<u8>, [i64; 6])> {
     let (mut tree, mut open) = (Vec::new(), vec!["/".to_owned()]);
     while let Some(path) = open.pop() {
         let reply = client.get(&path, false);

@@ -17,6 +17,7 @@ mod requests;
 mod differential;
 mod recorded;
 mod shell;
+mod secured;
 mod directories;
 mod kills;
 mod refusals;

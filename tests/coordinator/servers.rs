@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use harness::loud;
 use harness::peers;
 use harness::ports::free_port;
 use harness::process::{Process, program};
@@ -28,6 +29,11 @@ impl Server {
     /// SIGKILL: nothing is flushed, nothing is said.
     pub(crate) fn kill(&mut self) {
         self.process.kill_9();
+    }
+
+    /// What it may say at WARN or ERROR.
+    pub(crate) fn announce(&mut self, text: &str) {
+        self.process.announce(&[text]);
     }
 
     fn await_ready(&mut self) {
@@ -61,6 +67,15 @@ fn split(more: &str) -> (Vec<&str>, String) {
     (arguments, lines.join("\n"))
 }
 
+/// A server that knows bob by the password `secret`, and a client that calls itself bob.
+pub(crate) fn jaas(password: &str) -> String {
+    let module = "org.apache.zookeeper.server.auth.DigestLoginModule";
+    format!(
+        "Server {{ {module} required user_bob=\"secret\"; }};\n\
+         Client {{ {module} required username=\"bob\" password=\"{password}\"; }};\n"
+    )
+}
+
 /// The settings both servers run with.
 fn zoo_cfg(dir: &Path, port: u16, more: &str) -> PathBuf {
     let path = dir.join("zoo.cfg");
@@ -81,6 +96,13 @@ fn spawn(command: Command, dir: &Path, port: u16) -> Server {
         process: Process::start(command, &dir.join("server.log")),
         address: (Ipv4Addr::LOCALHOST, port).into(),
     };
+    server.process.announce(&[
+        "no meaning here keys=\"admin.enableServer\"",
+        // To clients that are wrong on purpose.
+        "SASL authentication failed; closing",
+        "a frame too short for a request; closing",
+    ]);
+    server.process.announce(&loud::AFTER_A_KILL);
     server.await_ready();
     server
 }

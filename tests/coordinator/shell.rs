@@ -26,6 +26,13 @@ const ONE_SHOT: &[&str] = &[
     "deleteall /a",
     "setquota /a",
     "getAllChildrenNumber /zookeeper",
+    "-unknown ls /",
+    "whoami",
+    "config",
+    "history",
+    "redo 0",
+    "printwatches",
+    "quit",
 ];
 
 /// Typed into one shell, with a line of its own for each.

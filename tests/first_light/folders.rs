@@ -38,6 +38,10 @@ fn apache_kafka_starts_on_our_log_directory_and_serves_its_records() {
     // Ours first, on the real ZooKeeper, so that the cluster id stays the same.
     let at = format!("zookeeper.connect=127.0.0.1:{zookeeper_port}");
     let mut single = Single::start(dir.path(), &[&at, "broker.id=0", "num.partitions=2"]);
+    // Its port answers before it serves.
+    single
+        .process
+        .announce(&["ZooKeeper not reached; trying on"]);
     let lines: String = (0..300).map(|n| format!("record {n}\n")).collect();
     let Some(producer) = kcat(
         &single.bootstrap(),

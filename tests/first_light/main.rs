@@ -11,6 +11,7 @@ mod clients;
 mod start;
 mod folders;
 mod two_brokers;
+mod variables;
 mod readme;
 
 use std::path::Path;

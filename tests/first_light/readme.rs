@@ -134,6 +134,17 @@ fn a_second_and_a_third_broker_join_the_first_one() {
             .all(|id| told.contains(&format!("Leader: {id}")))
             .then_some(())
     });
+    // A group finds its coordinator by any of them.
+    let by = format!("127.0.0.1:{}", ports[0]);
+    let consumed = shell(
+        dir.path(),
+        &format!(
+            "echo hello | kafka console-producer --bootstrap-server {by} --topic spread\n\
+             kafka console-consumer --bootstrap-server {by} --topic spread --group g \
+             --from-beginning --max-messages 1"
+        ),
+    );
+    assert_eq!(consumed, "hello\n");
     let refused = shell(
         dir.path(),
         &format!(

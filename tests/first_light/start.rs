@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use harness::loud;
 use harness::peers;
 use harness::ports::free_port;
 use harness::process::{Process, Single, program, program_copied};
@@ -46,7 +47,7 @@ fn acknowledged_records_and_topics_survive_kill_9() {
 fn sigterm_and_ctrl_c_end_it_cleanly_and_data_stays() {
     let dir = tempfile::tempdir().unwrap();
     let mut single = Single::start(dir.path(), &[]);
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "HUP"] {
         let Some(producer) = kcat(&single.bootstrap(), &["-P", "-t", "kept"]) else {
             return;
         };
@@ -66,7 +67,7 @@ fn sigterm_and_ctrl_c_end_it_cleanly_and_data_stays() {
     let words = ["-C", "-t", "kept", "-o", "beginning", "-e", "-q"];
     assert_eq!(
         run(kcat(&single.bootstrap(), &words).unwrap(), ""),
-        "before TERM\nbefore INT\n"
+        "before TERM\nbefore INT\nbefore HUP\n"
     );
 }
 
@@ -87,12 +88,49 @@ fn it_ends_cleanly_though_its_zookeeper_has_gone() {
     }
     let mut second = Process::start(command, &dir.path().join("second.log"));
     second.wait_for_log("started (kafka.server.KafkaServer)");
+    second.announce(&loud::OF_NEIGHBOURS);
     first.process.kill_9();
     second.wait_for_log("connection to ZooKeeper lost");
     second.signal("TERM");
     let ended = second.wait_for_exit(Duration::from_secs(60));
     assert_eq!(ended.code(), Some(0), "{}", second.log());
     assert!(logs.join(".kafka_cleanshutdown").exists());
+}
+
+#[test]
+fn with_no_configuration_it_is_a_kafka_on_9092_beside_a_zookeeper_on_2181() {
+    for port in [9092, 2181] {
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+            peers::skipped(&format!("port {port} is in use on this machine"));
+            return;
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new(program("broker"));
+    command.current_dir(dir.path());
+    let mut broker = Process::start(command, &dir.path().join("broker.log"));
+    broker.wait_for_log("Rotpeter is running.");
+    let kafka = |words: &[&str], input: &str| {
+        let mut command = Command::new(program("kafka"));
+        command.args(words);
+        run(command, input)
+    };
+    let at = ["--bootstrap-server", "localhost:9092", "--topic", "t"];
+    kafka(&[&["console-producer"], &at[..]].concat(), "a record\n");
+    let from = ["--from-beginning", "--max-messages", "1"];
+    let read = kafka(&[&["console-consumer"], &at[..], &from].concat(), "");
+    assert_eq!(read, "a record\n");
+    let state = "/brokers/topics/t/partitions/0/state";
+    let state = kafka(&["zk", "-server", "localhost:2181", "get", state], "");
+    assert!(state.contains(r#""isr":[1]"#), "{state}");
+    assert!(broker.terminate(STOP_LIMIT).success());
+    for made in [
+        "broker/t-0",
+        "broker/meta.properties",
+        "coordinator/version-2",
+    ] {
+        assert!(dir.path().join("data").join(made).exists(), "{made}");
+    }
 }
 
 /// A start that must fail: its exit code and its last words.

@@ -8,6 +8,7 @@
 )]
 
 pub mod wait;
+pub mod loud;
 pub mod ports;
 pub mod tool;
 pub mod peers;

@@ -50,13 +50,17 @@ fn skip<T>(name: &str) -> Option<T> {
         !required,
         "peer `{name}` is missing and peers are required; see tests/peers/install"
     );
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // Past the test framework's capture, which keeps what a passing test prints to itself.
-    let _lost_with_stderr = writeln!(
-        std::io::stderr(),
-        "SKIPPED {test}: peer `{name}` is missing; tests/peers/install fetches it"
-    );
+    skipped(&format!(
+        "peer `{name}` is missing; tests/peers/install fetches it"
+    ));
     None
+}
+
+/// Says that this test shows nothing here, and why: past the test framework's capture, which keeps
+/// what a passing test prints to itself.
+pub fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _nobody_listens = writeln!(std::io::stderr(), "\nSKIPPED {test}: {why}");
 }
 
 /// One of Apache's command-line tools.

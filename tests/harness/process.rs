@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 pub use crate::ports::free_port;
-use crate::wait;
+use crate::{loud, wait};
 
 /// How long a program may take to serve, a Java machine among them, where all others want the
 /// processors too.
@@ -38,13 +38,15 @@ pub fn program_copied(name: &str, folder: &Path) -> PathBuf {
     copy
 }
 
-/// A running program; killed when dropped.
+/// A running program; killed when dropped. Its test fails if it said anything at WARN or ERROR that
+/// was not announced.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
     log: PathBuf,
     /// How much of the log those before it wrote.
     before: usize,
+    announced: Vec<String>,
 }
 
 impl Process {
@@ -62,7 +64,14 @@ impl Process {
                 .unwrap_or_else(|e| panic!("start {command:?}: {e}")),
             log: log.to_path_buf(),
             before,
+            announced: Vec::new(),
         }
+    }
+
+    /// Warnings and errors that hold one of these texts are what its test provokes.
+    pub fn announce(&mut self, texts: &[&str]) {
+        let texts = texts.iter().map(|&text| text.to_owned());
+        self.announced.extend(texts);
     }
 
     pub fn id(&self) -> u32 {
@@ -71,6 +80,12 @@ impl Process {
 
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap()).into_owned()
+    }
+
+    /// What it said itself, not those who wrote to the same file before it.
+    fn own_log(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap();
+        String::from_utf8_lossy(log.get(self.before..).unwrap_or_default()).into_owned()
     }
 
     /// Waits until the port answers; panics with the log if the program ends first.
@@ -87,9 +102,7 @@ impl Process {
     /// Waits until it has said `text` itself; panics with the log if the program ends first.
     pub fn wait_for_log(&mut self, text: &str) {
         wait::until(&format!("{text:?} in the log"), START_LIMIT, || {
-            let log = std::fs::read(&self.log).unwrap();
-            let own = String::from_utf8_lossy(log.get(self.before..).unwrap_or_default());
-            if own.contains(text) {
+            if self.own_log().contains(text) {
                 return Some(());
             }
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -107,7 +120,9 @@ impl Process {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Whoever is started again in its place may find what it left half done.
     pub fn kill_9(&mut self) {
+        self.announce(&loud::AFTER_A_KILL);
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -150,7 +165,16 @@ impl Drop for Process {
                 .find(|at| log.is_char_boundary(*at))
                 .unwrap_or(log.len());
             eprintln!("--- {}\n{}", self.log.display(), &log[from..]);
+            return;
         }
+        let said = self.own_log();
+        let loud = loud::unannounced(&said, &self.announced);
+        assert!(
+            loud.is_empty(),
+            "{} said, unannounced:\n{}",
+            self.log.display(),
+            loud.join("\n")
+        );
     }
 }
 
@@ -183,9 +207,11 @@ impl Single {
         }
     }
 
-    /// Again on the same folder and ports.
+    /// Again on the same folder and ports; what was announced stays so.
     pub fn restart(&mut self) {
+        let announced = self.process.announced.clone();
         self.process = Self::launch(&self.dir, self.port, self.coordinator_port, &self.overrides);
+        self.process.announced = announced;
     }
 
     pub fn bootstrap(&self) -> String {

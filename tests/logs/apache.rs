@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use harness::loud;
 use harness::peers;
 use harness::ports::free_port;
 use harness::process::{self, Process};
@@ -110,6 +111,10 @@ pub(crate) fn start_ours(dir: &Path, port: u16, settings: &[String]) -> Process 
         command.args(["--override", set]);
     }
     let mut ours = Process::start(command, &unused(&dir.join(format!("ours-{port}.log"))));
+    ours.announce(&["Set, and not obeyed yet"]);
+    // The other broker was on this directory before, or this one until it was killed.
+    ours.announce(&loud::OF_NEIGHBOURS);
+    ours.announce(&loud::AFTER_A_KILL);
     ours.wait_for_port(port);
     ours
 }

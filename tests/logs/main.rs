@@ -2,6 +2,7 @@
 //!
 //! `dumped`: Apache's dump tool reads what we write. `both_ways`: each broker opens the other's
 //! directories. `moves`: replicas change directories. `room`: zeros behind a busy durable log. `kills`, `mounts`: what is left after kill -9, a power cut, a full or frozen disk.
+//! `scale`, `led`: very many partitions.
 
 #![allow(
     clippy::unwrap_used,
@@ -19,3 +20,4 @@ mod room;
 mod kills;
 mod mounts;
 mod scale;
+mod led;

@@ -2,7 +2,6 @@
 //!
 //! Mounting needs rights that not every machine grants; a test that cannot have them says so.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use base::chance::Chance;
 use bytes::Bytes;
+use harness::peers::skipped;
 use harness::ports::free_port;
 use harness::process::{Process, program};
+use harness::tool;
 use harness::wait;
 use protocol::batch::{BatchBuilder, Codec};
 
@@ -32,12 +33,6 @@ fn succeeds(program: &str, words: &[&str]) -> bool {
     output.is_ok_and(|output| output.status.success())
 }
 
-/// Said past the test runner, which keeps to itself what a passing test prints.
-fn skip(why: &str) {
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _nobody_listens = writeln!(std::io::stderr(), "\nSKIPPED {test}: {why}");
-}
-
 impl Mount {
     /// `None`, after having said so, where this machine does not let us.
     fn new(dir: &Path, kind: &str, name: &str, megabytes: u64) -> Option<Mount> {
@@ -51,7 +46,7 @@ impl Mount {
         let image = mount.image.to_str().unwrap();
         let made = succeeds(&format!("mkfs.{kind}"), &["-q", image]);
         if !(made && mount.mount()) {
-            skip(&format!(
+            skipped(&format!(
                 "this machine does not let us mount {kind} from a file"
             ));
             return None;
@@ -81,6 +76,16 @@ impl Mount {
     }
 
     /// Until what it gives is dropped: who waits for a frozen file system cannot even be killed.
+    /// Takes all the room that is left, with the file it gives.
+    fn fill(&self) -> PathBuf {
+        let filler = self.at.join("filler");
+        let _full = std::io::copy(
+            &mut std::io::Read::take(std::io::repeat(1), 64 << 20),
+            &mut std::fs::File::create(&filler).unwrap(),
+        );
+        filler
+    }
+
     fn freeze(&self) -> Frozen<'_> {
         assert!(succeeds("fsfreeze", &["-f", self.at.to_str().unwrap()]));
         Frozen(self)
@@ -107,7 +112,7 @@ impl Drop for Mount {
 #[test]
 fn a_power_cut_leaves_what_was_flushed_and_cuts_only_tails() {
     if !succeeds("xfs_io", &["-V"]) {
-        return skip("xfs_io, of xfsprogs, is missing: nothing here can cut the power");
+        return skipped("xfs_io, of xfsprogs, is missing: nothing here can cut the power");
     }
     for kind in ["ext4", "xfs"] {
         let dir = tempfile::tempdir().unwrap();
@@ -146,19 +151,34 @@ fn batch(bytes: usize) -> Bytes {
 }
 
 /// A broker over two directories.
-struct Broker {
-    process: Process,
-    port: u16,
+pub(crate) struct Broker {
+    pub(crate) process: Process,
+    pub(crate) port: u16,
+    /// The same at each start: by it a broker knows the ZooKeeper that holds its former session.
+    coordinator_port: u16,
     root: PathBuf,
     dirs: [PathBuf; 2],
     limits: Vec<String>,
 }
 
+/// What a broker rightly says of a disk that is full, fails or was cut off, and without descriptors.
+const FAILING: [&str; 8] = [
+    "log directory is offline",
+    "replicas lie on a failed log directory",
+    "order not applied",
+    "no leader",
+    "leader to follow is not alive",
+    "cut a torn tail",
+    "cannot accept connections; raise the limit of open files",
+    "a log did not close cleanly",
+];
+
 impl Broker {
-    fn start(root: &Path, dirs: [&Path; 2], limits: &[&str]) -> Broker {
+    pub(crate) fn start(root: &Path, dirs: [&Path; 2], limits: &[&str]) -> Broker {
         let mut broker = Broker {
             process: Process::start(Command::new("true"), &root.join("nobody.log")),
             port: free_port(),
+            coordinator_port: free_port(),
             root: root.to_path_buf(),
             dirs: dirs.map(Path::to_path_buf),
             limits: limits.iter().map(|&word| word.to_owned()).collect(),
@@ -167,7 +187,7 @@ impl Broker {
         broker
     }
 
-    fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         let broker = program("broker");
         let mut command = match self.limits.split_first() {
             None => Command::new(broker),
@@ -181,7 +201,7 @@ impl Broker {
         command.current_dir(&self.root);
         for set in [
             format!("listeners=PLAINTEXT://127.0.0.1:{}", self.port),
-            format!("coordinator.port={}", free_port()),
+            format!("coordinator.port={}", self.coordinator_port),
             format!(
                 "coordinator.data.dir={}",
                 self.root.join("coordinator").display()
@@ -192,6 +212,7 @@ impl Broker {
             command.args(["--override", &set]);
         }
         self.process = Process::start(command, &self.root.join("broker.log"));
+        self.process.announce(&FAILING);
         self.process.wait_for_port(self.port);
     }
 
@@ -201,6 +222,51 @@ impl Broker {
         let zero_is_first = self.dirs[0].join(format!("{topic}-0")).exists();
         if zero_is_first { (0, 1) } else { (1, 0) }
     }
+}
+
+#[test]
+fn a_start_on_a_full_disk_ends_at_once_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(small) = Mount::new(dir.path(), "ext4", "small", 48) else {
+        return;
+    };
+    let data = small.at.join("data");
+    let ports = [free_port(), free_port()];
+    let command = || {
+        let mut command = Command::new(program("broker"));
+        command.current_dir(dir.path()).arg("--data-dir").arg(&data);
+        for set in [
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", ports[0]),
+            format!("coordinator.port={}", ports[1]),
+        ] {
+            command.args(["--override", &set]);
+        }
+        command
+    };
+    let refused = || {
+        let began = Instant::now();
+        let output = tool::run(&mut command(), "");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        // Not for as long as a ZooKeeper is waited for that does not answer.
+        assert!(began.elapsed() < Duration::from_secs(15), "{said}");
+        said
+    };
+    let filler = small.fill();
+    let said = refused();
+    assert!(said.contains("No space left on device"), "{said}");
+    std::fs::remove_file(filler).unwrap();
+
+    let mut first = Process::start(command(), &dir.path().join("broker.log"));
+    first.wait_for_log("started (kafka.server.KafkaServer)");
+    assert!(first.terminate(LIMIT).success());
+    let filler = small.fill();
+    let said = refused();
+    assert!(said.contains("Make room there"), "{said}");
+    std::fs::remove_file(filler).unwrap();
+
+    let mut again = Process::start(command(), &dir.path().join("broker.log"));
+    again.wait_for_log("started (kafka.server.KafkaServer)");
 }
 
 #[test]
@@ -217,11 +283,7 @@ fn a_full_disk_takes_only_its_own_directory_offline_and_loses_nothing() {
         wire.produce("t", there, batch(1000));
         wire.produce("t", elsewhere, batch(1000));
     }
-    let filler = small.at.join("filler");
-    let _full = std::io::copy(
-        &mut std::io::Read::take(std::io::repeat(1), 64 << 20),
-        &mut std::fs::File::create(&filler).unwrap(),
-    );
+    let filler = small.fill();
     let mut acknowledged = 20;
     let refused = loop {
         match wire.try_produce("t", there, 1, batch(100_000)) {
@@ -264,7 +326,7 @@ fn a_full_disk_takes_only_its_own_directory_offline_and_loses_nothing() {
 #[test]
 fn a_disk_that_fails_takes_only_its_own_directory_offline_and_comes_back_with_all_it_promised() {
     if !succeeds("xfs_io", &["-V"]) {
-        return skip("xfs_io, of xfsprogs, is missing: nothing here can make a disk fail");
+        return skipped("xfs_io, of xfsprogs, is missing: nothing here can make a disk fail");
     }
     let dir = tempfile::tempdir().unwrap();
     let Some(mount) = Mount::new(dir.path(), "ext4", "failing", 64) else {

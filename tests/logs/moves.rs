@@ -11,7 +11,7 @@ use harness::process::Process;
 use harness::wait;
 
 use crate::apache::{Coordinator, settings, start_apache, start_ours};
-use crate::wire::{Place, Wire};
+use crate::wire::{LATEST, Place, Wire};
 use crate::written::{Sender, Writer};
 
 const LIMIT: &str = "replica.alter.log.dirs.io.max.bytes.per.second";
@@ -217,4 +217,43 @@ fn each_broker_carries_through_the_move_the_other_began() {
     finish(&mut wire, &to);
     assert_eq!(everything(&mut wire), before);
     apache.kill_9();
+}
+
+#[test]
+#[ignore = "starts Apache's broker: with --all"]
+fn apache_opens_a_directory_that_we_have_moved_a_replica_into() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(dir.path());
+    let (mut ours, mut wire, mut writer) = prepare(&world);
+    for producer in 5..8 {
+        let sender = Sender {
+            producer,
+            epoch: 0,
+            sequence: 0,
+            transactional: false,
+        };
+        wire.produce(NAME, 0, writer.any(20, sender));
+    }
+    let to = world.other(&served(&mut wire)).to_path_buf();
+    assert_eq!(wire.order_to(NAME, 0, &to), 0);
+    await_moved(&mut wire, &to);
+    write(&mut wire, &mut writer, 10);
+    let before = everything(&mut wire);
+    assert!(ours.terminate(PATIENCE).success());
+
+    let Some((mut apache, mut wire)) = world.apache() else {
+        return;
+    };
+    let places = wire.places(NAME, 0);
+    assert!(places.len() == 1 && places[0].dir == to, "{places:?}");
+    assert_eq!(everything(&mut wire), before);
+    let end = wire.offset_at(NAME, 0, LATEST, 0).unwrap().1;
+    assert_eq!(wire.produce(NAME, 0, writer.any(20, Sender::NOBODY)), end);
+    let after = everything(&mut wire);
+    assert!(after.starts_with(&before));
+    assert!(apache.terminate(PATIENCE).code().is_some());
+    let (mut ours, mut wire) = world.ours();
+    assert_eq!(served(&mut wire).dir, to);
+    assert_eq!(everything(&mut wire), after);
+    assert!(ours.terminate(PATIENCE).success());
 }

@@ -57,7 +57,8 @@ fn apaches_tool_hears_the_same_from_both_brokers() {
     let Some(kafka) = peers::installed("kafka-3.9") else {
         return;
     };
-    let ours = Running::start(&[]);
+    let mut ours = Running::start(&[]);
+    ours.single.process.announce(&["changed a log level"]);
     // Apache's broker lives in a corner of our coordinator.
     let port = free_port();
     let folder = ours.dir.path().join("apache");

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use harness::loud;
 use harness::ports::free_port;
 use harness::process::{Process, program};
 use harness::wait;
@@ -35,6 +36,7 @@ fn a_broker_without_zookeeper_is_degraded_until_it_is_back() {
         command.args(["--override", &set]);
     }
     let mut broker = Process::start(command, &dir.path().join("broker.log"));
+    broker.announce(&loud::OF_NEIGHBOURS);
     broker.wait_for_port(port);
     let health = |what: &str, status: u16, condition: &str| {
         wait::until(what, LIMIT, || {

@@ -61,6 +61,10 @@ fn a_listener_comes_and_goes_while_the_broker_runs() {
 #[test]
 fn what_was_changed_while_running_is_in_effect_and_outlives_a_restart() {
     let mut running = Running::start(&[]);
+    running
+        .single
+        .process
+        .announce(&["refused a connection: max.connections.per.ip is reached"]);
     let set = [
         "--add-config",
         "log.cleaner.threads=2,max.connections.per.ip=7",
@@ -108,6 +112,7 @@ fn what_was_changed_while_running_is_in_effect_and_outlives_a_restart() {
 #[test]
 fn a_log_level_changes_while_the_broker_runs_and_is_told() {
     let mut running = Running::start(&[]);
+    running.single.process.announce(&["changed a log level"]);
     let logger = ["--entity-type", "broker-loggers", "--entity-name", "1"];
     let (content, said) = alter(
         &running,

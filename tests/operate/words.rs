@@ -12,6 +12,10 @@ fn an_advertised_address_that_leads_nowhere_is_told_with_what_to_set() {
     running
         .single
         .process
+        .announce(&["does not resolve on this machine"]);
+    running
+        .single
+        .process
         .wait_for_log("does not resolve on this machine");
     let log = running.single.process.log();
     assert!(
@@ -31,13 +35,7 @@ fn a_quiet_life_has_no_warnings_and_few_lines() {
         running.single.process.log().contains("group").then_some(())
     });
     let log = running.single.process.log();
-    let loud: Vec<&str> = log
-        .lines()
-        .filter(|line| line.contains(" WARN ") || line.contains("ERROR"))
-        // A slow disk is rightly told, and no fault of a quiet life.
-        .filter(|line| !line.contains("slow sync of the transaction log"))
-        .collect();
-    assert!(loud.is_empty(), "{loud:#?}");
+    // That nothing was said at WARN or ERROR is the harness's law for every test.
     // A topic of twenty partitions, and the offsets' of fifty, are not seventy lines.
     let lines = log.lines().filter(|line| line.contains(" INFO ")).count();
     assert!(lines < 40, "{lines} lines:\n{log}");

@@ -33,6 +33,11 @@ step() { printf '$ %s\n' "$*"; "$@"; }
 note() { printf '# %s\n' "$*"; }
 corrected() { printf '# corrected: %s\n' "$*"; }
 not_here() { printf '# not here: %s\n' "$*"; }
+# missing WHAT: this machine lacks what would show it; where ROTPETER_REQUIRE_PEERS is set, nothing may.
+missing() {
+  [ -z "${ROTPETER_REQUIRE_PEERS:-}" ] || fail "missing: $*"
+  not_here "$@"
+}
 fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 
 # sees PATTERN COMMAND…: runs, shows what it answers, and wants the pattern in it.
@@ -58,7 +63,9 @@ within() {
 # inside CONTAINER: the shell of `docker exec -it CONTAINER bash`, its lines from standard input. Once a
 # container that is given a terminal, by `script`; then without one, so that the lines can be piped.
 inside() {
-  if command -v script > /dev/null && [ ! -e "$log/terminal-$1" ]; then
+  if ! command -v script > /dev/null; then
+    missing "script, so docker exec -it $1 bash is not given a terminal"
+  elif [ ! -e "$log/terminal-$1" ]; then
     script -qec "docker exec -it $1 bash -c 'test -t 0 -a -t 1'" /dev/null < /dev/null \
       || fail "docker exec -it $1 bash has no terminal"
     : > "$log/terminal-$1"

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use crate::sources::{code, code_of, refuse, root, shown, sources};
+use crate::sources::{all_sources, code, code_of, refuse, root, shown, sources};
 
 /// Each crate, where it lies, and the crates of ours it may use. Lower floors stand first.
 pub(crate) const FLOORS: &[(&str, &str, &str)] = &[
@@ -32,6 +32,7 @@ pub(crate) const FLOORS: &[(&str, &str, &str)] = &[
         "tools",
         "base protocol client storage znodes settings controller coordinator",
     ),
+    ("bench", "bench", "base protocol client coordinator broker"),
 ];
 
 /// Our crates among the `[dependencies]` of a manifest; what only its tests use does not count.
@@ -127,29 +128,28 @@ fn parts_of(group: &str) -> Vec<String> {
 #[test]
 fn modules_name_only_modules_listed_before_them() {
     let mut faults = Vec::new();
-    for (_, path, _) in FLOORS {
-        let src = root().join(path).join("src");
-        for list in ["lib.rs", "main.rs"].map(|list| src.join(list)) {
-            let order = if list.exists() {
-                listed_modules(&list)
-            } else {
-                Vec::new()
-            };
-            let place: BTreeMap<&str, usize> = order
-                .iter()
-                .enumerate()
-                .map(|(n, module)| (module.as_str(), n))
-                .collect();
-            for file in sources(&src) {
-                let inside = file.strip_prefix(&src).unwrap();
-                let own = inside.iter().next().unwrap().to_string_lossy();
-                let own = own.trim_end_matches(".rs");
-                let Some(mine) = place.get(own) else { continue };
-                for (number, named) in named_modules(&code(&file)) {
-                    if place.get(named.as_str()).is_some_and(|other| other > mine) {
-                        let at = shown(&file);
-                        faults.push(format!("{at}:{number}: `{own}` names `{named}` above it"));
-                    }
+    // Tests stand side by side; what they are made of has floors.
+    let tests = root().join("tests");
+    let is_list = |file: &PathBuf| {
+        (file.ends_with("lib.rs") || file.ends_with("main.rs")) && !file.starts_with(&tests)
+    };
+    for list in all_sources().into_iter().filter(is_list) {
+        let folder = list.parent().unwrap();
+        let order = listed_modules(&list);
+        let place: BTreeMap<&str, usize> = order
+            .iter()
+            .enumerate()
+            .map(|(n, module)| (module.as_str(), n))
+            .collect();
+        for file in sources(folder) {
+            let inside = file.strip_prefix(folder).unwrap();
+            let own = inside.iter().next().unwrap().to_string_lossy();
+            let own = own.trim_end_matches(".rs");
+            let Some(mine) = place.get(own) else { continue };
+            for (number, named) in named_modules(&code(&file)) {
+                if place.get(named.as_str()).is_some_and(|other| other > mine) {
+                    let at = shown(&file);
+                    faults.push(format!("{at}:{number}: `{own}` names `{named}` above it"));
                 }
             }
         }

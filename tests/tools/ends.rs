@@ -313,6 +313,9 @@ fn the_shells_offer_names_and_flags() {
         bash("/opt/bin/kafka topics --exclude", 2),
         "--exclude-internal\n"
     );
+    assert_eq!(bash("kafka-topics --vers", 1), "--version\n");
+    assert_eq!(bash("kafka-topics --hel", 1), "--help\n");
+    assert_eq!(bash("kafka versi", 1), "version\n");
     assert!(bash("kafka-dump-log --index", 1).contains("--index-sanity-check"));
     if there("fish") {
         let offered = asked("fish", "source FILE; complete -C 'kafka-topics --under-r'");

@@ -11,6 +11,8 @@
 )]
 
 mod apache;
+mod counts;
+mod differs;
 mod ends;
 mod masks;
 mod partitions;
@@ -24,8 +26,10 @@ use std::path::{Path, PathBuf};
 use harness::cluster::Cluster;
 
 use crate::apache::Apache;
+use crate::counts::Count;
+use crate::differs::Differs;
 use crate::masks::Masks;
-use crate::run::{Known, Place};
+use crate::run::Place;
 use crate::scenario::{Repeat, Scenario};
 
 fn golden(name: &str) -> PathBuf {
@@ -43,27 +47,8 @@ fn scenario(name: &str) -> Scenario {
     Scenario::read(&std::fs::read_to_string(file).unwrap())
 }
 
-/// The commands of a scenario that are known to differ, each with its reason, from `differs.txt`.
-fn known(name: &str) -> Vec<Known> {
-    let text = std::fs::read_to_string(golden("differs.txt")).unwrap();
-    let lines = text
-        .lines()
-        .filter(|line| !line.starts_with('#') && !line.is_empty());
-    let mut known = Vec::new();
-    for line in lines {
-        let fields: Vec<&str> = line.split(" | ").map(str::trim).collect();
-        let [scenario, command, reason] = fields[..] else {
-            panic!("a difference needs scenario, command and reason: {line}");
-        };
-        assert!(!reason.is_empty(), "{line}");
-        if scenario == name {
-            known.push(Known {
-                command: command.to_owned(),
-                not_run: reason.starts_with("not run"),
-            });
-        }
-    }
-    known
+fn differs(name: &str, judged: bool) -> Differs {
+    Differs::new(golden("differs.txt"), name, judged)
 }
 
 fn expect_none(faults: &[String]) {
@@ -89,7 +74,7 @@ fn replay(name: &str) {
         .collect();
     let logs = dir.path().join("broker-1");
     let place = Place::new(dir.path(), &addresses, &cluster.zookeeper(), &logs);
-    let faults = run::faults(&scenario, &place, &masks(), &known(name));
+    let faults = run::faults(&scenario, &place, &masks(), &mut differs(name, true));
     cluster.stop();
     expect_none(&faults);
 }
@@ -104,7 +89,9 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    topics, topics_zookeeper, configs, configs_zookeeper, console, internal_topics, consumer_groups, offsets, logs, elections, cluster, perf, verifiable, shell, classes,
+    topics, topics_changed, topics_zookeeper, topics_changed_zookeeper, configs, configs_changed, configs_zookeeper,
+    configs_changed_zookeeper, console, records_written, internal_topics, consumer_groups, offsets, offsets_changed, logs,
+    elections, cluster, perf, verifiable, shell, shell_changed, classes,
 }
 
 /// Our tools on Apache's brokers. With `ROTPETER_RECORD` (`all`, or scenarios' names) Apache's tools
@@ -121,14 +108,15 @@ fn on_apaches_brokers_too() {
         if !record.is_empty() && record != "all" && !record.split(' ').any(|one| one == name) {
             continue;
         }
+        // Recorded within a chroot, where the two shells do not agree on the path of a quota.
+        if record.is_empty() && name == "shell_changed" {
+            continue;
+        }
         let mut scenario = scenario(name);
         let dir = tempfile::tempdir().unwrap();
         let place = apache.brokers(&scenario, dir.path());
         if record.is_empty() {
-            // Apache's brokers have what ours lack.
-            let mut known = known(name);
-            known.retain(|one| !one.not_run);
-            let found = run::faults(&scenario, &place, &masks(), &known);
+            let found = run::faults(&scenario, &place, &masks(), &mut differs(name, false));
             faults.extend(found.into_iter().map(|text| format!("[{name}] {text}")));
         } else {
             place.files(&scenario);
@@ -148,6 +136,94 @@ fn on_apaches_brokers_too() {
     expect_none(&faults);
 }
 
+/// Tools without eight recorded lines, and where they are shown instead.
+const NOT_RECORDED: &[(&str, &str)] = &[
+    ("kafka-server-start", "servers.rs: it becomes a server"),
+    (
+        "kafka-server-stop",
+        "servers.rs: Apache's stops every Kafka of the machine",
+    ),
+    ("zookeeper-server-start", "servers.rs: it becomes a server"),
+    (
+        "zookeeper-server-stop",
+        "servers.rs: Apache's stops every ZooKeeper of the machine",
+    ),
+    ("zkServer", "servers.rs: it starts and stops servers"),
+    ("cub", "servers.rs: no tool of Apache's"),
+];
+
+#[test]
+fn every_tool_has_lines_and_half_change_what_is_looked_at_afterwards() {
+    let mut counted = std::collections::BTreeMap::new();
+    for &name in SCENARIOS {
+        let differs = differs(name, true);
+        counts::count(
+            &scenario(name),
+            |line| differs.of(line).is_some(),
+            &mut counted,
+        );
+    }
+    let mut all = Count::default();
+    let mut table = String::from("                                     lines changing compared\n");
+    for (tool, count) in &counted {
+        all.lines += count.lines;
+        all.changing += count.changing;
+        all.compared += count.compared;
+        table += &format!(
+            "{tool:<34}{:>8}{:>9}{:>9}\n",
+            count.lines, count.changing, count.compared
+        );
+    }
+    table += &format!(
+        "{:<34}{:>8}{:>9}{:>9}\n",
+        "all", all.lines, all.changing, all.compared
+    );
+    // Shown with --nocapture.
+    println!("{table}");
+    for tool in starts::tools() {
+        let lines = counted.get(tool).map_or(0, |count| count.lines);
+        let elsewhere = NOT_RECORDED.iter().any(|(name, _)| *name == tool);
+        assert_eq!(lines >= 8, !elsewhere, "{tool} has {lines}\n{table}");
+    }
+    assert!(all.compared * 2 >= all.lines, "{table}");
+}
+
+#[test]
+fn a_change_counts_that_is_looked_at_before_the_next() {
+    let counted = |text: &str| {
+        let mut counted = std::collections::BTreeMap::new();
+        counts::count(
+            &Scenario::read(text),
+            |line| line.contains("known"),
+            &mut counted,
+        );
+        let sum = |of: fn(&Count) -> usize| counted.values().map(of).sum::<usize>();
+        [
+            sum(|one| one.lines),
+            sum(|one| one.changing),
+            sum(|one| one.compared),
+        ]
+    };
+    let set = "$ kafka-configs --alter --topic a --add-config x=1\n= 0\n";
+    let other = "$ kafka-configs --alter --topic a --add-config y=1,z=[p,q]\n= 0\n";
+    let look = "$ kafka-configs --describe --topic a\n= 0\n";
+    let failed = look.replace("= 0", "= 1");
+    let delete = "$ kafka-topics --delete --topic a\n= 0\n";
+    assert_eq!(counted(&[set, look].concat()), [2, 1, 1]);
+    assert_eq!(counted(&[set, other, look].concat()), [3, 2, 2]);
+    assert_eq!(counted(&[set, set, look].concat()), [3, 2, 1]);
+    assert_eq!(counted(&[set, delete, look].concat()), [3, 2, 0]);
+    assert_eq!(counted(&[set, &failed].concat()), [2, 1, 0]);
+    assert_eq!(
+        counted(&[&set.replace("= 0", "= 1"), look].concat()),
+        [2, 0, 0]
+    );
+    assert_eq!(
+        counted(&[&set.replace("x=1", "known=1"), look].concat()),
+        [2, 0, 0]
+    );
+}
+
 #[test]
 fn a_recording_reads_as_it_was_written() {
     let text = "# how\n@brokers 2\n@file f a b\\n\n\n$ a 'b  c' d\n< in\n> x\n>\n> y\n\\\n! no\n= 1\n# then\n@gone z\n$2.8 c\n= 0\n";
@@ -165,9 +241,14 @@ fn a_recording_reads_as_it_was_written() {
 #[test]
 fn masks_replace_leave_out_and_sort() {
     let masks = Masks::read(
-        "port | a … b | [0-9]+ => P | why\ngone | a | ^y$ | why\norder | c | any order | why\n",
+        "port | a … b | [0-9]+ => P | why\ngone | a | ^y$ | why\norder | c | any order | why\n\
+         words | e$ | any order of words | why\n",
     );
     assert_eq!(masks.over("a --b", "1\ny\n"), "P\n");
     assert_eq!(masks.over("c", "2\n1\n"), "1\n2\n");
+    assert_eq!(
+        masks.over("e", "z: b=1,2, a=3\nc {d}\n"),
+        "2 a=3 b=1 z:\nc d\n"
+    );
     assert_eq!(masks.over("d", "1\ny\n"), "1\ny\n");
 }

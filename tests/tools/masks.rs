@@ -12,9 +12,21 @@ enum Change {
     Replace(Regex, String),
     LeaveOut(Regex),
     Sort,
+    /// The lines, and within each what commas, spaces, brackets and braces part.
+    SortWords,
 }
 
 pub(crate) struct Masks(Vec<Mask>);
+
+impl Mask {
+    fn is_for(&self, line: &str) -> bool {
+        match self.command.strip_suffix('$') {
+            Some(whole) => line == whole,
+            None if self.command == "*" => true,
+            None => self.command.split(" … ").all(|part| line.contains(part)),
+        }
+    }
+}
 
 impl Masks {
     pub(crate) fn read(text: &str) -> Masks {
@@ -28,16 +40,16 @@ impl Masks {
     pub(crate) fn over(&self, line: &str, output: &str) -> String {
         let mut text = output.to_owned();
         for mask in &self.0 {
-            if mask.command != "*" && !mask.command.split(" … ").all(|part| line.contains(part)) {
+            if !mask.is_for(line) {
                 continue;
             }
             text = match &mask.change {
                 Change::Replace(from, to) => from.replace_all(&text, to).into_owned(),
                 Change::LeaveOut(gone) => joined(text.lines().filter(|line| !gone.is_match(line))),
-                Change::Sort => {
-                    let mut lines: Vec<&str> = text.lines().collect();
-                    lines.sort_unstable();
-                    joined(lines.into_iter())
+                Change::Sort => sorted(text.lines()),
+                Change::SortWords => {
+                    let lines: Vec<String> = text.lines().map(words_sorted).collect();
+                    sorted(lines.iter().map(String::as_str))
                 }
             };
         }
@@ -50,6 +62,19 @@ fn replacement(text: &str) -> String {
     text.replace("\\n", "\n")
         .replace("\\s", " ")
         .replace("\\e", "")
+}
+
+fn sorted<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    let mut lines: Vec<&str> = lines.collect();
+    lines.sort_unstable();
+    joined(lines.into_iter())
+}
+
+fn words_sorted(line: &str) -> String {
+    let apart = |letter: char| letter.is_whitespace() || ",{}[]".contains(letter);
+    let mut words: Vec<&str> = line.split(apart).filter(|word| !word.is_empty()).collect();
+    words.sort_unstable();
+    words.join(" ")
 }
 
 fn joined<'a>(lines: impl Iterator<Item = &'a str>) -> String {
@@ -66,6 +91,7 @@ fn mask(line: &str) -> Mask {
     let change = match change.split_once(" => ") {
         Some((from, to)) => Change::Replace(regex(from), replacement(to)),
         None if change == "any order" => Change::Sort,
+        None if change == "any order of words" => Change::SortWords,
         None => Change::LeaveOut(regex(change)),
     };
     Mask {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use harness::process::program;
 use harness::tool;
 
+use crate::differs::Differs;
 use crate::masks::Masks;
 use crate::scenario::{Answer, Scenario, Step, sentence};
 
@@ -82,57 +83,62 @@ pub(crate) fn ours(step: &Step, place: &Place) -> Answer {
     }
 }
 
-/// A command that is known to differ.
-pub(crate) struct Known {
-    pub(crate) command: String,
-    /// The brokers lack what it asks for, and it would wait for that in vain.
-    pub(crate) not_run: bool,
-}
-
-/// Runs all steps with our tools; returns what differs from the recording, but for the `known` ones.
+/// Runs all steps with our tools; returns what differs from the recording, and what is not as `differs` has it.
 pub(crate) fn faults(
     scenario: &Scenario,
     place: &Place,
     masks: &Masks,
-    known: &[Known],
+    differs: &mut Differs,
 ) -> Vec<String> {
     place.files(scenario);
     let mut faults = Vec::new();
     for step in &scenario.steps {
-        let known = known.iter().find(|one| one.command == step.line);
+        let known = differs.of(&step.line);
         if known.is_some_and(|one| one.not_run) {
             continue;
         }
         let limit = if known.is_some() { KNOWN_LIMIT } else { LIMIT };
-        let made = asked(step, limit, || ours(step, place));
-        if known.is_some() {
-            continue;
-        }
-        let over = |answer: &Answer| {
-            let stderr = answer
-                .stderr
-                .as_deref()
-                .map(|text| masks.over(&step.line, text));
-            (masks.over(&step.line, &answer.stdout), stderr)
-        };
-        let ((wanted, complaint), (printed, complained)) = (over(&step.answer), over(&made));
-        let silent = complaint.as_ref().is_none_or(|text| text.trim().is_empty());
-        let complained = complained.filter(|_| !silent);
-        let complaint = complaint.filter(|_| !silent);
-        if wanted != printed || complaint != complained || made.code != step.answer.code {
-            faults.push(format!(
-                "$ {}\n--- Apache's, exit {}{}\n{wanted}--- ours, exit {}{}\n{printed}",
-                step.line,
-                step.answer.code,
-                complaint
-                    .map(|text| format!(", said {text:?}"))
-                    .unwrap_or_default(),
-                made.code,
-                complained
-                    .map(|text| format!(", said {text:?}"))
-                    .unwrap_or_default(),
-            ));
-        }
+        let made = masked(&asked(step, limit, || ours(step, place)), step, masks);
+        let wanted = masked(&step.answer, step, masks);
+        let silent = wanted.stderr.is_none();
+        let equal = wanted.stdout == made.stdout
+            && wanted.code == made.code
+            && (silent || wanted.stderr == made.stderr);
+        faults.extend(match known {
+            Some(_) => differs.judge(&step.line, equal, &made),
+            None if equal => None,
+            None => Some(difference(&step.line, "Apache's", &wanted, &made)),
+        });
     }
     faults
+}
+
+/// An answer with every allowed difference taken out of it.
+fn masked(answer: &Answer, step: &Step, masks: &Masks) -> Answer {
+    let stderr = answer.stderr.as_deref();
+    Answer {
+        stdout: masks.over(&step.line, &answer.stdout),
+        stderr: stderr
+            .map(|text| masks.over(&step.line, text))
+            .filter(|text| !text.trim().is_empty()),
+        code: answer.code,
+    }
+}
+
+/// Two answers to one line, for whoever has to find out why.
+pub(crate) fn difference(line: &str, whose: &str, wanted: &Answer, made: &Answer) -> String {
+    let said = |answer: &Answer| {
+        let text = answer.stderr.as_ref();
+        text.map(|text| format!(", said {text:?}"))
+            .unwrap_or_default()
+    };
+    format!(
+        "$ {line}\n--- {whose}, exit {}{}\n{}--- ours, exit {}{}\n{}",
+        wanted.code,
+        said(wanted),
+        wanted.stdout,
+        made.code,
+        said(made),
+        made.stdout
+    )
 }

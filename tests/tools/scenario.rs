@@ -4,7 +4,7 @@
 //! @brokers 2                 how many brokers (1 where nothing is said)
 //! @set num.partitions=3      a property of every broker
 //! @file name text            a file in the scenario's folder; \n and \t stand for themselves
-//! @until text                the next command is repeated until its output holds the text
+//! @until text … text         the next command is repeated until its output holds the texts
 //! @gone text                 … until its output no longer holds it
 //! $ kafka-topics --list      a command of 3.9; `$2.8 …` one of 2.8
 //! < text                     a line of its standard input
@@ -116,18 +116,39 @@ impl Scenario {
             for line in step.stdin.lines() {
                 text.push_str(&format!("< {line}\n"));
             }
-            for line in step.answer.stdout.lines() {
-                text.push_str(&format!("> {line}\n").replace("> \n", ">\n"));
-            }
-            if !step.answer.stdout.is_empty() && !step.answer.stdout.ends_with('\n') {
-                text.push_str("\\\n");
-            }
-            if let Some(line) = &step.answer.stderr {
-                text.push_str(&format!("! {line}\n"));
-            }
-            text.push_str(&format!("= {}\n", step.answer.code));
+            text.push_str(&step.answer.text());
         }
         text
+    }
+}
+
+impl Answer {
+    /// One line of an answer.
+    pub(crate) fn take(&mut self, mark: &str, rest: &str) {
+        match mark {
+            ">" => self.stdout.push_str(&format!("{rest}\n")),
+            "\\" => {
+                self.stdout.pop();
+            }
+            "!" => self.stderr = Some(rest.to_owned()),
+            "=" => self.code = rest.parse().unwrap(),
+            other => panic!("no such mark: {other:?} {rest}"),
+        }
+    }
+
+    /// Its lines, as `take` takes them.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        for line in self.stdout.lines() {
+            text.push_str(&format!("> {line}\n").replace("> \n", ">\n"));
+        }
+        if !self.stdout.is_empty() && !self.stdout.ends_with('\n') {
+            text.push_str("\\\n");
+        }
+        if let Some(line) = &self.stderr {
+            text.push_str(&format!("! {line}\n"));
+        }
+        text + &format!("= {}\n", self.code)
     }
 }
 
@@ -135,13 +156,7 @@ impl Step {
     fn take(&mut self, mark: &str, rest: &str) {
         match mark {
             "<" => self.stdin.push_str(&format!("{rest}\n")),
-            ">" => self.answer.stdout.push_str(&format!("{rest}\n")),
-            "\\" => {
-                self.answer.stdout.pop();
-            }
-            "!" => self.answer.stderr = Some(rest.to_owned()),
-            "=" => self.answer.code = rest.parse().unwrap(),
-            other => panic!("no such mark: {other:?} {rest}"),
+            other => self.answer.take(other, rest),
         }
     }
 
@@ -167,7 +182,7 @@ impl Step {
         let holds = |text: &str| answer.stdout.contains(text) || complaint.contains(text);
         match &self.repeat {
             Repeat::Once => true,
-            Repeat::Until(text) => holds(text),
+            Repeat::Until(texts) => texts.split(" … ").all(holds),
             Repeat::Gone(text) => !holds(text),
         }
     }

@@ -196,6 +196,31 @@ fn zk_server_keeps_note_of_whom_it_started() {
 }
 
 #[test]
+fn a_class_runs_under_a_name_and_in_the_background() {
+    let here = Installation::new();
+    let usage = here.said("kafka-run-class.sh -name", 1);
+    assert!(usage.starts_with("USAGE: kafka-run-class.sh"), "{usage}");
+    let said = here.said(
+        "kafka-run-class -name any kafka.tools.StorageTool random-uuid",
+        0,
+    );
+    assert_eq!(said.trim().len(), 22, "{said}");
+    let said = here.said("kafka-run-class -Xmx1g kafka.Kafka", 1);
+    assert_eq!(said, "Java's option -Xmx1g is not there yet\n");
+    let said = here.said(
+        "kafka-run-class -daemon kafka.tools.StorageTool random-uuid",
+        1,
+    );
+    assert!(said.starts_with("-daemon needs -name NAME"), "{said}");
+    let line = "kafka-run-class -daemon -name drawn -loggc kafka.tools.StorageTool random-uuid";
+    assert_eq!(here.well(line), "");
+    wait::until("the id in the log", LIMIT, || {
+        let log = std::fs::read_to_string(here.path("logs/drawn.out")).ok()?;
+        (log.trim().len() == 22).then_some(())
+    });
+}
+
+#[test]
 fn names_that_are_not_here_say_so_and_end_with_1() {
     let here = Installation::new();
     for name in [

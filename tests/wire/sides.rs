@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use harness::asker::Asker;
+use harness::loud;
 use harness::peers::apache_tool;
 use harness::ports::free_port;
 use harness::process::{Process, Single};
@@ -37,9 +38,20 @@ pub(crate) struct Side {
     _folder: tempfile::TempDir,
 }
 
+/// What a broker rightly says of the bad requests among those it is asked.
+const PROVOKED: [&str; 4] = [
+    "Set, and not obeyed yet",
+    "closed a connection that does not speak Kafka's protocol",
+    "topic not made",
+    "LeaderAndIsr not carried out",
+];
+
 pub(crate) fn ours() -> Side {
     let folder = tempfile::tempdir().unwrap();
-    let single = Single::start(folder.path(), SETTINGS);
+    let mut single = Single::start(folder.path(), SETTINGS);
+    single.process.announce(&PROVOKED);
+    // It is told of brokers that are not there, in orders that no controller gave.
+    single.process.announce(&loud::OF_NEIGHBOURS);
     Side {
         is_ours: true,
         port: single.port,

@@ -7,7 +7,7 @@ use crate::args::Flag;
 use crate::failure::Failure;
 use crate::print::Out;
 use crate::{
-    cluster, configs, console_consumer, console_producer, consumer_groups, delete_records,
+    classes, cluster, configs, console_consumer, console_producer, consumer_groups, delete_records,
     dump_log, features, get_offsets, leader_election, perf, servers, topics, verifiable, zk_shell,
 };
 
@@ -300,7 +300,9 @@ pub(crate) fn usage(name: &str) -> Option<&'static str> {
         "zookeeper-shell" => "zookeeper-shell host:port[/chroot] [command [arguments]]",
         "zkCli" => "zkCli [-server host:port[/chroot]] [command [arguments]]",
         "storage" => "kafka-storage random-uuid",
-        "run-class" => "kafka-run-class CLASS [arguments of the tool]",
+        "run-class" => {
+            "kafka-run-class [-daemon] [-name NAME] [-loggc] CLASS [arguments of the tool]"
+        }
         "cub" => {
             "cub zk-ready CONNECT TIMEOUT_SECONDS\n       cub kafka-ready MIN_BROKERS TIMEOUT_SECONDS (-b SERVERS | -z CONNECT) [-c FILE]"
         }
@@ -320,94 +322,13 @@ pub(crate) fn find(name: &str) -> Option<&'static Applet> {
         .find(|applet| applet.name == bare || applet.name == name)
 }
 
-/// The classes people call by name.
-const CLASSES: &[(&str, &str)] = &[
-    ("kafka.tools.GetOffsetShell", "get-offsets"),
-    ("org.apache.kafka.tools.GetOffsetShell", "get-offsets"),
-    ("kafka.tools.DumpLogSegments", "dump-log"),
-    ("kafka.admin.TopicCommand", "topics"),
-    ("org.apache.kafka.tools.TopicCommand", "topics"),
-    ("kafka.admin.ConfigCommand", "configs"),
-    ("kafka.admin.ConsumerGroupCommand", "consumer-groups"),
-    (
-        "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
-        "consumer-groups",
-    ),
-    (
-        "kafka.admin.BrokerApiVersionsCommand",
-        "broker-api-versions",
-    ),
-    ("kafka.admin.LeaderElectionCommand", "leader-election"),
-    (
-        "org.apache.kafka.tools.LeaderElectionCommand",
-        "leader-election",
-    ),
-    ("kafka.admin.LogDirsCommand", "log-dirs"),
-    ("org.apache.kafka.tools.LogDirsCommand", "log-dirs"),
-    ("kafka.admin.DeleteRecordsCommand", "delete-records"),
-    (
-        "org.apache.kafka.tools.DeleteRecordsCommand",
-        "delete-records",
-    ),
-    (
-        "kafka.admin.PreferredReplicaLeaderElectionCommand",
-        "preferred-replica-election",
-    ),
-    ("kafka.tools.ConsoleProducer", "console-producer"),
-    ("kafka.tools.ConsoleConsumer", "console-consumer"),
-    (
-        "org.apache.kafka.tools.consumer.ConsoleConsumer",
-        "console-consumer",
-    ),
-    ("kafka.tools.ClusterTool", "cluster"),
-    ("org.apache.kafka.tools.ClusterTool", "cluster"),
-    ("kafka.tools.StorageTool", "storage"),
-    ("org.apache.kafka.tools.FeatureCommand", "features"),
-    (
-        "org.apache.kafka.tools.ProducerPerformance",
-        "producer-perf-test",
-    ),
-    ("kafka.tools.ConsumerPerformance", "consumer-perf-test"),
-    (
-        "org.apache.kafka.tools.ConsumerPerformance",
-        "consumer-perf-test",
-    ),
-    (
-        "org.apache.kafka.tools.VerifiableProducer",
-        "verifiable-producer",
-    ),
-    (
-        "org.apache.kafka.tools.VerifiableConsumer",
-        "verifiable-consumer",
-    ),
-    ("kafka.Kafka", "server-start"),
-    (
-        "org.apache.zookeeper.server.quorum.QuorumPeerMain",
-        "zookeeper-server-start",
-    ),
-    ("org.apache.zookeeper.ZooKeeperMain", "zkCli"),
-    (
-        "org.apache.zookeeper.ZooKeeperMainWithTlsSupportForKafka",
-        "zkCli",
-    ),
-];
-
 fn run_class<'a>(line: &'a [String], out: &'a mut Out) -> Running<'a> {
     Box::pin(async move {
-        // The script's own flags come before the class.
-        let Some(at) = line.iter().position(|word| !word.starts_with('-')) else {
-            return Err(Failure::said(
-                "USAGE: kafka-run-class.sh [-daemon] [-name servicename] [-loggc] classname [opts]",
-            ));
-        };
-        let class = &line[at];
-        let name = CLASSES
-            .iter()
-            .find(|(known, _)| known == class)
-            .map(|(_, name)| *name);
-        match name.and_then(find) {
-            Some(applet) => (applet.run)(&line[at + 1..], out).await,
-            None => Err(Failure::Absent(format!("the class {class}"))),
+        let asked = classes::asked(line)?;
+        let tool = find(asked.tool).ok_or_else(|| Failure::Absent(asked.tool.to_owned()))?;
+        match asked.in_background {
+            Some(name) => servers::tool_in_background(tool.name, asked.line, &name),
+            None => (tool.run)(asked.line, out).await,
         }
     })
 }

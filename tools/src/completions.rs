@@ -31,9 +31,18 @@ fn names() -> Vec<String> {
     both("kafka").into_iter().chain(tools).collect()
 }
 
+/// What every tool answers besides its own flags.
+const OF_ALL: [(&str, &str); 2] = [
+    ("help", "Print usage information."),
+    ("version", "Display Kafka version."),
+];
+
 fn flags(applet: &Applet) -> Vec<String> {
-    let known = applet.flags.iter().map(|flag| format!("--{}", flag.name));
-    known.chain(["--help".to_owned()]).collect()
+    let own = applet.flags.iter().map(|flag| flag.name);
+    let all = OF_ALL.iter().map(|(name, _)| *name);
+    // A few tools have one of them in their own tables.
+    let more = all.filter(|name| !applet.flags.iter().any(|flag| flag.name == *name));
+    own.chain(more).map(|name| format!("--{name}")).collect()
 }
 
 fn bash(out: &mut Out) {
@@ -47,7 +56,7 @@ fn bash(out: &mut Out) {
     say!(out, "    if [ \"$COMP_CWORD\" = 1 ]; then");
     say!(
         out,
-        "      COMPREPLY=($(compgen -W '{} link completions' -- \"$current\"))",
+        "      COMPREPLY=($(compgen -W '{} link completions version help --version --help' -- \"$current\"))",
         tools.join(" ")
     );
     say!(out, "      return");
@@ -75,6 +84,17 @@ fn bash(out: &mut Out) {
 
 fn fish(out: &mut Out) {
     let quoted = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
+    for word in ["link", "completions", "version", "help"] {
+        say!(
+            out,
+            "complete -c kafka -n __fish_use_subcommand -f -a {word}"
+        );
+    }
+    for (name, about) in OF_ALL {
+        for tool in names() {
+            say!(out, "complete -c {tool} -l {name} -d '{}'", quoted(about));
+        }
+    }
     for applet in APPLETS {
         let (name, link) = (applet.name, applet.link());
         say!(
@@ -82,7 +102,8 @@ fn fish(out: &mut Out) {
             "complete -c kafka -n __fish_use_subcommand -f -a {name} -d '{}'",
             quoted(applet.help)
         );
-        for flag in applet.flags {
+        let own = applet.flags.iter();
+        for flag in own.filter(|flag| OF_ALL.iter().all(|(name, _)| *name != flag.name)) {
             let takes = if flag.value.is_some() { " -r" } else { "" };
             let rest = format!("-l {}{takes} -d '{}'", flag.name, quoted(flag.help));
             say!(out, "complete -c {link} {rest}");

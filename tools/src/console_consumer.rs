@@ -3,6 +3,8 @@
 //! Without a group it reads the partitions directly. Apache's joins a group with a random name and
 //! waits out that group's first rebalance; the records are the same.
 
+use std::time::Duration;
+
 use protocol::batch::TimestampType;
 
 use crate::args::{Args, Usage, switch, valued};
@@ -121,6 +123,7 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
         .parsed::<i64>("timeout-ms")?
         .filter(|ms| *ms >= 0)
         .unwrap_or(i64::MAX);
+    let patience = Duration::from_millis(timeout_ms.unsigned_abs());
     let servers = args.required("bootstrap-server")?;
     let mut interrupts = Interrupts::listen()?;
     let mut consumer = tokio::select! {
@@ -148,7 +151,10 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
                         interrupted = Some(code);
                         break;
                     }
-                    next = consumer.next(timeout_ms) => next,
+                    // Finding and joining the group count too, as in Java.
+                    next = tokio::time::timeout(patience, consumer.next(timeout_ms)) => {
+                        next.unwrap_or(Ok(None))
+                    }
                 }
             }
             next => next,

@@ -60,6 +60,16 @@ impl Failure {
         Failure::Said(text.into())
     }
 
+    /// What it is that this file could not be read.
+    pub(crate) fn reading(path: &str) -> impl FnOnce(std::io::Error) -> Failure {
+        let path = path.to_owned();
+        move |cause| Failure::File {
+            act: "read",
+            path,
+            cause,
+        }
+    }
+
     /// The refusal of an answer's code and message, if it is one.
     pub(crate) fn check(code: i16, message: Option<&str>) -> Result<(), Failure> {
         match ErrorCode::of(code) {

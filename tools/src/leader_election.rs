@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::elect_leaders_request::TopicPartitions;
+use protocol::messages::elect_leaders_response::PartitionResult;
 use protocol::messages::{ElectLeadersRequest, ResponseKind};
 use serde_json::Value;
 
 use crate::args::{Args, Usage, switch, valued};
 use crate::failure::Failure;
+use crate::java;
 use crate::kafka::admin::{Admin, topic_name};
 use crate::print::Out;
 use crate::properties::Properties;
@@ -143,17 +145,26 @@ async fn elect(
         return Err(Failure::said("Not authorized to perform leader election"));
     }
     Failure::check(answer.error_code, None)?;
+    // Kafka: the partitions are told in the order of its hash sets.
+    let mut results = Vec::new();
+    for topic in &answer.replica_election_results {
+        results.extend(
+            topic
+                .partition_result
+                .iter()
+                .map(|one| (&**topic.topic, one)),
+        );
+    }
+    let hash = |one: &(&str, &PartitionResult)| java::partition_hash(one.0, one.1.partition_id);
     let (mut done, mut needless, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-    for topic in answer.replica_election_results {
-        for partition in topic.partition_result {
-            let place = format!("{}-{}", &**topic.topic, partition.partition_id);
-            match Failure::check(partition.error_code, partition.error_message.as_deref()) {
-                Ok(()) => done.push(place),
-                Err(error) if error.code() == Some(ErrorCode::ElectionNotNeeded) => {
-                    needless.push(place)
-                }
-                Err(error) => failed.push((place, error.as_exception())),
+    for (topic, partition) in java::order(results, java::CAPACITY, hash) {
+        let place = format!("{topic}-{}", partition.partition_id);
+        match Failure::check(partition.error_code, partition.error_message.as_deref()) {
+            Ok(()) => done.push(place),
+            Err(error) if error.code() == Some(ErrorCode::ElectionNotNeeded) => {
+                needless.push(place)
             }
+            Err(error) => failed.push((place, error.as_exception())),
         }
     }
     let (held, what) = match words {
@@ -191,11 +202,7 @@ async fn elect(
 }
 
 pub(crate) fn from_file(path: &str) -> Result<Vec<(String, i32)>, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|cause| Failure::File {
-        act: "read",
-        path: path.to_string(),
-        cause,
-    })?;
+    let text = std::fs::read_to_string(path).map_err(Failure::reading(path))?;
     let whole: Value =
         serde_json::from_str(&text).map_err(|_| Failure::said("Replica election data is empty"))?;
     let list = whole

@@ -32,6 +32,7 @@ mod perf;
 mod verifiable;
 mod zk_shell;
 mod servers;
+mod classes;
 mod applets;
 mod completions;
 

@@ -13,17 +13,12 @@ impl Properties {
         let Some(path) = path else {
             return Ok(Properties::default());
         };
-        let text = std::fs::read(path).map_err(|cause| Failure::File {
-            act: "read",
-            path: path.to_string(),
-            cause,
-        })?;
+        let text = std::fs::read(path).map_err(Failure::reading(path))?;
         Properties::parse(&text)
     }
 
     fn parse(bytes: &[u8]) -> Result<Properties, Failure> {
-        let pairs =
-            settings::properties::parse(bytes).map_err(|fault| Failure::said(fault.to_string()))?;
+        let pairs = base::properties::parse(bytes).map_err(|why| Failure::said(why.to_string()))?;
         Ok(Properties(pairs.into_iter().collect()))
     }
 

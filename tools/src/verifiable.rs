@@ -155,14 +155,20 @@ fn report(
             };
             let key = keys.map(|keys| (*tag as i64 % keys.max(1)).to_string());
             match &delivered.outcome {
-                Ok(offset) => {
+                Ok(first) => {
                     tally.0 += 1;
+                    // With acks=0 nobody knows any.
+                    let offset = if *first < 0 {
+                        -1
+                    } else {
+                        first + behind as i64
+                    };
                     event(
                         out,
                         clock,
                         "producer_send_success",
                         json!({
-                            "key": key, "value": value, "offset": offset + behind as i64,
+                            "key": key, "value": value, "offset": offset,
                             "partition": delivered.place.1, "topic": delivered.place.0,
                         }),
                     );

@@ -13,8 +13,8 @@
 )]
 
 mod baseline;
-mod callgrind;
 mod cases;
+mod callgrind;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

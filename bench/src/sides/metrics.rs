@@ -277,7 +277,8 @@ fn lifecycle() -> Vec<Metric> {
             "memory, 1,000 partitions more",
             "MiB",
         )
-        .times(10.0),
+        .times(10.0)
+        .bound(60.0),
         cost("topic_10k.memory", "11", "memory, 10,000 partitions", "MiB").times(10.0),
         cost("topic_10k.each", "11", "memory of an idle partition", "KiB").bound(8.0),
         cost(

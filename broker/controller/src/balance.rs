@@ -28,14 +28,14 @@ impl Reign {
         for tp in asked {
             if self.context.partition(&tp).is_none() {
                 let text = "The partition does not exist.".to_owned();
-                outcomes.insert(tp, (ErrorCode::UnknownTopicOrPartition, Some(text)));
+                outcomes.insert(tp, Err((ErrorCode::UnknownTopicOrPartition, Some(text))));
             } else if self.context.is_deleting(&tp.topic) {
                 let text = "The topic is being deleted".to_owned();
-                outcomes.insert(tp, (ErrorCode::InvalidTopicException, Some(text)));
+                outcomes.insert(tp, Err((ErrorCode::InvalidTopicException, Some(text))));
             } else if self.needs_election(&tp, kind) {
                 able.push(tp);
             } else if !all {
-                outcomes.insert(tp, (ErrorCode::ElectionNotNeeded, None));
+                outcomes.insert(tp, Err((ErrorCode::ElectionNotNeeded, None)));
             }
         }
         let strategy = match kind {
@@ -44,9 +44,10 @@ impl Reign {
         };
         let failures = self.bring_online(&able, strategy).await?;
         for tp in able {
-            let outcome = match failures.get(&tp) {
-                Some((code, text)) => (*code, Some(text.clone())),
-                None => (ErrorCode::None, None),
+            let outcome = match (failures.get(&tp), self.context.leadership(&tp)) {
+                (Some((code, text)), _) => Err((*code, Some(text.clone()))),
+                (None, Some(held)) => Ok(held.leader),
+                (None, None) => Err((ErrorCode::UnknownServerError, None)),
             };
             outcomes.insert(tp, outcome);
         }
@@ -129,8 +130,7 @@ impl Reign {
             let held = partition.leadership.as_ref();
             let away = held.is_some_and(|held| held.leader != preferred);
             let able = held.is_some_and(|held| held.isr.contains(&preferred))
-                && self.context.is_replica_online(preferred, &tp)
-                && !partition.assignment.is_reassigning();
+                && self.context.is_replica_online(preferred, &tp);
             if away {
                 entry.1 += 1;
                 entry.2.extend(able.then_some(tp));

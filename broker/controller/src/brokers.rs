@@ -220,21 +220,22 @@ impl Reign {
                     .is_some_and(|held| !self.context.is_replica_online(held.leader, tp))
         });
         self.note_partitions(&leaderless, Some(PartitionPhase::Offline));
-        self.trigger_elections(None).await?;
+        let elected = self.trigger_elections(None).await?;
         self.move_replicas(&kept, Some(ReplicaPhase::Offline))
             .await?;
         if !deleting.is_empty() {
             self.fail_deletions(&deleting).await?;
         }
-        if leaderless.is_empty() {
+        // Nobody has heard that a broker is gone, where none of its replicas and no election told.
+        if kept.is_empty() && elected == 0 {
             self.tell_all_brokers(&[]);
         }
         Ok(())
     }
 
     /// Tries to find leaders for every partition that should have one, or those of one topic.
-    /// Kafka: `triggerOnlinePartitionStateChange`.
-    pub(crate) async fn trigger_elections(&mut self, topic: Option<&str>) -> Result<(), Fenced> {
+    /// Returns how many were found. Kafka: `triggerOnlinePartitionStateChange`.
+    pub(crate) async fn trigger_elections(&mut self, topic: Option<&str>) -> Result<usize, Fenced> {
         let waiting = self.context.partitions_where(|tp, partition| {
             topic.is_none_or(|topic| topic == &*tp.topic)
                 && !self.context.is_deleting(&tp.topic)
@@ -243,10 +244,12 @@ impl Reign {
                     Some(PartitionPhase::New | PartitionPhase::Offline)
                 )
         });
-        if !waiting.is_empty() {
-            self.bring_online(&waiting, Strategy::Offline { unclean: false })
-                .await?;
+        if waiting.is_empty() {
+            return Ok(0);
         }
-        Ok(())
+        let failures = self
+            .bring_online(&waiting, Strategy::Offline { unclean: false })
+            .await?;
+        Ok(waiting.len() - failures.len())
     }
 }

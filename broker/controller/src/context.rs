@@ -143,6 +143,9 @@ pub(crate) struct Context {
     pub(crate) to_delete: BTreeSet<Arc<str>>,
     pub(crate) deletion_started: BTreeSet<Arc<str>>,
     pub(crate) ineligible: BTreeSet<Arc<str>>,
+    /// Which `/admin/reassign_partitions` was obeyed last, by its czxid: our own trimming of it
+    /// asks for nothing.
+    pub(crate) reassign_node: Option<i64>,
 }
 
 impl Context {

@@ -257,12 +257,12 @@ impl Reign {
         self.resume_deletions(&[]).await
     }
 
-    /// A broker answered StopReplica for replicas of topics being deleted.
+    /// A broker answered the order to delete replicas.
     pub(crate) async fn replicas_deleted(
         &mut self,
         broker: i32,
         error: ErrorCode,
-        partitions: Vec<(TopicPartition, ErrorCode)>,
+        answers: Vec<(TopicPartition, ErrorCode)>,
     ) -> Result<(), Fenced> {
         let started = |tp: &TopicPartition| {
             self.context
@@ -271,7 +271,7 @@ impl Reign {
                 == Some(ReplicaPhase::DeletionStarted)
         };
         let (mut failed, mut done) = (Vec::new(), Vec::new());
-        for (tp, code) in partitions {
+        for (tp, code) in answers {
             if started(&tp) {
                 let list = if error.is_none() && code.is_none() {
                     &mut done

@@ -3,7 +3,7 @@
 //! Whoever creates `/controller` and raises `/controller_epoch` in one transaction has won; the
 //! version the epoch's node then has is the fence around every later write.
 
-use tracing::info;
+use tracing::{info, warn};
 use znodes::bodies::controller::{self, Controller};
 use znodes::fence::Fence;
 use znodes::paths;
@@ -20,12 +20,19 @@ pub(crate) enum Outcome {
     Lost,
 }
 
+/// The controller whose node cannot be read: somebody, so nobody else may try.
+const UNREADABLE: i32 = -1;
+
 /// Who is controller now; watches for a change.
 pub(crate) async fn current(store: &dyn Store, listener: &Listener) -> Result<Option<i32>, Error> {
     let node = get_watched(store, paths::CONTROLLER, listener).await?;
-    Ok(node
-        .and_then(|node| Controller::decode(&node.data).ok())
-        .map(|held| held.broker))
+    Ok(node.map(|node| match Controller::decode(&node.data) {
+        Ok(held) => held.broker,
+        Err(error) => {
+            warn!(%error, "{} cannot be read; waiting until it goes", paths::CONTROLLER);
+            UNREADABLE
+        }
+    }))
 }
 
 /// Tries once. Kafka: `registerControllerAndIncrementControllerEpoch`.

@@ -60,9 +60,10 @@ impl Wakes {
         self.0.0.lock().pop_first()
     }
 
-    /// Forgets everything; for a controller that resigns.
-    pub(crate) fn clear(&self) {
-        self.0.0.lock().clear();
+    /// Forgets what only a controller looks at; for one that resigns. That `/controller` changed
+    /// concerns everybody, and its watch is spent.
+    pub(crate) fn forget_reign(&self) {
+        self.0.0.lock().retain(|wake| *wake == Wake::Controller);
     }
 
     pub(crate) async fn woken(&self) {
@@ -124,8 +125,9 @@ pub enum ElectionKind {
     Unclean,
 }
 
-/// Per partition: what the election came to; `ElectionNotNeeded` where it had been so already.
-pub type ElectionOutcomes = BTreeMap<TopicPartition, (ErrorCode, Option<String>)>;
+/// Per partition: the leader elected, or why none was; `ElectionNotNeeded` where it had been so
+/// already.
+pub type ElectionOutcomes = BTreeMap<TopicPartition, Result<i32, Verdict>>;
 
 /// Asked-for replicas; `None` cancels.
 pub type ReassignmentTargets = Vec<(TopicPartition, Option<Vec<i32>>)>;

@@ -159,7 +159,7 @@ impl Reign {
                 partition.phase = Some(phase);
             }
         }
-        self.trigger_elections(None).await
+        self.trigger_elections(None).await.map(drop)
     }
 
     /// A broker said that one of its log directories failed.

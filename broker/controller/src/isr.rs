@@ -2,6 +2,7 @@
 //!
 //! Kafka: `tryProcessAlterPartition`; the order of the checks is the contract.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::ids::TopicPartition;
@@ -64,16 +65,18 @@ impl Reign {
             answers.push((key, list));
         }
         let (written, conflicts) = self.write_states(wanted).await?;
+        let mut outcomes = HashMap::with_capacity(written.len() + conflicts.len());
         for (tp, leadership) in written {
             info!(target: "state_change", partition = %tp, isr = ?leadership.isr, partition_epoch = leadership.partition_epoch, "ISR altered");
-            self.note_answer(&mut answers, &tp, Ok(leadership.partition_epoch));
+            outcomes.insert(tp.clone(), Ok(leadership.partition_epoch));
             if let Some(partition) = self.context.partition_mut(&tp) {
                 partition.leadership = Some(leadership);
             }
         }
         for tp in &conflicts {
-            self.note_answer(&mut answers, tp, Err(ErrorCode::InvalidUpdateVersion));
+            outcomes.insert(tp.clone(), Err(ErrorCode::InvalidUpdateVersion));
         }
+        self.note_outcomes(&mut answers, &outcomes);
         self.read_states(&conflicts).await?;
         self.tell_all_brokers(&all);
         Ok(Ok(answers))
@@ -102,24 +105,26 @@ impl Reign {
         }
     }
 
-    fn note_answer(
+    /// Puts what came of the writes into the answers that hoped for it.
+    fn note_outcomes(
         &self,
         answers: &mut IsrAnswers,
-        tp: &TopicPartition,
-        outcome: Result<i32, ErrorCode>,
+        outcomes: &HashMap<TopicPartition, Result<i32, ErrorCode>>,
     ) {
         for (key, list) in answers {
-            if self.name_of(key).ok().as_ref() != Some(&tp.topic) {
+            let Ok(topic) = self.name_of(key) else {
                 continue;
-            }
-            for answer in list
-                .iter_mut()
-                .filter(|answer| answer.partition == tp.partition)
-            {
-                match (&mut answer.outcome, outcome) {
-                    (Ok(state), Ok(epoch)) => state.partition_epoch = epoch,
-                    (slot, Err(code)) => *slot = Err(code),
-                    (Err(_), Ok(_)) => {}
+            };
+            for answer in list {
+                let partition = answer.partition;
+                let topic = topic.clone();
+                match (
+                    &mut answer.outcome,
+                    outcomes.get(&TopicPartition { topic, partition }),
+                ) {
+                    (Ok(state), Some(Ok(epoch))) => state.partition_epoch = *epoch,
+                    (slot, Some(Err(code))) => *slot = Err(*code),
+                    (_, None) | (Err(_), Some(Ok(_))) => {}
                 }
             }
         }

@@ -28,5 +28,5 @@ mod brokers;
 mod failover;
 pub mod run;
 
-pub use reign::Config;
+pub use reign::{Config, RememberedId};
 pub use run::{ControllerHandle, Parts, Status, start};

@@ -66,13 +66,17 @@ impl Measures {
 /// What an active controller counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Registered, those that leave included.
     pub brokers: usize,
     pub topics: usize,
+    /// Those that were ever led.
     pub partitions: usize,
+    /// Those that lost their leader, not those that never had one.
     pub offline_partitions: usize,
     /// Led by another than the preferred replica.
     pub imbalanced_partitions: usize,
     pub topics_to_delete: usize,
+    /// Not deleted yet.
     pub replicas_to_delete: usize,
     pub topics_ineligible: usize,
     pub replicas_ineligible: usize,
@@ -81,27 +85,28 @@ pub struct Counts {
 impl Counts {
     pub(crate) fn of(context: &Context) -> Counts {
         let mut counts = Counts {
-            brokers: context.live().len(),
+            brokers: context.brokers.len(),
             topics: context.topics.len(),
             topics_to_delete: context.to_delete.len(),
             topics_ineligible: context.ineligible.len(),
             ..Counts::default()
         };
         for (name, topic) in &context.topics {
-            counts.partitions += topic.partitions.len();
             let goes = context.is_deleting(name);
             for partition in topic.partitions.values() {
+                counts.partitions += usize::from(partition.leadership.is_some());
                 if goes {
                     let phases = partition.replicas.iter().map(|(_, phase)| *phase);
                     for phase in phases {
                         let ineligible = phase == ReplicaPhase::DeletionIneligible;
-                        counts.replicas_to_delete += 1;
+                        let done = phase == ReplicaPhase::DeletionSuccessful;
+                        counts.replicas_to_delete += usize::from(!done);
                         counts.replicas_ineligible += usize::from(ineligible);
                     }
                     continue;
                 }
-                let online = partition.phase == Some(PartitionPhase::Online);
-                counts.offline_partitions += usize::from(!online);
+                let offline = partition.phase == Some(PartitionPhase::Offline);
+                counts.offline_partitions += usize::from(offline);
                 let leader = partition.leadership.as_ref().map(|held| held.leader);
                 let preferred = partition.assignment.replicas.first().copied();
                 counts.imbalanced_partitions +=

@@ -6,6 +6,7 @@
 //! Kafka: `ZkPartitionStateMachine`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::Arc;
 
 use protocol::ids::TopicPartition;
@@ -29,6 +30,20 @@ pub(crate) enum Strategy {
     Preferred,
     Reassigning,
     Leaving,
+}
+
+/// As Kafka's classes are called, for its messages.
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Strategy::Offline { unclean } => {
+                write!(f, "OfflinePartitionLeaderElectionStrategy({unclean})")
+            }
+            Strategy::Preferred => f.write_str("PreferredReplicaPartitionLeaderElectionStrategy"),
+            Strategy::Reassigning => f.write_str("ReassignPartitionLeaderElectionStrategy"),
+            Strategy::Leaving => f.write_str("ControlledShutdownPartitionLeaderElectionStrategy"),
+        }
+    }
 }
 
 /// Why a partition got no leader.
@@ -277,7 +292,7 @@ impl Reign {
             return;
         };
         let before = partition.leadership.replace(leadership.clone());
-        if leadership.recovering && before.is_some_and(|held| !held.recovering) {
+        if before.is_some_and(|held| !held.isr.contains(&leadership.leader)) {
             self.measures.unclean_elections.add(1);
         }
         partition.phase = Some(PartitionPhase::Online);
@@ -353,7 +368,7 @@ impl Reign {
     ) -> Result<Leadership, (ErrorCode, String)> {
         let none = |code: ErrorCode| {
             let text =
-                format!("failed to elect leader for partition {tp} under strategy {strategy:?}");
+                format!("Failed to elect leader for partition {tp} under strategy {strategy}");
             (code, text)
         };
         let partition = self

@@ -8,7 +8,7 @@
 //!
 //! Kafka: `onPartitionReassignment` and `updateCurrentReassignment`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::ids::TopicPartition;
@@ -20,7 +20,7 @@ use znodes::fence::Fenced;
 use znodes::paths;
 use znodes::store::{ANY, Op};
 
-use crate::context::{Leadership, ReplicaPhase};
+use crate::context::{Leadership, PartitionPhase, ReplicaPhase};
 use crate::event::{Ongoing, ReassignmentTargets, Verdict, Wake};
 use crate::partitions::{Strategy, target};
 use crate::reign::Reign;
@@ -55,64 +55,53 @@ impl Reign {
         &mut self,
         asked: ReassignmentTargets,
     ) -> Result<Vec<(TopicPartition, Verdict)>, Fenced> {
-        let mut verdicts = Vec::with_capacity(asked.len());
-        let mut begin: Vec<(TopicPartition, Assignment)> = Vec::new();
+        let mut planned = Vec::with_capacity(asked.len());
         for (tp, targets) in asked {
-            let verdict = match self.plan_reassignment(&tp, targets.as_deref()) {
-                Ok(plan) => {
-                    begin.push((tp.clone(), plan));
+            let checked = match &targets {
+                Some(targets) => self.check_targets(&tp, targets),
+                None => Ok(()),
+            };
+            let plan = checked.and_then(|()| self.plan_reassignment(&tp, targets.as_deref()));
+            planned.push((tp, plan));
+        }
+        // What is asked for last counts, whichever way the former request came.
+        let good = planned.iter().filter(|(_, plan)| plan.is_ok());
+        let named: BTreeSet<TopicPartition> = good.map(|(tp, _)| tp.clone()).collect();
+        self.trim_reassign_node(|tp, _| named.contains(tp)).await?;
+        let mut verdicts = Vec::with_capacity(planned.len());
+        for (tp, plan) in planned {
+            let verdict = match plan {
+                Ok(plan) if self.is_movable(&tp) => {
+                    self.begin_reassignment(&tp, plan).await?;
                     (ErrorCode::None, None)
+                }
+                Ok(_) => {
+                    let text = "The partition does not exist.".to_owned();
+                    (ErrorCode::UnknownTopicOrPartition, Some(text))
                 }
                 Err(refusal) => refusal,
             };
             verdicts.push((tp, verdict));
         }
-        self.trim_reassign_node(&begin.iter().map(|(tp, _)| tp.clone()).collect::<Vec<_>>())
-            .await?;
-        for (tp, plan) in begin {
-            self.begin_reassignment(&tp, plan).await?;
-        }
         Ok(verdicts)
     }
 
+    /// Known, and not of a topic that is being deleted.
+    fn is_movable(&self, tp: &TopicPartition) -> bool {
+        self.context.partition(tp).is_some() && !self.context.is_deleting(&tp.topic)
+    }
+
+    /// Kafka: `maybeBuildReassignment`, for which an unknown partition is one without replicas.
     fn plan_reassignment(
         &self,
         tp: &TopicPartition,
         targets: Option<&[i32]>,
     ) -> Result<Assignment, Verdict> {
-        let unknown = || {
-            (
-                ErrorCode::UnknownTopicOrPartition,
-                Some("The partition does not exist.".to_owned()),
-            )
-        };
-        if let Some(targets) = targets {
-            self.check_targets(targets)?;
-        }
-        let partition = self.context.partition(tp).ok_or_else(unknown)?;
-        if self.context.is_deleting(&tp.topic) {
-            let text = "The partition's topic is being deleted.".to_owned();
-            return Err((ErrorCode::UnknownTopicOrPartition, Some(text)));
-        }
-        let from = origin(&partition.assignment);
+        let now = self.assignment(tp);
+        let from = origin(&now);
         match targets {
-            Some(targets) => {
-                let plan = moving(&from, targets);
-                if plan.adding.iter().any(|id| !self.context.is_live(*id)) {
-                    let text = format!(
-                        "Replica assignment has brokers that are not alive. Replica list: {}, live broker list: {}",
-                        scala("ArrayBuffer", &plan.adding),
-                        scala("Set", &self.context.live()),
-                    );
-                    return Err((ErrorCode::InvalidReplicaAssignment, Some(text)));
-                }
-                Ok(plan)
-            }
-            None if partition.assignment.is_reassigning() => {
-                let now = &partition.assignment.replicas;
-                let back: Vec<i32> = now.iter().copied().filter(|id| from.contains(id)).collect();
-                Ok(moving(&from, &back))
-            }
+            Some(targets) => Ok(moving(&from, targets)),
+            None if now.is_reassigning() => Ok(moving(&from, &from)),
             None => {
                 let code = ErrorCode::NoReassignmentInProgress;
                 Err((code, code.message().map(str::to_owned)))
@@ -120,30 +109,27 @@ impl Reign {
         }
     }
 
-    fn check_targets(&self, targets: &[i32]) -> Result<(), Verdict> {
+    fn assignment(&self, tp: &TopicPartition) -> Assignment {
+        let partition = self.context.partition(tp);
+        partition.map_or_else(|| Assignment::of(vec![]), |held| held.assignment.clone())
+    }
+
+    /// Kafka: `validateReplicas`; the order of the checks is the contract.
+    fn check_targets(&self, tp: &TopicPartition, targets: &[i32]) -> Result<(), Verdict> {
         let refuse = |text: String| Err((ErrorCode::InvalidReplicaAssignment, Some(text)));
-        if targets.is_empty() {
-            return refuse("Empty replica list specified in partition reassignment.".to_owned());
-        }
-        if targets.iter().any(|id| *id < 0) {
+        check_list(targets).or_else(refuse)?;
+        let adding = moving(&origin(&self.assignment(tp)), targets).adding;
+        if adding.iter().any(|id| !self.context.is_live(*id)) {
             return refuse(format!(
-                "Invalid broker id in replica list: {}",
-                scala("ArrayBuffer", targets)
-            ));
-        }
-        let mut sorted = targets.to_vec();
-        sorted.sort_unstable();
-        sorted.dedup();
-        if sorted.len() < targets.len() {
-            return refuse(format!(
-                "Duplicate replica ids in partition reassignment replica list: {}",
-                scala("ArrayBuffer", targets)
+                "Replica assignment has brokers that are not alive. Replica list: {}, live broker list: {}",
+                scala("ArrayBuffer", &adding),
+                scala("Set", &self.context.live()),
             ));
         }
         Ok(())
     }
 
-    /// A new, superseding or cancelling assignment is written and begun.
+    /// A new, superseding, cancelling or resumed assignment. Kafka: `onPartitionReassignment`.
     async fn begin_reassignment(
         &mut self,
         tp: &TopicPartition,
@@ -153,23 +139,15 @@ impl Reign {
             return Ok(());
         };
         let before = std::mem::replace(&mut partition.assignment, plan.clone());
-        info!(target: "state_change", partition = %tp, from = ?before.replicas, to = ?plan.replicas, adding = ?plan.adding, removing = ?plan.removing, "reassignment");
-        self.write_topic(&tp.topic).await?;
-        let needless: Vec<i32> = before
-            .replicas
-            .iter()
-            .copied()
-            .filter(|id| !plan.replicas.contains(id))
-            .collect();
-        if !needless.is_empty() {
-            // Kafka: the replicas of a superseded plan hear that they are not assigned any more.
-            let brokers: Vec<i32> = before
+        if before != plan {
+            info!(target: "state_change", partition = %tp, from = ?before.replicas, to = ?plan.replicas, adding = ?plan.adding, removing = ?plan.removing, "reassignment");
+            self.write_topic(&tp.topic).await?;
+            // The replicas that only the superseded plan wanted.
+            let needless: Vec<i32> = before
                 .replicas
-                .iter()
-                .chain(&plan.replicas)
-                .copied()
+                .into_iter()
+                .filter(|id| !plan.replicas.contains(id))
                 .collect();
-            self.raise_leader_epoch(tp, &brokers, &[]).await?;
             self.stop_replicas(tp, &needless).await?;
         }
         if plan.is_reassigning() {
@@ -183,7 +161,7 @@ impl Reign {
             return Ok(());
         };
         let assignment = partition.assignment.clone();
-        if self.has_caught_up(tp) {
+        if self.is_complete(tp) {
             return self.finish_reassignment(tp, assignment).await;
         }
         // Those that were assigned before learn of it as they are, the new ones as new.
@@ -203,16 +181,17 @@ impl Reign {
         self.move_replicas(&fresh, Some(ReplicaPhase::New)).await
     }
 
-    fn has_caught_up(&self, tp: &TopicPartition) -> bool {
+    /// Nothing is to be added or removed, or every target is in sync: a mere new order, and a
+    /// cancelled plan, need not wait for anybody. Kafka: `isReassignmentComplete`.
+    fn is_complete(&self, tp: &TopicPartition) -> bool {
         let Some(partition) = self.context.partition(tp) else {
             return false;
         };
-        let Some(held) = &partition.leadership else {
-            return false;
+        let in_sync = |held: &Leadership| {
+            let mut targets = target(&partition.assignment).into_iter();
+            targets.all(|id| held.isr.contains(&id))
         };
-        target(&partition.assignment)
-            .iter()
-            .all(|id| held.isr.contains(id))
+        !partition.assignment.is_reassigning() || partition.leadership.as_ref().is_some_and(in_sync)
     }
 
     /// Phase B. Kafka: steps B1 to B9.
@@ -234,22 +213,29 @@ impl Reign {
             .collect();
         self.move_replicas(&online, Some(ReplicaPhase::Online))
             .await?;
-        let led = self.context.leadership(tp).is_some_and(|held| {
-            targets.contains(&held.leader) && self.context.is_replica_online(held.leader, tp)
-        });
-        if !led {
-            self.bring_online(std::slice::from_ref(tp), Strategy::Reassigning)
-                .await?;
-        }
         if let Some(partition) = self.context.partition_mut(tp) {
             partition.assignment = Assignment::of(targets.clone());
         }
+        let led = self.context.leadership(tp).is_some_and(|held| {
+            targets.contains(&held.leader) && self.context.is_replica_online(held.leader, tp)
+        });
         if led {
             self.raise_leader_epoch(tp, &targets, &[]).await?;
+        } else {
+            let unled = std::slice::from_ref(tp);
+            if !self
+                .bring_online(unled, Strategy::Reassigning)
+                .await?
+                .is_empty()
+            {
+                // So that the next broker to come is tried as its leader.
+                self.note_partitions(unled, Some(PartitionPhase::Offline));
+            }
         }
         self.stop_replicas(tp, &assignment.removing).await?;
         self.write_topic(&tp.topic).await?;
-        self.trim_reassign_node(std::slice::from_ref(tp)).await?;
+        self.trim_reassign_node(|one, replicas| one == tp && *replicas == targets)
+            .await?;
         info!(target: "state_change", partition = %tp, replicas = ?targets, "reassignment done");
         self.tell_all_brokers(std::slice::from_ref(tp));
         if self.context.is_deleting(&tp.topic) {
@@ -325,7 +311,7 @@ impl Reign {
             return Ok(());
         };
         let assignment = partition.assignment.clone();
-        if assignment.is_reassigning() && self.has_caught_up(tp) {
+        if assignment.is_reassigning() && self.is_complete(tp) {
             self.finish_reassignment(tp, assignment).await?;
         }
         Ok(())
@@ -345,61 +331,78 @@ impl Reign {
         Ok(())
     }
 
+    /// After a failover: what the node asks for, then what else was under way.
     pub(crate) async fn resume_all_reassignments(&mut self) -> Result<(), Fenced> {
-        self.reassign_node_changed().await?;
+        let resumed = self.read_reassign_node().await?;
         let waiting = self
             .context
-            .partitions_where(|_, held| held.assignment.is_reassigning());
+            .partitions_where(|tp, held| held.assignment.is_reassigning() && !resumed.contains(tp));
         for tp in waiting {
             self.advance_reassignment(&tp).await?;
         }
         Ok(())
     }
 
-    /// `/admin/reassign_partitions` appeared.
+    /// `/admin/reassign_partitions` appeared, or changed under our own hands.
     pub(crate) async fn reassign_node_changed(&mut self) -> Result<(), Fenced> {
+        self.read_reassign_node().await.map(drop)
+    }
+
+    /// Obeys the node once after each creation, and watches for the next. Returns what began.
+    async fn read_reassign_node(&mut self) -> Result<BTreeSet<TopicPartition>, Fenced> {
+        let mut begun = BTreeSet::new();
         let listener = self.wakes.listener(Wake::Reassign);
-        if self
-            .store
-            .exists(paths::REASSIGN, Some(listener))
-            .await?
-            .is_none()
-        {
-            return Ok(());
+        let Some(stat) = self.store.exists(paths::REASSIGN, Some(listener)).await? else {
+            return Ok(begun);
+        };
+        if self.context.reassign_node == Some(stat.czxid) {
+            return Ok(begun);
         }
         let Some(node) = self.store.get(paths::REASSIGN, None).await? else {
-            return Ok(());
+            return Ok(begun);
         };
+        self.context.reassign_node = Some(node.stat.czxid);
         let targets = match reassign::decode_targets(&node.data) {
             Ok(targets) => targets,
             Err(error) => {
                 warn!(%error, "{} cannot be read; left alone", paths::REASSIGN);
-                return Ok(());
+                return Ok(begun);
             }
         };
-        let mut dropped = Vec::new();
-        for (tp, replicas) in targets {
-            let name = self.topic_name(&tp.topic);
+        let mut dropped = BTreeSet::new();
+        for (named, replicas) in targets {
+            let name = self.topic_name(&named.topic);
             let tp = TopicPartition {
-                topic: name.unwrap_or(tp.topic),
-                partition: tp.partition,
+                topic: name.unwrap_or_else(|| named.topic.clone()),
+                partition: named.partition,
             };
-            match self.plan_reassignment(&tp, Some(&replicas)) {
-                Ok(plan) => self.begin_reassignment(&tp, plan).await?,
-                Err((code, text)) => {
-                    warn!(partition = %tp, ?code, text, "reassignment refused");
-                    dropped.push(tp);
-                }
+            // Kafka: whether the targets live is not asked on this way.
+            let reason = match check_list(&replicas) {
+                Ok(()) if self.is_movable(&tp) => None,
+                Ok(()) => Some("The partition does not exist.".to_owned()),
+                Err(text) => Some(text),
+            };
+            if let Some(reason) = reason {
+                warn!(partition = %tp, reason, "reassignment refused");
+                dropped.insert(named);
+                continue;
             }
+            let plan = moving(&origin(&self.assignment(&tp)), &replicas);
+            self.begin_reassignment(&tp, plan).await?;
+            begun.insert(tp);
         }
-        self.trim_reassign_node(&dropped).await
+        if !dropped.is_empty() {
+            self.trim_reassign_node(|tp, _| dropped.contains(tp))
+                .await?;
+        }
+        Ok(begun)
     }
 
     /// Takes partitions out of the old tools' node; the last one takes the node along.
-    async fn trim_reassign_node(&mut self, done: &[TopicPartition]) -> Result<(), Fenced> {
-        if done.is_empty() {
-            return Ok(());
-        }
+    async fn trim_reassign_node(
+        &mut self,
+        is_done: impl Fn(&TopicPartition, &Vec<i32>) -> bool,
+    ) -> Result<(), Fenced> {
         let Some(node) = self.store.get(paths::REASSIGN, None).await? else {
             return Ok(());
         };
@@ -408,7 +411,7 @@ impl Reign {
         };
         let left: Vec<_> = targets
             .iter()
-            .filter(|(tp, _)| !done.contains(tp))
+            .filter(|(tp, replicas)| !is_done(tp, replicas))
             .cloned()
             .collect();
         if left.len() == targets.len() {
@@ -468,6 +471,25 @@ impl crate::context::Context {
             self.ineligible.insert(topic.clone());
         }
     }
+}
+
+/// What no list of replicas may be, in Kafka's words and order.
+fn check_list(targets: &[i32]) -> Result<(), String> {
+    if targets.is_empty() {
+        return Err("Empty replica list specified in partition reassignment.".to_owned());
+    }
+    let different: BTreeSet<&i32> = targets.iter().collect();
+    if different.len() < targets.len() {
+        let list = scala("ArrayBuffer", targets);
+        return Err(format!(
+            "Duplicate replica ids in partition reassignment replica list: {list}"
+        ));
+    }
+    if targets.iter().any(|id| *id < 0) {
+        let list = scala("ArrayBuffer", targets);
+        return Err(format!("Invalid broker id in replica list: {list}"));
+    }
+    Ok(())
 }
 
 /// A collection as Scala prints it inside Kafka's messages.

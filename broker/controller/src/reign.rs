@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use base::clock::Clock;
-use protocol::ids::TopicPartition;
+use protocol::ids::{TopicId, TopicPartition};
 use tracing::warn;
 use znodes::bodies::config::Overrides;
 use znodes::fence::{Fence, Fenced};
@@ -24,6 +24,8 @@ pub struct Config {
     pub broker: i32,
     /// The listener that brokers use among themselves (or for control, where there is one).
     pub listener: String,
+    /// The listener on which followers reach their leaders, also where control has its own.
+    pub leader_listener: String,
     /// `delete.topic.enable`.
     pub delete_topics: bool,
     /// `unclean.leader.election.enable` of the broker; topics may override it.
@@ -39,9 +41,11 @@ pub struct Config {
 impl Config {
     /// Kafka's defaults.
     pub fn new(broker: i32, listener: impl Into<String>) -> Self {
+        let listener = listener.into();
         Config {
             broker,
-            listener: listener.into(),
+            leader_listener: listener.clone(),
+            listener,
             delete_topics: true,
             unclean_election: false,
             rebalance: true,
@@ -51,14 +55,17 @@ impl Config {
     }
 }
 
+/// Looks up a topic's id by its name.
+pub type RememberedId = Arc<dyn Fn(&str) -> Option<TopicId> + Send + Sync>;
+
 /// The controllership itself.
-#[derive(Debug)]
 pub(crate) struct Reign {
     pub(crate) config: Config,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) sender: Arc<dyn PeerSender>,
     pub(crate) clock: Clock,
     pub(crate) wakes: Wakes,
+    pub(crate) remembered_id: RememberedId,
     pub(crate) answers: Answers,
     pub(crate) epoch: i32,
     pub(crate) fence: Fence,
@@ -75,7 +82,7 @@ impl Reign {
             &*self.sender,
             self.config.broker,
             self.epoch,
-            &self.config.listener,
+            &self.config.leader_listener,
         );
     }
 

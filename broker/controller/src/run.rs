@@ -14,10 +14,11 @@ use protocol::kafka::errors::ErrorCode;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 use znodes::bodies::broker::Broker;
+use znodes::bodies::controller::Controller;
 use znodes::fence::{Fence, Fenced};
 use znodes::paths;
 use znodes::registration;
-use znodes::store::{ANY, Error, State, Store};
+use znodes::store::{ANY, Error, Op, State, Store};
 
 use crate::context::Context;
 use crate::election::{self, Outcome};
@@ -28,7 +29,7 @@ use crate::event::{
 use crate::measures::{Counts, Measures, Work};
 use crate::outbox::Outbox;
 use crate::producer_ids;
-use crate::reign::{Config, Reign};
+use crate::reign::{Config, Reign, RememberedId};
 use crate::sender::{Answer, PeerSender};
 
 /// Requests waiting for the controller; more of them wait at the door.
@@ -55,6 +56,9 @@ pub struct Parts {
     pub broker_epoch: BrokerEpoch,
     /// Sessions this process had before the current one.
     pub past_sessions: Arc<dyn Fn() -> Vec<i64> + Send + Sync>,
+    /// The id by which this broker was last told of a topic: all that is left where an old tool
+    /// dropped it from the topic's node and the controller died before it could put it back.
+    pub remembered_id: RememberedId,
 }
 
 /// What everybody may know of this broker's part in the control plane.
@@ -68,6 +72,9 @@ pub struct Status {
     pub controller: Option<i32>,
     /// This broker's registration.
     pub broker_epoch: BrokerEpoch,
+    /// Whether the cluster knows this broker: not between two sessions, and not while ZooKeeper
+    /// holds another cluster or the id is held by another session.
+    pub registered: bool,
 }
 
 /// Asks the controller of this broker. Cheap to clone.
@@ -86,6 +93,7 @@ pub fn start(parts: Parts) -> ControllerHandle {
         epoch: 0,
         controller: None,
         broker_epoch: parts.broker_epoch,
+        registered: true,
     });
     let term = parts.store.state().borrow().term();
     let desk = Desk {
@@ -394,9 +402,13 @@ impl Desk {
 
     async fn session_changed(&mut self, now: State) -> Result<(), Fenced> {
         self.unregistered = false;
+        if now.term() != self.term {
+            self.status.send_modify(|status| status.registered = false);
+        }
         match now {
             State::Suspended { .. } | State::Closed => Ok(()),
             State::Expired { .. } => {
+                self.status.send_modify(|status| status.registered = false);
                 // Kafka: resigns before the new session is opened.
                 self.forget_reign();
                 Ok(())
@@ -442,8 +454,10 @@ impl Desk {
         let id = self.parts.config.broker;
         let epoch = registration::register(store, id, &self.parts.body, &mine).await?;
         self.term = term;
-        self.status
-            .send_modify(|status| status.broker_epoch = epoch);
+        self.status.send_modify(|status| {
+            status.broker_epoch = epoch;
+            status.registered = true;
+        });
         self.wakes.add(Wake::Controller);
         Ok(())
     }
@@ -534,6 +548,9 @@ impl Desk {
     /// `/controller` names us, but this task does not reign: left by a former session or failure.
     async fn drop_own_leftover(&mut self) -> Result<(), Fenced> {
         let store = &*self.parts.store;
+        // Read before the node: if it is another's by the time of the deletion, so is the epoch.
+        let epoch = store.get(paths::CONTROLLER_EPOCH, None).await?;
+        let fence = Fence(epoch.map_or(0, |node| node.stat.version));
         let Some(node) = store.get(paths::CONTROLLER, None).await? else {
             return Ok(());
         };
@@ -546,9 +563,21 @@ impl Desk {
             );
             return Ok(());
         }
-        match store.delete(paths::CONTROLLER, ANY).await {
-            Ok(()) | Err(Error::NoNode { .. } | Error::Unknown { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+        let ours = Controller::decode(&node.data)
+            .is_ok_and(|held| held.broker == self.parts.config.broker);
+        if !ours {
+            return Ok(());
+        }
+        let gone = vec![Op::delete(paths::CONTROLLER, ANY)];
+        match fence.write(store, gone).await {
+            // The watch tells of what becomes of the node.
+            Ok(_) | Err(Fenced::Moved) => Ok(()),
+            Err(Fenced::Store(Error::Unknown { .. })) => {
+                self.wakes.add(Wake::Controller);
+                Ok(())
+            }
+            Err(Fenced::Store(error)) if error.is_no_node() => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -562,6 +591,7 @@ impl Desk {
             sender: self.parts.sender.clone(),
             clock: self.parts.clock.clone(),
             wakes: self.wakes.clone(),
+            remembered_id: Arc::clone(&self.parts.remembered_id),
             answers: sender,
             epoch,
             fence,
@@ -591,7 +621,7 @@ impl Desk {
             self.parts.sender.close(*id);
         }
         self.answers = None;
-        self.wakes.clear();
+        self.wakes.forget_reign();
         self.status.send_modify(|status| {
             *status = Status {
                 active: false,
@@ -628,8 +658,8 @@ impl Desk {
             Answer::LeaderAndIsr { error, partitions } if error.is_none() => {
                 reign.led_answered(broker, partitions).await
             }
-            Answer::StopReplica { error, partitions } => {
-                reign.replicas_deleted(broker, error, partitions).await
+            Answer::StopReplica { error, deleted } => {
+                reign.replicas_deleted(broker, error, deleted).await
             }
             Answer::LeaderAndIsr { error, .. } | Answer::UpdateMetadata { error } => {
                 if !error.is_none() {
@@ -717,7 +747,7 @@ impl Desk {
                 answer_then(outcome, reply)
             }
             Request::Count(reply) => answer_then(Ok(Ok(Counts::of(&reign.context))), reply),
-            Request::UncleanEnabled(topic) => reign.trigger_elections(Some(&topic)).await,
+            Request::UncleanEnabled(topic) => reign.trigger_elections(Some(&topic)).await.map(drop),
             Request::UncleanDefault(_) | Request::Register(_) => Ok(()),
         }
     }

@@ -4,6 +4,7 @@
 //! arrive in the order given, one at a time, and are repeated until answered or the broker is
 //! closed.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -114,6 +115,30 @@ pub struct StopReplica {
     pub topics: Vec<OfTopic<StopPartition>>,
 }
 
+impl StopReplica {
+    /// The answer to this order, of all that the broker said about its partitions.
+    ///
+    /// Invariant: only what was to be deleted is passed on. A replica that merely stopped must not
+    /// count as deleted. Kafka: `AbstractControllerBrokerRequestBatch.sendStopReplicaRequests`.
+    pub fn answered(
+        &self,
+        error: ErrorCode,
+        partitions: impl IntoIterator<Item = (TopicPartition, ErrorCode)>,
+    ) -> Answer {
+        let asked = self.topics.iter().flat_map(|topic| {
+            let deletes = topic.partitions.iter().filter(|one| one.delete);
+            deletes.map(|one| (&*topic.name, one.index))
+        });
+        let asked: HashSet<(&str, i32)> = asked.collect();
+        let told = partitions.into_iter();
+        let deleted = told.filter(|(tp, _)| asked.contains(&(&*tp.topic, tp.partition)));
+        Answer::StopReplica {
+            error,
+            deleted: deleted.collect(),
+        }
+    }
+}
+
 /// One request to one broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -135,9 +160,11 @@ pub enum Answer {
     UpdateMetadata {
         error: ErrorCode,
     },
+    /// Made by [`StopReplica::answered`].
     StopReplica {
         error: ErrorCode,
-        partitions: Vec<(TopicPartition, ErrorCode)>,
+        /// The replicas that were to be deleted, and what came of it.
+        deleted: Vec<(TopicPartition, ErrorCode)>,
     },
 }
 

@@ -54,7 +54,9 @@ impl Reign {
         self.move_replicas(&replicas, Some(ReplicaPhase::Offline))
             .await?;
         Ok(Ok(self.context.partitions_where(|tp, partition| {
-            partition.assignment.replicas.len() > 1 && leads(&self.context, tp)
+            partition.assignment.replicas.len() > 1
+                && leads(&self.context, tp)
+                && !self.context.is_deleting(&tp.topic)
         })))
     }
 }

@@ -50,7 +50,7 @@ impl Reign {
                 }
             };
             if body.id.is_none() {
-                without_id.push(name.clone());
+                without_id.push((name.clone(), node.stat.version));
             }
             let partitions = body
                 .partitions
@@ -73,31 +73,74 @@ impl Reign {
         Ok(found)
     }
 
-    /// Kafka: `processTopicIds`.
-    async fn give_ids(&mut self, topics: &[Arc<str>]) -> Result<(), Fenced> {
-        for name in topics {
-            self.context.set_topic_id(name, TopicId::random());
+    /// Kafka: `processTopicIds`, which draws a new id in any case: brokers refuse a partition whose
+    /// log has another one.
+    async fn give_ids(&mut self, topics: &[(Arc<str>, i32)]) -> Result<(), Fenced> {
+        for (name, _) in topics {
+            let id = match (self.remembered_id)(name) {
+                Some(id) if self.has_partition_nodes(name).await? => {
+                    info!(%name, %id, "the topic's node had lost its id; it gets the same again");
+                    id
+                }
+                _ => TopicId::random(),
+            };
+            self.context.set_topic_id(name, id);
         }
-        let ops = topics.iter().filter_map(|name| {
+        let ops = topics.iter().filter_map(|(name, version)| {
             let topic = self.context.topics.get(name)?;
-            Some(vec![Op::set(
-                paths::topic(name),
-                topic.body().encode(),
-                ANY,
-            )])
+            let body = topic.body().encode();
+            Some(vec![Op::set(paths::topic(name), body, *version)])
         });
-        for outcome in self
-            .fence
-            .write_all(&*self.store, znodes::fence::pack(ops))
-            .await?
-        {
+        let batches = znodes::fence::pack(ops);
+        let lengths: Vec<usize> = batches.iter().map(Vec::len).collect();
+        let outcomes = self.fence.write_all(&*self.store, batches).await?;
+        let mut rest = topics.iter();
+        for (length, outcome) in lengths.into_iter().zip(outcomes) {
+            let batch = rest.by_ref().take(length);
             match outcome {
-                // A topic that went meanwhile tells us so by its watch.
-                Ok(_) | Err(Error::Step { .. } | Error::Unknown { .. }) => {}
+                Ok(_) => batch.for_each(drop),
+                // One of them went or changed meanwhile, or nobody knows: one by one.
+                Err(Error::Step { .. } | Error::Unknown { .. }) => {
+                    for (name, _) in batch {
+                        self.give_id(name).await?;
+                    }
+                }
                 Err(error) => return Err(error.into()),
             }
         }
         Ok(())
+    }
+
+    /// A topic that is being made has none yet; whatever is remembered of its name is of another.
+    async fn has_partition_nodes(&self, name: &str) -> Result<bool, Fenced> {
+        let found = self.store.exists(&paths::partitions(name), None).await?;
+        Ok(found.is_some())
+    }
+
+    /// Writes the id that memory has into the node as it is now, unless it got one meanwhile.
+    ///
+    /// Invariant: an id that brokers are told of is in ZooKeeper; else the next controller would
+    /// draw another.
+    async fn give_id(&mut self, name: &Arc<str>) -> Result<(), Fenced> {
+        loop {
+            // A topic that went meanwhile tells us so by its watch.
+            let Some(node) = self.store.get(&paths::topic(name), None).await? else {
+                return Ok(());
+            };
+            let mut body = Body::decode(&node.data).unwrap_or_default();
+            if let Some(id) = body.id {
+                self.context.set_topic_id(name, id);
+                return Ok(());
+            }
+            body.id = self.context.topics.get(name).and_then(|topic| topic.id);
+            let op = Op::set(paths::topic(name), body.encode(), node.stat.version);
+            match self.fence.write(&*self.store, vec![op]).await {
+                Ok(_) => return Ok(()),
+                Err(Fenced::Store(Error::Unknown { .. })) => {}
+                Err(Fenced::Store(error)) if error.is_bad_version() || error.is_no_node() => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The list below `/brokers/topics` changed.

@@ -198,14 +198,12 @@ fn written(partition: &Arc<Partition>, mut done: Done, acks: Acks, wakes: &mut W
     }
 }
 
-/// Asks for a flush in the directory's lane, unless one is asked for that will see these records
-/// too.
+/// Asks for a flush in the directory's lane, which sees these records too where one was asked for
+/// already and has not begun.
 fn queue_flush(partition: &Arc<Partition>) {
-    if partition.flush_queued.swap(true, Ordering::AcqRel) {
-        return;
-    }
-    let flushed: Arc<dyn Flushes> = Arc::clone(partition) as _;
-    partition.lane().flush(flushed);
+    let is_queued = partition.flush_queued.swap(true, Ordering::AcqRel);
+    let flushed = || Arc::clone(partition) as Arc<dyn Flushes>;
+    partition.lane().flush((!is_queued).then(flushed));
 }
 
 impl Flushes for Partition {

@@ -16,12 +16,14 @@ use std::sync::{Arc, OnceLock};
 use base::clock::Clock;
 use base::io_pool::{Full, IoPool};
 use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use protocol::ids::Offset;
 use storage::log::{Log, flush_together};
 
-use crate::waiting::Wakes;
 use tokio::sync::Notify;
+
+use crate::gathering::Gathering;
+use crate::waiting::Wakes;
 
 /// A call that is out for this long may have put its worker to sleep.
 const SLEEPING_MS: i64 = 10;
@@ -51,9 +53,20 @@ pub struct Lane {
     number: u32,
     appends: OnceLock<Option<IoPool>>,
     flushes: OnceLock<Option<IoPool>>,
-    /// Those who wait for the next round of syncs.
-    unflushed: Mutex<Vec<Arc<dyn Flushes>>>,
+    next_round: Mutex<Round>,
+    /// As many have asked for the next round as are expected.
+    complete: Condvar,
     reads: OnceLock<Option<IoPool>>,
+    clock: Clock,
+}
+
+/// The round of syncs that gathers.
+#[derive(Debug, Default)]
+struct Round {
+    unflushed: Vec<Arc<dyn Flushes>>,
+    /// How many appends wait for it; several may be one log's.
+    asked: usize,
+    gathering: Gathering,
 }
 
 /// All lanes and permits of this broker.
@@ -116,8 +129,10 @@ impl LaneTable {
                 number: self.next_number.fetch_add(1, Ordering::Relaxed),
                 appends: OnceLock::new(),
                 flushes: OnceLock::new(),
-                unflushed: Mutex::default(),
+                next_round: Mutex::default(),
+                complete: Condvar::new(),
                 reads: OnceLock::new(),
+                clock: self.clock.clone(),
             })
         };
         Arc::clone(
@@ -199,14 +214,18 @@ impl Lane {
         pool(&self.appends, "append", APPEND_THREADS)?.submit(job)
     }
 
-    /// Has it flushed in the next round, together with all who ask until that begins. A round
-    /// that is under way may have passed it by.
-    pub(crate) fn flush(self: &Arc<Self>, one: Arc<dyn Flushes>) {
-        let is_first = {
-            let mut unflushed = self.unflushed.lock();
-            unflushed.push(one);
-            unflushed.len() == 1
-        };
+    /// For an append: has its log flushed in the next round, together with all who ask until that
+    /// begins; `None` where the round has the log already. A round that is under way may have passed
+    /// it by.
+    pub(crate) fn flush(self: &Arc<Self>, one: Option<Arc<dyn Flushes>>) {
+        let mut round = self.next_round.lock();
+        round.asked += 1;
+        let is_first = one.is_some() && round.unflushed.is_empty();
+        round.unflushed.extend(one);
+        if round.gathering.is_complete(round.asked) {
+            self.complete.notify_one();
+        }
+        drop(round);
         if !is_first {
             return;
         }
@@ -221,13 +240,35 @@ impl Lane {
 
     /// Whoever comes from now on begins the next round.
     fn flush_round(&self) {
-        let round = std::mem::take(&mut *self.unflushed.lock());
+        let (round, asked) = self.gathered();
+        let began_us = self.clock.monotonic_us();
         let logs: Vec<_> = round.iter().map(|one| one.begin_flush()).collect();
         let mut wakes = Wakes::none();
         for (one, flushed) in round.iter().zip(flush_together(&logs)) {
             wakes.add(one.end_flush(flushed));
         }
+        let took_us = self.clock.monotonic_us() - began_us;
+        let mut next = self.next_round.lock();
+        let waiting = next.asked;
+        next.gathering.over(asked, waiting, took_us);
+        drop(next);
         wakes.fire();
+    }
+
+    /// Who is to be flushed now, and for how many appends.
+    fn gathered(&self) -> (Vec<Arc<dyn Flushes>>, usize) {
+        let mut round = self.next_round.lock();
+        let before = round.asked;
+        let patience = round.gathering.patience(before);
+        if !patience.is_zero() {
+            let is_lacking = |round: &mut Round| !round.gathering.is_complete(round.asked);
+            self.complete
+                .wait_while_for(&mut round, is_lacking, patience);
+            let after = round.asked;
+            round.gathering.waited(before, after);
+        }
+        let asked = std::mem::take(&mut round.asked);
+        (std::mem::take(&mut round.unflushed), asked)
     }
 
     /// Runs reads that may sleep, and conversions; waits without holding the worker.

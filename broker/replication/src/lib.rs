@@ -22,6 +22,7 @@ pub mod config;
 pub mod error;
 pub mod endpoint;
 pub mod waiting;
+mod gathering;
 pub mod lanes;
 pub mod traffic;
 pub mod partition;

@@ -21,8 +21,6 @@ pub mod layers;
 pub mod topics;
 /// The known name a mistyped one resembles.
 pub mod nearest;
-/// Java's properties files.
-pub mod properties;
 /// Files of settings.
 pub mod read;
 /// Settings from environment variables.

@@ -5,7 +5,6 @@ use serde_yaml::Value as Yaml;
 use crate::keys;
 use crate::layers::Texts;
 use crate::nearest::nearest;
-use crate::properties;
 use crate::value::Fault;
 
 /// Something worth telling that does not stop the start.
@@ -34,9 +33,9 @@ impl Format {
 /// The texts of a file.
 pub fn parse(bytes: &[u8], format: Format) -> Result<Texts, Vec<Fault>> {
     match format {
-        Format::Properties => match properties::parse(bytes) {
+        Format::Properties => match base::properties::parse(bytes) {
             Ok(pairs) => Ok(pairs.into_iter().collect()),
-            Err(fault) => Err(vec![fault]),
+            Err(why) => Err(vec![Fault::between("", why.to_string())]),
         },
         Format::Yaml => yaml(bytes),
     }

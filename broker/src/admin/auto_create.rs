@@ -5,23 +5,33 @@
 
 use std::sync::Arc;
 
+use base::clock::Clock;
 use protocol::kafka::errors::ErrorCode;
 use protocol::names::{CONSUMER_OFFSETS, TRANSACTION_STATE};
-use tracing::warn;
 
 use crate::admin::topics::{Topics, Wanted};
+use crate::complaints::Complaint;
 use crate::config::Live;
+
+/// More is not needed to know what was meant: names of topics are no longer.
+const SHOWN_CHARS_MAX: usize = 249;
 
 /// Makes topics that are asked for.
 #[derive(Clone, Debug)]
 pub struct AutoCreate {
     topics: Arc<Topics>,
     live: Live,
+    /// Whoever asks for metadata names what he likes, as often as he likes.
+    not_made: Arc<Complaint>,
 }
 
 impl AutoCreate {
-    pub fn new(topics: Arc<Topics>, live: Live) -> Self {
-        AutoCreate { topics, live }
+    pub fn new(topics: Arc<Topics>, live: Live, clock: &Clock) -> Self {
+        AutoCreate {
+            topics,
+            live,
+            not_made: Complaint::new("topic not made", clock),
+        }
     }
 
     /// What a client that named the topic hears now.
@@ -32,12 +42,12 @@ impl AutoCreate {
                 ErrorCode::LeaderNotAvailable
             }
             Err(refusal) => {
-                warn!(
-                    topic = name,
-                    code = refusal.code.name(),
-                    text = refusal.text,
-                    "topic not made"
+                let (code, text) = (
+                    refusal.code.name(),
+                    shown(refusal.text.as_deref().unwrap_or_default()),
                 );
+                self.not_made
+                    .note(|| format!("{}: {code}, {text}", shown(name)));
                 refusal.code
             }
         }
@@ -87,5 +97,22 @@ impl AutoCreate {
                 ..Wanted::default()
             },
         }
+    }
+}
+
+/// A stranger's words as a line of the log can bear them: they may be 32 KB long and hold anything.
+fn shown(name: &str) -> String {
+    let short: String = name.chars().take(SHOWN_CHARS_MAX).collect();
+    format!("{short:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strangers_name_takes_one_short_line() {
+        assert_eq!(shown("a\nb"), r#""a\nb""#);
+        assert_eq!(shown(&"x".repeat(32_000)).len(), SHOWN_CHARS_MAX + 2);
     }
 }

@@ -279,6 +279,7 @@ mod tests {
 
     use settings::value::Kind;
     use znodes::memory::World;
+    use znodes::store::Store;
 
     use super::*;
     use crate::admin::configs::{Change, Configs, Described};
@@ -473,6 +474,64 @@ mod tests {
         );
         assert_eq!(obeying.topics.of("t").log.min_compaction_lag_ms, 10);
         assert_eq!(obeying.topics.of("u").log.retention_ms, 5000);
+    }
+
+    /// A topic that keeps everything must not fall to seven days because ZooKeeper lost its data.
+    #[tokio::test]
+    async fn an_empty_zookeeper_takes_no_settings_away_and_the_right_one_is_read_when_it_is_back() {
+        let Bench { obeying, .. } = bench().await;
+        let clock = Clock::by_hand(1);
+        let world = World::new(clock.clone());
+        let (admin, broker) = (world.connect(), world.connect());
+        let session = broker.session();
+        znodes::session::create_base_nodes(&admin).await.unwrap();
+        znodes::registration::cluster_id(&admin, Some("ours"))
+            .await
+            .unwrap();
+        let path = paths::topic_config("kept");
+        let write = |text: &str| {
+            let overrides = [("retention.ms".to_owned(), text.to_owned())];
+            let overrides: Overrides = overrides.into_iter().collect();
+            (admin.clone(), path.clone(), overrides.encode())
+        };
+        let (to, at, body) = write("-1");
+        znodes::store::set_or_create(&to, &at, body.as_bytes())
+            .await
+            .unwrap();
+        let ours = znodes::belonging::Belonging::new(Arc::new(broker), "ours".into());
+        let store: SharedStore = Arc::new(ours);
+        read_everything(&store, &obeying).await.unwrap();
+        let (stopper, stop) = base::stop::pair();
+        let following = follow(store, clock.clone(), stop, obeying.clone());
+        let following = base::tasks::spawn("changes", following);
+        let settle = async || {
+            for _ in 0..500 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let retention = || obeying.topics.of("kept").log.retention_ms;
+        settle().await;
+        world.cut(session);
+        for path in [paths::CLUSTER_ID, &*path] {
+            admin.delete(path, znodes::store::ANY).await.unwrap();
+        }
+        world.rejoin(session);
+        settle().await;
+        assert_eq!(retention(), -1);
+        let (to, at, body) = write("7");
+        znodes::store::set_or_create(&to, &at, body.as_bytes())
+            .await
+            .unwrap();
+        znodes::registration::cluster_id(&admin, Some("ours"))
+            .await
+            .unwrap();
+        for _ in 0..5 {
+            clock.advance(1000);
+            settle().await;
+        }
+        assert_eq!(retention(), 7);
+        stopper.stop();
+        following.await.unwrap();
     }
 
     #[tokio::test]

@@ -461,14 +461,8 @@ fn refusal_of(faults: &[Fault]) -> Refusal {
 /// take the change back.
 fn connections(old: &Config, new: &Config) -> Result<(), Refusal> {
     for at in &old.listeners.bound {
-        let open = |config: &Config| {
-            let own = config.network.listener_connections_max.get(&at.name);
-            own.copied().unwrap_or(config.network.connections_max)
-        };
-        let rate = |config: &Config| {
-            let own = config.network.listener_connections_rate_max.get(&at.name);
-            own.copied().unwrap_or(config.network.connections_rate_max)
-        };
+        let open = |config: &Config| config.network.connections_max.at(&at.name);
+        let rate = |config: &Config| config.network.connections_rate_max.at(&at.name);
         if (open(old), rate(old)) == (open(new), rate(new)) {
             continue;
         }

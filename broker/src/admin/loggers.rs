@@ -91,8 +91,9 @@ const LEVELS: [(&str, &str); 6] = [
 ];
 
 /// What a process starts with where nobody says otherwise: each partition's changes are told by
-/// those who change many at once, the ZooKeeper client's by the session.
-pub const DEFAULT_FILTER: &str = "info,state_change=warn,zookeeper_client=warn";
+/// those who change many at once, what the ZooKeeper client meets by the session, once and not at
+/// each of its tries.
+pub const DEFAULT_FILTER: &str = "info,state_change=warn,zookeeper_client=error";
 
 /// What is to become of one logger.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -246,6 +246,10 @@ impl Topics {
                 .list(paths::TOPICS, None)
                 .await?
                 .unwrap_or_default();
+            // Made by somebody else since the look above.
+            if all.iter().any(|other| other == name) {
+                return Err(exists(name));
+            }
             let twins: Vec<String> = all
                 .into_iter()
                 .filter(|other| names::collide(other, name))

@@ -452,7 +452,7 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
         R::ElectLeaders(request) => {
             later!(
                 ElectLeaders,
-                elect_leaders::answer(&s.controller, request).await
+                elect_leaders::answer(&s.controller, &s.metadata, &s.clock, request).await
             )
         }
         R::UpdateFeatures(request) => {

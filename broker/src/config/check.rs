@@ -36,9 +36,15 @@ fn identity(values: &Values, texts: &Texts, faults: &mut Vec<Fault>) {
         faults.push(Fault::between("zookeeper.connect", words));
     }
     for wrong in unreadable_servers(values.text("zookeeper.connect").unwrap_or_default()) {
-        let words = format!(
-            "`{wrong}` is no address of a ZooKeeper. Expected HOST:PORT[,HOST:PORT…][/chroot]"
-        );
+        let words = if wrong.starts_with('/') {
+            format!(
+                "`{wrong}` is no path of a znode: it may not end in a slash, or have two in a row."
+            )
+        } else {
+            format!(
+                "`{wrong}` is no address of a ZooKeeper. Expected HOST:PORT[,HOST:PORT…][/chroot]"
+            )
+        };
         faults.push(Fault::between("zookeeper.connect", words));
     }
     if values.flag("broker.id.generation.enable") {

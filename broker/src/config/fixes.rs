@@ -7,7 +7,7 @@ use settings::layers::Texts;
 use settings::value::Fault;
 
 /// The settings that would mend what `faults` complain about, each in a sentence of its own.
-pub(super) fn of(texts: &Texts, faults: &[Fault]) -> Vec<Fault> {
+pub(super) fn of(texts: &Texts, faults: &[Fault], host_name: &str) -> Vec<Fault> {
     let complains = |key: &str| faults.iter().any(|fault| fault.key == key);
     let mut fixes = Vec::new();
     if complains("node.id") && texts.contains_key("broker.id") {
@@ -22,6 +22,15 @@ pub(super) fn of(texts: &Texts, faults: &[Fault]) -> Vec<Fault> {
         fixes.extend(protocols(texts));
         fixes.extend(bound(texts));
         fixes.extend(inter_broker(texts));
+        fixes.extend(ports(texts));
+        fixes.extend(addresses(texts, host_name));
+    }
+    if complains("zookeeper.connect") && !texts.contains_key("zookeeper.connect") {
+        fixes.push(
+            "To mend it, name the ZooKeeper (zookeeper.connect=HOST:PORT, or ZOOKEEPER_HOSTS), or \
+             leave coordinator.enable=false out, and the broker brings its own."
+                .to_owned(),
+        );
     }
     let fix = |words: String| Fault::between("", words);
     fixes.into_iter().map(fix).collect()
@@ -116,6 +125,50 @@ fn bound(texts: &Texts) -> Option<String> {
     (before > 0 && bound.len() > before).then_some(advice)
 }
 
+/// A port of its own for every listener that has another's.
+fn ports(texts: &Texts) -> Option<String> {
+    let mut apart = Vec::new();
+    let mut taken: Vec<u16> = Vec::new();
+    let mut moved = false;
+    let key = if texts.contains_key("listeners") {
+        "listeners"
+    } else {
+        "advertised.listeners"
+    };
+    for item in items(texts, key) {
+        let (rest, port) = item.rsplit_once(':')?;
+        let own: u16 = port.parse().ok()?;
+        let free = (own..=u16::MAX).find(|port| *port == 0 || !taken.contains(port))?;
+        moved |= free != own;
+        taken.push(free);
+        apart.push(format!("{rest}:{free}"));
+    }
+    moved.then(|| {
+        format!(
+            "To mend it, set listeners={}, and advertise the ports that lead there.",
+            apart.join(",")
+        )
+    })
+}
+
+/// Somewhere to go for clients that would be sent everywhere.
+fn addresses(texts: &Texts, host_name: &str) -> Option<String> {
+    let told = advertised(texts);
+    let nowhere = |(_, address): &(String, String)| address.starts_with("0.0.0.0:");
+    let named = |(name, address): &(String, String)| {
+        let port = address.strip_prefix("0.0.0.0:");
+        let address = port.map_or_else(|| address.clone(), |port| format!("{host_name}:{port}"));
+        format!("{name}://{address}")
+    };
+    told.iter().any(nowhere).then(|| {
+        format!(
+            "To mend it, set advertised.listeners={}, or another name by which clients reach this \
+             machine.",
+            told.iter().map(named).collect::<Vec<_>>().join(",")
+        )
+    })
+}
+
 /// Which listener brokers use among themselves, where the usual name is not advertised.
 fn inter_broker(texts: &Texts) -> Option<String> {
     let names: Vec<String> = advertised(texts)
@@ -146,7 +199,10 @@ mod tests {
             .map(|(key, text)| ((*key).to_owned(), (*text).to_owned()))
             .collect();
         let faults: Vec<Fault> = texts.keys().map(|key| Fault::between(key, "")).collect();
-        of(&texts, &faults).iter().map(Fault::to_string).collect()
+        of(&texts, &faults, "box")
+            .iter()
+            .map(Fault::to_string)
+            .collect()
     }
 
     #[test]
@@ -200,6 +256,30 @@ mod tests {
         ]);
         assert!(
             fixes[0].starts_with("To mend it, set listeners=PLAINTEXT://:9092,HOST://:19092 "),
+            "{fixes:?}"
+        );
+    }
+
+    #[test]
+    fn listeners_get_ports_of_their_own_and_clients_an_address() {
+        let fixes = mended(&[(
+            "listeners",
+            "PLAINTEXT://0.0.0.0:9092,SSL://kafka:9092,SASL_SSL://kafka:9093",
+        )]);
+        let apart = "listeners=PLAINTEXT://0.0.0.0:9092,SSL://kafka:9093,SASL_SSL://kafka:9094,";
+        assert!(fixes[0].contains(apart), "{fixes:?}");
+        let reached =
+            "advertised.listeners=PLAINTEXT://box:9092,SSL://kafka:9092,SASL_SSL://kafka:9093,";
+        assert!(fixes[1].contains(reached), "{fixes:?}");
+    }
+
+    #[test]
+    fn a_broker_without_either_zookeeper_is_told_of_both() {
+        let texts = Texts::from([("coordinator.enable".to_owned(), "false".to_owned())]);
+        let faults = [Fault::between("zookeeper.connect", "")];
+        let fixes = of(&texts, &faults, "box");
+        assert!(
+            fixes[0].to_string().contains("ZOOKEEPER_HOSTS"),
             "{fixes:?}"
         );
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use client::dial::host_and_port;
 use settings::layers::Values;
 use settings::value::Fault;
 
@@ -67,11 +68,7 @@ impl fmt::Display for Endpoint {
         let Endpoint {
             name, host, port, ..
         } = self;
-        if host.contains(':') {
-            write!(f, "{name}://[{host}]:{port}")
-        } else {
-            write!(f, "{name}://{host}:{port}")
-        }
+        write!(f, "{name}://{}", host_and_port(host, *port))
     }
 }
 

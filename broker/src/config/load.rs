@@ -3,31 +3,42 @@
 //! Later ones win: file < environment < `--override` < `--zookeeper`, `--data-dir`. What they
 //! leave open is then settled for the kind of node this is: one with a coordinator of its own
 //! (nobody named a ZooKeeper) or a member of a cluster. Settings in the shape of KRaft start the
-//! former, and say so.
+//! former, and say so. In a container its volume and its address imply more: [`container`].
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use settings::environment::Environment;
 use settings::keys;
 use settings::layers::{Layers, Texts};
 use settings::read::{self, Format, Warning};
 use settings::row::State;
-use settings::value::Fault;
+use settings::value::{Fault, Kind};
 
-use crate::config::{Config, fixes};
+use crate::config::{Config, container, fixes, folders};
 
 /// What the operator gave.
 #[derive(Clone, Debug, Default)]
 pub struct LoadArgs {
     pub file: Option<PathBuf>,
-    /// Keys from environment variables: `settings::environment::read`.
-    pub environment: Texts,
+    pub environment: Environment,
     /// `key=value`, in the order given.
     pub overrides: Vec<String>,
     /// `host:port[,…][/chroot]`; without an embedded coordinator then.
     pub zookeeper: Option<String>,
     pub data_dir: Option<PathBuf>,
+    /// Where a container keeps everything: [`container`].
+    pub volume: Option<PathBuf>,
+}
+
+/// A [`Config`], with what is told of it at the start.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    pub config: Config,
+    pub warnings: Vec<Warning>,
+    /// Advice to whoever starts a container; nothing is wrong.
+    pub notices: Vec<String>,
 }
 
 /// Why there is no [`Config`], with what would have been warned of beside.
@@ -40,30 +51,75 @@ pub struct Refused {
 /// A file of settings is text that somebody wrote; anything larger is a mistake.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-pub(super) fn load(args: &LoadArgs) -> Result<(Config, Vec<Warning>), Refused> {
-    let mut faults = Vec::new();
-    let mut texts = gather(args, &mut faults);
-    let mut warnings = read::unknown_keys(&texts);
+/// Reads files, flags and defaults; every fault of all of them at once.
+pub fn load(args: &LoadArgs) -> Result<Loaded, Refused> {
+    let mut faults = args.environment.faults.clone();
+    let host_name = host_name();
+    let Gathered { mut texts, notices } = gather(args, &host_name, &mut faults);
+    let mut warnings = args.environment.warnings.clone();
+    warnings.extend(read::unknown_keys(&texts));
     kraft_shape(&mut texts, &mut warnings, &mut faults);
     warnings.extend(idle_keys(&texts));
     settle(args, &mut texts, &mut faults);
+    faults.extend(folders::shared(&texts));
     let given = texts.clone();
     let refused = |mut faults: Vec<Fault>, warnings| {
-        faults.extend(fixes::of(&given, &faults));
+        let fixes = fixes::of(&given, &faults, &host_name);
+        faults.iter_mut().for_each(|fault| quote(fault, &given));
+        faults.extend(fixes);
         Err(Refused { faults, warnings })
     };
     let layers = Layers {
         file: texts,
         ..Layers::default()
     };
-    match Config::from_layers(layers, &host_name()) {
-        Ok(config) if faults.is_empty() => Ok((config, warnings)),
-        Ok(_) => refused(faults, warnings),
+    match Config::from_layers(layers, &host_name) {
+        Ok(config) => {
+            faults.extend(one_port(&config));
+            if faults.is_empty() && args.volume.is_some() {
+                faults = container::unwritable(&config);
+            }
+            if faults.is_empty() {
+                return Ok(Loaded {
+                    config,
+                    warnings,
+                    notices,
+                });
+            }
+            refused(faults, warnings)
+        }
         Err(more) => {
             faults.extend(more);
             refused(faults, warnings)
         }
     }
+}
+
+/// Kafka's words alone may leave open what was read, and where.
+fn quote(fault: &mut Fault, texts: &Texts) {
+    let Some(text) = texts.get(&fault.key).filter(|_| fault.value.is_none()) else {
+        return;
+    };
+    let secret = keys::broker_or_listener(&fault.key).is_some_and(|row| row.kind == Kind::Password);
+    let told = fault.reason.contains(&fault.key) && fault.reason.contains(text.as_str());
+    if !secret && !told {
+        fault.reason = format!("{} ({}={text})", fault.reason, fault.key);
+    }
+}
+
+/// Both servers of this program on one port: the second would take the first for a stranger.
+fn one_port(config: &Config) -> Option<Fault> {
+    let port = config.coordinator.as_ref()?.port;
+    let shared = config
+        .listeners
+        .bound
+        .iter()
+        .find(|it| it.port == port && port != 0)?;
+    let words = format!(
+        "the embedded coordinator (coordinator.port) and the listener {shared} have the same port: \
+         give one of them another"
+    );
+    Some(Fault::between("coordinator.port", words))
 }
 
 /// All of it, to its end: a pipe, as the shell's `<(…)` makes one, tells no length.
@@ -78,7 +134,13 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn gather(args: &LoadArgs, faults: &mut Vec<Fault>) -> Texts {
+/// What everybody said, the last word on each key, and advice.
+struct Gathered {
+    texts: Texts,
+    notices: Vec<String>,
+}
+
+fn gather(args: &LoadArgs, host_name: &str, faults: &mut Vec<Fault>) -> Gathered {
     let mut texts = Texts::new();
     if let Some(path) = &args.file {
         match read_file(path) {
@@ -93,24 +155,49 @@ fn gather(args: &LoadArgs, faults: &mut Vec<Fault>) -> Texts {
                 ));
             }
             Ok(bytes) => match read::parse(&bytes, Format::of(&path.to_string_lossy())) {
+                Ok(found) if found.contains_key("-") => faults.push(Fault::between(
+                    "",
+                    format!(
+                        "{} looks like YAML, and is read as properties because of its name: call it \
+                         .yaml or .yml",
+                        path.display()
+                    ),
+                )),
                 Ok(found) => texts = found,
                 Err(more) => faults.extend(more.into_iter().map(|fault| in_file(path, fault))),
             },
         }
     }
-    texts.extend(args.environment.clone());
+    let mut last = Texts::new();
     for text in &args.overrides {
         match read::override_pair(text) {
             Ok((key, value)) => {
-                texts.insert(key, value);
+                last.insert(key, value);
             }
             Err(fault) => faults.push(fault),
         }
     }
     if let Some(connect) = &args.zookeeper {
-        texts.insert("zookeeper.connect".to_owned(), connect.clone());
+        last.insert("zookeeper.connect".to_owned(), connect.clone());
     }
-    texts
+    let mut notices = Vec::new();
+    let variables = match &args.volume {
+        None => args.environment.texts.clone(),
+        Some(volume) => {
+            let mut told = texts.clone();
+            told.extend(last.clone());
+            let settled = container::settle(volume, args, &told, host_name);
+            notices = settled.notices;
+            settled.texts
+        }
+    };
+    texts.extend(variables);
+    texts.extend(last);
+    if args.zookeeper.is_some() {
+        // Instead of a coordinator of our own, whatever was said of that before.
+        texts.remove("coordinator.enable");
+    }
+    Gathered { texts, notices }
 }
 
 /// What a parser says of a text does not name the file it came from.
@@ -121,9 +208,16 @@ fn in_file(path: &Path, fault: Fault) -> Fault {
     }
 }
 
+fn is_number(text: &str) -> bool {
+    text.trim().parse::<i32>().is_ok()
+}
+
 fn implied(texts: &mut Texts, key: &str, text: impl Into<String>) {
     texts.entry(key.to_owned()).or_insert_with(|| text.into());
 }
+
+/// What the controllers' listener is called wherever somebody writes one.
+const CONTROLLER: &str = "CONTROLLER";
 
 /// Settings of KRaft: what of them has a counterpart here is taken over, the rest is named once.
 fn kraft_shape(texts: &mut Texts, warnings: &mut Vec<Warning>, faults: &mut Vec<Fault>) {
@@ -132,8 +226,9 @@ fn kraft_shape(texts: &mut Texts, warnings: &mut Vec<Warning>, faults: &mut Vec<
         texts.get("broker.id").cloned(),
         texts.get("node.id").cloned(),
     ) {
-        (Some(id), None) => implied(texts, "node.id", id),
-        (None, Some(id)) => implied(texts, "broker.id", id),
+        // What is no number is one mistake, not two.
+        (Some(id), None) if is_number(&id) => implied(texts, "node.id", id),
+        (None, Some(id)) if is_number(&id) => implied(texts, "broker.id", id),
         _ => {}
     }
     let Some(roles) = texts
@@ -147,8 +242,8 @@ fn kraft_shape(texts: &mut Texts, warnings: &mut Vec<Warning>, faults: &mut Vec<
     if texts.contains_key("zookeeper.connect") {
         if broker {
             warnings.push(Warning(
-                "process.roles and zookeeper.connect are both set: this broker works with \
-                 ZooKeeper, and process.roles is not used."
+                "process.roles and zookeeper.connect (or ZOOKEEPER_HOSTS) are both set: this broker \
+                 works with that ZooKeeper, and process.roles is not used. Leave one of them out."
                     .to_owned(),
             ));
             return;
@@ -163,11 +258,14 @@ fn kraft_shape(texts: &mut Texts, warnings: &mut Vec<Warning>, faults: &mut Vec<
     let voters = texts
         .get("controller.quorum.voters")
         .map_or("", String::as_str);
-    let voters = voters
+    let voters: Vec<&str> = voters
         .split(',')
-        .filter(|voter| !voter.trim().is_empty())
-        .count();
-    if !broker || !controller || voters > 1 {
+        .map(str::trim)
+        .filter(|voter| !voter.is_empty())
+        .collect();
+    let own = texts.get("node.id").map_or("", |id| id.trim());
+    let is_another = |voter: &&str| voter.split_once('@').is_some_and(|(id, _)| id != own);
+    if !broker || !controller || voters.len() > 1 || voters.iter().any(is_another) {
         faults.push(Fault::between(
             "process.roles",
             "These settings describe a KRaft cluster of several nodes. Here the cluster's metadata \
@@ -175,6 +273,18 @@ fn kraft_shape(texts: &mut Texts, warnings: &mut Vec<Warning>, faults: &mut Vec<
              zookeeper.connect=HOST:PORT, and take process.roles and controller.quorum.voters out.",
         ));
         return;
+    }
+    // Kafka: with KRaft no id is generated, and so none is reserved.
+    implied(texts, "broker.id.generation.enable", "false");
+    let named_so = |item: &str| {
+        item.split_once("://")
+            .is_some_and(|(name, _)| name.trim() == CONTROLLER)
+    };
+    if texts
+        .get("listeners")
+        .is_some_and(|listeners| listeners.split(',').any(named_so))
+    {
+        implied(texts, "controller.listener.names", CONTROLLER);
     }
     warnings.push(Warning(
         "process.roles asks for KRaft: this broker starts with an embedded coordinator instead, \
@@ -200,21 +310,32 @@ fn settle(args: &LoadArgs, texts: &mut Texts, faults: &mut Vec<Fault>) {
         ));
         return;
     }
-    if args.file.is_none() && args.environment.is_empty() {
+    if args.file.is_none() && args.environment.texts.is_empty() {
         implied(texts, "listeners", "PLAINTEXT://localhost:9092");
     }
     data_dirs(args, embedded, texts, faults);
+    one_copy(texts);
     if !embedded {
         return;
     }
     implied(texts, "coordinator.enable", "true");
-    let port = texts.get("coordinator.port").map_or("2181", String::as_str);
-    let connect = format!("127.0.0.1:{}", port.trim());
+    let port = texts.get("coordinator.port").map(|text| text.trim());
+    // A port that is none is told of as itself.
+    let port = port.filter(|text| text.parse::<u16>().is_ok());
+    let connect = format!("127.0.0.1:{}", port.unwrap_or("2181"));
     implied(texts, "zookeeper.connect", connect);
-    implied(texts, "broker.id", "1");
-    let id = texts["broker.id"].clone();
-    implied(texts, "node.id", id);
-    // A cluster of one: Kafka's 3 would leave every group and every transaction waiting.
+    if !texts.contains_key("node.id") {
+        implied(texts, "broker.id", "1");
+        let id = texts["broker.id"].clone();
+        if is_number(&id) {
+            implied(texts, "node.id", id);
+        }
+    }
+}
+
+/// A cluster of one has no more, and until followers copy records no cluster has: Kafka's 3 would
+/// leave every group and every transaction waiting.
+fn one_copy(texts: &mut Texts) {
     for key in [
         "offsets.topic.replication.factor",
         "transaction.state.log.replication.factor",
@@ -241,7 +362,7 @@ fn data_dirs(args: &LoadArgs, embedded: bool, texts: &mut Texts, faults: &mut Ve
         texts.insert("log.dirs".to_owned(), logs.to_string_lossy().into_owned());
         if embedded {
             let dir = dir.join("coordinator").to_string_lossy().into_owned();
-            implied(texts, "coordinator.data.dir", dir);
+            texts.insert("coordinator.data.dir".to_owned(), dir);
         }
         return;
     }
@@ -379,12 +500,93 @@ mod tests {
     }
 
     #[test]
-    fn a_named_zookeeper_takes_the_coordinators_place_and_kafkas_defaults_back() {
+    fn a_named_zookeeper_takes_the_coordinators_place() {
         let (config, _) = load_with(&["zookeeper.connect=zk:2181/kafka"]);
         assert_eq!(config.coordinator, None);
-        assert_eq!(config.groups.topic_replication_factor, 3);
+        assert_eq!(config.groups.topic_replication_factor, 1);
         assert_eq!(config.identity.broker_id, None);
         assert!(!faults_with(&["zookeeper.connect=zk:2181", "coordinator.enable=true"]).is_empty());
+    }
+
+    #[test]
+    fn one_mistake_is_told_once() {
+        for (wrong, key) in [
+            ("broker.id=abc", "broker.id"),
+            ("coordinator.port=80000", "coordinator.port"),
+        ] {
+            let faults = faults_with(&[wrong]);
+            assert!(faults.len() == 1 && faults[0].contains(key), "{faults:?}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_wins_over_what_a_file_says_of_the_same() {
+        let args = LoadArgs {
+            data_dir: Some("/d".into()),
+            overrides: vec!["coordinator.data.dir=/elsewhere".to_owned()],
+            ..LoadArgs::default()
+        };
+        let (config, _) = Config::load(&args).unwrap();
+        let coordinator = config.coordinator.unwrap();
+        assert_eq!(coordinator.data_dir, Path::new("/d/coordinator"));
+        let args = LoadArgs {
+            zookeeper: Some("zk:2181".into()),
+            overrides: vec!["coordinator.enable=true".to_owned()],
+            ..LoadArgs::default()
+        };
+        assert_eq!(Config::load(&args).unwrap().0.coordinator, None);
+    }
+
+    #[test]
+    fn a_coordinator_among_the_logs_is_refused() {
+        let faults = faults_with(&["log.dirs=/d", "coordinator.data.dir=/d"]);
+        assert!(faults[0].contains("beside it"), "{faults:?}");
+    }
+
+    #[test]
+    fn faults_between_keys_are_told_beside_all_others_with_key_and_value() {
+        let faults = faults_with(&[
+            "log.dirs=x,x",
+            "num.partitions=abc",
+            "zookeeper.connect=localhost:notaport",
+            "log.roll.ms=0",
+        ]);
+        for told in [
+            "named twice (log.dirs=x,x)",
+            "abc for configuration num.partitions",
+            "(zookeeper.connect=localhost:notaport)",
+            "(log.roll.ms=0)",
+        ] {
+            assert!(
+                faults.iter().any(|fault| fault.contains(told)),
+                "{told} in {faults:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_coordinator_has_a_port_of_its_own() {
+        let faults = faults_with(&[
+            "listeners=PLAINTEXT://localhost:9092",
+            "coordinator.port=9092",
+        ]);
+        assert!(faults[0].contains("have the same port"), "{faults:?}");
+    }
+
+    #[test]
+    fn yaml_by_another_name_is_told_to_be_yaml() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("b.conf");
+        std::fs::write(&file, "- broker.id: 1\n").unwrap();
+        let args = LoadArgs {
+            file: Some(file),
+            ..LoadArgs::default()
+        };
+        let faults = load(&args).unwrap_err().faults;
+        assert!(
+            faults[0].to_string().contains("looks like YAML"),
+            "{faults:?}"
+        );
     }
 
     #[test]
@@ -439,6 +641,40 @@ mod tests {
             faults[0].contains("zookeeper.connect=HOST:PORT"),
             "{faults:?}"
         );
+    }
+
+    #[test]
+    fn an_id_of_krafts_may_be_large_and_its_controllers_listener_need_not_be_named_twice() {
+        let shape = ["process.roles=broker,controller", "node.id=3000"];
+        let listeners = "listeners=PLAINTEXT://:9092,CONTROLLER://:9093";
+        let map = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT";
+        let voter = "controller.quorum.voters=3000@localhost:9093";
+        let (config, _) = load_with(&[shape[0], shape[1], listeners, map, voter]);
+        assert_eq!(
+            config.identity.broker_id,
+            Some(protocol::ids::BrokerId(3000))
+        );
+        assert_eq!(config.listeners.bound.len(), 1);
+        assert_eq!(config.listeners.advertised.len(), 1);
+        let faults = faults_with(&[shape[0], shape[1], "controller.quorum.voters=2@a:9093"]);
+        assert!(faults[0].contains("several nodes"), "{faults:?}");
+    }
+
+    #[test]
+    fn on_a_volume_beside_zookeeper_hosts_one_copy_is_enough_and_nothing_is_warned_of() {
+        let volume = tempfile::tempdir().unwrap();
+        let hosts = [("ZOOKEEPER_HOSTS".into(), "zk:2181".into())];
+        let args = LoadArgs {
+            environment: settings::environment::read(hosts.into_iter()),
+            volume: Some(volume.path().to_owned()),
+            ..LoadArgs::default()
+        };
+        let loaded = load(&args).unwrap();
+        assert_eq!(loaded.warnings, []);
+        assert_eq!(loaded.notices.len(), 1);
+        assert_eq!(loaded.config.groups.topic_replication_factor, 1);
+        assert_eq!(loaded.config.transactions.topic_min_isr, 1);
+        assert_eq!(loaded.config.logs.dirs, [volume.path()]);
     }
 
     #[test]

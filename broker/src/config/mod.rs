@@ -2,12 +2,14 @@
 //!
 //! A [`Config`] is immutable: every fault was reported before it existed. It keeps the layers it
 //! was made of, so that `DescribeConfigs` can tell where a value came from, and so that a change
-//! while running makes a new one ([`live`]). Only [`load`] reads files.
+//! while running makes a new one ([`live`]). Only [`load`] and what it asks read files.
 //!
 //! Absent: behaviour. Rooms and crates take the plain structs of [`parts`].
 
 mod check;
+mod container;
 mod fixes;
+mod folders;
 pub mod listeners;
 pub mod load;
 pub mod live;
@@ -22,7 +24,7 @@ use settings::value::Fault;
 
 pub use listeners::{Endpoint, Listeners, Protocol};
 pub use live::Live;
-pub use load::{LoadArgs, Refused};
+pub use load::{LoadArgs, Loaded, Refused};
 pub use settings::read::Warning;
 pub use topics::TopicSettings;
 
@@ -60,9 +62,9 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads files, flags and defaults; every fault of all of them at once.
+    /// [`load::load`], without its advice.
     pub fn load(args: &LoadArgs) -> Result<(Config, Vec<Warning>), Refused> {
-        load::load(args)
+        load::load(args).map(|loaded| (loaded.config, loaded.warnings))
     }
 
     /// Checks layers that somebody has gathered.

@@ -117,6 +117,21 @@ impl ZooKeeper {
 /// clients wait for a second; the kernel takes the smaller of this and its own bound.
 const BACKLOG: i32 = 1024;
 
+/// A bound of the whole broker that a listener may have one of its own in place of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PerListener<T> {
+    pub broker: T,
+    /// `listener.name.<name>.<key>`, by the listener's upper-case name.
+    pub own: BTreeMap<String, T>,
+}
+
+impl<T: Copy> PerListener<T> {
+    /// The bound of one listener.
+    pub fn at(&self, listener: &str) -> T {
+        self.own.get(listener).copied().unwrap_or(self.broker)
+    }
+}
+
 /// Sockets, connections and what a request may cost.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
@@ -127,17 +142,14 @@ pub struct Network {
     pub request_bytes_max: usize,
     /// `None`: no bound but the requests' number.
     pub queued_bytes_max: Option<usize>,
-    pub connections_max: usize,
+    pub connections_max: PerListener<usize>,
     pub connections_per_address_max: usize,
     /// Addresses and host names with bounds of their own.
     pub connections_per_address: BTreeMap<String, usize>,
     /// Accepted a second at most.
-    pub connections_rate_max: i32,
+    pub connections_rate_max: PerListener<i32>,
     /// −1: a connection may be idle for ever.
     pub connections_idle_ms_max: i64,
-    /// `listener.name.<name>.max.connections`, by the listener's upper-case name.
-    pub listener_connections_max: BTreeMap<String, usize>,
-    pub listener_connections_rate_max: BTreeMap<String, i32>,
     pub request_timeout_ms: i32,
 }
 
@@ -170,16 +182,20 @@ impl Network {
             },
             request_bytes_max: size(values.long("socket.request.max.bytes")),
             queued_bytes_max: (queued > 0).then(|| size(queued)),
-            connections_max: size(values.long("max.connections")),
+            connections_max: PerListener {
+                broker: size(values.long("max.connections")),
+                own: per_listener("max.connections")
+                    .into_iter()
+                    .map(|(name, max)| (name, size(i64::from(max))))
+                    .collect(),
+            },
             connections_per_address_max: size(values.long("max.connections.per.ip")),
             connections_per_address: address_overrides(overrides).unwrap_or_default(),
-            connections_rate_max: values.int("max.connection.creation.rate"),
+            connections_rate_max: PerListener {
+                broker: values.int("max.connection.creation.rate"),
+                own: per_listener("max.connection.creation.rate"),
+            },
             connections_idle_ms_max: values.long("connections.max.idle.ms"),
-            listener_connections_max: per_listener("max.connections")
-                .into_iter()
-                .map(|(name, max)| (name, size(i64::from(max))))
-                .collect(),
-            listener_connections_rate_max: per_listener("max.connection.creation.rate"),
             request_timeout_ms: values.int("request.timeout.ms"),
         }
     }

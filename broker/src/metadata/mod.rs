@@ -39,17 +39,21 @@ impl Metadata {
     }
 
     /// Applies what a controller sent and wakes whoever waits for a change. Returns the
-    /// partitions that were dropped because their topic is gone.
-    pub fn apply(&self, update: Update) -> Vec<protocol::ids::TopicPartition> {
+    /// partitions that were dropped because their topic is gone; nothing where a newer controller
+    /// has spoken meanwhile, whom a former one must not contradict.
+    pub fn apply(&self, update: Update) -> Option<Vec<protocol::ids::TopicPartition>> {
         let gone = {
             let _one_writer = self.writer.lock();
+            if update.controller_epoch < self.image.load().controller_epoch {
+                return None;
+            }
             let (next, gone) = update::apply(&self.image.load(), update);
             self.image.store(Arc::new(next));
             gone
         };
         self.changed
             .send_modify(|count| *count = count.wrapping_add(1));
-        gone
+        Some(gone)
     }
 
     /// Hears of every change from now on.

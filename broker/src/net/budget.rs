@@ -3,13 +3,17 @@
 //! Beyond a little of its own, a connection draws 64 KiB steps as bytes arrive, never by the length
 //! a frame claims. When all is drawn, one connection at a time, the one that waited longest, draws
 //! from a reserve of one largest request: so somebody always finishes and gives back, and nobody
-//! waits for ever. Not drawn for: the room that a connection keeps between two frames.
+//! waits for ever. Not drawn for: the room that a connection keeps between two frames; all of them
+//! together may keep an eighth of the budget more, so that nobody waits for those who ask nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
 
 const STEP_BYTES: usize = 64 * 1024;
+/// This part of the budget may be kept beside it.
+const KEPT_PART: usize = 8;
 
 /// Shared by all connections. Clones draw from the same memory.
 #[derive(Clone, Debug)]
@@ -17,6 +21,8 @@ pub(crate) struct Budget {
     steps_all: usize,
     steps: Arc<Semaphore>,
     reserve: Arc<Mutex<()>>,
+    /// Bytes of room kept between two frames, by all.
+    kept: Arc<AtomicUsize>,
 }
 
 /// What one connection holds; given back on drop.
@@ -26,6 +32,7 @@ pub(crate) struct Share {
     held: Option<OwnedSemaphorePermit>,
     held_steps: usize,
     reserve: Option<OwnedMutexGuard<()>>,
+    kept: usize,
 }
 
 impl Budget {
@@ -35,6 +42,7 @@ impl Budget {
             steps_all: steps,
             steps: Arc::new(Semaphore::new(steps)),
             reserve: Arc::default(),
+            kept: Arc::default(),
         }
     }
 
@@ -51,7 +59,12 @@ impl Budget {
             held: None,
             held_steps: 0,
             reserve: None,
+            kept: 0,
         }
+    }
+
+    fn kept_max(&self) -> usize {
+        self.steps_all * STEP_BYTES / KEPT_PART
     }
 }
 
@@ -97,6 +110,23 @@ impl Share {
         self.reserve = None;
     }
 
+    /// Whether so much room may stay with the connection until its next frame; 0 gives it up.
+    pub(crate) fn keep_room(&mut self, bytes: usize) -> bool {
+        if bytes == self.kept {
+            return true;
+        }
+        let all = &self.budget.kept;
+        all.fetch_sub(self.kept, Ordering::Relaxed);
+        let before = all.fetch_add(bytes, Ordering::Relaxed);
+        self.kept = bytes;
+        if bytes == 0 || before + bytes <= self.budget.kept_max() {
+            return true;
+        }
+        all.fetch_sub(bytes, Ordering::Relaxed);
+        self.kept = 0;
+        false
+    }
+
     fn keep(&mut self, permit: OwnedSemaphorePermit, steps: usize) {
         match &mut self.held {
             Some(held) => held.merge(permit),
@@ -106,9 +136,27 @@ impl Share {
     }
 }
 
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.keep_room(0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn all_together_keep_an_eighth_and_who_goes_gives_back() {
+        let budget = Budget::new(16 * STEP_BYTES);
+        let (mut a, mut b) = (budget.share(), budget.share());
+        assert!(a.keep_room(STEP_BYTES) && b.keep_room(STEP_BYTES));
+        assert!(!b.keep_room(STEP_BYTES + 1), "and now it keeps none");
+        assert!(a.keep_room(2 * STEP_BYTES));
+        assert!(!b.keep_room(1) && b.keep_room(0));
+        drop(a);
+        assert!(b.keep_room(2 * STEP_BYTES));
+    }
 
     #[tokio::test]
     async fn when_all_is_spent_one_at_a_time_goes_on_from_the_reserve() {

@@ -210,7 +210,11 @@ impl Connection {
             }
             if self.buffer.is_empty() {
                 self.share.release();
-                if self.last_frame_bytes > TRUSTED_BYTES_MAX {
+                let room = match self.last_frame_bytes.max(self.buffer.capacity()) {
+                    0..=OWN_BYTES => 0,
+                    room => room,
+                };
+                if self.last_frame_bytes > TRUSTED_BYTES_MAX || !self.share.keep_room(room) {
                     self.give_back_room();
                 }
             }
@@ -429,6 +433,7 @@ impl Connection {
     fn give_back_room(&mut self) {
         self.buffer = BytesMut::new();
         self.last_frame_bytes = 0;
+        self.share.keep_room(0);
     }
 }
 

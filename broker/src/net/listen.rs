@@ -8,15 +8,16 @@ use std::time::Duration;
 use base::clock::Clock;
 use base::stop::Stop;
 use base::tasks;
+use client::dial::host_and_port;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinError;
 use tracing::{debug, error};
 
 use crate::api::table::Table;
+use crate::complaints::Complaint;
 use crate::measures::{Door, Doors};
 use crate::net::budget::Budget;
-use crate::net::complaints::Complaint;
 use crate::net::connection::{Connection, Ended, Rules};
 use crate::net::places::{Denied, Place, Places};
 
@@ -34,13 +35,14 @@ pub(crate) struct Bound {
 /// Why a listener could not be bound, with the address it was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    #[error("listen on {host}:{port}: the port is taken, perhaps by another broker")]
+    #[error("listen on {}: the port is taken, perhaps by another broker", host_and_port(host, *port))]
     Taken { host: String, port: u16 },
     #[error(
-        "listen on {host}:{port}: the host name does not resolve to an address of this machine"
+        "listen on {}: the host name does not resolve to an address of this machine",
+        host_and_port(host, *port)
     )]
     NoAddress { host: String, port: u16 },
-    #[error("listen on {host}:{port}: {source}")]
+    #[error("listen on {}: {source}", host_and_port(host, *port))]
     Socket {
         host: String,
         port: u16,

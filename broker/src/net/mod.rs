@@ -12,7 +12,6 @@
 pub mod budget;
 pub mod outbox;
 pub mod pace;
-pub mod complaints;
 pub mod places;
 pub mod connection;
 pub mod listen;

@@ -21,20 +21,17 @@ use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
 use crate::config::Config;
-use crate::config::parts::Window;
+use crate::config::parts::{PerListener, Window};
 use crate::quota::rate::Rate;
 
 /// What is set, with names resolved.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bounds {
     /// `max.connections`, and `max.connection.creation.rate` a second.
-    pub(crate) open: usize,
-    pub(crate) rate: i32,
+    pub(crate) open: PerListener<usize>,
+    pub(crate) rate: PerListener<i32>,
     pub(crate) per_address: usize,
     pub(crate) overrides: HashMap<IpAddr, usize>,
-    /// Listeners with bounds of their own; the others have the broker's.
-    pub(crate) listeners_open: BTreeMap<String, usize>,
-    pub(crate) listeners_rate: BTreeMap<String, i32>,
     pub(crate) inter_broker: String,
 }
 
@@ -43,12 +40,10 @@ impl Bounds {
     pub(crate) fn of(config: &Config) -> Bounds {
         let network = &config.network;
         Bounds {
-            open: network.connections_max,
-            rate: network.connections_rate_max,
+            open: network.connections_max.clone(),
+            rate: network.connections_rate_max.clone(),
             per_address: network.connections_per_address_max,
             overrides: addresses(&network.connections_per_address),
-            listeners_open: network.listener_connections_max.clone(),
-            listeners_rate: network.listener_connections_rate_max.clone(),
             inter_broker: config.listeners.inter_broker.clone(),
         }
     }
@@ -113,9 +108,16 @@ struct AtListener {
 struct Seat {
     listener: Arc<str>,
     heard_ms: Arc<AtomicI64>,
-    /// Ends the connection; none before it is served, and none any more once it was told to.
-    end: Option<AbortHandle>,
-    ends: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// Not served yet, so there is nothing to end it by.
+    Entered,
+    Served(AbortHandle),
+    /// It was told to end, and has not yet.
+    Ending,
 }
 
 /// Held as long as its connection lives.
@@ -171,7 +173,7 @@ impl Places {
     pub(crate) fn served(&self, seat: u64, end: AbortHandle) {
         let mut taken = self.taken.lock();
         if let Some(seat) = taken.seats.get_mut(&seat) {
-            seat.end = Some(end);
+            seat.stage = Stage::Served(end);
             taken.end_quietest();
         }
     }
@@ -263,10 +265,9 @@ impl Taken {
     }
 
     fn has_place(&self, listener: &str) -> bool {
-        let own = self.bounds.listeners_open.get(listener).copied();
         let open = self.listeners.get(listener).map_or(0, |at| at.open);
-        open < own.unwrap_or(self.bounds.open)
-            && (self.is_protected(listener) || self.seats.len() < self.bounds.open)
+        open < self.bounds.open.at(listener)
+            && (self.is_protected(listener) || self.seats.len() < self.bounds.open.broker)
     }
 
     /// Adds to the rates of listener and broker, and tells the longer delay.
@@ -274,11 +275,10 @@ impl Taken {
         let mut delay_ms = 0;
         if !self.is_protected(listener) {
             self.rate.add(amount, window, now_ms);
-            let limit = f64::from(self.bounds.rate);
+            let limit = f64::from(self.bounds.rate.broker);
             delay_ms = self.rate.delay_ms(limit, window, now_ms);
         }
-        let own = self.bounds.listeners_rate.get(listener).copied();
-        let limit = f64::from(own.unwrap_or(self.bounds.rate));
+        let limit = f64::from(self.bounds.rate.at(listener));
         if let Some(at) = self.listeners.get_mut(listener) {
             at.rate.add(amount, window, now_ms);
             delay_ms = delay_ms.max(at.rate.delay_ms(limit, window, now_ms));
@@ -297,8 +297,7 @@ impl Taken {
         let seat = Seat {
             listener: Arc::clone(listener),
             heard_ms: Arc::clone(&heard_ms),
-            end: None,
-            ends: false,
+            stage: Stage::Entered,
         };
         self.seats.insert(number, seat);
         (number, heard_ms)
@@ -309,20 +308,20 @@ impl Taken {
     ///
     /// Kafka: `maxConnectionsExceeded` and `Selector.lowestPriorityChannel`.
     fn end_quietest(&mut self) {
-        while self.seats.len() - self.ending > self.bounds.open {
+        while self.seats.len() - self.ending > self.bounds.open.broker {
+            let is_served = |seat: &Seat| matches!(seat.stage, Stage::Served(_));
             let may_end = self
                 .seats
                 .iter()
-                .filter(|(_, seat)| seat.end.is_some() && !self.is_protected(&seat.listener));
+                .filter(|(_, seat)| is_served(seat) && !self.is_protected(&seat.listener));
             let quietest = may_end
                 .min_by_key(|(number, seat)| (seat.heard_ms.load(Ordering::Relaxed), **number));
             let Some(number) = quietest.map(|(number, _)| *number) else {
                 return;
             };
             if let Some(seat) = self.seats.get_mut(&number)
-                && let Some(end) = seat.end.take()
+                && let Stage::Served(end) = std::mem::replace(&mut seat.stage, Stage::Ending)
             {
-                seat.ends = true;
                 self.ending += 1;
                 info!(
                     listener = %seat.listener,
@@ -334,7 +333,8 @@ impl Taken {
     }
 
     fn stand_up(&mut self, place: &Place) {
-        if self.seats.remove(&place.seat).is_some_and(|seat| seat.ends) {
+        let left = self.seats.remove(&place.seat);
+        if left.is_some_and(|seat| matches!(seat.stage, Stage::Ending)) {
             self.ending -= 1;
         }
         if let Some(at) = self.listeners.get_mut(&place.listener) {
@@ -384,10 +384,17 @@ mod tests {
         sample_ms: 1000,
     };
 
+    fn everywhere<T>(broker: T) -> PerListener<T> {
+        PerListener {
+            broker,
+            own: BTreeMap::new(),
+        }
+    }
+
     fn bounds(open: usize, per_address: usize) -> Bounds {
         Bounds {
-            open,
-            rate: i32::MAX,
+            open: everywhere(open),
+            rate: everywhere(i32::MAX),
             per_address,
             inter_broker: "INSIDE".to_owned(),
             ..Bounds::default()
@@ -442,7 +449,7 @@ mod tests {
     #[test]
     fn a_listener_has_its_own_bound_and_the_brokers_where_none_is_set() {
         let mut bounds = bounds(3, 9);
-        bounds.listeners_open.insert("OUTSIDE".to_owned(), 1);
+        bounds.open.own.insert("OUTSIDE".to_owned(), 1);
         let (places, outside, _entrance) = places(bounds);
         let other: Arc<str> = "OTHER".into();
         let _other = places.open(&other);
@@ -480,8 +487,8 @@ mod tests {
     #[test]
     fn who_comes_too_fast_waits_a_window_at_most_and_brokers_do_not_count() {
         let mut bounds = bounds(99, 99);
-        bounds.rate = 1;
-        bounds.listeners_rate.insert("INSIDE".to_owned(), i32::MAX);
+        bounds.rate.broker = 1;
+        bounds.rate.own.insert("INSIDE".to_owned(), i32::MAX);
         let (places, outside, _entrance) = places(bounds);
         let inside: Arc<str> = "INSIDE".into();
         let _inside = places.open(&inside);
@@ -496,7 +503,7 @@ mod tests {
     #[test]
     fn an_address_that_is_turned_away_as_too_early_does_not_count_for_the_others() {
         let mut bounds = bounds(99, 99);
-        bounds.rate = 1;
+        bounds.rate.broker = 1;
         let (places, at, _entrance) = places(bounds);
         for _ in 0..50 {
             places.note_arrival(&at);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base::clock::Clock;
 use client::connection::Connection;
+use client::dial::host_and_port;
 use controller::ControllerHandle;
 use controller::event::{IsrAnswer, IsrProposals, IsrState, TopicKey};
 use protocol::StrBytes;
@@ -192,11 +193,7 @@ impl Link {
         let stale = |held: &(BrokerId, Connection)| held.0 != controller || held.1.is_broken();
         if self.connection.as_ref().is_none_or(stale) {
             let at = image.endpoint(controller, &self.listener).ok_or(GONE)?;
-            let address = if at.host.contains(':') {
-                format!("[{}]:{}", at.host, at.port)
-            } else {
-                format!("{}:{}", at.host, at.port)
-            };
+            let address = host_and_port(&at.host, at.port);
             let client_id = self.me.to_string();
             let opened = Connection::open(&address, &client_id, self.patience).await;
             let connection = opened.map_err(|error| {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use base::clock::Clock;
 use client::connection::Connection;
+use client::dial::host_and_port;
 use controller::sender::{Answer, Answers, Order, Peer, PeerSender};
 use parking_lot::Mutex;
 use protocol::ids::BrokerId;
@@ -211,11 +212,7 @@ impl Carrier {
     async fn send(&mut self, order: &Order) -> Option<Answer> {
         let (api, version, request) = spelling::request(order, self.versions);
         let at = &self.queue.peer.endpoint;
-        let address = if at.host.contains(':') {
-            format!("[{}]:{}", at.host, at.port)
-        } else {
-            format!("{}:{}", at.host, at.port)
-        };
+        let address = host_and_port(&at.host, at.port);
         if self.connection.as_ref().is_none_or(Connection::is_broken) {
             let opened = Connection::open_unasked(&address, &self.client_id, self.patience).await;
             match opened {

@@ -221,16 +221,13 @@ pub fn answer(order: &Order, response: ResponseKind) -> Option<Answer> {
                 error: ErrorCode::of(response.error_code),
             })
         }
-        (Order::StopReplica(_), ResponseKind::StopReplica(response)) => {
+        (Order::StopReplica(order), ResponseKind::StopReplica(response)) => {
             let partitions = response.partition_errors.iter().map(|one| {
                 let tp = TopicPartition::new(one.topic_name.as_str(), one.partition_index);
                 (tp, ErrorCode::of(one.error_code))
             });
             let error = ErrorCode::of(response.error_code);
-            Some(Answer::StopReplica {
-                error,
-                partitions: partitions.collect(),
-            })
+            Some(order.answered(error, partitions))
         }
         _ => None,
     }

@@ -10,7 +10,8 @@ use base::clock::Clock;
 use base::disk::Disk;
 use parking_lot::Mutex;
 use protocol::ids::TopicPartition;
-use storage::compaction::{Compactor, Halt};
+use storage::compaction::{CompactionMeasures, Compactor, Halt};
+use storage::log::Log;
 use storage::store::Store as Logs;
 use tracing::{error, info};
 
@@ -118,6 +119,15 @@ impl Cleaners {
         all.into_iter().map(|(id, _)| id).collect()
     }
 
+    pub(crate) fn measures(&self) -> CompactionMeasures {
+        self.0.compactor.measures()
+    }
+
+    /// How much of a log waits to be compacted; nothing where its directory cannot be read.
+    pub(crate) fn dirty_bytes(&self, log: &Log) -> u64 {
+        self.0.compactor.dirty_bytes(log).unwrap_or(0)
+    }
+
     /// Blocks until the last thread has ended.
     pub(crate) fn stop(self) {
         let (at_work, leaving) = {
@@ -147,5 +157,6 @@ impl Shared {
                 halt.wait_ms(self.backoff_ms.load(Ordering::Relaxed));
             }
         }
+        self.compactor.note_thread_over();
     }
 }

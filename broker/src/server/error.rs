@@ -7,11 +7,21 @@ use crate::net::listen::BindError;
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error(
-        "the port of the embedded coordinator, {address}:{port}, is taken. If a ZooKeeper listens \
-         there, use it: --zookeeper {address}:{port}. Otherwise choose another port: --override \
-         coordinator.port=PORT"
+        "the port of the embedded coordinator, {at}, is taken. If a ZooKeeper listens there, use it: \
+         --zookeeper {at}. Otherwise choose another port: --override coordinator.port=PORT"
     )]
-    CoordinatorPort { address: String, port: u16 },
+    CoordinatorPort { at: String },
+    #[error(
+        "listen on {at} for the embedded coordinator: {reason}. coordinator.address must be an \
+         address of this machine, and its user may need rights for coordinator.port"
+    )]
+    CoordinatorAddress { at: String, reason: String },
+    #[error(
+        "the embedded coordinator cannot write to {}, as is told above: a full disk, most often. Make \
+         room there, or choose another directory with --data-dir DIR",
+        directory.display()
+    )]
+    CoordinatorDisk { directory: PathBuf },
     #[error(
         "the data directory {} is in use by another program. Stop that one, or choose another \
          directory with --data-dir DIR",
@@ -26,14 +36,10 @@ pub enum StartError {
     #[error("{0}. Choose another address with --override listeners=PLAINTEXT://localhost:PORT")]
     Bind(#[from] BindError),
     #[error(
-        "listen on {address}:{port} for /metrics and /health: {source}. Choose another with \
-         --override metrics.port=PORT, or leave metrics.port out"
+        "listen on {at} for /metrics and /health: {source}. Choose another with --override \
+         metrics.port=PORT, or leave metrics.port out"
     )]
-    MetricsPort {
-        address: String,
-        port: u16,
-        source: std::io::Error,
-    },
+    MetricsPort { at: String, source: std::io::Error },
     #[error(
         "cannot make the data directory {}: {source}. Choose another one with --data-dir DIR, or \
          make this one writable",
@@ -75,8 +81,9 @@ pub enum StartError {
     #[error("register in ZooKeeper: {0}")]
     Registration(#[from] znodes::registration::Refusal),
     #[error(
-        "open the log directories: {0}. Each must be this broker's own and writable for its user; \
-         others are chosen with --data-dir DIR or log.dirs"
+        "open the log directories: {}. Each must be this broker's own, writable for its user and on a \
+         disk with room; others are chosen with --data-dir DIR or log.dirs",
+        with_causes(.0)
     )]
     Storage(#[from] storage::error::Error),
     #[error("start threads: {0}")]
@@ -122,8 +129,18 @@ pub enum StartError {
         cluster_id: String,
         directory: PathBuf,
     },
-    #[error("cluster.id asks for {asked}, but ZooKeeper holds cluster {known}")]
+    #[error(
+        "cluster.id asks for {asked}, but this broker's ZooKeeper, or its embedded coordinator, holds \
+         cluster {known}. Leave cluster.id (CLUSTER_ID) out or set it to {known}; for a new cluster, \
+         use another ZooKeeper or another data directory"
+    )]
     OtherClusterAsked { asked: String, known: String },
+}
+
+/// An error and what caused it, in one line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
 
 fn unresolved(nameless: &[String]) -> String {

@@ -4,13 +4,15 @@ use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use client::dial::host_and_port;
+
 use crate::config::Config;
 
 /// Where it listens, where its data is, what to type next.
 pub(crate) fn text(
     config: &Config,
     addresses: &[(String, SocketAddr)],
-    coordinator: Option<&coordinator::Handle>,
+    coordinator: Option<SocketAddr>,
     operating: Option<SocketAddr>,
 ) -> String {
     let mut text = String::from("\nRotpeter is running.\n");
@@ -41,10 +43,7 @@ pub(crate) fn text(
         &format!("{}  (listening on {})", told.join(", "), at.join(", ")),
     );
     match coordinator {
-        Some(handle) => line(
-            "ZooKeeper",
-            &format!("{}  (embedded coordinator)", handle.address()),
-        ),
+        Some(address) => line("ZooKeeper", &format!("{address}  (embedded coordinator)")),
         None => line("ZooKeeper", &config.zookeeper.connect),
     }
     let mut places: Vec<String> = config
@@ -68,15 +67,12 @@ pub(crate) fn text(
             (0, Some((_, address))) => address.port(),
             (port, _) => port,
         };
-        let at = format!("{}:{port}", first.host);
+        let at = host_and_port(&first.host, port);
         let kafka = tools();
         if kafka.is_none() {
-            line(
-                "tools",
-                "cargo build --release -p tools  makes target/release/kafka",
-            );
+            line("tools", "cargo build --release  makes target/release/kafka");
         }
-        let kafka = kafka.unwrap_or_else(|| "kafka".to_owned());
+        let kafka = kafka.unwrap_or_else(|| "target/release/kafka".to_owned());
         let tries = [
             format!("topics --bootstrap-server {at} --create --topic test"),
             format!("console-producer --bootstrap-server {at} --topic test"),

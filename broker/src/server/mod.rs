@@ -15,12 +15,14 @@ mod cleaner;
 pub mod error;
 mod exposition;
 pub mod greeting;
+pub mod health;
 mod identity;
 mod local;
 mod parts;
 mod reach;
 mod reconfiguration;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,12 +30,15 @@ use base::clock::Clock;
 use base::disk::{Disk, DiskLock, SystemDisk};
 use base::stop::{Stopper, pair};
 use base::tasks;
+use client::dial::host_and_port;
 use protocol::ids::{BrokerEpoch, BrokerId};
 use replication::replicas::Replicas;
 use storage::store::Store as Logs;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
+use znodes::belonging::Belonging;
+use znodes::session::Place;
 use znodes::store::Store;
 use znodes::zookeeper::ZooKeeper;
 use znodes::{registration, session};
@@ -74,6 +79,8 @@ pub struct Server {
     /// Connections end first …
     gates: Gates,
     /// … and everything else after them.
+    /// Stopped before the listeners are.
+    open_doors: Stopper,
     rest: Stopper,
     upkeep: Vec<JoinHandle<()>>,
     cleaners: Cleaners,
@@ -92,6 +99,7 @@ impl Server {
         let operating = Arc::new(Operating::new(stages.clone()));
         let port = bind_operating(&config)?;
         let (rest, rest_stop) = pair();
+        let (open_doors, doors_closing) = pair();
         let operating_address = port.as_ref().and_then(|port| port.address().ok());
         let serving = port.map(|port| {
             let serving = port.serve(Arc::clone(&operating) as _, rest_stop.clone());
@@ -100,99 +108,118 @@ impl Server {
         make_directories(&*disk, &config)?;
         let held = hold_directories(&*disk, &config)?;
         let found = Found::read(&*disk, &config.logs.dirs)?;
-        let coordinator = start_coordinator(&config, &clock).await?;
-        let zookeeper = connect(&config, coordinator.as_ref(), &clock).await?;
-        let store: Arc<dyn Store> = Arc::new(zookeeper.clone());
-        let agreed = found.agree(&*store, &config.identity).await?;
-        let clusterside = Clusterside {
-            store: Arc::clone(&store),
-            broker: agreed.broker,
-            cluster_id: agreed.cluster_id.as_str().into(),
-            clock: clock.clone(),
-            stop: rest_stop.clone(),
-            data: data.clone(),
-        };
-        let advertised = advertised(&config.listeners.advertised, &addresses_of(&bound));
-        stages.set(Stage::Recovering);
-        // The logs take the same locks themselves.
-        drop(held);
-        let rooms = Rooms::build(config, Arc::clone(&disk), clusterside).await?;
-        let rooms_live = rooms.live.clone();
-        let config = rooms_live.now();
-        found.complete(&*disk, &agreed, &date(&clock))?;
+        let mut coordinator = start_coordinator(&config, &clock).await?;
+        let coordinator_at = coordinator.as_ref().map(coordinator::Handle::address);
+        let coordinator_dir = config.coordinator.as_ref().map(|own| own.data_dir.clone());
+        let starting = async move {
+            let (zookeeper, place) = connect(&config, coordinator_at, &clock).await?;
+            let store: Arc<dyn Store> = Arc::new(zookeeper.clone());
+            let agreed = found.agree(&*store, &config.identity).await?;
+            place.take(&zookeeper).await;
+            let cluster_id: Arc<str> = agreed.cluster_id.as_str().into();
+            let ours = Belonging::new(Arc::clone(&store), Arc::clone(&cluster_id));
+            let clusterside = Clusterside {
+                zookeeper: Arc::clone(&store),
+                store: Arc::new(ours),
+                broker: agreed.broker,
+                cluster_id,
+                clock: clock.clone(),
+                stop: rest_stop.clone(),
+                data: data.clone(),
+            };
+            let advertised = advertised(&config.listeners.advertised, &addresses_of(&bound));
+            stages.set(Stage::Recovering);
+            // The logs take the same locks themselves.
+            drop(held);
+            let rooms = Rooms::build(config, Arc::clone(&disk), clusterside).await?;
+            let rooms_live = rooms.live.clone();
+            let config = rooms_live.now();
+            found.complete(&*disk, &agreed, &date(&clock))?;
 
-        let body = registration_body(&config, &advertised, &clock);
-        registration::check_endpoints(&*store, agreed.broker.0, &body).await?;
-        let epoch = register(&zookeeper, agreed.broker, &body, &config).await?;
-        let past = zookeeper.clone();
-        let mut assembled =
-            rooms.begin(body.clone(), epoch, Arc::new(move || past.past_sessions()))?;
-        let mut upkeep = assembled.take_upkeep();
-        let cleaners = Cleaners::start(&config.cleaner, &assembled.logs, disk, &clock)?;
-        assembled.wait_until_told().await;
-        let reception = reception(
-            &config,
-            Arc::new(Table {
+            let body = registration_body(&config, &advertised, &clock);
+            registration::check_endpoints(&*store, agreed.broker.0, &body).await?;
+            let epoch = register(&zookeeper, agreed.broker, &body, &config).await?;
+            let past = zookeeper.clone();
+            let mut assembled =
+                rooms.begin(body.clone(), epoch, Arc::new(move || past.past_sessions()))?;
+            let mut upkeep = assembled.take_upkeep();
+            let cleaners = Cleaners::start(&config.cleaner, &assembled.logs, disk, &clock)?;
+            assembled.wait_until_told().await;
+            let reception = reception(
+                &config,
+                Arc::new(Table {
+                    services: Arc::clone(&assembled.services),
+                }),
+                &clock,
+            );
+            upkeep.extend(serving);
+            let (sessions, following) = Exposition::follow_session(&zookeeper, rest_stop.clone());
+            upkeep.push(tasks::spawn("session counts", following));
+            operating.open(Exposition {
                 services: Arc::clone(&assembled.services),
-            }),
-            &clock,
-        );
-        upkeep.extend(serving);
-        let (sessions, following) = Exposition::follow_session(&zookeeper, rest_stop.clone());
-        upkeep.push(tasks::spawn("session counts", following));
-        operating.open(Exposition {
-            services: Arc::clone(&assembled.services),
-            sender: Arc::clone(&assembled.sender),
-            zookeeper: zookeeper.clone(),
-            sessions,
-            doors: Arc::clone(&reception.doors),
-            budget: reception.budget.clone(),
-            cleaners: cleaners.clone(),
-            workers: Exposition::workers(&data, &clock),
-            stages: stages.clone(),
-            clock: clock.clone(),
-            control: Handle::current(),
-        });
-        let gates = Gates::new(reception, data.clone());
-        for listener in bound {
-            gates.open(listener)?;
-        }
-        let addresses = gates.addresses();
-        let obedient = Obedient {
-            live: rooms_live.clone(),
-            gates: gates.clone(),
-            cleaners: cleaners.clone(),
-            controller: assembled.services.controller.clone(),
-            registered: body.clone(),
+                sender: Arc::clone(&assembled.sender),
+                zookeeper: zookeeper.clone(),
+                sessions,
+                doors: Arc::clone(&reception.doors),
+                budget: reception.budget.clone(),
+                cleaners: cleaners.clone(),
+                workers: Exposition::workers(&data, &clock),
+                stages: stages.clone(),
+                clock: clock.clone(),
+                control: Handle::current(),
+            });
+            let gates = Gates::new(reception, data.clone());
+            for listener in bound {
+                gates.open(listener)?;
+            }
+            let addresses = gates.addresses();
+            let obedient = Obedient {
+                live: rooms_live.clone(),
+                gates: gates.clone(),
+                cleaners: cleaners.clone(),
+                controller: assembled.services.controller.clone(),
+                registered: body.clone(),
+            };
+            let changed = rooms_live.watch();
+            let obeying = obedient.follow(changed, doors_closing.clone());
+            upkeep.push(tasks::spawn("changed settings", obeying));
+            let (told, bound_at) = (advertised.clone(), addresses.clone());
+            let look = async move { reach::look(&told, &bound_at, &doors_closing).await };
+            upkeep.push(tasks::spawn("advertised addresses", look));
+            stages.set(Stage::Running);
+            // Kafka: scripts wait for this line.
+            info!(target: "kafka", broker = agreed.broker.0, "started (kafka.server.KafkaServer)");
+            let greeting = greeting::text(&config, &addresses, coordinator_at, operating_address);
+            let session_dir = config.logs.dirs.first().cloned().unwrap_or_default();
+            Ok::<Server, StartError>(Server {
+                greeting,
+                addresses,
+                assembled,
+                zookeeper,
+                session_dir,
+                coordinator: None,
+                gates,
+                open_doors,
+                rest,
+                upkeep,
+                cleaners,
+                stages,
+                operating_address,
+            })
         };
-        let changed = rooms_live.watch();
-        let obeying = obedient.follow(changed, rest_stop.clone());
-        upkeep.push(tasks::spawn("changed settings", obeying));
-        let (told, bound_at) = (advertised.clone(), addresses.clone());
-        let stopping = rest_stop.clone();
-        let look = async move {
-            tokio::select! { () = reach::look(&told, &bound_at) => {} () = stopping.stopped() => {} }
+        let mut server = match &mut coordinator {
+            None => starting.await?,
+            // Without a disk of its own nothing of all that would be answered.
+            Some(handle) => tokio::select! {
+                started = starting => started?,
+                () = handle.failed() => {
+                    let directory = coordinator_dir.unwrap_or_default();
+                    return Err(StartError::CoordinatorDisk { directory });
+                }
+            },
         };
-        upkeep.push(tasks::spawn("advertised addresses", look));
-        stages.set(Stage::Running);
-        // Kafka: scripts wait for this line.
-        info!(target: "kafka", broker = agreed.broker.0, "started (kafka.server.KafkaServer)");
-        let greeting = greeting::text(&config, &addresses, coordinator.as_ref(), operating_address);
-        let session_dir = config.logs.dirs.first().cloned().unwrap_or_default();
-        Ok(Server {
-            greeting,
-            addresses,
-            assembled,
-            zookeeper,
-            session_dir,
-            coordinator,
-            gates,
-            rest,
-            upkeep,
-            cleaners,
-            stages,
-            operating_address,
-        })
+        server.coordinator = coordinator;
+        Ok(server)
     }
 
     /// A few lines for a person: where it listens, where its data is, what to type next.
@@ -240,6 +267,7 @@ impl Server {
         self.assembled.leave_cluster().await;
         self.stages.set(Stage::Stopping);
         self.assembled.services.groups.stop();
+        self.open_doors.stop();
         let closing = self.gates.close();
         if tokio::time::timeout(CONNECTIONS_LIMIT, closing)
             .await
@@ -319,8 +347,7 @@ fn bind_operating(config: &Config) -> Result<Option<http::Port>, StartError> {
     match http::Port::bind(&wanted.address, port) {
         Ok(bound) => Ok(Some(bound)),
         Err(source) => Err(StartError::MetricsPort {
-            address: wanted.address.clone(),
-            port,
+            at: host_and_port(&wanted.address, port),
             source,
         }),
     }
@@ -337,9 +364,9 @@ fn make_directories(disk: &dyn Disk, config: &Config) -> Result<(), StartError> 
     Ok(())
 }
 
-/// A directory in which another program works is refused before ZooKeeper is met: what comes next
-/// closes the session that is noted there, which would be the session of the one at work. So is a
-/// start for which no directory can be written: it must not be seen in the cluster at all.
+/// A directory in which another program works is refused before ZooKeeper is met: the session that
+/// is noted there, and closed later, would be the session of the one at work. So is a start for
+/// which no directory can be written: it must not be seen in the cluster at all.
 fn hold_directories(
     disk: &dyn Disk,
     config: &Config,
@@ -397,28 +424,34 @@ async fn start_coordinator(
     let Some(wanted) = &config.coordinator else {
         return Ok(None);
     };
+    let at = || host_and_port(&wanted.address, wanted.port);
     match embedded::start(wanted, clock).await {
         Ok(handle) => Ok(Some(handle)),
-        Err(coordinator::Error::Listen { cause, .. })
-            if cause.kind() == std::io::ErrorKind::AddrInUse =>
-        {
-            Err(StartError::CoordinatorPort {
-                address: wanted.address.clone(),
-                port: wanted.port,
-            })
-        }
-        Err(coordinator::Error::InUse { path, .. }) => Err(StartError::InUse { directory: path }),
-        Err(other) => Err(other.into()),
+        Err(embedded::Error::NoAddress) => Err(StartError::CoordinatorAddress {
+            at: at(),
+            reason: embedded::Error::NoAddress.to_string(),
+        }),
+        Err(embedded::Error::Start(cause)) => Err(match cause {
+            coordinator::Error::Listen { cause, .. } if cause.kind() == ErrorKind::AddrInUse => {
+                StartError::CoordinatorPort { at: at() }
+            }
+            coordinator::Error::Listen { cause, .. } => StartError::CoordinatorAddress {
+                at: at(),
+                reason: cause.to_string(),
+            },
+            coordinator::Error::InUse { path, .. } => StartError::InUse { directory: path },
+            other => other.into(),
+        }),
     }
 }
 
 async fn connect(
     config: &Config,
-    coordinator: Option<&coordinator::Handle>,
+    coordinator: Option<std::net::SocketAddr>,
     clock: &Clock,
-) -> Result<ZooKeeper, StartError> {
+) -> Result<(ZooKeeper, Place), StartError> {
     let connect = match coordinator {
-        Some(handle) => handle.address().to_string(),
+        Some(address) => address.to_string(),
         None => config.zookeeper.connect.clone(),
     };
     let within_ms = i64::from(config.zookeeper.connection_timeout_ms);
@@ -430,7 +463,7 @@ async fn connect(
     let directory = config.logs.dirs.first().map(std::path::PathBuf::as_path);
     let hosts = wanted.hosts_and_chroot().0.to_owned();
     match session::open(wanted, directory, clock.clone(), within_ms).await {
-        Ok(zookeeper) => Ok(zookeeper),
+        Ok(opened) => Ok(opened),
         Err(znodes::store::Error::SessionEnded) => Err(StartError::NoZooKeeper {
             connect,
             within_ms,

@@ -58,10 +58,15 @@ const WAKING_TICK: Duration = Duration::from_millis(20);
 const WAKING_TICKS: u32 = 50;
 /// How long a start waits for its own controller's first words.
 const TOLD_LIMIT: Duration = Duration::from_secs(3);
+/// Rest before a failed directory is reported again.
+const REPORT_REST_MS: i64 = 1000;
 
 /// What the session and the identity gave.
 #[derive(Clone, Debug)]
 pub(crate) struct Clusterside {
+    /// ZooKeeper, whatever it holds: for the controller's task, which waits for the right cluster.
+    pub(crate) zookeeper: Arc<dyn Store>,
+    /// The nodes of our cluster, for everybody else.
     pub(crate) store: Arc<dyn Store>,
     pub(crate) broker: BrokerId,
     pub(crate) cluster_id: Arc<str>,
@@ -188,7 +193,7 @@ impl Rooms {
         ));
         let controller = controller::start(controller::Parts {
             config: controlling(&config, side.broker),
-            store: Arc::clone(&side.store),
+            store: Arc::clone(&side.zookeeper),
             sender: Arc::clone(&sender) as _,
             clock: side.clock.clone(),
             stop: side.stop.clone(),
@@ -196,6 +201,7 @@ impl Rooms {
             broker_epoch: epoch,
             cluster_id: Arc::clone(&side.cluster_id),
             past_sessions,
+            remembered_id: remembered_ids(Arc::clone(&metadata)),
         });
         obeying.controller = Some(controller.clone());
         let authority = Authority {
@@ -248,6 +254,7 @@ impl Rooms {
         let failures = report_failures(
             Arc::clone(&side.store),
             side.broker,
+            side.clock.clone(),
             replicas.failed_directories(),
             side.stop.clone(),
         );
@@ -283,7 +290,7 @@ impl Rooms {
             side.clock.clone(),
         ));
         let services = Services {
-            auto_create: AutoCreate::new(Arc::clone(&topics), live.clone()),
+            auto_create: AutoCreate::new(Arc::clone(&topics), live.clone(), &side.clock),
             topics,
             cluster_id: side.cluster_id,
             configs: Configs::new(
@@ -389,7 +396,8 @@ impl Assembled {
         if !config.controlling.controlled_shutdown {
             return;
         }
-        for attempt in 0..=config.controlling.controlled_shutdown_retries {
+        // Kafka: so many attempts in all, and none at all for 0.
+        for attempt in 1..=config.controlling.controlled_shutdown_retries {
             match link.controlled_shutdown().await {
                 Ok(remaining) if remaining.is_empty() => return,
                 Ok(remaining) => warn!(
@@ -457,8 +465,16 @@ fn controlling(config: &Config, broker: BrokerId) -> controller::Config {
         rebalance: config.controlling.auto_rebalance,
         rebalance_interval_ms: config.controlling.imbalance_check_s.saturating_mul(1000),
         imbalance_percent: config.controlling.imbalance_percent,
+        leader_listener: config.listeners.inter_broker.clone(),
         ..controller::Config::new(broker.0, listener)
     }
+}
+
+fn remembered_ids(metadata: Arc<Metadata>) -> controller::RememberedId {
+    Arc::new(move |topic| {
+        let id = metadata.image().topic(topic)?.id;
+        Some(id).filter(|id| !id.is_zero())
+    })
 }
 
 /// Ids come in blocks from the controller, whichever broker that is.
@@ -530,25 +546,31 @@ async fn follow_unclean(live: Live, controller: ControllerHandle, stop: Stop) {
 async fn report_failures(
     store: Arc<dyn Store>,
     broker: BrokerId,
+    clock: Clock,
     mut failed: watch::Receiver<Vec<PathBuf>>,
     stop: Stop,
 ) {
+    let path = format!(
+        "{}/{}",
+        znodes::paths::LOG_DIR_EVENTS,
+        znodes::paths::LOG_DIR_EVENT_PREFIX
+    );
+    let body = notices::encode_log_dir_failure(broker.0);
     loop {
         tokio::select! {
             changed = failed.changed() => if changed.is_err() { return },
             () = stop.stopped() => return,
         }
-        let path = format!(
-            "{}/{}",
-            znodes::paths::LOG_DIR_EVENTS,
-            znodes::paths::LOG_DIR_EVENT_PREFIX
-        );
-        let body = notices::encode_log_dir_failure(broker.0);
-        if let Err(error) = store
+        // A notice too many harms nobody; one too few leaves clients with a dead leader.
+        while let Err(error) = store
             .create(&path, body.as_bytes(), Kind::PersistentSequential)
             .await
         {
-            warn!(%error, "the controller could not be told of a failed log directory");
+            warn!(%error, "the controller could not be told of a failed log directory; trying on");
+            tokio::select! {
+                () = clock.sleep_ms(REPORT_REST_MS) => {}
+                () = stop.stopped() => return,
+            }
         }
     }
 }

@@ -8,6 +8,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use base::stop::Stop;
 use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
@@ -30,15 +31,24 @@ enum Found {
     Elsewhere(SocketAddr),
 }
 
-/// Looks at every advertised listener and warns in plain words.
-pub(crate) async fn look(advertised: &[Endpoint], bound: &[(String, SocketAddr)]) {
+/// Looks at every advertised listener and warns in plain words, as long as the listeners are open.
+pub(crate) async fn look(advertised: &[Endpoint], bound: &[(String, SocketAddr)], closing: &Stop) {
     for endpoint in advertised {
         let own: Vec<SocketAddr> = bound
             .iter()
             .filter(|(name, _)| *name == endpoint.name)
             .map(|(_, address)| *address)
             .collect();
-        match tokio::time::timeout(PATIENCE, find(endpoint, &own)).await {
+        let found = tokio::select! {
+            biased;
+            () = closing.stopped() => return,
+            found = tokio::time::timeout(PATIENCE, find(endpoint, &own)) => found,
+        };
+        // Whoever knocks while a door is closed finds nobody, and that says nothing of its address.
+        if closing.is_stopped() {
+            return;
+        }
+        match found {
             Ok(Found::Us) => debug!(listener = %endpoint, "the advertised address leads here"),
             Ok(found) => warn!(listener = %endpoint, "{}", words(endpoint, &found)),
             Err(_late) => {

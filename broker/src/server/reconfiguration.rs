@@ -38,7 +38,7 @@ impl Obedient {
                 .obey(&config.listeners.bound, config.network.backlog)
                 .await;
             let advertised = advertised(&config.listeners.advertised, &self.gates.addresses());
-            self.advertise(&advertised).await;
+            self.advertise(&advertised, &stop).await;
             self.gates.reception().places.set(Bounds::of(&config));
             if let Err(reason) = self.cleaners.obey(&config.cleaner) {
                 error!(%reason, "log.cleaner.threads changed, and a thread cannot be started");
@@ -50,13 +50,13 @@ impl Obedient {
         }
     }
 
-    async fn advertise(&mut self, advertised: &[Endpoint]) {
+    async fn advertise(&mut self, advertised: &[Endpoint], stop: &Stop) {
         let endpoints = registered_endpoints(advertised);
         if self.registered.endpoints == endpoints {
             return;
         }
         self.registered.endpoints = endpoints;
-        reach::look(advertised, &self.gates.addresses()).await;
+        reach::look(advertised, &self.gates.addresses(), stop).await;
         self.controller.register_as(self.registered.clone()).await;
     }
 }

@@ -45,6 +45,29 @@ impl Epochs {
         true
     }
 
+    /// A batch from `first` to `last` has been found to be of `epoch`: entries that contradict it go, and
+    /// what it says is noted. Gives whether anything changed. Above a recovery point the file may be older
+    /// than the batches are; there they are right.
+    pub(crate) fn learn(&mut self, epoch: i32, first: i64, last: i64) -> bool {
+        if epoch < 0 {
+            return false;
+        }
+        let before = self.0.len();
+        self.0.retain(|(e, s)| *e <= epoch || *s > last.max(first));
+        let dropped = self.0.len() != before;
+        let (below, above) = (
+            self.0.partition_point(|(e, s)| *e < epoch && *s < first),
+            self.0.partition_point(|(e, _)| *e <= epoch),
+        );
+        match self.0.get(below..above) {
+            Some([(e, s)]) if *e == epoch && *s <= first => dropped,
+            _ => {
+                self.0.splice(below..above, [(epoch, first)]);
+                true
+            }
+        }
+    }
+
     /// Forgets what begins at or after `end`.
     pub(crate) fn truncate_from_end(&mut self, end: i64) -> bool {
         let before = self.0.len();
@@ -104,6 +127,29 @@ mod tests {
         assert_eq!(epochs.entries(), [(0, 0), (2, 10), (4, 20)]);
         assert!(epochs.assign(2, 5));
         assert_eq!(epochs.entries(), [(0, 0), (2, 5)]);
+    }
+
+    #[test]
+    fn a_batch_is_right_where_an_entry_contradicts_it() {
+        let mut epochs = Epochs::load(vec![(1, 0), (3, 10), (6, 20)]);
+        assert!(!epochs.learn(1, 4, 9) && !epochs.learn(3, 10, 12) && !epochs.learn(6, 30, 40));
+        assert!(!epochs.learn(-1, 0, 50));
+        // Nothing of 6 lies at 20, as it should.
+        assert!(epochs.learn(3, 18, 22));
+        assert_eq!(epochs.entries(), [(1, 0), (3, 10)]);
+        assert!(epochs.learn(6, 23, 25));
+        assert_eq!(epochs.entries(), [(1, 0), (3, 10), (6, 23)]);
+        // One between them that is in no file, one that begins earlier than is known.
+        assert!(epochs.learn(2, 8, 9));
+        assert_eq!(epochs.entries(), [(1, 0), (2, 8), (3, 10), (6, 23)]);
+        assert!(epochs.learn(6, 15, 16));
+        assert_eq!(epochs.entries(), [(1, 0), (2, 8), (3, 10), (6, 15)]);
+        // At the very beginning, where the file knew only a newer one.
+        let mut epochs = Epochs::load(vec![(5, 0)]);
+        assert!(epochs.learn(3, 0, 4));
+        assert_eq!(epochs.entries(), [(3, 0)]);
+        assert!(epochs.learn(5, 5, 5));
+        assert_eq!(epochs.entries(), [(3, 0), (5, 5)]);
     }
 
     #[test]

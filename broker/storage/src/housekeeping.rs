@@ -155,7 +155,7 @@ impl Store {
             .filter(|directory| directory.is_online())
         {
             let written = directory.write_recovery_points(|| {
-                self.collect(directory, |log| Some(log.offsets().recovery))
+                self.collect(directory, |log| Some(log.recovery_to_note()))
             });
             result = result.and(written);
         }
@@ -190,7 +190,7 @@ impl Store {
                 Err(e) => {
                     // No marker then: the next start looks at everything again.
                     tracing::error!(partition = %log.partition(), error = %e, "a log did not close cleanly");
-                    points.insert(log.partition().clone(), log.offsets().recovery);
+                    points.insert(log.partition().clone(), log.recovery_to_note());
                     whole = false;
                 }
             }

@@ -41,6 +41,7 @@ impl Store {
             let is_due = |log: &&Arc<Log>| {
                 Arc::ptr_eq(log.home(), directory)
                     && (log.is_flush_due()
+                        || (checkpoint && log.is_checkpoint_due())
                         || log.unflushed_bytes().is_some_and(|bytes| bytes >= max))
             };
             let due: Vec<_> = logs.iter().filter(is_due).collect();

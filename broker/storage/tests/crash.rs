@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
+mod reading;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use protocol::batch::{BatchBuilder, Codec, Marker, end_marker};
 use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use storage::config::{LogConfig, StoreConfig};
 use storage::error::{Error, Result};
-use storage::log::{Log, Origin, ReadRequest, Upto};
+use storage::log::{Log, Origin};
 use storage::store::Store;
 
 const NOW_MS: i64 = 1_700_000_000_000;
@@ -205,15 +207,7 @@ fn read_all(log: &Log) -> (usize, Vec<Option<u64>>) {
     offsets.check();
     let mut values = Vec::new();
     let mut from = offsets.start;
-    while from < offsets.end {
-        let request = ReadRequest {
-            from,
-            bytes_max: 1 << 20,
-            min_one: true,
-            upto: Upto::End,
-        };
-        let bytes = log.read(request).unwrap().read().unwrap();
-        assert!(!bytes.is_empty(), "nothing at {from} of {offsets:?}");
+    for bytes in reading::answers(log, 1 << 20) {
         for view in protocol::batch::split(&bytes) {
             let view = view.unwrap();
             view.check_crc().unwrap();
@@ -229,6 +223,7 @@ fn read_all(log: &Log) -> (usize, Vec<Option<u64>>) {
             }
         }
     }
+    assert_eq!(from, offsets.end);
     (usize::try_from(offsets.start.0).unwrap(), values)
 }
 
@@ -325,6 +320,15 @@ fn durable_script(disk: &FaultyDisk, model: &mut Model) -> Result<()> {
     assert!(is_ahead(disk, &log), "room was made for a busy log");
     model.truncate(&log, model.values.len() - 3)?;
     busy(model, &log, 12)?;
+    // The recovery point is written down right behind an aborted transaction.
+    let first = model.values.len() as i64;
+    model.append(&log, 2, Some((7, 0)))?;
+    model.abort(&log, 7, first)?;
+    model.flush(&log)?;
+    store.housekeep();
+    busy(model, &log, 2)?;
+    store.housekeep();
+    busy(model, &log, 2)?;
     // Nothing comes between two passes.
     store.housekeep();
     store.housekeep();
@@ -386,6 +390,54 @@ fn stop_everywhere(fresh: &Model, script: fn(&FaultyDisk, &mut Model) -> Result<
             return stop;
         }
     }
+}
+
+#[test]
+fn a_sealed_segment_of_a_durable_log_keeps_its_indexes_when_the_power_goes() {
+    let (disk, mut model) = (FaultyDisk::new(1), busy());
+    let store = open(&disk, &model).unwrap();
+    let log = store
+        .create(&tp(), None, Arc::clone(&model.config), None)
+        .unwrap();
+    while log.segments().unwrap().len() < 4 {
+        model.append(&log, 2, None).unwrap();
+        model.flush(&log).unwrap();
+    }
+    let sealed = |log: &Log| {
+        let mut all = log.segments().unwrap();
+        all.pop();
+        let sizes = all.iter().map(|segment| {
+            let indexes = [segment.offset_index_bytes, segment.time_index_bytes];
+            (segment.base_offset, indexes)
+        });
+        sizes.collect::<Vec<_>>()
+    };
+    let before = sealed(&log);
+    assert!(
+        before
+            .iter()
+            .all(|(_, bytes)| bytes.iter().all(|len| *len > 0))
+    );
+    drop((log, store));
+    disk.restart(Restart::PowerLosingAll);
+    // Nothing was written down yet that could be trusted; the files are what is looked at.
+    let kept = |kind: &str| {
+        let files = disk.files().into_iter();
+        let mut kept: Vec<_> = files
+            .filter(|(path, _)| path.extension().is_some_and(|ending| ending == kind))
+            .map(|(_, len)| len)
+            .collect();
+        kept.truncate(before.len());
+        kept
+    };
+    let expected = |which: usize| {
+        before
+            .iter()
+            .map(|(_, bytes)| bytes[which])
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(kept("index"), expected(0));
+    assert_eq!(kept("timeindex"), expected(1));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base::clock::Clock;
-use base::disk::{Disk, SystemDisk};
+use base::disk::{Disk, Open, SystemDisk};
 use base::faulty_disk::{FaultyDisk, Restart};
 use bytes::Bytes;
 use protocol::batch::{BatchBuilder, Codec, Marker, end_marker};
@@ -418,6 +418,30 @@ fn a_foreign_directory_and_a_partition_in_two_places_stop_the_start() {
 }
 
 #[test]
+fn an_epoch_that_the_batches_contradict_is_forgotten_after_a_crash() {
+    let World {
+        log,
+        store,
+        disk,
+        clock,
+    } = world(LogConfig::default());
+    log.append_as_leader(&batch(3, None, false), LeaderEpoch(3), Origin::Client, None)
+        .unwrap();
+    drop((log, store));
+    // A start had cut epoch 5, which lost its data; the file was not written anew before the next crash.
+    let path = Path::new("/a/t-0/leader-epoch-checkpoint");
+    let file = disk.open(path, Open::Create).unwrap();
+    file.truncate(0).unwrap();
+    file.write_at(b"0\n1\n5 0\n", 0).unwrap();
+    drop(file);
+    disk.restart(Restart::Process);
+    let store = open(&disk, &clock, &Arc::default());
+    let log = store.log(&tp()).unwrap();
+    assert_eq!(log.offsets().end, Offset(3));
+    assert_eq!(log.latest_epoch(), Some(LeaderEpoch(3)));
+}
+
+#[test]
 fn damage_below_the_recovery_point_sets_the_replica_aside() {
     let World {
         log,
@@ -428,8 +452,8 @@ fn damage_below_the_recovery_point_sets_the_replica_aside() {
     for _ in 0..5 {
         append(&log, &batch(3, None, false)).unwrap();
     }
-    log.flush().unwrap();
-    store.write_recovery_points().unwrap();
+    clock.advance(60_000);
+    store.housekeep();
     disk.restart(Restart::Process);
     let path = Path::new("/a/t-0/00000000000000000000.log");
     disk.corrupt(path, |bytes| bytes[70] ^= 1).unwrap();

@@ -284,8 +284,7 @@ fn a_partition_made_anew_is_not_measured_by_what_its_predecessor_had() {
     append(&log, 20).unwrap();
     log.set_high_watermark(Offset(20));
     log.delete_records_before(Offset(11)).unwrap();
-    log.flush().unwrap();
-    store.write_recovery_points().unwrap();
+    store.housekeep();
     store.write_starts().unwrap();
     store.write_watermarks().unwrap();
     store.delete(&tp()).unwrap();

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
+mod reading;
+
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,10 +11,10 @@ use base::clock::Clock;
 use base::disk::{Disk, Open};
 use base::faulty_disk::{FaultyDisk, Restart};
 use protocol::batch::{BatchBuilder, Codec, split};
-use protocol::ids::{Offset, TopicPartition};
+use protocol::ids::TopicPartition;
 use storage::config::{LogConfig, StoreConfig};
 use storage::error::Result;
-use storage::log::{Log, ReadRequest, Upto};
+use storage::log::Log;
 use storage::store::Store;
 
 const FAR: i64 = 2_500_000_000;
@@ -66,22 +68,13 @@ fn open(disk: &FaultyDisk) -> Result<Store> {
 
 fn values(log: &Log) -> Vec<i64> {
     let mut values = Vec::new();
-    let mut from = log.offsets().start;
-    while from < log.offsets().end {
-        let request = ReadRequest {
-            from,
-            bytes_max: 1 << 20,
-            min_one: true,
-            upto: Upto::End,
-        };
-        let bytes = log.read(request).unwrap().read().unwrap();
+    for bytes in reading::answers(log, 1 << 20) {
         for view in split(&bytes) {
             for record in view.unwrap().records(1 << 20).unwrap() {
                 let record = record.unwrap();
                 let value = i64::from_be_bytes(record.value.unwrap()[..].try_into().unwrap());
                 assert_eq!(value, record.offset.0);
                 values.push(value);
-                from = Offset(record.offset.0 + 1);
             }
         }
     }

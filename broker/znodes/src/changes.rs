@@ -9,7 +9,7 @@ use std::sync::Arc;
 use base::clock::Clock;
 use base::stop::Stop;
 use tokio::sync::{Notify, watch};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::paths;
 use crate::session::create_missing;
@@ -17,13 +17,16 @@ use crate::store::{ANY, Error, Event, Listener, State, Store};
 
 /// How old a notice must be before anybody may delete it.
 const KEPT_MS: i64 = 15 * 60 * 1000;
+/// Rest before a folder that could not be listed is tried again.
+const REST_MS: i64 = 1000;
 
 /// What [`Changes::next`] tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
     /// Somebody wrote this notice.
     Written(Vec<u8>),
-    /// The session was cut off or renewed: what the notices are about should be read again.
+    /// The session was cut off or renewed: what the notices are about should be read again. Told
+    /// once the folder could be listed, so not by a store that refuses what is not our cluster's.
     Rejoined,
 }
 
@@ -38,6 +41,10 @@ pub struct Changes {
     last: i64,
     queue: VecDeque<(i64, String)>,
     listed: bool,
+    /// To be told as soon as the folder is listed.
+    rejoined: bool,
+    /// That the folder cannot be listed was told already.
+    told: bool,
     woken: Arc<Notify>,
     state: watch::Receiver<State>,
     joined: u64,
@@ -64,6 +71,8 @@ impl Changes {
             last: -1,
             queue: VecDeque::new(),
             listed: false,
+            rejoined: false,
+            told: false,
             woken: Arc::new(Notify::new()),
             state,
             joined,
@@ -76,6 +85,26 @@ impl Changes {
         loop {
             if self.stop.is_stopped() {
                 return None;
+            }
+            if !self.listed {
+                match self.list().await {
+                    Ok(()) => self.listed = true,
+                    Err(Error::SessionEnded) => return None,
+                    Err(error) => {
+                        if !std::mem::replace(&mut self.told, true) {
+                            info!(folder = self.folder, %error, "could not list change notices; trying on");
+                        }
+                        tokio::select! {
+                            () = self.clock.sleep_ms(REST_MS) => {}
+                            () = self.stop.stopped() => return None,
+                        }
+                    }
+                }
+                continue;
+            }
+            self.told = false;
+            if std::mem::take(&mut self.rejoined) {
+                return Some(Notice::Rejoined);
             }
             if let Some((number, name)) = self.queue.pop_front() {
                 self.last = self.last.max(number);
@@ -90,16 +119,6 @@ impl Changes {
                     }
                 }
             }
-            if !self.listed {
-                self.listed = true;
-                if let Err(error) = self.list().await {
-                    if error == Error::SessionEnded {
-                        return None;
-                    }
-                    warn!(folder = self.folder, %error, "could not list change notices");
-                }
-                continue;
-            }
             tokio::select! {
                 () = self.woken.notified() => self.listed = false,
                 changed = self.state.changed() => {
@@ -113,7 +132,7 @@ impl Changes {
                     if now.is_alive() && joined(now) > self.joined {
                         self.joined = joined(now);
                         self.listed = false;
-                        return Some(Notice::Rejoined);
+                        self.rejoined = true;
                     }
                 }
                 () = self.stop.stopped() => return None,

@@ -17,3 +17,4 @@ pub mod session;
 pub mod fence;
 pub mod changes;
 pub mod registration;
+pub mod belonging;

@@ -1,13 +1,14 @@
-//! A broker's session: what a killed process left behind is put away, then a new one is opened.
+//! A broker's session: a new one is opened, and what a killed process left behind is put away.
 //!
 //! The number and password of the session in use lie in a private file beside `meta.properties`.
-//! After kill -9 the next process finds it, closes that session first, and can register at once,
-//! where Kafka has to wait until ZooKeeper has expired it. A session that is not in our own file
-//! is never touched.
+//! After kill -9 the next process finds it, closes that session, and can register at once, where
+//! Kafka has to wait until ZooKeeper has expired it. Invariant: no session is touched that is not
+//! in our own file, nor one whose file was copied here with its directory, nor any before the
+//! start is known to be for the same cluster and broker: the former process may be at work.
 
 use std::io;
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base::clock::Clock;
@@ -28,9 +29,34 @@ struct Kept {
     hosts: String,
     session: i64,
     password: bare::Password,
+    /// The inode of the directory it was written in; a copy lies in another.
+    directory: Option<u64>,
 }
 
-/// Closes what a former process left, creates the base nodes, and opens a session.
+/// The place in the cluster that a former process of this broker may still hold.
+#[derive(Debug)]
+#[must_use = "the former process's session stays until the place is taken"]
+pub struct Place {
+    file: Option<PathBuf>,
+    hosts: String,
+    /// Whether a session's password follows from its number, as ZooKeeper's servers make it.
+    known_passwords: bool,
+}
+
+impl Place {
+    /// Closes what a former process left, and notes the session in use instead. Called once it is
+    /// known that the directory's cluster and broker are those of this start.
+    pub async fn take(self, zookeeper: &ZooKeeper) {
+        let Some(file) = self.file else { return };
+        close_former(&file, &self.hosts).await;
+        if self.known_passwords {
+            keep(&file, &self.hosts, zookeeper.session());
+            follow(zookeeper.clone(), file, self.hosts);
+        }
+    }
+}
+
+/// Creates the base nodes and opens a session.
 ///
 /// `directory` is where the session's file lies (none: nothing is kept, and an old session is
 /// waited out). `within_ms` bounds the wait for ZooKeeper.
@@ -39,15 +65,11 @@ pub async fn open(
     directory: Option<&Path>,
     clock: Clock,
     within_ms: i64,
-) -> Result<ZooKeeper, Error> {
+) -> Result<(ZooKeeper, Place), Error> {
     let (hosts, chroot) = config.hosts_and_chroot();
     let (hosts, chroot) = (hosts.to_owned(), chroot.to_owned());
-    let file = directory.map(|directory| directory.join(FILE));
     let plain = config.auth.is_empty() && !config.secure;
     let prepare = async {
-        if let Some(file) = &file {
-            close_former(file, &hosts).await;
-        }
         // A chroot may be missing, and is made by the client's connect.
         if plain && chroot.is_empty() {
             bare::create_nodes(&hosts, &chroot, &base_nodes()).await
@@ -77,11 +99,12 @@ pub async fn open(
             true
         }
     };
-    if let (Some(file), true) = (file, known_passwords) {
-        keep(&file, &hosts, zookeeper.session());
-        follow(zookeeper.clone(), file, hosts);
-    }
-    Ok(zookeeper)
+    let place = Place {
+        file: directory.map(|directory| directory.join(FILE)),
+        hosts,
+        known_passwords,
+    };
+    Ok((zookeeper, place))
 }
 
 /// Closes the session and forgets its file: nothing is left to put away.
@@ -138,6 +161,10 @@ async fn close_former(file: &Path, hosts: &str) {
     if kept.hosts != hosts {
         return;
     }
+    if kept.directory.is_some() && kept.directory != inode_beside(file) {
+        info!(file = %file.display(), "the directory is a copy: the session noted in it belongs to the original and is left alone");
+        return;
+    }
     let session = format!("{:#x}", kept.session);
     match bare::close_session(hosts, kept.session, &kept.password).await {
         Ok(Closed::Now) => info!(
@@ -161,7 +188,10 @@ fn follow(zookeeper: ZooKeeper, file: PathBuf, hosts: String) {
             let now = *state.borrow_and_update();
             if now.is_alive() && now.session() != kept {
                 kept = now.session();
-                keep(&file, &hosts, kept);
+                let (file, hosts) = (file.clone(), hosts.clone());
+                // On a disk, which may hang; what is lost then is a fast restart.
+                let noted = tokio::task::spawn_blocking(move || keep(&file, &hosts, kept));
+                let _panicked = noted.await;
             }
         }
     });
@@ -173,13 +203,21 @@ fn keep(file: &Path, hosts: &str, session: i64) {
     }
 }
 
+fn inode_beside(file: &Path) -> Option<u64> {
+    let directory = std::fs::metadata(file.parent()?).ok()?;
+    Some(directory.ino())
+}
+
 /// Not synced: what a power cut takes away is waited for instead.
 fn write(file: &Path, hosts: &str, session: i64) -> io::Result<()> {
     let password: String = bare::password_of(session)
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let text = format!("hosts={hosts}\nsession={session:#x}\npassword={password}\n");
+    let mut text = format!("hosts={hosts}\nsession={session:#x}\npassword={password}\n");
+    if let Some(inode) = inode_beside(file) {
+        text.push_str(&format!("directory={inode}\n"));
+    }
     let temporary = file.with_extension("session.tmp");
     // A file left by a crash may have other rights than the ones asked for below.
     let _old = std::fs::remove_file(&temporary);
@@ -212,6 +250,7 @@ fn read(file: &Path) -> Option<Kept> {
         hosts: field("hosts")?,
         session,
         password,
+        directory: field("directory").and_then(|inode| inode.parse().ok()),
     })
 }
 
@@ -232,6 +271,7 @@ mod tests {
                 (kept.session, kept.password),
                 (session, bare::password_of(session))
             );
+            assert_eq!(kept.directory, inode_beside(&file));
         }
         assert_eq!(
             std::fs::metadata(&file).unwrap().permissions().mode() & 0o777,
@@ -239,5 +279,16 @@ mod tests {
         );
         std::fs::write(&file, "session=0x1\npassword=zz\nhosts=h\n").unwrap();
         assert_eq!(read(&file), None);
+    }
+
+    #[test]
+    fn a_copied_file_is_told_from_its_original() {
+        let (original, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (from, to) = (original.path().join(FILE), copy.path().join(FILE));
+        write(&from, "h:1", 7).unwrap();
+        std::fs::copy(&from, &to).unwrap();
+        let kept = read(&to).unwrap();
+        assert_eq!(kept.session, 7);
+        assert_ne!(kept.directory, inode_beside(&to));
     }
 }

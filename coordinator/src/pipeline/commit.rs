@@ -17,15 +17,26 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use crate::error::Error;
+use crate::packing::Packing;
 use crate::pipeline::connection::Waiting;
 use crate::pipeline::{Asked, InFlight, Pipeline};
-use crate::store::SNAPSHOT_PREFIX;
+use crate::store;
 use crate::store::snapshot::Taking;
 use crate::tree::{Applied, Happened, path};
 use crate::watches::ConnectionId;
 
-/// Nodes written of a snapshot between two rounds of requests.
-const PIECE: usize = 1_000;
+/// Nodes written of a snapshot between two rounds of requests: whoever waits meanwhile does not
+/// notice.
+const PIECE: usize = 128;
+/// Bytes that are gathered before the thread of a snapshot is woken for them.
+const HEAP: usize = 256 << 10;
+/// Of the time while writes wait, a snapshot takes one part in so many: it is in nobody's way, and
+/// what it holds is in the log already.
+const SNAPSHOT_SHARE: i64 = 10;
+/// No more room than this is kept for what goes to the log next.
+const ROOM_MAX: usize = 512 << 10;
+/// Room for no more changes of one transaction than this is kept.
+const HAPPENED_MAX: usize = 64;
 /// A snapshot is synced every so many bytes: all of it at once would keep the disk from the log.
 const SYNC_EVERY: u64 = 1 << 20;
 
@@ -35,7 +46,9 @@ impl Pipeline {
         if self.log_bytes.is_empty() {
             return false;
         }
-        let bytes = std::mem::take(&mut self.log_bytes);
+        // What comes next is about as much.
+        let room = Vec::with_capacity(self.log_bytes.len().min(ROOM_MAX));
+        let bytes = std::mem::replace(&mut self.log_bytes, room);
         self.log.submit(self.log_first, self.zxid, bytes);
         true
     }
@@ -86,11 +99,16 @@ impl Pipeline {
 
     fn apply(&mut self, done: InFlight) {
         let InFlight { header, txn, asked } = done;
-        let mut happened = Vec::new();
+        let mut happened = std::mem::take(&mut self.happened);
         let applied = self.tree.apply(&header, txn, &mut happened);
         self.pending.applied(header.zxid);
         if !self.watches.is_empty() {
-            self.tell(header.zxid, happened);
+            self.tell(header.zxid, &happened);
+        }
+        happened.clear();
+        // The room that the end of a large session took is not kept.
+        if happened.capacity() <= HAPPENED_MAX {
+            self.happened = happened;
         }
         if header.op == ops::CLOSE_SESSION {
             let connection = self
@@ -110,7 +128,7 @@ impl Pipeline {
     }
 
     /// Events go out before any reply that shows the change.
-    fn tell(&mut self, zxid: i64, happened: Vec<Happened>) {
+    fn tell(&mut self, zxid: i64, happened: &[Happened]) {
         for what in happened {
             match what {
                 Happened::Created {
@@ -118,22 +136,22 @@ impl Pipeline {
                     acl,
                     parent_acl,
                 } => {
-                    let heard = self.watches.fire_data(&path);
-                    self.deliver(zxid, EventKind::Created, &path, &acl, heard);
-                    self.tell_parent(zxid, &path, &parent_acl);
+                    let heard = self.watches.fire_data(path);
+                    self.deliver(zxid, EventKind::Created, path, acl, heard);
+                    self.tell_parent(zxid, path, parent_acl);
                 }
                 Happened::Deleted {
                     path,
                     acl,
                     parent_acl,
                 } => {
-                    let heard = self.watches.fire_deleted(&path);
-                    self.deliver(zxid, EventKind::Deleted, &path, &acl, heard);
-                    self.tell_parent(zxid, &path, &parent_acl);
+                    let heard = self.watches.fire_deleted(path);
+                    self.deliver(zxid, EventKind::Deleted, path, acl, heard);
+                    self.tell_parent(zxid, path, parent_acl);
                 }
                 Happened::DataChanged { path, acl } => {
-                    let heard = self.watches.fire_data(&path);
-                    self.deliver(zxid, EventKind::DataChanged, &path, &acl, heard);
+                    let heard = self.watches.fire_data(path);
+                    self.deliver(zxid, EventKind::DataChanged, path, acl, heard);
                 }
             }
         }
@@ -307,22 +325,27 @@ impl Pipeline {
 
     /// Begins a snapshot where enough was written, or writes the next piece of one.
     pub(crate) fn advance_snapshot(&mut self) {
-        if let Some((mut taking, file)) = self.snapshot.take() {
-            if !file.is_ready() {
+        if let Some((mut taking, mut file)) = self.snapshot.take() {
+            let begun_us = self.config.clock.monotonic_us();
+            // Whoever waits for the disk comes by here again, and so does time where nobody does.
+            let too_soon = begun_us < self.snapshot_goes_on_us && !self.in_flight.is_empty();
+            if too_soon || !file.is_ready() {
                 self.snapshot = Some((taking, file));
                 return;
             }
-            let sessions: Vec<(i64, i32)> = self
-                .sessions
-                .iter()
-                .map(|(id, session)| (id, session.timeout_ms))
-                .collect();
-            let piece = taking.next_piece(&self.tree, sessions.into_iter(), PIECE);
-            if piece.is_empty() {
-                file.finish();
-            } else if file.give(piece) {
-                self.snapshot = Some((taking, file));
-                self.progress.notify_one();
+            let sessions = self.sessions.iter();
+            let sessions = sessions.map(|(id, session)| (id, session.timeout_ms));
+            let piece = taking.next_piece(&self.tree, sessions, PIECE);
+            let now_us = self.config.clock.monotonic_us();
+            self.snapshot_goes_on_us = now_us + (now_us - begun_us) * (SNAPSHOT_SHARE - 1);
+            // A piece may be empty before the end: its nodes may all have been deleted meanwhile.
+            match (file.give(&piece), taking.is_done()) {
+                (true, true) => file.finish(),
+                (true, false) => {
+                    self.snapshot = Some((taking, file));
+                    self.progress.notify_one();
+                }
+                (false, _) => {}
             }
             return;
         }
@@ -342,6 +365,7 @@ impl Pipeline {
         match SnapshotFile::begin(
             Arc::clone(&self.config.disk),
             self.config.snapshots_dir(),
+            self.config.snapshot_packing,
             self.tree.last_zxid,
             Arc::clone(&self.progress),
         ) {
@@ -409,13 +433,16 @@ pub(crate) struct SnapshotFile {
     pieces: SyncSender<Vec<u8>>,
     thread: JoinHandle<()>,
     taken: Arc<std::sync::atomic::AtomicUsize>,
-    given: std::cell::Cell<usize>,
+    given: usize,
+    /// Not handed over yet.
+    heap: Vec<u8>,
 }
 
 impl SnapshotFile {
     fn begin(
         disk: Arc<dyn Disk>,
         dir: PathBuf,
+        packing: Packing,
         zxid: i64,
         progress: Arc<Notify>,
     ) -> Result<Self, Error> {
@@ -423,8 +450,8 @@ impl SnapshotFile {
         let taken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let counted = Arc::clone(&taken);
         let work = move || {
-            let unfinished = dir.join(format!("new-{SNAPSHOT_PREFIX}.{zxid:x}"));
-            let path = dir.join(format!("{SNAPSHOT_PREFIX}.{zxid:x}"));
+            let unfinished = dir.join(store::unfinished_name(zxid, packing));
+            let path = dir.join(store::snapshot_name(zxid, packing));
             let act = || {
                 let file = disk.open(&unfinished, Open::Create)?;
                 file.truncate(0)?;
@@ -433,6 +460,10 @@ impl SnapshotFile {
                 for piece in incoming {
                     // An empty piece says that all has come; without it the server is stopping.
                     whole = piece.is_empty();
+                    let piece = match whole {
+                        true => piece,
+                        false => packing.pack(piece).map_err(std::io::Error::other)?,
+                    };
                     file.write_at(&piece, at)?;
                     at += piece.len() as u64;
                     if at - synced >= SYNC_EVERY {
@@ -452,6 +483,8 @@ impl SnapshotFile {
             };
             if let Err(cause) = act() {
                 warn!(path = %path.display(), %cause, "the snapshot cannot be written");
+                // It fills a disk that may be full. Where it cannot go, the next start removes it.
+                let _stays = disk.remove_file(&unfinished);
             }
         };
         let thread = std::thread::Builder::new()
@@ -465,26 +498,36 @@ impl SnapshotFile {
             pieces,
             thread,
             taken,
-            given: std::cell::Cell::new(0),
+            given: 0,
+            heap: Vec::new(),
         })
     }
 
     /// Whether another piece fits without waiting.
     fn is_ready(&self) -> bool {
         let taken = self.taken.load(std::sync::atomic::Ordering::Acquire);
-        self.given.get() - taken.min(self.given.get()) < 3 || self.thread.is_finished()
+        self.given - taken.min(self.given) < 3 || self.thread.is_finished()
     }
 
     /// False where the thread has given up.
-    fn give(&self, piece: Vec<u8>) -> bool {
-        self.given.set(self.given.get() + 1);
+    fn give(&mut self, piece: &[u8]) -> bool {
+        self.heap.extend_from_slice(piece);
+        self.heap.len() < HEAP || self.hand_over()
+    }
+
+    fn hand_over(&mut self) -> bool {
+        let heap = std::mem::take(&mut self.heap);
+        self.given += 1;
         !matches!(
-            self.pieces.try_send(piece),
+            self.pieces.try_send(heap),
             Err(TrySendError::Disconnected(_))
         )
     }
 
-    fn finish(self) {
+    fn finish(mut self) {
+        if !self.heap.is_empty() {
+            self.hand_over();
+        }
         let _gone = self.pieces.try_send(Vec::new());
     }
 }

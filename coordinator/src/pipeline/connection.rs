@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use protocol::zookeeper::types::Id;
 
+use crate::auth;
 use crate::outbox::Outbox;
 use crate::sasl::digest_md5::Exchange;
 use crate::stats::ConnectionStats;
@@ -58,7 +59,7 @@ impl Connection {
         names: Vec<Id>,
         established_ms: i64,
     ) -> Self {
-        let mut ids = vec![Id::new("ip", &peer.ip().to_canonical().to_string())];
+        let mut ids = vec![auth::ip_id(peer.ip())];
         ids.extend(names);
         Connection {
             outbox,

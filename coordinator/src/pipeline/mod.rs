@@ -44,7 +44,7 @@ use crate::store::recover::Recovered;
 use crate::store::snapshot::Taking;
 use crate::store::txn_log;
 use crate::store::writer::{LogPlace, LogWriter, Unsynced};
-use crate::tree::{Tree, digest};
+use crate::tree::{Happened, Tree, digest};
 use crate::watches::{ConnectionId, Watches};
 
 /// What reaches the pipeline from outside.
@@ -106,7 +106,7 @@ struct Asked {
 /// The ports clients use, as they are shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ports {
-    pub(crate) plain: u16,
+    pub(crate) plain: Option<u16>,
     pub(crate) secure: Option<u16>,
 }
 
@@ -121,6 +121,8 @@ pub(crate) struct Pipeline {
     /// Connections that have bytes to be sent.
     dirty: Vec<ConnectionId>,
     in_flight: VecDeque<InFlight>,
+    /// What a transaction has brought about while watchers are told; empty otherwise.
+    happened: Vec<Happened>,
     /// Connections whose `sync` waits for a zxid.
     barriers: VecDeque<(i64, ConnectionId)>,
     zxid: i64,
@@ -132,6 +134,8 @@ pub(crate) struct Pipeline {
     since_snapshot_bytes: u64,
     snapshot_at: u64,
     snapshot: Option<(Taking, commit::SnapshotFile)>,
+    /// Not before this is the next piece of it due while writes wait.
+    snapshot_goes_on_us: i64,
     progress: Arc<Notify>,
     chance: Chance,
     stats: Stats,
@@ -188,6 +192,7 @@ impl Pipeline {
             connections: HashMap::new(),
             dirty: Vec::new(),
             in_flight: VecDeque::new(),
+            happened: Vec::new(),
             barriers: VecDeque::new(),
             log,
             log_bytes: Vec::new(),
@@ -196,6 +201,7 @@ impl Pipeline {
             since_snapshot_bytes: 0,
             snapshot_at: 0,
             snapshot: None,
+            snapshot_goes_on_us: 0,
             progress,
             chance: Chance::from_kernel(),
             stats: Stats::default(),

@@ -129,15 +129,7 @@ impl Pipeline {
         let Some(connection) = self.connections.remove(&id) else {
             return;
         };
-        self.watches.remove_watcher(id);
-        if self
-            .sessions
-            .get(connection.session)
-            .and_then(|s| s.connection)
-            == Some(id)
-        {
-            self.sessions.attach(connection.session, None);
-        }
+        self.detach(id, connection.session);
     }
 
     /// Ends a connection once what it is owed has been sent.
@@ -147,14 +139,15 @@ impl Pipeline {
         };
         connection.leave();
         connection.outbox.close();
+        self.detach(id, connection.session);
+    }
+
+    /// Nobody is told by this connection any more; its session waits for another.
+    fn detach(&mut self, id: ConnectionId, session: i64) {
         self.watches.remove_watcher(id);
-        if self
-            .sessions
-            .get(connection.session)
-            .and_then(|s| s.connection)
-            == Some(id)
-        {
-            self.sessions.attach(connection.session, None);
+        let attached = self.sessions.get(session).and_then(|s| s.connection);
+        if attached == Some(id) {
+            self.sessions.attach(session, None);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::sasl::Users;
 
 /// ZooKeeper: the realm, the host and the service are words both sides know.
 const REALM: &str = "zk-sasl-md5";
-const DIGEST_URI: &str = "zookeeper/zk-sasl-md5";
+pub(crate) const DIGEST_URI: &str = "zookeeper/zk-sasl-md5";
 /// RFC 2831: an answer is shorter than this.
 const ANSWER_MAX: usize = 4_096;
 
@@ -58,21 +58,10 @@ impl Exchange {
             return None;
         }
         let password = users.0.get(user)?;
-        let mut first = Md5::digest(bytes(&format!("{user}:{REALM}:{password}"))).to_vec();
         let cnonce = field("cnonce")?;
-        first.extend_from_slice(format!(":{}:{cnonce}", self.nonce).as_bytes());
-        if let Some(other) = field("authzid") {
-            first.extend_from_slice(format!(":{other}").as_bytes());
-        }
-        let uri = field("digest-uri")?;
-        let signed = |second: String| {
-            let rest = format!(
-                ":{}:00000001:{cnonce}:auth:{}",
-                self.nonce,
-                hex(second.as_bytes())
-            );
-            hex((hex(&first) + &rest).as_bytes())
-        };
+        let secret = format!("{user}:{REALM}:{password}");
+        let (uri, other) = (field("digest-uri")?, field("authzid"));
+        let signed = |act: String| response(&secret, &self.nonce, cnonce, other, &act);
         let wanted = signed(format!("AUTHENTICATE:{uri}"));
         let given = field("response")?;
         aws_lc_rs::constant_time::verify_slices_are_equal(wanted.as_bytes(), given.as_bytes())
@@ -82,6 +71,24 @@ impl Exchange {
             proof: format!("rspauth={}", signed(format!(":{uri}"))).into_bytes(),
         })
     }
+}
+
+/// What shows that the password is known. `secret` is user, realm and password; `act` is what is
+/// done where: nothing in the server's own proof.
+pub(crate) fn response(
+    secret: &str,
+    nonce: &str,
+    cnonce: &str,
+    authzid: Option<&str>,
+    act: &str,
+) -> String {
+    let mut first = Md5::digest(bytes(secret)).to_vec();
+    first.extend_from_slice(format!(":{nonce}:{cnonce}").as_bytes());
+    if let Some(other) = authzid {
+        first.extend_from_slice(format!(":{other}").as_bytes());
+    }
+    let second = hex(act.as_bytes());
+    hex(format!("{}:{nonce}:00000001:{cnonce}:auth:{second}", hex(&first)).as_bytes())
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -99,7 +106,7 @@ fn bytes(text: &str) -> Vec<u8> {
 }
 
 /// `key=value,key="value"`; `None` where it is no such list.
-fn fields(text: &str) -> Option<Vec<(String, String)>> {
+pub(crate) fn fields(text: &str) -> Option<Vec<(String, String)>> {
     let mut found = Vec::new();
     let mut rest = Some(text).filter(|text| text.len() <= ANSWER_MAX)?;
     loop {
@@ -130,6 +137,7 @@ fn fields(text: &str) -> Option<Vec<(String, String)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sasl::Login;
 
     fn users() -> Users {
         Users([("bob".to_owned(), "bobsecret".to_owned())].into())
@@ -164,6 +172,23 @@ mod tests {
         assert_eq!(other.judge(good.as_bytes(), &users()), None);
         let twice = format!("{good},username=\"bob\"");
         assert_eq!(exchange().judge(twice.as_bytes(), &users()), None);
+    }
+
+    #[test]
+    fn our_own_client_is_understood_and_understands() {
+        let exchange = || Exchange::begin([7; 30]);
+        let login = Login {
+            user: "bob".to_owned(),
+            password: "bobsecret".to_owned(),
+        };
+        let answer = login.answer(&exchange().challenge(), "abc").unwrap();
+        let accepted = exchange().judge(&answer.token, &users()).unwrap();
+        assert_eq!(
+            (accepted.user.as_str(), accepted.proof),
+            ("bob", answer.proof)
+        );
+        assert!(login.answer(b"rspauth=1", "abc").is_none());
+        assert!(!format!("{login:?}").contains("bobsecret"));
     }
 
     #[test]

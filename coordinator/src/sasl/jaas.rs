@@ -1,10 +1,11 @@
-//! A JAAS file, as far as it names a server's users:
+//! A JAAS file, as far as it names a server's users or a client:
 //! `Server { org.apache.zookeeper.server.auth.DigestLoginModule required user_NAME="password"; };`
+//! `Client { … required username="NAME" password="…"; };`
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-use crate::sasl::Users;
+use crate::sasl::{Login, Users};
 
 const MODULE: &str = "DigestLoginModule";
 const USER: &str = "user_";
@@ -17,6 +18,34 @@ enum Token {
 
 /// The users of `section`; `None` where there is no such section.
 pub(crate) fn server_users(text: &str, section: &str) -> Result<Option<Users>, &'static str> {
+    let Some(pairs) = pairs(text, section)? else {
+        return Ok(None);
+    };
+    let users = pairs
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.strip_prefix(USER)?.to_owned(), value)));
+    Ok(Some(Users(users.collect())))
+}
+
+/// Who a client of `section` is.
+pub(crate) fn client_login(text: &str, section: &str) -> Result<Option<Login>, &'static str> {
+    let Some(pairs) = pairs(text, section)? else {
+        return Ok(None);
+    };
+    let named = |name: &str| {
+        let found = pairs.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone())
+    };
+    let (user, password) = named("username")
+        .zip(named("password"))
+        .ok_or("a client's section names username and password")?;
+    Ok(Some(Login { user, password }))
+}
+
+type Pairs = Vec<(String, String)>;
+
+/// What `section` says.
+fn pairs(text: &str, section: &str) -> Result<Option<Pairs>, &'static str> {
     let tokens = tokens(text)?;
     let mut at = tokens.iter();
     while let Some(token) = at.next() {
@@ -34,26 +63,24 @@ pub(crate) fn server_users(text: &str, section: &str) -> Result<Option<Users>, &
             return Err("a section ends with };");
         }
         if name == section {
-            return users(&body).map(Some);
+            return pairs_of(&body).map(Some);
         }
     }
     Ok(None)
 }
 
-fn users(body: &[&Token]) -> Result<Users, &'static str> {
+fn pairs_of(body: &[&Token]) -> Result<Pairs, &'static str> {
     match body.first() {
         Some(Token::Word(class)) if class.ends_with(MODULE) => {}
         _ => return Err("only ZooKeeper's DigestLoginModule is known here, not Kerberos"),
     }
-    let mut users = Users::default();
-    for triple in body.windows(3) {
-        if let [Token::Word(key), Token::Mark('='), Token::Word(value)] = triple
-            && let Some(user) = key.strip_prefix(USER)
-        {
-            users.0.insert(user.to_owned(), value.clone());
+    let pairs = body.windows(3).filter_map(|triple| match triple {
+        [Token::Word(key), Token::Mark('='), Token::Word(value)] => {
+            Some((key.clone(), value.clone()))
         }
-    }
-    Ok(users)
+        _ => None,
+    });
+    Ok(pairs.collect())
 }
 
 fn tokens(text: &str) -> Result<Vec<Token>, &'static str> {
@@ -121,6 +148,17 @@ mod tests {
         assert_eq!(users.0["bob"], "b\"ob");
         assert_eq!(server_users(text, "Other"), Ok(None));
         assert!(!format!("{users:?}").contains("admin"));
+        let module = "DigestLoginModule required";
+        let client =
+            |rest: &str| client_login(&format!("Client {{ {module} {rest}; }};"), "Client");
+        let login = client("username=\"bob\" password=\"b=1\"")
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            (login.user.as_str(), login.password.as_str()),
+            ("bob", "b=1")
+        );
+        assert!(client("username=\"bob\"").is_err());
     }
 
     #[test]

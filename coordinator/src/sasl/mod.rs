@@ -1,12 +1,16 @@
-//! SASL as ZooKeeper's server speaks it: users from a JAAS file, DIGEST-MD5 on the wire.
+//! SASL as ZooKeeper's server speaks it, and a client of ours: users from a JAAS file, DIGEST-MD5
+//! on the wire.
 //!
 //! Absences: Kerberos, and the layers that would sign or encrypt what follows.
 
 pub(crate) mod jaas;
 pub(crate) mod digest_md5;
+pub(crate) mod asking;
 
 use std::collections::BTreeMap;
 use std::fmt;
+
+pub use crate::sasl::asking::Answer;
 
 /// Names and passwords. Never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -15,6 +19,26 @@ pub(crate) struct Users(pub(crate) BTreeMap<String, String>);
 impl fmt::Debug for Users {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Users").field(&self.0.len()).finish()
+    }
+}
+
+/// Who a client says it is. The password is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    pub(crate) user: String,
+    pub(crate) password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Login").field(&self.user).finish()
+    }
+}
+
+impl Login {
+    /// The one a JAAS file names in `section`; `None` where there is no such section.
+    pub fn read(text: &str, section: &str) -> Result<Option<Self>, &'static str> {
+        jaas::client_login(text, section)
     }
 }
 

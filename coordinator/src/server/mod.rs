@@ -4,7 +4,8 @@ pub(crate) mod connection;
 pub(crate) mod metrics;
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -20,6 +21,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info, warn};
 
+use crate::config::Config;
 use crate::error::Error;
 use crate::pipeline::Message;
 use crate::tls::{Stores, subject};
@@ -102,24 +104,35 @@ async fn shake_hands(
     Ok((socket, names))
 }
 
-/// Binds the client port.
+/// Binds a port. On a machine without IPv6, everywhere is everywhere by IPv4.
 pub(crate) fn listen(address: SocketAddr, backlog: u32) -> Result<TcpListener, Error> {
-    let bind = || {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
+    let bound = match bind(address, backlog) {
+        Err(cause) if address.ip() == Config::EVERYWHERE && has_no_ipv6(&cause) => {
+            let by_v4 = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port());
+            bind(by_v4, backlog)
         }
-        socket.bind(&address.into())?;
-        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
-        socket.set_nonblocking(true)?;
-        TcpListener::from_std(socket.into())
+        bound => bound,
     };
-    bind().map_err(|cause| Error::Listen { address, cause })
+    bound.map_err(|cause| Error::Listen { address, cause })
+}
+
+fn bind(address: SocketAddr, backlog: u32) -> std::io::Result<TcpListener> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+    socket.set_nonblocking(true)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// The kernel knows none, or it is switched off.
+fn has_no_ipv6(cause: &std::io::Error) -> bool {
+    let unknown = rustix::io::Errno::AFNOSUPPORT.raw_os_error();
+    cause.kind() == ErrorKind::AddrNotAvailable || cause.raw_os_error() == Some(unknown)
 }
 
 /// Accepts until stopped.
@@ -130,7 +143,11 @@ pub(crate) async fn accept(listener: TcpListener, door: Door, way: Way) {
             () = door.stop.stopped() => return,
         };
         match accepted {
-            Ok((socket, peer)) => door.admit(socket, peer, &way),
+            Ok((socket, peer)) => {
+                // One that came by IPv4 to a listener of both is counted, named and shown as such.
+                let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+                door.admit(socket, peer, &way);
+            }
             Err(cause) => {
                 // Out of file descriptors, most likely: they come back as connections end.
                 warn!(%cause, "accept");
@@ -203,5 +220,23 @@ impl Door {
             guests: Arc::clone(&self.guests),
             address,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_without_ipv6_is_told_from_a_port_that_is_taken() {
+        use rustix::io::Errno;
+        for (errno, without) in [
+            (Errno::AFNOSUPPORT, true),
+            (Errno::ADDRNOTAVAIL, true),
+            (Errno::ADDRINUSE, false),
+            (Errno::ACCESS, false),
+        ] {
+            assert_eq!(has_no_ipv6(&errno.into()), without, "{errno}");
+        }
     }
 }

@@ -14,11 +14,41 @@ pub(crate) mod purge;
 use std::path::{Path, PathBuf};
 
 use base::disk::{Disk, Entry};
+use tracing::info;
 
 use crate::error::Error;
+use crate::packing::Packing;
 
 pub(crate) const LOG_PREFIX: &str = "log";
 pub(crate) const SNAPSHOT_PREFIX: &str = "snapshot";
+
+/// What the name of a snapshot begins with until all of it is on the disk.
+const UNFINISHED: &str = "new-";
+
+/// What a snapshot is called from which `zxid` on the log is replayed.
+pub(crate) fn snapshot_name(zxid: i64, packing: Packing) -> String {
+    format!("{SNAPSHOT_PREFIX}.{zxid:x}{}", packing.suffix())
+}
+
+/// What it is called until then.
+pub(crate) fn unfinished_name(zxid: i64, packing: Packing) -> String {
+    format!("{UNFINISHED}{}", snapshot_name(zxid, packing))
+}
+
+/// Removes what servers left that died in the middle of a snapshot. Nobody else may write there.
+pub(crate) fn remove_unfinished(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
+    for Entry { name, is_dir } in entries(disk, dir)? {
+        let snapshot = name.strip_prefix(UNFINISHED);
+        if is_dir || snapshot.is_none_or(|name| zxid_of(name, SNAPSHOT_PREFIX).is_none()) {
+            continue;
+        }
+        let path = dir.join(name);
+        info!(path = %path.display(), "an unfinished snapshot is removed");
+        let removed = disk.remove_file(&path);
+        removed.map_err(|cause| Error::Write { path, cause })?;
+    }
+    Ok(())
+}
 
 /// The zxid in a file's name: `prefix.hex`, perhaps with more parts after it.
 pub(crate) fn zxid_of(name: &str, prefix: &str) -> Option<i64> {
@@ -27,23 +57,25 @@ pub(crate) fn zxid_of(name: &str, prefix: &str) -> Option<i64> {
     i64::from_str_radix(parts.next()?, 16).ok()
 }
 
-/// The files of one kind in `dir`, lowest zxid first. A missing directory holds none.
+/// A missing directory holds none.
+fn entries(disk: &dyn Disk, dir: &Path) -> Result<Vec<Entry>, Error> {
+    match disk.list(dir) {
+        Ok(entries) => Ok(entries),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(cause) => Err(Error::Read {
+            path: dir.to_path_buf(),
+            cause,
+        }),
+    }
+}
+
+/// The files of one kind in `dir`, lowest zxid first.
 pub(crate) fn files(
     disk: &dyn Disk,
     dir: &Path,
     prefix: &str,
 ) -> Result<Vec<(i64, PathBuf)>, Error> {
-    let entries: Vec<Entry> = match disk.list(dir) {
-        Ok(entries) => entries,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-        Err(cause) => {
-            return Err(Error::Read {
-                path: dir.to_path_buf(),
-                cause,
-            });
-        }
-    };
-    let mut files: Vec<(i64, PathBuf)> = entries
+    let mut files: Vec<(i64, PathBuf)> = entries(disk, dir)?
         .into_iter()
         .filter(|entry| !entry.is_dir && !entry.name.ends_with(".tmp"))
         .filter_map(|entry| zxid_of(&entry.name, prefix).map(|zxid| (zxid, dir.join(&entry.name))))

@@ -23,6 +23,8 @@ pub(crate) struct Recovered {
     pub(crate) tree: Tree,
     pub(crate) sessions: HashMap<i64, i32>,
     pub(crate) replayed: usize,
+    /// Snapshots that could not be used.
+    pub(crate) refused: Vec<PathBuf>,
     /// There was none: all began with the logs, or nothing was there at all.
     pub(crate) without_snapshot: bool,
 }
@@ -38,8 +40,10 @@ pub(crate) struct Places<'a> {
 }
 
 pub(crate) fn recover(disk: &dyn Disk, places: Places<'_>) -> Result<Recovered, Error> {
+    refuse_misplaced(disk, places)?;
     let logs = files(disk, places.logs, LOG_PREFIX)?;
-    let found = newest_snapshot(disk, places)?;
+    let mut refused = Vec::new();
+    let found = newest_snapshot(disk, places, &mut refused)?;
     let without_snapshot = found.is_none();
     // Logs from the very first transaction on are the whole history.
     let begins_late = logs.first().is_some_and(|(first, _)| *first != 1);
@@ -66,9 +70,10 @@ pub(crate) fn recover(disk: &dyn Disk, places: Places<'_>) -> Result<Recovered, 
         last: zxid,
         replayed: 0,
         mismatch: false,
+        suspected: None,
     };
     replay.tree.last_zxid = zxid;
-    replay.compare_snapshot(zxid);
+    replay.compare_snapshot(zxid)?;
     let wanted = wanted_logs(logs, zxid);
     let count = wanted.len();
     for (at, path) in wanted.into_iter().enumerate() {
@@ -79,13 +84,44 @@ pub(crate) fn recover(disk: &dyn Disk, places: Places<'_>) -> Result<Recovered, 
         tree: replay.tree,
         sessions: replay.sessions,
         replayed: replay.replayed,
+        refused,
         without_snapshot,
     })
 }
 
-fn newest_snapshot(disk: &dyn Disk, places: Places<'_>) -> Result<Option<(i64, Loaded)>, Error> {
+/// Files that nobody would look at where they are. As ZooKeeper: a server that passed them over would
+/// begin a second history.
+fn refuse_misplaced(disk: &dyn Disk, places: Places<'_>) -> Result<(), Error> {
+    let Places {
+        snapshots, logs, ..
+    } = places;
+    if snapshots == logs {
+        return Ok(());
+    }
+    for (prefix, what, dir, belongs) in [
+        (LOG_PREFIX, "transaction logs (log.*)", snapshots, logs),
+        (SNAPSHOT_PREFIX, "snapshots (snapshot.*)", logs, snapshots),
+    ] {
+        if let Some((_, path)) = files(disk, dir, prefix)?.pop() {
+            return Err(Error::Misplaced {
+                path,
+                what,
+                belongs: belongs.to_path_buf(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The newest that is whole; those passed over on the way come into `refused`.
+fn newest_snapshot(
+    disk: &dyn Disk,
+    places: Places<'_>,
+    refused: &mut Vec<PathBuf>,
+) -> Result<Option<(i64, Loaded)>, Error> {
     let snapshots = files(disk, places.snapshots, SNAPSHOT_PREFIX)?;
-    let mut unreadable: Option<PathBuf> = None;
+    // The one before all transactions holds nothing; a crash may have torn it.
+    let mut lost = false;
     for (zxid, path) in snapshots.into_iter().rev().take(SNAPSHOTS_TRIED) {
         match snapshot::load(disk, &path, places.extended) {
             Ok(loaded) => {
@@ -95,17 +131,17 @@ fn newest_snapshot(disk: &dyn Disk, places: Places<'_>) -> Result<Option<(i64, L
             Err(Unusable::File(error)) => return Err(error),
             Err(why) => {
                 warn!(path = %path.display(), %why, "this snapshot is not used");
-                // The one before all transactions holds nothing; a crash may have torn it.
-                unreadable = unreadable.or((zxid != 0).then_some(path));
+                lost |= zxid != 0;
+                refused.push(path);
             }
         }
     }
-    match unreadable {
-        Some(_) => Err(Error::NoSnapshot {
+    if lost {
+        return Err(Error::NoSnapshot {
             dir: places.snapshots.to_path_buf(),
-        }),
-        None => Ok(None),
+        });
     }
+    Ok(None)
 }
 
 /// The file in which `zxid + 1` would be, and all after it.
@@ -125,6 +161,9 @@ struct Replay {
     last: i64,
     replayed: usize,
     mismatch: bool,
+    /// A number that a file skips: transactions are lost there, or ZooKeeper has counted one that it
+    /// could not read and never logged.
+    suspected: Option<Error>,
 }
 
 impl Replay {
@@ -137,12 +176,16 @@ impl Replay {
                 cause,
             });
         }
-        let mut first = true;
+        let (mut first, mut offset) = (true, log.end());
         while let Some(entry) = log.next_entry()? {
+            let gap = self.gap(path, offset, entry.header.zxid);
             if std::mem::take(&mut first) {
-                self.check_gap(path, entry.header.zxid)?;
+                gap.map_or(Ok(()), Err)?;
+            } else if self.suspected.is_none() {
+                self.suspected = gap;
             }
-            self.entry(entry);
+            self.entry(entry)?;
+            offset = log.end();
         }
         match log.torn() {
             Some(what) if is_last => cut(disk, &log, &what.to_string()),
@@ -155,23 +198,22 @@ impl Replay {
         }
     }
 
-    /// Within an epoch every zxid is in the log; a file that begins later follows a lost one.
-    fn check_gap(&self, path: &Path, found: i64) -> Result<(), Error> {
+    /// Within an epoch zxids follow each other; a file that begins later follows a lost one.
+    fn gap(&self, path: &Path, offset: u64, found: i64) -> Option<Error> {
         let expected = self.last + 1;
-        if found > expected && found >> 32 == expected >> 32 {
-            return Err(Error::Gap {
-                path: path.to_path_buf(),
-                expected,
-                found,
-            });
-        }
-        Ok(())
+        let skips = found > expected && found >> 32 == expected >> 32;
+        skips.then(|| Error::Gap {
+            path: path.to_path_buf(),
+            offset,
+            expected,
+            found,
+        })
     }
 
-    fn entry(&mut self, entry: LogEntry) {
+    fn entry(&mut self, entry: LogEntry) -> Result<(), Error> {
         let header = entry.header;
         if header.zxid <= self.last {
-            return;
+            return Ok(());
         }
         self.last = header.zxid;
         self.replayed += 1;
@@ -185,34 +227,37 @@ impl Replay {
             _ => {}
         }
         self.tree.apply(&header, entry.txn, &mut Vec::new());
-        self.compare_snapshot(header.zxid);
-        if self.awaited.is_none()
-            && let Some(logged) = entry.digest
-            && logged.version == digest::VERSION
-        {
-            self.compare(header.zxid, logged.tree);
-        }
-    }
-
-    fn compare_snapshot(&mut self, zxid: i64) {
-        if let Some(awaited) = self.awaited
-            && zxid >= awaited.zxid
-        {
-            self.awaited = None;
-            if zxid == awaited.zxid {
-                self.compare(zxid, awaited.digest);
+        self.compare_snapshot(header.zxid)?;
+        match entry.digest {
+            Some(logged) if self.awaited.is_none() && logged.version == digest::VERSION => {
+                self.compare(header.zxid, logged.tree)
             }
+            _ => Ok(()),
         }
     }
 
-    fn compare(&mut self, zxid: i64, expected: i64) {
-        if self.tree.digest().cast_signed() != expected && !self.mismatch {
-            self.mismatch = true;
-            warn!(
-                zxid = format_args!("0x{zxid:x}"),
-                "the tree's digest is not the one in the files"
-            );
+    fn compare_snapshot(&mut self, zxid: i64) -> Result<(), Error> {
+        match self.awaited.take_if(|awaited| zxid >= awaited.zxid) {
+            Some(awaited) if zxid == awaited.zxid => self.compare(zxid, awaited.digest),
+            _ => Ok(()),
         }
+    }
+
+    /// What is suspected is true where the digests differ from there on, and else it was nothing.
+    fn compare(&mut self, zxid: i64, expected: i64) -> Result<(), Error> {
+        if self.mismatch {
+            return Ok(());
+        }
+        let suspected = self.suspected.take();
+        if self.tree.digest().cast_signed() == expected {
+            return Ok(());
+        }
+        self.mismatch = true;
+        warn!(
+            zxid = format_args!("0x{zxid:x}"),
+            "the tree's digest is not the one in the files"
+        );
+        suspected.map_or(Ok(()), Err)
     }
 
     /// Nodes whose session is nowhere: a server died between the two.

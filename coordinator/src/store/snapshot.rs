@@ -12,6 +12,7 @@ use protocol::zookeeper::jute::{Malformed, Reader, Writer};
 use protocol::zookeeper::types::{Acl, StatPersisted};
 
 use crate::error::Error;
+use crate::packing::Packing;
 use crate::store::checksum::{Adler, adler};
 use crate::tree::node::ROOT;
 use crate::tree::{Tree, ZxidDigest, acl, digest, quota};
@@ -35,6 +36,8 @@ pub(crate) enum Unusable {
     Magic,
     #[error("it cannot be read: {0}")]
     Malformed(#[from] Malformed),
+    #[error("it cannot be unpacked: {0}")]
+    Packed(#[from] protocol::batch::Fault),
     #[error("its checksum does not match")]
     Checksum,
     #[error("the node {0:?} stands before its parent")]
@@ -43,16 +46,44 @@ pub(crate) enum Unusable {
 
 /// Reads a snapshot.
 pub(crate) fn load(disk: &dyn Disk, path: &Path, extended: bool) -> Result<Loaded, Unusable> {
-    let wrong = |cause| Error::Read {
+    let bytes = read_from(disk, path, |_| 0)?;
+    decode(&Packing::of(path).unpack(bytes)?, extended)
+}
+
+/// What every snapshot ends with: the path of a seal.
+const END: &[u8] = b"\0\0\0\x01/";
+
+/// Whether a snapshot has been written to its end, which is quicker told than whether it is good.
+pub(crate) fn is_sealed(disk: &dyn Disk, path: &Path) -> bool {
+    let packing = Packing::of(path);
+    let end = |len: u64| match packing {
+        Packing::Plain => len.saturating_sub(END.len() as u64),
+        _ => 0,
+    };
+    let read = read_from(disk, path, end).map_err(Unusable::from);
+    let whole = read.and_then(|bytes| Ok(packing.unpack(bytes)?));
+    whole.is_ok_and(|bytes| bytes.ends_with(END))
+}
+
+/// The bytes from the place on that `begin` finds for the file's length.
+fn read_from(
+    disk: &dyn Disk,
+    path: &Path,
+    begin: impl FnOnce(u64) -> u64,
+) -> Result<Vec<u8>, Error> {
+    let read = || {
+        let file = disk.open(path, Open::Read)?;
+        let len = file.len()?;
+        let from = begin(len);
+        let mut bytes = vec![0; usize::try_from(len - from).unwrap_or(usize::MAX)];
+        let got = file.read_at(&mut bytes, from)?;
+        bytes.truncate(got);
+        Ok(bytes)
+    };
+    read().map_err(|cause| Error::Read {
         path: path.to_path_buf(),
         cause,
-    };
-    let file = disk.open(path, Open::Read).map_err(wrong)?;
-    let len = file.len().map_err(wrong)?;
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-    let got = file.read_at(&mut bytes, 0).map_err(wrong)?;
-    bytes.truncate(got);
-    decode(&bytes, extended)
+    })
 }
 
 fn decode(bytes: &[u8], extended: bool) -> Result<Loaded, Unusable> {
@@ -198,7 +229,12 @@ impl Taking {
         }
     }
 
-    /// The next bytes of the file: of about `nodes` nodes; empty after the last.
+    /// Whether all has been given.
+    pub(crate) fn is_done(&self) -> bool {
+        self.done
+    }
+
+    /// The next bytes of the file: of `nodes` nodes at most, and of none where those are gone.
     pub(crate) fn next_piece(
         &mut self,
         tree: &Tree,
@@ -288,6 +324,8 @@ fn write_head(out: &mut Vec<u8>, tree: &Tree, sessions: impl ExactSizeIterator<I
 mod tests {
     use super::*;
     use base::chance::Chance;
+    use protocol::zookeeper::ops;
+    use protocol::zookeeper::txns::{Txn, TxnHeader};
 
     fn sample() -> Vec<u8> {
         let tree = Tree::new(true);
@@ -301,6 +339,40 @@ mod tests {
         assert_eq!(loaded.sessions, HashMap::from([(5, 4_000), (6, 9_000)]));
         assert_eq!(loaded.tree.count(), Tree::new(true).count());
         assert_eq!(loaded.tree.digest(), Tree::new(true).digest());
+    }
+
+    #[test]
+    fn nodes_that_go_while_it_is_taken_do_not_end_it() {
+        let mut tree = Tree::new(true);
+        let stat = StatPersisted::default();
+        for at in 0..100 {
+            let path = format!("/n{at}");
+            tree.insert(
+                ROOT,
+                &path,
+                None,
+                StatPersisted { czxid: 1, ..stat },
+                acl::OPEN,
+            );
+        }
+        let mut taking = Taking::begin(&tree);
+        let mut bytes = Vec::new();
+        while !taking.is_done() {
+            bytes.extend(taking.next_piece(&tree, [].into_iter(), 2));
+            for at in 0..100 {
+                let header = TxnHeader {
+                    session_id: 1,
+                    cxid: 1,
+                    zxid: 2,
+                    time_ms: 0,
+                    op: ops::DELETE,
+                };
+                let path = format!("/n{at}").into();
+                tree.apply(&header, Txn::Delete { path }, &mut Vec::new());
+            }
+        }
+        let loaded = decode(&bytes, true).unwrap();
+        assert!(loaded.tree.node("/zookeeper/config").is_some());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use base::clock::Clock;
 use base::disk::{Disk, DiskFile, Open};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::Notify;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::error::Error;
 use crate::stats::Latency;
@@ -44,6 +44,8 @@ pub(crate) struct LogPlace {
 pub(crate) enum Unsynced {
     /// A directory's newest entries.
     Names(PathBuf),
+    /// The same of a directory that others may own: one that cannot be synced is none of ours.
+    Above(PathBuf),
     /// What a file holds.
     Contents(PathBuf, Arc<dyn DiskFile>),
 }
@@ -52,6 +54,12 @@ impl Unsynced {
     fn sync(&self, disk: &dyn Disk) -> Result<(), (PathBuf, io::Error)> {
         let (path, synced) = match self {
             Unsynced::Names(path) => (path, disk.sync_dir(path)),
+            Unsynced::Above(path) => {
+                if let Err(cause) = disk.sync_dir(path) {
+                    debug!(path = %path.display(), %cause, "a directory above is not synced");
+                }
+                return Ok(());
+            }
             Unsynced::Contents(path, file) => (path, file.sync()),
         };
         synced.map_err(|cause| (path.clone(), cause))

@@ -1,54 +1,30 @@
 //! The subject of a certificate as Java names it (RFC 2253), for access lists of the scheme `x509`.
 
-/// The tag and the content of a DER value.
-type Part<'a> = (u8, &'a [u8]);
+use crate::tls::der::{FIRST, Part, part, parts};
+
+/// Who signed a certificate and whom it names, as their bytes stand in it; `None` where the bytes are
+/// no certificate.
+pub(crate) fn issuer_and_subject(certificate: &[u8]) -> Option<[&[u8]; 2]> {
+    let (whole, _) = part(certificate)?;
+    let (signed, _) = part(whole.1)?;
+    // The version is there or not; then come number, algorithm, issuer, dates and subject.
+    let fields = parts(signed.1)?;
+    let from = usize::from(fields.first()?.0 == FIRST);
+    let name = |at: usize| fields.get(from + at).map(|(_, content)| *content);
+    Some([name(2)?, name(4)?])
+}
 
 /// The name of a certificate's subject; `None` where the bytes are no certificate.
 pub(crate) fn name(certificate: &[u8]) -> Option<String> {
-    let (whole, _) = part(certificate)?;
-    let (signed, _) = part(whole.1)?;
-    // The version is there or not; then number, algorithm, issuer and dates come before the subject.
-    let (first, mut rest) = part(signed.1)?;
-    let skipped = if first.0 == 0xa0 { 4 } else { 3 };
-    for _ in 0..skipped {
-        rest = part(rest)?.1;
-    }
-    let (subject, _) = part(rest)?;
+    let [_, subject] = issuer_and_subject(certificate)?;
     let mut names = Vec::new();
-    for relative in parts(subject.1)? {
+    for relative in parts(subject)? {
         let attributes: Option<Vec<String>> =
             parts(relative.1)?.into_iter().map(attribute).collect();
         names.push(attributes?.join("+"));
     }
     names.reverse();
     Some(names.join(","))
-}
-
-/// The first value of `bytes`, and what follows it.
-fn part(bytes: &[u8]) -> Option<(Part<'_>, &[u8])> {
-    let (&tag, rest) = bytes.split_first()?;
-    let (&short, rest) = rest.split_first()?;
-    let (len, rest) = if short < 0x80 {
-        (usize::from(short), rest)
-    } else {
-        let count = usize::from(short & 0x7f);
-        let digits = rest.get(..count).filter(|_| count <= 4)?;
-        let len = digits
-            .iter()
-            .fold(0_usize, |len, digit| len << 8 | usize::from(*digit));
-        (len, &rest[count..])
-    };
-    Some(((tag, rest.get(..len)?), &rest[len..]))
-}
-
-fn parts(mut bytes: &[u8]) -> Option<Vec<Part<'_>>> {
-    let mut all = Vec::new();
-    while !bytes.is_empty() {
-        let (one, rest) = part(bytes)?;
-        all.push(one);
-        bytes = rest;
-    }
-    Some(all)
 }
 
 fn attribute(pair: Part<'_>) -> Option<String> {

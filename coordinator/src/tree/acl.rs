@@ -1,8 +1,8 @@
 //! Access lists, each kept once: a node carries a number, the table what it stands for.
 
-use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
+use hashbrown::HashMap;
 use protocol::zookeeper::types::Acl;
 
 /// The number of the list that lets everybody do everything without being in the table.
@@ -16,13 +16,22 @@ pub(crate) struct AclTable {
     lists: Vec<Option<(Arc<[Acl]>, u32)>>,
     free: Vec<u32>,
     index: HashMap<Arc<[Acl]>, u32>,
+    /// The number asked for last: most nodes have the list of the one before.
+    latest: u32,
 }
 
 impl AclTable {
     /// The number of `list`, with one more user.
     pub(crate) fn acquire(&mut self, list: &Arc<[Acl]>) -> u32 {
+        if let Some(Some((latest, users))) = self.lists.get_mut(self.latest as usize)
+            && (Arc::ptr_eq(latest, list) || latest == list)
+        {
+            *users += 1;
+            return self.latest;
+        }
         if let Some(&id) = self.index.get(list) {
             self.add_user(id);
+            self.latest = id;
             return id;
         }
         let entry = Some((Arc::clone(list), 1));
@@ -34,6 +43,7 @@ impl AclTable {
             u32::try_from(self.lists.len() - 1).expect("fewer access lists than nodes")
         };
         self.index.insert(Arc::clone(list), id);
+        self.latest = id;
         id
     }
 

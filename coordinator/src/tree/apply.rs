@@ -128,9 +128,10 @@ impl Tree {
         happened: &mut Vec<Happened>,
         applied: &mut Applied,
     ) {
-        applied.path = Some(Arc::clone(&txn.path));
-        let above = path::split(&txn.path)
-            .and_then(|(above, _)| self.nodes.find(above).map(|id| (above.to_owned(), id)));
+        let path = Arc::clone(&txn.path);
+        applied.path = Some(Arc::clone(&path));
+        let above =
+            path::split(&path).and_then(|(above, _)| self.nodes.find(above).map(|id| (above, id)));
         let Some((above, parent)) = above else {
             applied.code = Code::NO_NODE;
             return;
@@ -139,7 +140,7 @@ impl Tree {
             -1 => self.nodes.get(parent).stat.cversion.wrapping_add(1),
             known => known,
         };
-        self.change(&above, parent, |node| {
+        self.change(above, parent, |node| {
             // A log may be replayed over a snapshot that is already further.
             if cversion > node.stat.cversion {
                 node.stat.cversion = cversion;
@@ -173,7 +174,7 @@ impl Tree {
         if op != ops::CREATE {
             applied.stat = Some(self.stat(self.nodes.get(id)));
         }
-        self.count_quota_of_new(&txn.path, &above, len);
+        self.count_quota_of_new(&path, above, len);
         happened.push(Happened::Created {
             path: txn.path,
             acl: txn.acl,

@@ -8,8 +8,11 @@ mod reading;
 mod server;
 mod security;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+
+use base::properties;
 
 use crate::config::Config;
 use crate::error::Error;
@@ -19,54 +22,46 @@ use crate::zoo_cfg::reading::Reading;
 #[derive(Clone, Debug, Default)]
 pub struct Properties {
     values: BTreeMap<String, String>,
+    /// Keys that the file names.
+    in_file: BTreeSet<String>,
     origin: PathBuf,
 }
 
 impl Properties {
     /// Reads a file in the form of Java's properties.
     pub fn read_file(&mut self, path: &Path) -> Result<(), Error> {
-        let text = std::fs::read_to_string(path).map_err(|cause| Error::Read {
+        self.origin = path.to_path_buf();
+        let read = std::fs::read(path).and_then(|bytes| self.read(&bytes));
+        read.map_err(|cause| Error::Read {
             path: path.to_path_buf(),
             cause,
-        })?;
-        self.origin = path.to_path_buf();
-        self.read_text(&text);
+        })
+    }
+
+    fn read(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let bad = |escape| io::Error::new(ErrorKind::InvalidData, escape);
+        for (key, value) in properties::parse(bytes).map_err(bad)? {
+            let key = short(key.trim());
+            self.in_file.insert(key.to_owned());
+            self.set(key, value.trim());
+        }
         Ok(())
     }
 
-    /// The same from a text.
-    pub fn read_text(&mut self, text: &str) {
-        let mut whole = String::new();
-        for line in text.lines() {
-            let line = line.trim();
-            if whole.is_empty() && (line.is_empty() || line.starts_with(['#', '!'])) {
-                continue;
-            }
-            if let Some(begun) = line.strip_suffix('\\') {
-                whole.push_str(begun);
-                continue;
-            }
-            whole.push_str(line);
-            let line = std::mem::take(&mut whole);
-            // One separator at most: a value may begin with a colon, as `::1` does.
-            let end = line.find(['=', ':', ' ', '\t']).unwrap_or(line.len());
-            let (key, rest) = line.split_at(end);
-            let rest = rest.trim_start();
-            let value = rest.strip_prefix(['=', ':']).unwrap_or(rest);
-            self.set(key, value.trim());
-        }
-    }
-
     /// Takes system properties, each `key=value`; a key alone has an empty value, as in Java.
+    /// ZooKeeper makes every key of the file the property `zookeeper.key` after Java has read its
+    /// arguments: so the file has the last word on those, and none on properties without that prefix.
     pub fn define_all<'a>(&mut self, definitions: impl Iterator<Item = &'a str>) {
         for definition in definitions {
             let (key, value) = definition.split_once('=').unwrap_or((definition, ""));
-            self.set(key, value);
+            if short(key) == key || !self.in_file.contains(short(key)) {
+                self.set(short(key), value);
+            }
         }
     }
 
+    /// Overrules all that was said so far.
     pub fn set(&mut self, key: &str, value: &str) {
-        let key = key.strip_prefix("zookeeper.").unwrap_or(key);
         self.values.insert(key.to_owned(), value.to_owned());
     }
 
@@ -90,24 +85,31 @@ impl Properties {
     }
 }
 
+/// The name of a property without ZooKeeper's prefix.
+fn short(key: &str) -> &str {
+    key.strip_prefix("zookeeper.").unwrap_or(key)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{DigestAlgorithm, Packing};
     use std::net::{IpAddr, Ipv6Addr};
 
     fn config(text: &str) -> Result<(Config, Vec<String>), Error> {
         let mut properties = Properties::default();
-        properties.read_text(text);
+        properties.read(text.as_bytes()).unwrap();
         properties.config()
     }
 
     #[test]
     fn a_file_of_zookeeper_is_understood() {
         let mut properties = Properties::default();
-        properties.read_text(
-            "# comment\ntickTime=500\ndataDir=/data\nclientPort = 2999\ninitLimit=5\n\
+        let read = properties.read(
+            b"# comment\ntickTime=500\ndataDir=/data\nclientPort = 2999\ninitLimit=5\n\
              4lw.commands.whitelist=ruok, srvr\nsnapCount=60\njute.maxbuffer:4096\n",
         );
+        read.unwrap();
         properties.define_all(["zookeeper.extendedTypesEnabled=true"].into_iter());
         let (config, meaningless) = properties.config().unwrap();
         assert_eq!(
@@ -121,9 +123,147 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_read_as_java_reads_it() {
+        let mut properties = Properties::default();
+        let text = b"# caf\xe9\ndataDir=/my\\ data\\u00e9\nclientPortAddress=\\:\\:1\nclient\\u0050ort=7\n";
+        properties.read(text).unwrap();
+        let (config, meaningless) = properties.config().unwrap();
+        assert_eq!(config.data_dir, Path::new("/my data\u{e9}"));
+        assert_eq!(
+            (config.address, config.port),
+            (Ipv6Addr::LOCALHOST.into(), 7)
+        );
+        assert!(meaningless.is_empty());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("zoo.cfg");
+        std::fs::write(&path, "dataDir=C:\\users\n").unwrap();
+        let why = properties.read_file(&path).unwrap_err().to_string();
+        for part in ["zoo.cfg", "C:\\users", "four hexadecimal digits"] {
+            assert!(why.contains(part), "{part} is not in: {why}");
+        }
+    }
+
+    #[test]
+    fn the_file_goes_before_properties_with_zookeepers_prefix() {
+        let mut properties = Properties::default();
+        let text = b"dataDir=/data\nsnapCount=60\nznode.container.maxPerMinute=1\n";
+        properties.read(text).unwrap();
+        let defined = [
+            "zookeeper.snapCount=70",
+            "znode.container.maxPerMinute=2",
+            "zookeeper.preAllocSize=1",
+            "zookeeper.preAllocSize=2",
+        ];
+        properties.define_all(defined.into_iter());
+        let (config, _meaningless) = properties.config().unwrap();
+        assert_eq!(config.snapshot_count, 60);
+        assert_eq!(config.container_max_per_minute, 2);
+        assert_eq!(config.log_preallocate, 2_048);
+    }
+
+    #[test]
     fn a_value_may_begin_with_a_separator() {
-        let (config, _meaningless) = config("dataDir=/data\nclientPortAddress=::1\n").unwrap();
+        let (config, _meaningless) =
+            config("dataDir=/data\nclientPort=1\nclientPortAddress=::1\n").unwrap();
         assert_eq!(config.address, IpAddr::V6(Ipv6Addr::LOCALHOST));
+    }
+
+    #[test]
+    fn a_packing_that_nobody_knows_is_none_and_is_told() {
+        let of = |name: &str| {
+            config(&format!(
+                "dataDir=/data\nsnapshot.compression.method={name}\n"
+            ))
+            .unwrap()
+        };
+        let (known, meaningless) = of("GZ");
+        assert_eq!(
+            (known.snapshot_packing, meaningless.len()),
+            (Packing::Gzip, 0)
+        );
+        let (unknown, meaningless) = of("zip");
+        assert_eq!(unknown.snapshot_packing, Packing::Plain);
+        assert_eq!(meaningless, ["snapshot.compression.method"]);
+    }
+
+    #[test]
+    fn stores_have_passwords_that_are_never_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let word = dir.path().join("word");
+        std::fs::write(&word, "fromfile\n").unwrap();
+        let (config, meaningless) = config(&format!(
+            "dataDir=/data\nsecureClientPort=2281\nssl.keyStore.location=/k.p12\n\
+             ssl.keyStore.type=PKCS12\nssl.keyStore.password=hidden\n\
+             ssl.trustStore.location=/t.jks\nssl.trustStore.passwordPath={}\n",
+            word.display()
+        ))
+        .unwrap();
+        let tls = config.tls.as_ref().unwrap();
+        assert_eq!(tls.key_store.password.0, "hidden");
+        assert_eq!(tls.trust_store.password.0, "fromfile");
+        assert!(meaningless.is_empty());
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("hidden") && !shown.contains("fromfile"));
+    }
+
+    #[test]
+    fn what_is_not_set_is_as_in_zookeeper() {
+        let (config, _meaningless) = config("dataDir=/data\n").unwrap();
+        assert_eq!(config.data_log_dir, None);
+        assert_eq!((config.address, config.port), (Config::EVERYWHERE, 2181));
+        assert_eq!(
+            (config.secure_address, config.metrics_address),
+            (None, None)
+        );
+        assert!(config.tls.is_none() && !config.secure_only && !config.port_unification);
+        assert_eq!(config.tick_ms, 3_000);
+        assert_eq!(
+            (config.min_timeout_ms(), config.max_timeout_ms()),
+            (6_000, 60_000)
+        );
+        assert_eq!(
+            (config.max_client_connections, config.max_connections),
+            (60, 0)
+        );
+        assert_eq!(config.frame_max, 0xf_ffff);
+        assert_eq!(
+            (config.snapshot_count, config.snapshot_bytes),
+            (100_000, 4 << 30)
+        );
+        assert_eq!(config.snapshot_packing, Packing::Plain);
+        assert!(config.force_sync && !config.trust_empty_snapshot);
+        assert_eq!(config.slow_sync_ms, 1_000);
+        assert_eq!((config.purge_interval_hours, config.purge_retain), (0, 3));
+        assert_eq!(config.words, ["srvr"]);
+        assert!(!config.extended_types && !config.enforce_quota && !config.reconfig_enabled);
+        assert_eq!(
+            (
+                config.container_check_interval_ms,
+                config.container_max_per_minute,
+                config.container_never_used_ms
+            ),
+            (60_000, 10_000, 0)
+        );
+        assert!(!config.skip_acl && config.super_digest.is_none() && config.digest_auth);
+        assert_eq!(config.digest_algorithm, DigestAlgorithm::Sha1);
+        assert!(!config.sasl.allowed && !config.sasl.failed_may_stay);
+        assert!(!config.sasl_provider && !config.x509_provider);
+        assert!(config.enforce_auth_schemes.is_empty());
+    }
+
+    #[test]
+    fn a_secure_port_alone_is_the_only_one() {
+        let of = |lines: &str| {
+            let text =
+                format!("dataDir=/data\nssl.keyStore.location=/k\nssl.clientAuth=none\n{lines}");
+            config(&text).map(|(config, _meaningless)| config.secure_only)
+        };
+        assert!(of("secureClientPort=2281\n").unwrap());
+        assert!(!of("secureClientPort=2281\nclientPort=2181\n").unwrap());
+        assert!(!of("").unwrap());
+        let why = of("secureClientPort=2281\nclientPortAddress=::1\n").unwrap_err();
+        let part = "clientPort is not set: clientPortAddress alone names no port";
+        assert!(why.to_string().contains(part), "{why}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Who may do what, and how it is proved: schemes, SASL, TLS.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::config::{Config, DigestAlgorithm};
 use crate::sasl::{Settings as SaslSettings, jaas};
+use crate::tls::stores::{Secret, Store};
 use crate::tls::{ClientAuth, Settings as TlsSettings};
 use crate::zoo_cfg::reading::{Reading, names};
 
@@ -106,8 +107,8 @@ impl Reading {
                 "secureClientPortAddress alone names no port",
             );
         }
-        let anywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        config.secure_address = port.map(|port| SocketAddr::new(address.unwrap_or(anywhere), port));
+        let address = address.unwrap_or(Config::EVERYWHERE);
+        config.secure_address = port.map(|port| SocketAddr::new(address, port));
         if port.is_none() && !config.port_unification {
             return;
         }
@@ -119,10 +120,6 @@ impl Reading {
                 self.wrong(key, "true", "revocation is not checked here");
             }
         }
-        // Stores are told apart by their bytes, and are not encrypted.
-        for key in ["keyStore.type", "trustStore.type"] {
-            self.text(&format!("ssl.{key}"));
-        }
         let protocol = self.text("ssl.protocol");
         let protocols = self.text("ssl.enabledProtocols").or(protocol);
         // Java: `TLS` alone means whatever there is.
@@ -132,11 +129,11 @@ impl Reading {
             protocols: names(&protocols.unwrap_or_default()),
             suites: names(&self.text("ssl.ciphersuites").unwrap_or_default()),
             super_user: self.text("X509AuthenticationProvider.superUser"),
-            key_store: self.store("ssl.keyStore.location", true),
+            key_store: self.store("ssl.keyStore", true),
             ..TlsSettings::default()
         };
         let needed = settings.client_auth != ClientAuth::None;
-        settings.trust_store = self.store("ssl.trustStore.location", needed);
+        settings.trust_store = self.store("ssl.trustStore", needed);
         self.flag("client.certReload", &mut settings.reload);
         config.tls = Some(settings);
     }
@@ -154,11 +151,28 @@ impl Reading {
         }
     }
 
-    fn store(&mut self, key: &str, needed: bool) -> PathBuf {
-        let path = self.text(key).filter(|path| !path.is_empty());
+    /// ZooKeeper: the path of a password's file goes before the password itself.
+    fn store(&mut self, name: &str, needed: bool) -> Store {
+        // Stores are told apart by their bytes.
+        self.text(&format!("{name}.type"));
+        let key = format!("{name}.location");
+        let path = self.text(&key).filter(|path| !path.is_empty());
         if path.is_none() && needed {
-            self.missing(key, "TLS needs it: a file in PEM's form");
+            self.missing(&key, "TLS needs it: a file in PEM's form, PKCS12 or JKS");
         }
-        path.map(PathBuf::from).unwrap_or_default()
+        let mut password = self.text(&format!("{name}.password")).unwrap_or_default();
+        let key = format!("{name}.passwordPath");
+        if let Some(path) = self.text(&key).filter(|path| !path.is_empty()) {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => text
+                    .trim_end_matches(['\n', '\r'])
+                    .clone_into(&mut password),
+                Err(cause) => self.wrong(&key, path, cause.to_string()),
+            }
+        }
+        Store {
+            path: path.map(PathBuf::from).unwrap_or_default(),
+            password: Secret(password),
+        }
     }
 }

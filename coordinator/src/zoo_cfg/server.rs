@@ -1,10 +1,13 @@
 //! What a server is and where it keeps things: files, ports, time, nodes, metrics.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::config::Config;
+use crate::config::{Config, Packing};
 use crate::zoo_cfg::reading::{Reading, names};
+
+/// ZooKeeper's, where a file does not set it.
+const TICK_MS: i32 = 3_000;
 
 impl Reading {
     pub(super) fn server(&mut self, config: &mut Config) {
@@ -25,6 +28,13 @@ impl Reading {
         if let Some(kib) = self.property::<i64>("snapSizeLimitInKb") {
             config.snapshot_bytes = kib.max(0).cast_unsigned().saturating_mul(1024);
         }
+        let method = "snapshot.compression.method";
+        match self.text(method).map(|name| (Packing::named(&name), name)) {
+            Some((Some(packing), _)) => config.snapshot_packing = packing,
+            // ZooKeeper: a name it does not know is none; so it is told among what has no meaning.
+            Some((None, name)) => drop(self.left.insert(method.to_owned(), name)),
+            None => {}
+        }
         if let Some(kib) = self.property::<u64>("preAllocSize") {
             config.log_preallocate = kib.saturating_mul(1024);
         }
@@ -40,12 +50,17 @@ impl Reading {
     }
 
     fn network(&mut self, config: &mut Config) {
+        // ZooKeeper: a file that names a secure port alone wants nobody without TLS.
+        let named = |key: &str| self.left.contains_key(key);
+        config.secure_only = named("secureClientPort") && !named("clientPort");
+        if named("clientPortAddress") && !named("clientPort") {
+            self.missing("clientPort", "clientPortAddress alone names no port");
+        }
         if let Some(port) = self.parsed("clientPort", "not a port") {
             config.port = port;
         }
-        // ZooKeeper listens everywhere unless told otherwise.
         let address = self.host("clientPortAddress");
-        config.address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        config.address = address.unwrap_or(Config::EVERYWHERE);
         // ZooKeeper: -1 leaves it to the system.
         let backlog = self.parsed::<i64>("clientPortListenBacklog", "not a number");
         if let Some(backlog) = backlog.and_then(|backlog| u32::try_from(backlog).ok()) {
@@ -62,6 +77,7 @@ impl Reading {
     }
 
     fn timeouts(&mut self, config: &mut Config) {
+        config.tick_ms = TICK_MS;
         self.number("tickTime", &mut config.tick_ms);
         if config.tick_ms <= 0 {
             self.wrong("tickTime", config.tick_ms.to_string(), "must be positive");
@@ -130,7 +146,7 @@ impl Reading {
             port = wanted;
         }
         let address = self.host("metricsProvider.httpHost");
-        let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let address = address.unwrap_or(Config::EVERYWHERE);
         config.metrics_address = Some(SocketAddr::new(address, port));
     }
 }

@@ -1,5 +1,6 @@
 //! From `host:port` to an open socket. Plain TCP; encryption and authentication come later.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
@@ -21,6 +22,15 @@ pub fn split_address(address: &str) -> Result<(&str, u16), ClientError> {
         return Err(wrong());
     }
     Ok((host, port.parse().map_err(|_| wrong())?))
+}
+
+/// The inverse of [`split_address`]: the colons of an IPv6 host stand in brackets.
+pub fn host_and_port(host: &str, port: impl fmt::Display) -> String {
+    if host.contains(':') && !host.starts_with('[') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 /// Opens a socket to the first of the name's addresses that accepts one.

@@ -15,6 +15,7 @@ use protocol::kafka::apis::Api;
 use protocol::messages::{RequestKind, ResponseKind};
 
 use crate::connection::{Connection, Ticket};
+use crate::dial::host_and_port;
 use crate::error::ClientError;
 
 /// Where one broker listens.
@@ -28,11 +29,7 @@ pub struct Node {
 
 impl Node {
     pub fn address(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
-        } else {
-            format!("{}:{}", self.host, self.port)
-        }
+        host_and_port(&self.host, self.port)
     }
 }
 

@@ -22,7 +22,6 @@ pub mod records;
 pub mod build;
 pub mod legacy;
 pub mod check;
-#[cfg(feature = "corpus")]
 pub mod corpus;
 
 pub use build::{BatchBuilder, BuildError, Marker, emptied, end_marker};

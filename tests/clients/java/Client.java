@@ -135,6 +135,8 @@ public class Client {
     static void join(String group, String topic, String instance) {
         Properties settings = settings("group.id", group, "session.timeout.ms", "25000", "heartbeat.interval.ms", "300");
         if (!instance.equals("-")) settings.put("group.instance.id", instance);
+        String assignor = System.getenv("ROTPETER_ASSIGNOR");
+        if (assignor != null) settings.put("partition.assignment.strategy", assignor);
         memberTopic = topic;
         member = new KafkaConsumer<>(settings);
         member.subscribe(Collections.singleton(topic));

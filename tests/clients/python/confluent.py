@@ -1,4 +1,5 @@
 """librdkafka, as confluent-kafka wraps it."""
+import os
 import sys
 import time
 
@@ -41,6 +42,8 @@ class Client:
                     "auto.offset.reset": "earliest", "session.timeout.ms": 25000, "heartbeat.interval.ms": 300}
         if instance:
             settings["group.instance.id"] = instance
+        if assignor := os.environ.get("ROTPETER_ASSIGNOR"):
+            settings["partition.assignment.strategy"] = assignor
         self.topic = topic
         self.consumer = Consumer(settings)
         self.consumer.subscribe([topic])

@@ -130,9 +130,11 @@ async fn serve(line: &[String], out: &mut Out) -> Result<(), Failure> {
         _ if alter => resources::alter(&args, &mut admin, &entities).await?,
         _ => return resources::describe(&args, &mut admin, &entities, out).await,
     }
-    // Kafka: of a user and a client together, the last is named.
+    // Kafka: of a user and a client together, the last is named, unless it is a default.
     let last = entities.types.len() - 1;
-    let (kind, name) = (&entities.types[last], &entities.names[last]);
+    let named = (0..=last).rev().find(|&at| !entities.names[at].is_empty());
+    let told = named.unwrap_or(last);
+    let (kind, name) = (&entities.types[told], &entities.names[told]);
     match name.is_empty() {
         false => say!(
             out,

@@ -59,7 +59,7 @@ pub(crate) const USAGE: Usage = Usage {
         valued(
             "timeout",
             "timeout (ms)",
-            "How long to wait for a group to settle.",
+            "How long to ask again while a group's coordinator is loading or moves; 60000 by default.",
         ),
         switch("dry-run", "Only show results without executing changes."),
         switch("execute", "Execute operation."),
@@ -199,7 +199,11 @@ fn check(args: &Args) -> Result<(), Failure> {
 }
 
 async fn by_action(args: &Args, out: &mut Out) -> Result<(), Failure> {
-    let properties = Properties::load(args.get("command-config"))?;
+    let mut properties = Properties::load(args.get("command-config"))?;
+    if let Some(ms) = args.parsed::<i64>("timeout")? {
+        let pair = ("default.api.timeout.ms".to_owned(), ms.to_string());
+        properties.0.extend([pair]);
+    }
     let mut admin = Admin::connect(args.required("bootstrap-server")?, &properties).await?;
     match () {
         () if args.has("list") => list::run(args, &mut admin, out).await,

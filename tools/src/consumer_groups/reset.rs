@@ -273,11 +273,7 @@ async fn within(
 /// Kafka: the first line says which form it is, and the other form is tried for one that is neither:
 /// `topic,x,offset` is then of the group `topic`.
 fn from_file(path: &str, group: &str, single: bool) -> Result<BTreeMap<Place, i64>, Failure> {
-    let file = std::fs::read_to_string(path).map_err(|cause| Failure::File {
-        act: "read",
-        path: path.to_string(),
-        cause,
-    })?;
+    let file = std::fs::read_to_string(path).map_err(Failure::reading(path))?;
     let rows: Vec<Vec<&str>> = file
         .lines()
         .filter(|line| !line.trim().is_empty())

@@ -23,7 +23,7 @@ use crate::body;
 use crate::failure::Failure;
 use crate::properties::Properties;
 
-/// How long passing refusals are borne. Kafka: `default.api.timeout.ms`.
+/// How long passing refusals are borne where `default.api.timeout.ms` does not say.
 const RETRY_FOR_MS: i64 = 60_000;
 const RETRY_EVERY_MS: u64 = 100;
 
@@ -54,6 +54,7 @@ pub(crate) struct Admin {
     pub(crate) pool: Pool,
     pub(crate) clock: Clock,
     pub(crate) chance: Chance,
+    retry_for_ms: i64,
     bootstrap: Vec<String>,
     pub(crate) nodes: BTreeMap<i32, Node>,
     pub(crate) controller: i32,
@@ -66,6 +67,11 @@ impl Admin {
         let mut admin = Admin::new(servers, properties)?;
         admin.metadata(Some(&[])).await?;
         Ok(admin)
+    }
+
+    fn retry_until_ms(&self) -> i64 {
+        let now = self.clock.monotonic_ms();
+        now.saturating_add(self.retry_for_ms)
     }
 
     fn new(servers: &str, properties: &Properties) -> Result<Admin, Failure> {
@@ -107,6 +113,7 @@ impl Admin {
             pool,
             clock,
             chance,
+            retry_for_ms: properties.number("default.api.timeout.ms", RETRY_FOR_MS)?,
             bootstrap,
             nodes: BTreeMap::new(),
             controller: -1,
@@ -166,7 +173,7 @@ impl Admin {
         request: RequestKind,
         codes: impl Fn(&ResponseKind) -> Vec<i16>,
     ) -> Result<ResponseKind, Failure> {
-        let until = self.clock.monotonic_ms() + RETRY_FOR_MS;
+        let until = self.retry_until_ms();
         loop {
             let answer = match self.nodes.contains_key(&self.controller) {
                 true => self.node(self.controller, api, request.clone()).await?,
@@ -249,7 +256,7 @@ impl Admin {
     }
 
     pub(crate) async fn coordinator_of(&mut self, keys: Keys, key: &str) -> Result<i32, Failure> {
-        let until = self.clock.monotonic_ms() + RETRY_FOR_MS;
+        let until = self.retry_until_ms();
         loop {
             let request = FindCoordinatorRequest::default()
                 .with_key_type(keys as i8)
@@ -343,7 +350,7 @@ impl Admin {
         request: RequestKind,
         codes: impl Fn(&ResponseKind) -> Vec<i16>,
     ) -> Result<ResponseKind, Failure> {
-        let until = self.clock.monotonic_ms() + RETRY_FOR_MS;
+        let until = self.retry_until_ms();
         loop {
             let id = self.coordinator_of(keys, key).await?;
             let answer = self.node(id, api, request.clone()).await?;

@@ -142,6 +142,7 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     if interval <= 0 {
         return Err(Failure::said("Reporting interval must be greater than 0."));
     }
+    let poll_max = properties.number("max.poll.records", 500)?;
     let timeout = args.parsed::<i64>("timeout")?.unwrap_or(10_000);
     let clock = Clock::system();
     let start = clock.wall_ms();
@@ -158,19 +159,24 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
             }
             continue;
         };
-        seen += 1;
-        bytes += (taken.key.map_or(0, |key| key.len()) + taken.value.map_or(0, |value| value.len()))
-            as u64;
-        if seen % 256 == 1 {
-            heard = clock.wall_ms();
-            progress.at(seen.unsigned_abs(), heard);
-            if heard - last.0 >= interval {
-                if detailed {
-                    progress.clear();
-                    interval_row(out, heard, last, (seen, bytes));
-                }
-                last = (heard, seen, bytes);
+        // Kafka: what one poll brought is counted whole, also past the number that was asked for.
+        let mut polled = Some(taken);
+        let mut left = poll_max;
+        while let Some(taken) = polled {
+            seen += 1;
+            left -= 1;
+            bytes += taken.key.map_or(0, |key| key.len()) as u64;
+            bytes += taken.value.map_or(0, |value| value.len()) as u64;
+            polled = (left > 0).then(|| consumer.at_hand()).flatten();
+        }
+        heard = clock.wall_ms();
+        progress.at(seen.unsigned_abs(), heard);
+        if heard - last.0 >= interval {
+            if detailed {
+                progress.clear();
+                interval_row(out, heard, last, (seen, bytes));
             }
+            last = (heard, seen, bytes);
         }
     }
     progress.clear();

@@ -11,7 +11,9 @@ use crate::args::VERSION;
 use crate::failure::Failure;
 use crate::print::Out;
 use crate::say;
-use crate::servers::programs::{Running, become_it, in_background, running, signal};
+use crate::servers::programs::{
+    Running, become_it, in_background, own_in_background, running, signal,
+};
 
 pub(crate) use crate::servers::ready::cub;
 pub(crate) use crate::servers::zk_server::zk_server;
@@ -52,6 +54,17 @@ fn start(
         return Err(become_it(program, rest));
     }
     in_background(program, rest, said_to).map(drop)
+}
+
+/// A tool of this program on its own, with what it says in `<logs>/<said_to>.out`.
+pub(crate) fn tool_in_background(
+    tool: &str,
+    line: &[String],
+    said_to: &str,
+) -> Result<(), Failure> {
+    let mut words = vec![tool.to_owned()];
+    words.extend_from_slice(line);
+    own_in_background(&words, said_to).map(drop)
 }
 
 /// `kafka-server-stop [--node-id=ID] [--process-role=ROLE]`

@@ -44,20 +44,29 @@ pub(super) fn become_it(name: &str, words: &[String]) -> Failure {
 
 /// Starts the program on its own, with what it says in `<logs>/<said_to>.out`.
 pub(super) fn in_background(name: &str, words: &[String], said_to: &str) -> Result<Child, Failure> {
+    apart(&program(name), words, said_to)
+}
+
+/// The same with this program, as the tool `words` begin with.
+pub(super) fn own_in_background(words: &[String], said_to: &str) -> Result<Child, Failure> {
+    let own = std::env::current_exe().map_err(failed("find", Path::new("this program")))?;
+    apart(&own, words, said_to)
+}
+
+fn apart(program: &Path, words: &[String], said_to: &str) -> Result<Child, Failure> {
     let logs = logs();
     fs::create_dir_all(&logs).map_err(failed("make", &logs))?;
     let path = logs.join(format!("{said_to}.out"));
     let out = File::create(&path).map_err(failed("write", &path))?;
     let err = out.try_clone().map_err(failed("write", &path))?;
-    let program = program(name);
-    let mut command = Command::new(&program);
+    let mut command = Command::new(program);
     command
         .args(words)
         .stdin(Stdio::null())
         .stdout(out)
         .stderr(err)
         .process_group(0);
-    command.spawn().map_err(failed("start", &program))
+    command.spawn().map_err(failed("start", program))
 }
 
 /// Kafka: LOG_DIR, or `logs` beside the scripts' folder; where there is no such folder, here.

@@ -1,10 +1,10 @@
 //! `cub`: waits until Kafka or ZooKeeper is ready, as the scripts of Confluent's images do.
 
-use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
 use base::clock::Clock;
+use coordinator::Dialler;
 use znodes::bodies::broker::Broker;
 use znodes::paths;
 use znodes::store::Store;
@@ -13,17 +13,31 @@ use crate::failure::Failure;
 use crate::kafka::admin::Admin;
 use crate::print::Out;
 use crate::properties::Properties;
+use crate::zk_shell::line::Line;
 
-/// What a ZooKeeper answers to one of its four-letter words.
-pub(super) fn four_letters(address: &str, word: &str) -> Option<String> {
+/// More than this no word is answered with.
+const ANSWER_MAX: usize = 64 * 1024;
+
+/// What a ZooKeeper answers to one of its four-letter words; with a dialler, on its secure port.
+pub(super) fn four_letters(address: &str, word: &str, dialler: Option<&Dialler>) -> Option<String> {
     let patience = Duration::from_secs(5);
-    let address = address.to_socket_addrs().ok()?.next()?;
-    let mut stream = TcpStream::connect_timeout(&address, patience).ok()?;
-    stream.set_read_timeout(Some(patience)).ok()?;
-    stream.write_all(word.as_bytes()).ok()?;
-    let mut answer = String::new();
-    stream.take(64 * 1024).read_to_string(&mut answer).ok()?;
-    Some(answer)
+    let (host, _port) = address.rsplit_once(':')?;
+    let at = address.to_socket_addrs().ok()?.next()?;
+    let socket = TcpStream::connect_timeout(&at, patience).ok()?;
+    socket.set_read_timeout(Some(patience)).ok()?;
+    let line = match dialler {
+        None => Line::Open(socket),
+        Some(dialler) => Line::Secure(Box::new(dialler.connect(host, socket).ok()?)),
+    };
+    line.write_all(word.as_bytes()).ok()?;
+    let (mut answer, mut piece) = (Vec::new(), [0; 4096]);
+    while answer.len() < ANSWER_MAX {
+        match line.read(&mut piece).ok()? {
+            0 => break,
+            got => answer.extend_from_slice(&piece[..got]),
+        }
+    }
+    String::from_utf8(answer).ok()
 }
 
 /// `cub kafka-ready MIN_BROKERS TIMEOUT_SECONDS -b SERVERS | -z ZOOKEEPER`, `cub zk-ready ZOOKEEPER TIMEOUT_SECONDS`
@@ -60,7 +74,7 @@ pub(crate) async fn cub(line: &[String], _out: &mut Out) -> Result<(), Failure> 
             let hosts = first.split('/').next().unwrap_or_default();
             loop {
                 let up = hosts.split(',').any(|host| {
-                    four_letters(host.trim(), "srvr")
+                    four_letters(host.trim(), "srvr", None)
                         .is_some_and(|answer| answer.contains("Mode: "))
                 });
                 if up {

@@ -12,6 +12,7 @@ use crate::print::Out;
 use crate::properties::Properties;
 use crate::servers::programs::{become_it, in_background, signal};
 use crate::servers::ready::four_letters;
+use crate::zk_shell::secured::Security;
 use crate::{say, warn};
 
 /// How long a start is watched before it counts as one. ZooKeeper: a second.
@@ -177,29 +178,66 @@ async fn stop(kept: &Kept, out: &mut Out) -> Result<(), Failure> {
     Ok(())
 }
 
-fn address(settings: &Properties) -> (&str, &str) {
-    let host = settings.get("clientPortAddress").unwrap_or("localhost");
-    (host, settings.get("clientPort").unwrap_or("2181"))
+/// Where the server is asked. As in ZooKeeper's script: on the secure port where there is no other.
+struct Door<'a> {
+    host: &'a str,
+    port: &'a str,
+    secure: bool,
+}
+
+impl<'a> Door<'a> {
+    fn of(settings: &'a Properties) -> Self {
+        let plain = settings.get("clientPort");
+        let (port, secure) = match plain.or(settings.get("secureClientPort")) {
+            Some(port) => (port, plain.is_none()),
+            None => ("2181", false),
+        };
+        let key = match secure {
+            true => "secureClientPortAddress",
+            false => "clientPortAddress",
+        };
+        let host = settings.get(key).unwrap_or("localhost");
+        Door { host, port, secure }
+    }
+
+    /// A line of the answer that says that it serves.
+    fn mode(&self) -> Result<Option<String>, Failure> {
+        let security = match self.secure {
+            true => Security::read(&["CLIENT_JVMFLAGS", "JVMFLAGS"], None)?,
+            false => Security::default(),
+        };
+        if self.secure && security.dialler.is_none() {
+            return Err(Failure::said(
+                "The secure port is asked by TLS: set CLIENT_JVMFLAGS to -Dzookeeper.client.secure=true \
+                 -Dzookeeper.ssl.trustStore.location=FILE, and ssl.keyStore.location where the server wants to \
+                 know its clients",
+            ));
+        }
+        let address = format!("{}:{}", self.host, self.port);
+        let answer = four_letters(&address, "srvr", security.dialler.as_ref());
+        let answer = answer.unwrap_or_default();
+        let mode = answer.lines().find(|line| line.starts_with("Mode: "));
+        Ok(mode.map(str::to_owned))
+    }
 }
 
 fn serves(settings: &Properties) -> bool {
-    let (host, port) = address(settings);
-    four_letters(&format!("{host}:{port}"), "srvr").is_some_and(|answer| answer.contains("Mode: "))
+    matches!(Door::of(settings).mode(), Ok(Some(_)))
 }
 
 fn status(settings: &Properties, out: &mut Out) -> Result<(), Failure> {
-    let (host, port) = address(settings);
+    let door = Door::of(settings);
+    let Door { host, port, secure } = door;
     say!(
         out,
-        "Client port found: {port}. Client address: {host}. Client SSL: false."
+        "Client port found: {port}. Client address: {host}. Client SSL: {secure}."
     );
-    match four_letters(&format!("{host}:{port}"), "srvr") {
-        Some(answer) if answer.contains("Mode: ") => {
-            let mode = answer.lines().find(|line| line.starts_with("Mode: "));
-            say!(out, "{}", mode.unwrap_or_default());
+    match door.mode()? {
+        Some(mode) => {
+            say!(out, "{mode}");
             Ok(())
         }
-        _ => {
+        None => {
             say!(out, "Error contacting service. It is probably not running.");
             Err(Failure::Exit(1))
         }

@@ -2,11 +2,13 @@
 //!
 //! Answers go to stdout and errors to stderr as ZooKeeper 3.9's own shell prints them; the exit
 //! code is that of the last command. As there, only `quit` and `close` end the session; otherwise
-//! it runs out, and its ephemeral nodes with it. Absences: TLS and SASL.
+//! it runs out, and its ephemeral nodes with it. Absence: Kerberos.
 
 mod options;
 mod refusal;
 mod watched;
+pub(crate) mod secured;
+pub(crate) mod line;
 mod session;
 mod nodes;
 mod told;
@@ -26,35 +28,55 @@ use crate::zk_shell::completion::Completion;
 use crate::zk_shell::grammar::COMMANDS;
 use crate::zk_shell::options::words;
 use crate::zk_shell::refusal::Refusal;
+use crate::zk_shell::secured::Security;
 use crate::zk_shell::session::{Session, State, Target};
 
 const UNKNOWN_COMMAND: i32 = 127;
 
-/// `zookeeper-shell HOST:PORT[/chroot] [command …]`
+/// `zookeeper-shell HOST:PORT[/chroot] [-zk-tls-config-file FILE] [command …]`
 pub(crate) async fn shell(line: &[String], out: &mut Out) -> Result<(), Failure> {
-    match line.split_first() {
-        Some((host, rest)) => {
-            let mut line = vec!["-server".to_owned(), host.clone()];
-            line.extend_from_slice(rest);
-            cli(&line, out).await
-        }
-        None => Err(Failure::said(
+    const TLS_FILE: &str = "-zk-tls-config-file";
+    let Some((host, rest)) = line.split_first() else {
+        return Err(Failure::said(
             "USAGE: zookeeper-shell.sh zookeeper_host:port[/path] [-zk-tls-config-file file] [args...]",
-        )),
+        ));
+    };
+    let mut words = vec!["-server".to_owned(), host.clone()];
+    words.extend_from_slice(rest);
+    let mut file = None;
+    if let Some(at) = words.iter().position(|word| word == TLS_FILE) {
+        let mut taken = words.drain(at..words.len().min(at + 2)).skip(1);
+        file = Some(taken.next().ok_or_else(|| {
+            Failure::said(format!(
+                "Error: no filename provided with option {TLS_FILE}"
+            ))
+        })?);
     }
+    begin(&words, &["KAFKA_OPTS"], file, out)
 }
 
-/// `zkCli [-server HOST:PORT] [-timeout MS] [-r] [-waitforconnection] [command …]`; the first word
-/// that is no option begins the command.
+/// `zkCli [-server HOST:PORT] [-timeout MS] [-r] [-waitforconnection] [-client-configuration FILE]
+/// [command …]`; the first word that is no option begins the command.
 pub(crate) async fn cli(line: &[String], out: &mut Out) -> Result<(), Failure> {
+    begin(line, &["CLIENT_JVMFLAGS", "JVMFLAGS"], None, out)
+}
+
+/// `variables`: where Apache's script has Java's `-D` words from. `file`: client properties.
+fn begin(
+    line: &[String],
+    variables: &[&str],
+    mut file: Option<String>,
+    out: &mut Out,
+) -> Result<(), Failure> {
     let mut target = Target {
         text: "localhost:2181".to_owned(),
         timeout_ms: 30_000,
         read_only: false,
+        security: Security::default(),
     };
     let mut waits = false;
     let mut rest = line;
-    loop {
+    let command = loop {
         rest = match rest {
             [flag] if ["-server", "-timeout", "-client-configuration"].contains(&flag.as_str()) => {
                 return Err(Failure::said(format!(
@@ -71,6 +93,10 @@ pub(crate) async fn cli(line: &[String], out: &mut Out) -> Result<(), Failure> {
                 })?;
                 rest
             }
+            [flag, value, rest @ ..] if flag == "-client-configuration" => {
+                file = Some(value.clone());
+                rest
+            }
             [flag, rest @ ..] if flag == "-waitforconnection" => {
                 waits = true;
                 rest
@@ -79,12 +105,13 @@ pub(crate) async fn cli(line: &[String], out: &mut Out) -> Result<(), Failure> {
                 target.read_only = true;
                 rest
             }
-            [flag, ..] if flag.starts_with('-') => {
-                return Err(Failure::Absent(format!("the option {flag} of zkCli")));
-            }
-            command => return serve(target, waits, command, out),
+            // ZooKeeper's shell passes over an option it does not know.
+            [flag, rest @ ..] if flag.starts_with('-') => rest,
+            command => break command,
         };
-    }
+    };
+    target.security = Security::read(variables, file.as_deref())?;
+    serve(target, waits, command, out)
 }
 
 fn serve(target: Target, waits: bool, command: &[String], out: &mut Out) -> Result<(), Failure> {
@@ -235,6 +262,8 @@ impl Shell {
         let known = COMMANDS.iter().find(|command| command.name == name);
         match (name.as_str(), known) {
             ("redo", _) if !rest.is_empty() => self.redo(&rest[0], out)?,
+            // Apache's counts the command itself, which has no line of its own on a command line.
+            ("history", _) if self.history.is_empty() => say!(out, "0 - null"),
             ("history", _) => {
                 let count = self.history.len();
                 let from = count.saturating_sub(11);
@@ -256,10 +285,16 @@ impl Shell {
                 self.connect(out)
                     .map_err(|why| Refusal::Said(why.to_string()))?;
             }
-            ("redo" | "quit", _) | (_, Some(_)) => {}
+            ("quit", _) => {
+                if let Some(session) = &mut self.session {
+                    session.close();
+                }
+                return Ok(());
+            }
+            ("redo", _) | (_, Some(_)) => {}
             _ => return Err(Refusal::Unknown(name.clone())),
         }
-        if self.state() == State::Closed {
+        if !self.state().is_alive() {
             say!(out, "Not connected");
             return Ok(());
         }

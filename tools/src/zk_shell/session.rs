@@ -3,25 +3,27 @@
 //!
 //! A thread reads; it also pings, so that the session lives while nobody types. Watches are noted
 //! here as well as at the server: after a reconnect they are set again, and one that is not noted
-//! cannot be removed.
+//! cannot be removed. Who one is by SASL is shown before anything else is asked.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use base::chance::Chance;
+use coordinator::Login;
 use protocol::zookeeper::errors::Code;
 use protocol::zookeeper::jute::{Malformed, Reader, Writer};
 use protocol::zookeeper::ops;
 use protocol::zookeeper::replies::ReplyHeader;
 
+use crate::zk_shell::line::{Frames, Line, framed};
+use crate::zk_shell::secured::Security;
 use crate::zk_shell::watched::{Kind, Watches};
 
-/// A reply is never longer: ZooKeeper's own bound for a client.
-const FRAME_MAX: usize = 64 << 20;
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -32,6 +34,7 @@ pub(crate) struct Target {
     pub(crate) text: String,
     pub(crate) timeout_ms: i32,
     pub(crate) read_only: bool,
+    pub(crate) security: Security,
 }
 
 impl Target {
@@ -56,6 +59,8 @@ impl Target {
 pub(crate) enum State {
     Connecting,
     Connected,
+    /// The server does not believe who this is.
+    AuthFailed,
     Closed,
 }
 
@@ -64,8 +69,14 @@ impl State {
         match self {
             State::Connecting => "CONNECTING",
             State::Connected => "CONNECTED",
+            State::AuthFailed => "AUTH_FAILED",
             State::Closed => "CLOSED",
         }
+    }
+
+    /// Whether anything can still be asked, now or later.
+    pub(crate) fn is_alive(self) -> bool {
+        !matches!(self, State::Closed | State::AuthFailed)
     }
 }
 
@@ -73,7 +84,7 @@ type Answer = Result<Vec<u8>, Code>;
 
 struct Inner {
     state: State,
-    socket: Option<TcpStream>,
+    line: Option<Arc<Line>>,
     session: i64,
     password: Vec<u8>,
     last_zxid: i64,
@@ -89,6 +100,8 @@ struct Shared {
     inner: Mutex<Inner>,
     changed: Condvar,
     closing: AtomicBool,
+    /// Why TLS does not come about was said.
+    has_said: AtomicBool,
     print: Arc<AtomicBool>,
 }
 
@@ -114,29 +127,6 @@ fn tell(print: &AtomicBool, state: &str, kind: &str, path: &str, zxid: i64) {
     let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn framed(body: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {
-    let mut bytes = vec![0; 4];
-    body(&mut Writer(&mut bytes));
-    let len = u32::try_from(bytes.len() - 4).unwrap_or(u32::MAX);
-    bytes[..4].copy_from_slice(&len.to_be_bytes());
-    bytes
-}
-
-fn read_frame(socket: &mut TcpStream) -> io::Result<Vec<u8>> {
-    let mut len = [0; 4];
-    socket.read_exact(&mut len)?;
-    let len = u32::from_be_bytes(len) as usize;
-    if len > FRAME_MAX {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut body = Vec::new();
-    socket.take(len as u64).read_to_end(&mut body)?;
-    if body.len() < len {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    Ok(body)
-}
-
 impl Session {
     /// Begins to connect; whoever asks something waits for it.
     pub(crate) fn open(target: &Target, print: &Arc<AtomicBool>) -> io::Result<Session> {
@@ -144,7 +134,7 @@ impl Session {
             target: target.clone(),
             inner: Mutex::new(Inner {
                 state: State::Connecting,
-                socket: None,
+                line: None,
                 session: 0,
                 password: vec![0; 16],
                 last_zxid: 0,
@@ -155,6 +145,7 @@ impl Session {
             }),
             changed: Condvar::new(),
             closing: AtomicBool::new(false),
+            has_said: AtomicBool::new(false),
             print: Arc::clone(print),
         });
         let reads = Arc::clone(&shared);
@@ -208,6 +199,7 @@ impl Session {
         if !self.wait_connected() {
             return Err(match self.state() {
                 State::Closed => Code::SESSION_EXPIRED,
+                State::AuthFailed => Code::AUTH_FAILED,
                 _ => Code::CONNECTION_LOSS,
             });
         }
@@ -220,10 +212,10 @@ impl Session {
                 w.int(xid).int(op);
                 body(w);
             });
-            let Some(socket) = &mut inner.socket else {
+            let Some(line) = &inner.line else {
                 return Err(Code::CONNECTION_LOSS);
             };
-            if socket.write_all(&bytes).is_err() {
+            if line.write_all(&bytes).is_err() {
                 return Err(Code::CONNECTION_LOSS);
             }
             inner.waiting.push_back(sender);
@@ -305,8 +297,8 @@ impl Session {
         }
         let mut inner = lock(&self.shared.inner);
         inner.state = State::Closed;
-        if let Some(socket) = inner.socket.take() {
-            let _gone = socket.shutdown(std::net::Shutdown::Both);
+        if let Some(line) = inner.line.take() {
+            let _gone = line.socket().shutdown(std::net::Shutdown::Both);
         }
         drop(inner);
         self.shared.changed.notify_all();
@@ -316,6 +308,37 @@ impl Session {
         }
         tell(&self.shared.print, "Closed", "None", "null", -1);
     }
+}
+
+/// What a server must be told anew on every connection.
+fn said_again(inner: &Inner) -> Vec<u8> {
+    let mut again = Vec::new();
+    for (scheme, secret) in &inner.auths {
+        again.extend(framed(|w| {
+            w.int(-4).int(ops::AUTH).int(0);
+            w.string(scheme).buffer(secret.as_deref());
+        }));
+    }
+    if !inner.watches.is_empty() {
+        let (watches, seen) = (&inner.watches, inner.last_zxid);
+        again.extend(framed(|w| {
+            w.int(-8).int(ops::SET_WATCHES2).long(seen);
+            w.strings(&watches.data)
+                .strings(&watches.exist)
+                .strings(&watches.child);
+            w.strings(&watches.persistent).strings(&watches.recursive);
+        }));
+    }
+    again
+}
+
+/// Why a handshake came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum Lost {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
 }
 
 fn shown<'a>(chroot: &str, path: &'a str) -> &'a str {
@@ -332,14 +355,14 @@ impl Shared {
         let mut begun = false;
         while !self.closing.load(Ordering::Relaxed) {
             for host in self.target.hosts() {
-                let Some(mut socket) = self.shake_hands(host) else {
+                let Some(mut frames) = self.shake_hands(host) else {
                     continue;
                 };
-                if lock(&self.inner).state == State::Closed {
+                if !lock(&self.inner).state.is_alive() {
                     return;
                 }
                 begun = true;
-                self.read_until_lost(&mut socket);
+                self.read_until_lost(&mut frames);
                 self.lose();
                 break;
             }
@@ -354,17 +377,18 @@ impl Shared {
     }
 
     /// A connection with the session on it; `None` where it did not come about.
-    fn shake_hands(&self, host: &str) -> Option<TcpStream> {
+    fn shake_hands(&self, host: &str) -> Option<Frames> {
         let named = match host.rsplit_once(':') {
             Some((_, port)) if port.parse::<u16>().is_ok() => host.to_owned(),
             _ => format!("{host}:2181"),
         };
         let patience = Duration::from_millis(self.target.timeout_ms.max(1).unsigned_abs().into());
         let mut addresses = named.to_socket_addrs().ok()?;
-        let mut socket =
+        let socket =
             addresses.find_map(|address| TcpStream::connect_timeout(&address, patience).ok())?;
         socket.set_nodelay(true).ok()?;
         socket.set_read_timeout(Some(patience)).ok()?;
+        let line = Arc::new(self.line(&named, socket)?);
         let (session, password, last_zxid) = {
             let inner = lock(&self.inner);
             (inner.session, inner.password.clone(), inner.last_zxid)
@@ -376,87 +400,128 @@ impl Shared {
                 .long(session);
             w.buffer(Some(&password)).bool(self.target.read_only);
         });
-        socket.write_all(&hello).ok()?;
-        let answer = read_frame(&mut socket).ok()?;
-        self.welcomed(&socket, &answer).ok()?;
-        Some(socket)
+        line.write_all(&hello).ok()?;
+        let mut frames = Frames::of(line);
+        let answer = frames.next().ok()?;
+        self.welcomed(&mut frames, &answer).ok()?;
+        Some(frames)
+    }
+
+    /// The connection, secured where it is to be.
+    fn line(&self, named: &str, socket: TcpStream) -> Option<Line> {
+        let Some(dialler) = &self.target.security.dialler else {
+            return Some(Line::Open(socket));
+        };
+        let host = named.rsplit_once(':').map_or(named, |(host, _)| host);
+        match dialler.connect(host, socket) {
+            Ok(line) => Some(Line::Secure(Box::new(line))),
+            Err(cause) => {
+                // Said once: it is tried again and again.
+                if !self.has_said.swap(true, Ordering::Relaxed) {
+                    eprintln!("TLS with {named}: {cause}");
+                }
+                None
+            }
+        }
     }
 
     /// The server's answer to the handshake.
-    fn welcomed(&self, socket: &TcpStream, answer: &[u8]) -> Result<(), Malformed> {
+    fn welcomed(&self, frames: &mut Frames, answer: &[u8]) -> Result<(), Lost> {
         let mut reader = Reader::new(answer);
         let (_version, timeout_ms, session) = (reader.int()?, reader.int()?, reader.long()?);
         let password = reader.buffer()?.unwrap_or_default().to_vec();
-        let mut inner = lock(&self.inner);
         if timeout_ms <= 0 {
-            inner.state = State::Closed;
-            self.closing.store(true, Ordering::Relaxed);
-            drop(inner);
-            self.changed.notify_all();
-            tell(&self.print, "Expired", "None", "null", -1);
+            self.end(State::Closed, "Expired");
             return Ok(());
         }
-        (inner.session, inner.password) = (session, password);
-        let mut again = Vec::new();
-        for (scheme, secret) in &inner.auths {
-            again.extend(framed(|w| {
-                w.int(-4).int(ops::AUTH).int(0);
-                w.string(scheme).buffer(secret.as_deref());
-            }));
-        }
-        if !inner.watches.is_empty() {
-            let (watches, seen) = (&inner.watches, inner.last_zxid);
-            again.extend(framed(|w| {
-                w.int(-8).int(ops::SET_WATCHES2).long(seen);
-                w.strings(&watches.data)
-                    .strings(&watches.exist)
-                    .strings(&watches.child);
-                w.strings(&watches.persistent).strings(&watches.recursive);
-            }));
-        }
-        let own = socket.try_clone().ok();
-        inner.socket = own;
-        if let Some(socket) = &mut inner.socket
-            && !again.is_empty()
         {
+            let mut inner = lock(&self.inner);
+            (inner.session, inner.password) = (session, password);
+        }
+        tell(&self.print, "SyncConnected", "None", "null", -1);
+        if let Some(login) = &self.target.security.login {
+            if !self.believed(frames, login)? {
+                self.end(State::AuthFailed, "AuthFailed");
+                return Ok(());
+            }
+            tell(&self.print, "SaslAuthenticated", "None", "null", -1);
+        }
+        let mut inner = lock(&self.inner);
+        let again = said_again(&inner);
+        inner.line = Some(Arc::clone(frames.line()));
+        if !again.is_empty() {
             // A connection that is lost at once is seen by whoever reads it.
-            let _lost = socket.write_all(&again);
+            let _lost = frames.line().write_all(&again);
         }
         let ping_after = u64::from(timeout_ms.unsigned_abs() / 3).max(1);
         // Without it nobody would ping; the session then ends as if the network had.
+        let socket = frames.line().socket();
         let _kept = socket.set_read_timeout(Some(Duration::from_millis(ping_after)));
+        inner.state = State::Connected;
         drop(inner);
-        tell(&self.print, "SyncConnected", "None", "null", -1);
-        lock(&self.inner).state = State::Connected;
         self.changed.notify_all();
         Ok(())
     }
 
-    fn read_until_lost(&self, socket: &mut TcpStream) {
+    /// The session is over, for the reason that is told.
+    fn end(&self, state: State, told: &str) {
+        // Before anybody who waits goes on, and perhaps ends the program.
+        tell(&self.print, told, "None", "null", -1);
+        self.closing.store(true, Ordering::Relaxed);
+        lock(&self.inner).state = state;
+        self.changed.notify_all();
+    }
+
+    /// Shows by SASL who this is; whether the server believes it, and is one that knows the password.
+    fn believed(&self, frames: &mut Frames, login: &Login) -> Result<bool, Lost> {
+        let mut ask = |token: &[u8]| -> Result<Option<Vec<u8>>, Lost> {
+            let bytes = framed(|w| {
+                w.int(0).int(ops::SASL).buffer(Some(token));
+            });
+            frames.line().write_all(&bytes)?;
+            let answer = frames.next()?;
+            let mut reader = Reader::new(&answer);
+            if ReplyHeader::read(&mut reader)?.code != Code::OK {
+                return Ok(None);
+            }
+            Ok(Some(reader.buffer()?.unwrap_or_default().to_vec()))
+        };
+        let random = Chance::from_kernel().next_u64().to_string();
+        let Some(question) = ask(&[])? else {
+            return Ok(false);
+        };
+        let Some(answer) = login.answer(&question, &random) else {
+            return Ok(false);
+        };
+        Ok(ask(&answer.token)? == Some(answer.proof))
+    }
+
+    fn read_until_lost(&self, frames: &mut Frames) {
         let mut silent = 0;
         loop {
-            let mut first = [0];
-            match socket.peek(&mut first) {
-                Ok(0) => return,
-                Ok(_) => silent = 0,
+            let before = frames.begun();
+            let bytes = match frames.next() {
+                Ok(bytes) => bytes,
                 Err(cause)
                     if [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut]
                         .contains(&cause.kind()) =>
                 {
-                    silent += 1;
+                    silent = if frames.begun() > before {
+                        0
+                    } else {
+                        silent + 1
+                    };
                     let ping = framed(|w| {
                         w.int(ops::XID_PING).int(ops::PING);
                     });
-                    if silent > 2 || socket.write_all(&ping).is_err() {
+                    if silent > 2 || frames.line().write_all(&ping).is_err() {
                         return;
                     }
                     continue;
                 }
                 Err(_) => return,
-            }
-            let Ok(bytes) = read_frame(socket) else {
-                return;
             };
+            silent = 0;
             if self.take(&bytes).is_err() {
                 return;
             }
@@ -513,8 +578,8 @@ impl Shared {
     /// The connection is gone: who waits for an answer hears it.
     fn lose(&self) {
         let mut inner = lock(&self.inner);
-        inner.socket = None;
-        let over = inner.state == State::Closed || self.closing.load(Ordering::Relaxed);
+        inner.line = None;
+        let over = !inner.state.is_alive() || self.closing.load(Ordering::Relaxed);
         if !over {
             inner.state = State::Connecting;
         }

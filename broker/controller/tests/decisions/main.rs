@@ -16,7 +16,14 @@
 //! | `elect preferred t-0`, `elect unclean t-0` | ElectLeaders |
 //! | `leaves 1` | ControlledShutdown |
 //! | `move t-0 2,3`, `cancel t-0` | AlterPartitionReassignments |
+//! | `node t-0:2,3` | `/admin/reassign_partitions` appears |
 //! | `delete t` | is marked for deletion |
+//! | `mute 2`, `speaks 2`, `fails-to-delete 2` | when and what it answers to deletions |
+//! | `directory-fails 2 t-0` | its replica is lost, and a notice says so |
+//! | `loses-id t` | the topic's node is written as tools before 2.8 do |
+//! | `failover` | `/controller` goes; broker 1 wins again, and knows only what brokers remember |
+//! | `waits 5` | so many seconds pass |
+//! | `counts` | what the metrics show |
 
 #![allow(
     clippy::unwrap_used,
@@ -62,6 +69,36 @@ fn proposals_for_isrs_are_checked() {
 #[test]
 fn partitions_move_from_broker_to_broker() {
     plays("moves.txt");
+}
+
+#[test]
+fn moves_are_called_off_and_a_new_order_waits_for_nobody() {
+    plays("cancelled.txt");
+}
+
+#[test]
+fn moves_by_the_old_tools_node_are_begun_once() {
+    plays("node.txt");
+}
+
+#[test]
+fn everybody_hears_of_a_dead_broker() {
+    plays("brokers.txt");
+}
+
+#[test]
+fn topics_keep_their_ids() {
+    plays("ids.txt");
+}
+
+#[test]
+fn a_failed_directory_costs_leaderships() {
+    plays("directories.txt");
+}
+
+#[test]
+fn leaders_go_home_by_the_clock() {
+    plays("balance.txt");
 }
 
 #[test]

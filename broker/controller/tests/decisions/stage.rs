@@ -1,30 +1,65 @@
 //! Plays one script.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
 use std::sync::Arc;
 
 use base::clock::Clock;
-use controller::event::{ElectionKind, IsrProposal, IsrProposals, TopicKey};
-use controller::sender::{Answer, Answers, Order, Peer, PeerSender};
+use controller::event::{ElectionKind, IsrProposal, IsrProposals, TopicKey, Verdict};
+use controller::sender::{
+    Answer, Answers, OfTopic, Order, Peer, PeerSender, StopPartition, StopReplica,
+};
 use controller::{Config, ControllerHandle, Parts};
 use parking_lot::Mutex;
-use protocol::ids::TopicPartition;
+use protocol::ids::{TopicId, TopicPartition};
 use protocol::kafka::errors::ErrorCode;
 use znodes::bodies::partition::PartitionState;
+use znodes::bodies::reassign;
 use znodes::memory::{Memory, World};
 use znodes::paths;
 use znodes::registration;
 use znodes::session::create_base_nodes;
-use znodes::store::{Kind, Store};
+use znodes::store::{ANY, Kind, Store};
 
 use crate::registered::body;
 
-/// Writes orders down and answers that all went well.
+/// Writes orders down and answers that all went well, unless told otherwise.
 #[derive(Debug, Default)]
 struct Clerk {
     open: Mutex<BTreeMap<i32, Answers>>,
     sent: Mutex<Vec<String>>,
+    /// Who lives, as each broker was told last.
+    alive: Mutex<BTreeMap<i32, Vec<i32>>>,
+    /// Brokers that do not say what became of deletions, and what they would say.
+    mute: Mutex<BTreeMap<i32, Vec<StopReplica>>>,
+    /// Replicas that lie on failed directories.
+    failed: Mutex<BTreeSet<(i32, TopicPartition)>>,
+    ids: Mutex<HashMap<Arc<str>, TopicId>>,
+}
+
+impl Clerk {
+    /// A broker says at last what became of deletions.
+    fn speak(&self, broker: i32, code: ErrorCode) {
+        let orders = self.mute.lock().remove(&broker).unwrap_or_default();
+        let answers = self.open.lock().get(&broker).cloned().unwrap();
+        for order in orders {
+            let partitions = order.topics.iter().flat_map(|topic| {
+                let each = topic.partitions.iter();
+                each.map(|one| (TopicPartition::new(topic.name.clone(), one.index), code))
+            });
+            let answer = order.answered(ErrorCode::None, partitions);
+            answers.try_send((broker, answer)).unwrap();
+        }
+    }
+
+    fn told_who_lives(&self, broker: i32, order: &Order) -> Option<String> {
+        let Order::UpdateMetadata { body, .. } = order else {
+            return None;
+        };
+        let now: Vec<i32> = body.brokers.iter().map(|one| one.id).collect();
+        let before = self.alive.lock().insert(broker, now.clone());
+        (before.as_ref() != Some(&now)).then(|| format!("to {broker}: alive {now:?}"))
+    }
 }
 
 impl PeerSender for Clerk {
@@ -41,15 +76,21 @@ impl PeerSender for Clerk {
             return;
         };
         let error = ErrorCode::None;
-        let mut lines = Vec::new();
+        let mut lines = Vec::from_iter(self.told_who_lives(broker, &order));
         let mut partitions = Vec::new();
         let mut heard = |topic: &Arc<str>, index, told: String| {
             lines.push(format!("to {broker}: {told}"));
-            partitions.push((TopicPartition::new(topic.clone(), index), error));
+            let replica = (broker, TopicPartition::new(topic.clone(), index));
+            let code = match self.failed.lock().contains(&replica) {
+                true => ErrorCode::KafkaStorageError,
+                false => error,
+            };
+            partitions.push((replica.1, code));
         };
         let answer = match &order {
             Order::LeaderAndIsr(order) => {
                 for topic in &order.topics {
+                    self.ids.lock().insert(topic.name.clone(), topic.id);
                     for one in &topic.partitions {
                         let told = format!(
                             "lead {}-{} leader {} epoch {} isr {:?}{}{}",
@@ -93,7 +134,16 @@ impl PeerSender for Clerk {
                         heard(&topic.name, one.index, told);
                     }
                 }
-                Answer::StopReplica { error, partitions }
+                let deletes =
+                    |topic: &OfTopic<StopPartition>| topic.partitions.iter().any(|one| one.delete);
+                if order.topics.iter().any(deletes)
+                    && let Some(kept) = self.mute.lock().get_mut(&broker)
+                {
+                    kept.push(order.clone());
+                    self.sent.lock().extend(lines);
+                    return;
+                }
+                order.answered(error, partitions)
             }
         };
         self.sent.lock().extend(lines);
@@ -108,6 +158,8 @@ struct Stage {
     handle: ControllerHandle,
     sessions: BTreeMap<i32, Memory>,
     shown: BTreeMap<String, String>,
+    ids: BTreeMap<String, Option<TopicId>>,
+    clock: Clock,
     answers: Vec<String>,
 }
 
@@ -125,18 +177,19 @@ pub(crate) async fn play(script: &str) -> String {
         .unwrap();
     let clerk = Arc::new(Clerk::default());
     let (_stopper, stop) = base::stop::pair();
-    let mut config = Config::new(1, "PLAINTEXT");
-    config.rebalance = false;
+    let config = Config::new(1, "PLAINTEXT");
+    let remembering = Arc::clone(&clerk);
     let handle = controller::start(Parts {
         config,
         store: Arc::new(first.clone()),
         sender: Arc::clone(&clerk) as _,
-        clock,
+        clock: clock.clone(),
         stop,
         body: body(1),
         cluster_id: "scripted".into(),
         broker_epoch,
         past_sessions: Arc::new(Vec::new),
+        remembered_id: Arc::new(move |topic| remembering.ids.lock().get(topic).copied()),
     });
     let mut stage = Stage {
         world,
@@ -145,6 +198,8 @@ pub(crate) async fn play(script: &str) -> String {
         handle,
         sessions: BTreeMap::from([(1, first)]),
         shown: BTreeMap::new(),
+        ids: BTreeMap::new(),
+        clock,
         answers: vec![],
     };
     stage.settle().await;
@@ -167,6 +222,11 @@ pub(crate) async fn play(script: &str) -> String {
 
 fn numbers(text: &str) -> Vec<i32> {
     text.split(',').map(|one| one.parse().unwrap()).collect()
+}
+
+fn verdict(tp: &TopicPartition, (code, text): Verdict) -> String {
+    let text = text.map_or_else(String::new, |text| format!(": {text}"));
+    format!("= {tp} {code:?}{text}")
 }
 
 fn named(text: &str) -> TopicPartition {
@@ -223,8 +283,11 @@ impl Stage {
                     _ => ElectionKind::Unclean,
                 };
                 let asked = Some(vec![named(tp)]);
-                for (tp, (code, _)) in self.handle.elect_leaders(kind, asked).await.unwrap() {
-                    self.answers.push(format!("= {tp} {code:?}"));
+                for (tp, outcome) in self.handle.elect_leaders(kind, asked).await.unwrap() {
+                    self.answers.push(match outcome {
+                        Ok(leader) => format!("= {tp} led by {leader}"),
+                        Err(refusal) => verdict(&tp, refusal),
+                    });
                 }
             }
             ["leaves", id] => {
@@ -239,6 +302,47 @@ impl Stage {
             }
             ["move", tp, ids] => self.reassign(tp, Some(numbers(ids))).await,
             ["cancel", tp] => self.reassign(tp, None).await,
+            ["node", ref moves @ ..] => {
+                let each = moves.iter().map(|one| {
+                    let (tp, ids) = one.split_once(':').unwrap();
+                    (named(tp), numbers(ids))
+                });
+                let body = reassign::encode_targets(&each.collect::<Vec<_>>());
+                self.create(paths::REASSIGN, &body).await;
+            }
+            ["failover"] => self.admin.delete(paths::CONTROLLER, ANY).await.unwrap(),
+            ["loses-id", name] => {
+                let path = paths::topic(name);
+                let node = self.admin.get(&path, None).await.unwrap().unwrap();
+                let mut topic = znodes::bodies::topic::Topic::decode(&node.data).unwrap();
+                topic.id = None;
+                let body = topic.encode();
+                self.admin.set(&path, body.as_bytes(), ANY).await.unwrap();
+            }
+            ["mute", id] => {
+                let mut mute = self.clerk.mute.lock();
+                mute.insert(id.parse().unwrap(), vec![]);
+            }
+            ["speaks", id] => self.clerk.speak(id.parse().unwrap(), ErrorCode::None),
+            ["fails-to-delete", id] => {
+                let code = ErrorCode::KafkaStorageError;
+                self.clerk.speak(id.parse().unwrap(), code);
+            }
+            ["directory-fails", id, tp] => {
+                let broker = id.parse().unwrap();
+                self.clerk.failed.lock().insert((broker, named(tp)));
+                let path = format!("{}/{}", paths::LOG_DIR_EVENTS, paths::LOG_DIR_EVENT_PREFIX);
+                let body = znodes::bodies::notices::encode_log_dir_failure(broker);
+                let kind = Kind::PersistentSequential;
+                let notice = self.admin.create(&path, body.as_bytes(), kind);
+                notice.await.unwrap();
+            }
+            ["waits", seconds] => self.clock.advance(seconds.parse::<i64>().unwrap() * 1000),
+            ["counts"] => {
+                let counts = self.handle.counts().await.unwrap();
+                let unclean = self.handle.measures().unclean_elections.get();
+                self.answers.push(format!("= {counts:?} unclean {unclean}"));
+            }
             ["delete", name] => self.create(&paths::delete_topic(name), "").await,
             _ => panic!("not a command: {command}"),
         }
@@ -253,8 +357,8 @@ impl Stage {
 
     async fn reassign(&mut self, tp: &str, to: Option<Vec<i32>>) {
         let done = self.handle.reassign(vec![(named(tp), to)]).await.unwrap();
-        for (tp, (code, _)) in done {
-            self.answers.push(format!("= {tp} {code:?}"));
+        for (tp, refusal) in done {
+            self.answers.push(verdict(&tp, refusal));
         }
     }
 
@@ -294,6 +398,10 @@ impl Stage {
         let mut lines = std::mem::take(&mut self.answers);
         let mut now = BTreeMap::new();
         for (path, data) in self.world.dump() {
+            if path == paths::REASSIGN {
+                now.insert(path, format!("node {data}"));
+                continue;
+            }
             let Some(rest) = path.strip_prefix("/brokers/topics/") else {
                 continue;
             };
@@ -327,7 +435,14 @@ impl Stage {
                         text
                     })
                     .collect();
-                now.insert(path.clone(), format!("topic {rest} {}", parts.join(" ")));
+                let first = *self.ids.entry(rest.to_owned()).or_insert(topic.id);
+                let id = match topic.id {
+                    None => " without id",
+                    id if id == first => "",
+                    Some(_) => " with another id",
+                };
+                let line = format!("topic {rest} {}{id}", parts.join(" "));
+                now.insert(path.clone(), line);
             }
         }
         for (path, line) in &now {

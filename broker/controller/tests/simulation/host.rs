@@ -173,6 +173,7 @@ impl Host {
                 cluster_id: CLUSTER.into(),
                 broker_epoch: epoch,
                 past_sessions: Arc::new(move || past.past_sessions()),
+                remembered_id: Arc::new(|_topic| None),
             };
             *handle.lock() = Some(controller::start(parts));
         });
@@ -235,10 +236,7 @@ impl Host {
                         partitions.push((tp, code));
                     }
                 }
-                Answer::StopReplica {
-                    error: refused.unwrap_or(ErrorCode::None),
-                    partitions,
-                }
+                order.answered(refused.unwrap_or(ErrorCode::None), partitions)
             }
         })
     }

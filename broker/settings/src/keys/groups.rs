@@ -47,7 +47,7 @@ pub(super) const KEYS: &[Row] = &[
         "How many partitions the offsets topic is created with."),
     row("offsets.topic.replication.factor", Short, Some("3"), AtLeast(1), High, ReadOnly,
         Works("groups.topic_replication_factor"),
-        "How many replicas the offsets topic is created with; 1 with an embedded coordinator."),
+        "How many replicas the offsets topic is created with; 1 unless set, while no broker follows another."),
     row("offsets.topic.segment.bytes", Int, Some("104857600"), AtLeast(1), High, ReadOnly,
         Works("groups.topic_segment_bytes"),
         "How large segments of the offsets topic get; small ones load faster."),

@@ -1,20 +1,73 @@
 //! ElectLeaders: preferred or unclean elections on demand; the controller answers.
 
+use std::collections::BTreeMap;
+
+use base::clock::Clock;
 use controller::ControllerHandle;
-use controller::event::ElectionKind;
+use controller::event::{ElectionKind, ElectionOutcomes};
 use protocol::StrBytes;
-use protocol::ids::TopicPartition;
+use protocol::ids::{BrokerId, TopicPartition};
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 
+use crate::metadata::Metadata;
 use crate::peer::spelling::topic_name;
 
 const PREFERRED: i8 = 0;
 const UNCLEAN: i8 = 1;
 
+/// What is told of one partition.
+type Told = (ErrorCode, Option<String>);
+
+/// Kafka: `DelayedElectLeader`. An election is done once this broker would send clients to the
+/// leader; what does not come within the time asked for is told as timed out.
+async fn await_leaders(
+    metadata: &Metadata,
+    clock: &Clock,
+    timeout_ms: i32,
+    outcomes: ElectionOutcomes,
+) -> BTreeMap<TopicPartition, Told> {
+    let mut waiting = BTreeMap::new();
+    let mut told = BTreeMap::new();
+    for (tp, outcome) in outcomes {
+        match outcome {
+            Ok(leader) => drop(waiting.insert(tp, BrokerId(leader))),
+            Err(refusal) => drop(told.insert(tp, refusal)),
+        }
+    }
+    let timed_out = clock.sleep_ms(i64::from(timeout_ms.max(0)));
+    tokio::pin!(timed_out);
+    let mut changes = metadata.changes();
+    loop {
+        changes.mark_unchanged();
+        let image = metadata.image();
+        waiting.retain(|tp, leader| {
+            let seen = image.partition(&tp.topic, tp.partition);
+            let elected = seen.is_some_and(|seen| seen.leader == *leader);
+            if elected {
+                told.insert(tp.clone(), (ErrorCode::None, None));
+            }
+            !elected
+        });
+        if waiting.is_empty() {
+            return told;
+        }
+        tokio::select! {
+            Ok(()) = changes.changed() => {}
+            () = &mut timed_out => {
+                let late = waiting.into_keys().map(|tp| (tp, (ErrorCode::RequestTimedOut, None)));
+                told.extend(late);
+                return told;
+            }
+        }
+    }
+}
+
 pub(crate) async fn answer(
     controller: &ControllerHandle,
+    metadata: &Metadata,
+    clock: &Clock,
     request: ElectLeadersRequest,
 ) -> ElectLeadersResponse {
     let kind = match request.election_type {
@@ -39,7 +92,7 @@ pub(crate) async fn answer(
     let mut as_a_whole = ErrorCode::None;
     let outcomes = match kind {
         Some(kind) => match controller.elect_leaders(kind, asked.clone()).await {
-            Ok(outcomes) => outcomes,
+            Ok(outcomes) => await_leaders(metadata, clock, request.timeout_ms, outcomes).await,
             // Kafka: the answer as a whole carries no code, each named partition does.
             Err(code) => each(code, asked),
         },
@@ -72,4 +125,46 @@ pub(crate) async fn answer(
     ElectLeadersResponse::default()
         .with_error_code(as_a_whole.code())
         .with_replica_election_results(results)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metadata::update::TopicUpdate;
+    use crate::metadata::{PartitionImage, Update};
+
+    #[tokio::test]
+    async fn an_election_is_told_once_clients_are_sent_to_the_leader_or_the_time_is_up() {
+        let (metadata, clock) = (Metadata::default(), Clock::by_hand(1));
+        let led_by = |leader| {
+            let partition = PartitionImage {
+                leader: BrokerId(leader),
+                ..PartitionImage::default()
+            };
+            metadata.apply(Update {
+                topics: vec![TopicUpdate {
+                    name: "t".into(),
+                    partitions: vec![(0, partition)],
+                    ..TopicUpdate::default()
+                }],
+                ..Update::default()
+            });
+        };
+        let tp = TopicPartition::new("t", 0);
+        let elected = || ElectionOutcomes::from([(tp.clone(), Ok(2))]);
+        led_by(1);
+        let waiting = await_leaders(&metadata, &clock, 1000, elected());
+        tokio::pin!(waiting);
+        tokio::select! {
+            biased;
+            told = &mut waiting => panic!("told too early: {told:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+        led_by(2);
+        assert_eq!(waiting.await[&tp].0, ErrorCode::None);
+        led_by(1);
+        let waiting = await_leaders(&metadata, &clock, 1000, elected());
+        let (told, ()) = tokio::join!(waiting, async { clock.advance(1000) });
+        assert_eq!(told[&tp].0, ErrorCode::RequestTimedOut);
+    }
 }

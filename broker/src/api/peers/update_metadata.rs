@@ -16,11 +16,12 @@ pub(crate) fn answer(orders: &Orders, request: UpdateMetadataRequest) -> UpdateM
     let code =
         if authority.broker_epoch.0 != -1 && authority.broker_epoch < authority.own_broker_epoch {
             ErrorCode::StaleBrokerEpoch
-        } else if orders
+        } else if !orders
             .replicas
             .accept_controller(authority.controller_epoch)
         {
-            let gone = orders.metadata.apply(read(request));
+            ErrorCode::StaleControllerEpoch
+        } else if let Some(gone) = orders.metadata.apply(read(request)) {
             orders.groups.forget_partitions(&gone);
             ErrorCode::None
         } else {

@@ -1,5 +1,7 @@
 //! DeleteTopics: marks topics, and answers once they are gone from the cluster's metadata.
 
+use std::collections::BTreeSet;
+
 use controller::ControllerHandle;
 use protocol::StrBytes;
 use protocol::ids::TopicId;
@@ -31,7 +33,7 @@ pub(crate) async fn answer(
     // Kafka: one such entry spoils the whole request.
     let malformed = asked.iter().any(both);
     let mut results = Vec::with_capacity(asked.len());
-    let mut gone = Vec::new();
+    let mut gone = BTreeSet::new();
     for one in asked {
         let result = DeletableTopicResult::default()
             .with_name(one.name.clone())
@@ -62,6 +64,8 @@ pub(crate) async fn answer(
         };
         let partitions = image.topic(&name).map_or(0, |topic| topic.partitions.len());
         let deleted = match mutations.record(partitions) {
+            // Kafka: what is named twice is deleted once.
+            Ok(()) if gone.contains(&name) => Ok(()),
             Ok(()) => topics.delete(&name).await,
             // Kafka: this door tells the code alone.
             Err(_exceeded) => Err(Refusal {
@@ -73,7 +77,7 @@ pub(crate) async fn answer(
             Ok(()) => {
                 // Kafka: the id is told only to those who asked by it.
                 results.push(result.with_name(Some(topic_name(&name))));
-                gone.push(name);
+                gone.insert(name);
             }
             Err(refusal) => {
                 let text = refusal.text.map(StrBytes::from_string);

@@ -150,6 +150,7 @@ impl Reports for Exposition {
         judge(&Seen {
             running: self.stages.is(Stage::Running),
             session: *self.zookeeper.state().borrow(),
+            registered: services.controller.status().registered,
             directories: services.live.now().logs.dirs.len(),
             failed,
             panics: base::tasks::panics(),
@@ -161,6 +162,7 @@ impl Reports for Exposition {
 struct Seen {
     running: bool,
     session: State,
+    registered: bool,
     directories: usize,
     failed: Vec<PathBuf>,
     panics: u64,
@@ -191,6 +193,14 @@ fn judge(seen: &Seen) -> Health {
             return health(
                 Condition::Degraded,
                 "ZooKeeper does not answer; what this broker leads is still served".to_owned(),
+            );
+        }
+        State::Alive { .. } if !seen.registered => {
+            return health(
+                Condition::Unavailable,
+                "not registered in the cluster: ZooKeeper holds another cluster or none, or another \
+                 session holds this broker's id; see the log"
+                    .to_owned(),
             );
         }
         State::Alive { .. } => {}
@@ -254,6 +264,7 @@ mod tests {
                 term: 1,
                 joined: 1,
             },
+            registered: true,
             directories: 2,
             failed: Vec::new(),
             panics: 0,
@@ -284,6 +295,11 @@ mod tests {
             ..seen()
         };
         assert_eq!(judge(&over).condition, Condition::Unavailable);
+        let unknown = Seen {
+            registered: false,
+            ..seen()
+        };
+        assert_eq!(judge(&unknown).condition, Condition::Unavailable);
         let one_disk = Seen {
             failed: vec!["/a".into()],
             ..seen()

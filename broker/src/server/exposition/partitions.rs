@@ -54,6 +54,7 @@ pub(super) fn write(all: &Exposition, text: &mut Text<'_>) {
     each(&rows, text);
     sums(all, &rows, text);
     directories(all, text);
+    cleaner(all, text);
     flushes_and_moves(all, text);
     groups(all, &rows, text);
 }
@@ -162,20 +163,53 @@ fn directories(all: &Exposition, text: &mut Text<'_>) {
         offline,
     );
     let uncleanable = all.cleaners.uncleanable();
-    let name = "kafka_log_logcleanermanager_uncleanable_partitions_count";
-    text.family(name, Gauge);
+    let store = all.services.replicas.store();
+    let given_up: Vec<_> = uncleanable.iter().filter_map(|id| store.log(id)).collect();
+    let manager = "kafka_log_logcleanermanager_uncleanable";
+    let counts = format!("{manager}_partitions_count");
+    text.family(&counts, Gauge);
     for view in &views {
-        let here = uncleanable.iter().filter(|id| {
-            let log = all.services.replicas.store().log(id);
-            log.is_some_and(|log| log.directory() == view.path)
-        });
-        text.sample(name, &[("logDirectory", &quoted(&view.path))], here.count());
+        let here = given_up.iter().filter(|log| log.directory() == view.path);
+        text.sample(
+            &counts,
+            &[("logDirectory", &quoted(&view.path))],
+            here.count(),
+        );
     }
-    text.one(
-        "kafka_log_logcleaner_deadthreadcount",
-        Gauge,
-        all.cleaners.dead(),
-    );
+    let bytes = format!("{manager}_bytes");
+    text.family(&bytes, Gauge);
+    for view in &views {
+        let here = given_up.iter().filter(|log| log.directory() == view.path);
+        let sum: u64 = here.map(|log| all.cleaners.dirty_bytes(log)).sum();
+        text.sample(&bytes, &[("logDirectory", &quoted(&view.path))], sum);
+    }
+}
+
+fn cleaner(all: &Exposition, text: &mut Text<'_>) {
+    let dead = all.cleaners.dead();
+    text.one("kafka_log_logcleaner_deadthreadcount", Gauge, dead);
+    let told = all.cleaners.measures();
+    for (name, value) in [
+        ("logcleaner_cleaner_recopy_percent", told.recopy_percent),
+        (
+            "logcleaner_max_buffer_utilization_percent",
+            told.buffer_percent,
+        ),
+        ("logcleaner_max_clean_time_secs", told.clean_seconds_max),
+        (
+            "logcleaner_max_compaction_delay_secs",
+            told.delay_seconds_max,
+        ),
+        ("logcleanermanager_max_dirty_percent", told.dirty_percent),
+        (
+            "logcleanermanager_time_since_last_run_ms",
+            told.since_look_ms,
+        ),
+    ] {
+        text.one(&format!("kafka_log_{name}"), Gauge, value);
+    }
+    let moved = "kafka_utils_throttler_cleaner_io_count_total";
+    text.one(moved, Counter, told.bytes);
 }
 
 fn flushes_and_moves(all: &Exposition, text: &mut Text<'_>) {

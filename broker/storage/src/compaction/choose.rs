@@ -21,8 +21,8 @@ pub(crate) struct Assessment {
     pub(crate) upto: i64,
     pub(crate) clean_bytes: u64,
     pub(crate) cleanable_bytes: u64,
-    /// `max.compaction.lag.ms` has passed for something.
-    pub(crate) overdue: bool,
+    /// For how long `max.compaction.lag.ms` has passed for the oldest of it; 0 where it has not.
+    pub(crate) overdue_ms: i64,
 }
 
 impl Assessment {
@@ -36,7 +36,7 @@ impl Assessment {
     }
 
     pub(crate) fn is_due(&self, config: &LogConfig) -> bool {
-        (self.overdue && self.cleanable_bytes > 0)
+        (self.overdue_ms > 0 && self.cleanable_bytes > 0)
             || self.ratio() > config.min_cleanable_dirty_ratio
     }
 }
@@ -81,18 +81,19 @@ pub(crate) fn assess(
         upto,
         clean_bytes: bytes(&segments[..segments.partition_point(|s| s.base < first_dirty)]),
         cleanable_bytes: bytes(cleanable),
-        overdue: is_overdue(dirty, config, now_ms),
+        overdue_ms: overdue_ms(dirty, config, now_ms),
     })
 }
 
-fn is_overdue(dirty: &[SegmentFacts], config: &LogConfig, now_ms: i64) -> bool {
+fn overdue_ms(dirty: &[SegmentFacts], config: &LogConfig, now_ms: i64) -> i64 {
     let oldest = dirty
         .iter()
         .map(|segment| segment.first_timestamp_ms)
         .filter(|ms| *ms > 0)
         .min();
     let lag_ms = config.max_compaction_lag_ms.max(0);
-    oldest.is_some_and(|oldest| oldest < now_ms.saturating_sub(lag_ms))
+    let late = |oldest: i64| now_ms.saturating_sub(lag_ms).saturating_sub(oldest);
+    oldest.map_or(0, late).max(0)
 }
 
 /// The closed segments that may hold `offset` or more.
@@ -244,12 +245,9 @@ mod tests {
             ..LogConfig::default()
         };
         let found = assess(&segments, &offsets, Some(250), &config, 131).unwrap();
-        assert!(found.overdue && found.is_due(&config));
-        assert!(
-            !assess(&segments, &offsets, Some(250), &config, 130)
-                .unwrap()
-                .overdue
-        );
+        assert!(found.overdue_ms == 1 && found.is_due(&config));
+        let found = assess(&segments, &offsets, Some(250), &config, 130).unwrap();
+        assert_eq!(found.overdue_ms, 0);
     }
 
     #[test]

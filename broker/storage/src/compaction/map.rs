@@ -46,6 +46,11 @@ impl OffsetMap {
         self.len
     }
 
+    /// How many slots it may have at most.
+    pub(crate) fn slots_max(&self) -> usize {
+        self.slots_max
+    }
+
     /// Up to and with this offset the map knows every key.
     pub(crate) fn latest_offset(&self) -> i64 {
         self.latest_offset

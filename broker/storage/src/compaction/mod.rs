@@ -19,6 +19,7 @@ mod transactions;
 mod filter;
 mod choose;
 mod clean;
+mod measured;
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,8 @@ use crate::checkpoint::{PartitionOffsets, read_partition_offsets, write_partitio
 use crate::compaction::choose::{Assessment, assess};
 use crate::compaction::clean::{Ended, Pass};
 use crate::compaction::map::OffsetMap;
+pub use crate::compaction::measured::CompactionMeasures;
+use crate::compaction::measured::{LastPass, Measured};
 pub use crate::compaction::throttle::Halt;
 use crate::compaction::throttle::Throttle;
 use crate::config::LogConfig;
@@ -136,6 +139,7 @@ pub struct Compactor {
     clock: Clock,
     chance: Arc<Chance>,
     config: Mutex<CompactionConfig>,
+    measured: Measured,
     state: Mutex<State>,
 }
 
@@ -157,6 +161,7 @@ impl Compactor {
     ) -> Self {
         let state = Mutex::new(State::default());
         Compactor {
+            measured: Measured::new(clock.monotonic_ms()),
             disk,
             clock,
             chance,
@@ -167,6 +172,28 @@ impl Compactor {
 
     pub fn set_config(&self, config: CompactionConfig) {
         *self.config.lock() = config;
+    }
+
+    /// What was done lately, by all threads.
+    pub fn measures(&self) -> CompactionMeasures {
+        self.measured.told(self.clock.monotonic_ms())
+    }
+
+    /// A thread that called [`Compactor::pass`] ends.
+    pub fn note_thread_over(&self) {
+        self.measured.forget_thread();
+    }
+
+    /// How much of this log waits to be compacted.
+    pub fn dirty_bytes<S: Subject + ?Sized>(&self, log: &S) -> Result<u64> {
+        let known = {
+            let mut state = self.state.lock();
+            let checkpoint = self.checkpoints(&mut state, &log.directory())?;
+            checkpoint.get(&log.partition()).map(|at| at.0)
+        };
+        let (segments, now_ms) = (log.segments(), self.clock.wall_ms());
+        let found = assess(&segments, &log.offsets(), known, &log.config(), now_ms);
+        Ok(found.map_or(0, |found| found.cleanable_bytes))
     }
 
     /// Partitions that failed, each with its reason.
@@ -245,6 +272,7 @@ impl Compactor {
         let now_ms = self.clock.wall_ms();
         let mut state = self.state.lock();
         let mut best: Option<(Arc<S>, Assessment)> = None;
+        let (mut dirtiest, mut delay_ms) = (0.0, 0);
         for log in logs {
             let (config, partition) = (log.config(), log.partition());
             if !config.compact
@@ -275,6 +303,8 @@ impl Compactor {
                     .insert(partition, Offset(found.first_dirty));
                 self.write_checkpoint(&state, &dir)?;
             }
+            dirtiest = f64::max(dirtiest, found.ratio());
+            delay_ms = delay_ms.max(found.overdue_ms);
             let dirtier = best
                 .as_ref()
                 .is_none_or(|(_, best)| found.ratio() > best.ratio());
@@ -282,6 +312,8 @@ impl Compactor {
                 best = Some((log.clone(), found));
             }
         }
+        self.measured
+            .note_look(self.clock.monotonic_ms(), dirtiest, delay_ms);
         if let Some((log, _)) = &best {
             state.busy.insert(log.partition());
         }
@@ -306,12 +338,19 @@ impl Compactor {
         };
         let partition = log.partition();
         tracing::debug!(%partition, from = found.first_dirty, upto = found.upto, "compaction begins");
-        let ended = match pass.run(found) {
+        let began_ms = self.clock.monotonic_ms();
+        let ran = pass.run(found);
+        let stats = pass.stats;
+        self.measured.note_pass(LastPass {
+            stats,
+            slots: (pass.map.len(), pass.map.slots_max()),
+            took_ms: self.clock.monotonic_ms() - began_ms,
+        });
+        let ended = match ran {
             // Deleted, truncated or cut by retention meanwhile.
             Err(Error::Closed) => Ended::Early,
             ran => ran?,
         };
-        let stats = pass.stats;
         let Ended::At(end) = ended else {
             let clean_to = Offset(found.first_dirty);
             return Ok(Compacted {

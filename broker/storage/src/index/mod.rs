@@ -32,8 +32,9 @@ pub(crate) struct IndexFile<const N: usize> {
     /// Entries in the file; `None` until first asked.
     stored: Option<u32>,
     unwritten: Vec<[u8; N]>,
-    /// Written since the last sync.
-    unsynced: bool,
+    /// Written or cut since it was opened. Not taken back by a sync: a flush under way may hold the file
+    /// and not have synced it while another one, begun later, ends first.
+    changed: bool,
 }
 
 impl<const N: usize> IndexFile<N> {
@@ -43,7 +44,7 @@ impl<const N: usize> IndexFile<N> {
             slot: handles.slot(),
             stored: None,
             unwritten: Vec::new(),
-            unsynced: false,
+            changed: false,
         }
     }
 
@@ -159,17 +160,16 @@ impl<const N: usize> IndexFile<N> {
             .stored
             .map(|stored| stored + self.unwritten.len() as u32);
         self.unwritten = Vec::new();
-        self.unsynced = true;
+        self.changed = true;
         Ok(())
     }
 
-    /// Writes out and gives the file where it needs a sync.
+    /// Writes out and gives the file where it may need a sync.
     pub(crate) fn for_sync(&mut self, at: At<'_>) -> Result<Option<Arc<dyn DiskFile>>> {
         self.write_out(at)?;
-        if !self.unsynced {
+        if !self.changed {
             return Ok(None);
         }
-        self.unsynced = false;
         self.file(at, Open::Write).map(Some)
     }
 
@@ -194,7 +194,7 @@ impl<const N: usize> IndexFile<N> {
             file.truncate(bytes)
                 .map_err(|e| Error::io("truncate index", &path, e))?;
             at.handles.forget_blocks(&self.slot);
-            self.unsynced = true;
+            self.changed = true;
         }
         self.stored = Some(kept);
         Ok(())

@@ -331,7 +331,9 @@ pub(in crate::log) fn note_producer(
             last_offset: done.last_offset,
             last_stable_offset: state.producers.stable_after(&done),
         };
-        state.active().note_aborted(&entry)?;
+        if state.active().note_aborted(&entry)? {
+            state.folder_changes += 1;
+        }
     }
     state.producers.complete(&done);
     Ok(())

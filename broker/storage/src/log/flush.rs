@@ -1,7 +1,8 @@
 //! Flush: what was written is on the disk when it returns; many callers share one sync.
 //!
 //! An append in the durable mode needs one sync of one file: the indexes of the active segment are
-//! rebuilt by recovery, so only sealed segments and checkpoints wait for theirs.
+//! rebuilt by recovery, so only sealed segments and checkpoints wait for theirs. What is written down as
+//! recovery point lies no higher than the indexes are on the disk.
 //! [`crate::writeback`] decides when a log is flushed that nobody asked to.
 
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use crate::log::{Condition, Log, State};
 /// How far a log had come when a sync began.
 pub(crate) struct Mark {
     end: i64,
+    /// The indexes come along up to here.
+    indexed: i64,
     cuts: u64,
     folder_changes: u64,
     written: u64,
@@ -108,7 +111,7 @@ impl Log {
         self.write_notes(state)?;
         self.make_room(state);
         let active = state.segments.len().saturating_sub(1);
-        let from = state.segment_index(state.recovery);
+        let from = state.segment_index(state.recovery.min(state.indexed));
         let mut files = Vec::new();
         for (number, segment) in state.segments.iter().enumerate().skip(from) {
             files.extend(segment.files_to_sync(whole || number < active)?);
@@ -116,7 +119,7 @@ impl Log {
         Ok(Due {
             files,
             folder: state.folder_changes > state.folder_synced,
-            mark: self.mark(state),
+            mark: self.mark(state, whole),
         })
     }
 
@@ -146,16 +149,21 @@ impl Log {
 
     fn write_out_locked(&self, state: &mut State) -> Result<Mark> {
         self.write_notes(state)?;
-        let from = state.segment_index(state.recovery);
+        let from = state.segment_index(state.recovery.min(state.indexed));
         for segment in state.segments.iter().skip(from) {
             segment.write_out()?;
         }
-        Ok(self.mark(state))
+        Ok(self.mark(state, true))
     }
 
-    fn mark(&self, state: &State) -> Mark {
+    fn mark(&self, state: &State, whole: bool) -> Mark {
         Mark {
             end: state.end,
+            indexed: if whole {
+                state.end
+            } else {
+                state.active().base_offset()
+            },
             cuts: state.cuts,
             folder_changes: state.folder_changes,
             written: state.written,
@@ -169,10 +177,23 @@ impl Log {
         state.folder_synced = state.folder_synced.max(mark.folder_changes);
         if state.cuts == mark.cuts {
             state.recovery = state.recovery.max(mark.end.min(state.end));
+            state.indexed = state.indexed.max(mark.indexed.min(state.end));
             state.synced = state.synced.max(mark.written);
             state.last_flush_ms = mark.at_ms;
         }
         Offset(state.recovery)
+    }
+
+    /// What may be written down as recovery point: recovery trusts batches and indexes below it.
+    pub(crate) fn recovery_to_note(&self) -> Offset {
+        let state = self.state.lock();
+        Offset(state.recovery.min(state.indexed))
+    }
+
+    /// Whether a checkpoint would find less on the disk than lies in the log.
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        let state = self.state.lock();
+        state.condition == Condition::Open && state.recovery.min(state.indexed) < state.end
     }
 
     /// How many bytes a crash would make recovery look at, of those written since the start;

@@ -98,6 +98,9 @@ struct State {
     segments: Vec<Arc<Segment>>,
     start: i64,
     recovery: i64,
+    /// Below it the indexes are on the disk too. A log whose every append is flushed has its recovery
+    /// point above it, as most flushes leave the indexes of the active segment out.
+    indexed: i64,
     watermark: i64,
     end: i64,
     topic_id: Option<TopicId>,

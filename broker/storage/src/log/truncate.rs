@@ -112,6 +112,7 @@ impl Log {
         state.end = at;
         state.start = start.min(at);
         state.recovery = at;
+        state.indexed = at;
         state.tail_unchecked = false;
         state.set_watermark(at);
         Ok(())
@@ -122,6 +123,7 @@ impl Log {
     fn lower_recovery(&self, state: &mut State, to: i64) -> Result<()> {
         state.cuts += 1;
         state.lowest_cut = Some(state.lowest_cut.map_or(to, |lowest| lowest.min(to)));
+        state.indexed = state.indexed.min(to);
         if state.recovery > to {
             self.directory.lower_recovery(&self.partition, to)?;
             state.recovery = to;

@@ -98,8 +98,8 @@ impl Store {
         // A source that cannot be renamed stays; the note tells the next start whose it was.
         self.retire(left, Some(&to.path))?;
         let from = left.home();
-        from.write_recovery_points(|| self.collect(from, |log| Some(log.offsets().recovery)))?;
-        to.write_recovery_points(|| self.collect(to, |log| Some(log.offsets().recovery)))?;
+        from.write_recovery_points(|| self.collect(from, |log| Some(log.recovery_to_note())))?;
+        to.write_recovery_points(|| self.collect(to, |log| Some(log.recovery_to_note())))?;
         let starts = self.collect(to, Log::start_to_note);
         to.write_offsets(files::LOG_START_CHECKPOINT, &starts)?;
         let removed = remove_note(served);

@@ -206,6 +206,11 @@ impl Consumer {
         }
     }
 
+    /// The next of the records that were fetched already.
+    pub(crate) fn at_hand(&mut self) -> Option<Taken> {
+        self.taken.pop_front()
+    }
+
     /// One round: group duties, partitions, fetches out, one answer in.
     async fn turn(&mut self, left_ms: i64) -> Result<(), Failure> {
         let now = self.admin.clock.monotonic_ms();

@@ -5,13 +5,16 @@
 //! ends at the first unescaped `=`, `:` or white space; `\uXXXX`, `\t`, `\n`, `\r` and `\f` are
 //! characters, any other escaped character is itself. A later line wins over an earlier one.
 //!
-//! Kafka reads such a file as Latin-1. A file that is valid UTF-8 beyond ASCII was surely meant
-//! so: we read it as UTF-8, and as Latin-1 otherwise.
+//! Java reads such a file as Latin-1. A file that is valid UTF-8 beyond ASCII was surely meant so: it
+//! is read as UTF-8, and as Latin-1 otherwise.
 
-use crate::value::Fault;
+/// Text in which a `\u` has no four hexadecimal digits behind it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}`: behind \\u stand four hexadecimal digits, and \\\\ is a backslash")]
+pub struct BadEscape(String);
 
 /// A file's keys and values, in order of their first line.
-pub fn parse(bytes: &[u8]) -> Result<Vec<(String, String)>, Fault> {
+pub fn parse(bytes: &[u8]) -> Result<Vec<(String, String)>, BadEscape> {
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
         Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
@@ -74,7 +77,7 @@ fn natural_lines(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn split(line: &str) -> Result<(String, String), Fault> {
+fn split(line: &str) -> Result<(String, String), BadEscape> {
     let mut escaped = false;
     let mut end = line.len();
     for (at, c) in line.char_indices() {
@@ -95,7 +98,7 @@ fn split(line: &str) -> Result<(String, String), Fault> {
     Ok((unescape(&line[..end])?, unescape(rest)?))
 }
 
-fn unescape(text: &str) -> Result<String, Fault> {
+fn unescape(text: &str) -> Result<String, BadEscape> {
     let mut units: Vec<u16> = Vec::with_capacity(text.len());
     let mut chars = text.chars();
     let push = |c: char, units: &mut Vec<u16>| {
@@ -117,9 +120,7 @@ fn unescape(text: &str) -> Result<String, Fault> {
                 let unit = (digits.len() == 4 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
                     .then(|| u16::from_str_radix(&digits, 16).ok())
                     .flatten()
-                    .ok_or_else(|| {
-                        Fault::between("", format!("Malformed \\uxxxx encoding in `{text}`."))
-                    })?;
+                    .ok_or_else(|| BadEscape(text.to_owned()))?;
                 units.push(unit);
             }
             Some(other) => push(other, &mut units),

@@ -1,0 +1,491 @@
+//! One file of batches with its three indexes.
+//!
+//! Only the last segment of a log is appended to, under the log's lock; all segments may be read at any
+//! time, by anybody who holds the `Arc`. Files are opened when needed; a segment that has been deleted
+//! from the log stays readable until its files are removed, and longer for those who hold them open.
+
+mod lookup;
+mod marks;
+mod place;
+
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+
+use base::disk::{DiskFile, Open};
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::files;
+use crate::handles::Slot;
+use crate::index::aborted::{AbortedEntry, AbortedIndex};
+use crate::index::offset::OffsetIndex;
+use crate::index::time::{TimeEntry, TimeIndex};
+use crate::index::{At, IndexFile};
+use crate::scan::{Head, Heads};
+use crate::segment::marks::{Marks, Recent};
+pub use crate::segment::place::Ending;
+pub(crate) use crate::segment::place::{KINDS, Place};
+use crate::vetting::Unseen;
+
+/// How many of the newest batches are remembered with their places, so that readers at the end of a
+/// log need not look for them.
+const RECENT_MAX: usize = 32;
+
+/// One segment of a log.
+#[derive(Debug)]
+pub struct Segment {
+    base: i64,
+    place: Arc<Place>,
+    ending: AtomicU8,
+    log: Arc<Slot>,
+    size: AtomicU64,
+    unseen: Mutex<Unseen>,
+    /// Nothing is unseen any more.
+    is_seen: AtomicBool,
+    marks: Mutex<Marks>,
+}
+
+/// What one append brings into a segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Appending {
+    pub last_offset: i64,
+    /// −1: no timestamp known.
+    pub max_timestamp: i64,
+    /// The last offset of the earliest batch that has it.
+    pub offset_of_max: i64,
+}
+
+impl Segment {
+    /// A new, empty segment; its files are made.
+    pub(crate) fn create(
+        place: &Arc<Place>,
+        base: i64,
+        ending: Ending,
+        now_ms: i64,
+    ) -> Result<Segment> {
+        for kind in KINDS {
+            let path = place.join(&(files::segment_file(base, kind) + ending.text()));
+            let disk = &place.handles.disk;
+            // What lies there under this name is a leftover without a log around it.
+            if disk
+                .exists(&path)
+                .map_err(|e| Error::io("look for", &path, e))?
+            {
+                disk.remove_file(&path)
+                    .map_err(|e| Error::io("remove", &path, e))?;
+            }
+        }
+        Segment::make(place, base, ending, now_ms)
+    }
+
+    /// As [`Segment::create`], where nothing can lie under its names.
+    pub(crate) fn create_in_new_folder(
+        place: &Arc<Place>,
+        base: i64,
+        now_ms: i64,
+    ) -> Result<Segment> {
+        Segment::make(place, base, Ending::Plain, now_ms)
+    }
+
+    fn make(place: &Arc<Place>, base: i64, ending: Ending, now_ms: i64) -> Result<Segment> {
+        let segment = Segment::over(place, base, ending, 0, true, now_ms);
+        segment.log_file_as(Open::Create)?;
+        {
+            let mut marks = segment.marks.lock();
+            let marks = &mut *marks;
+            marks
+                .offsets
+                .file
+                .create(segment.at(&|| segment.path(files::OFFSET_INDEX)))?;
+            marks
+                .times
+                .file
+                .create(segment.at(&|| segment.path(files::TIME_INDEX)))?;
+        }
+        Ok(segment)
+    }
+
+    /// A segment whose log file is there, `size` bytes long.
+    pub(crate) fn existing(place: &Arc<Place>, base: i64, size: u64, now_ms: i64) -> Segment {
+        Segment::over(place, base, Ending::Plain, size, false, now_ms)
+    }
+
+    fn over(
+        place: &Arc<Place>,
+        base: i64,
+        ending: Ending,
+        size: u64,
+        new: bool,
+        now_ms: i64,
+    ) -> Segment {
+        let handles = &*place.handles;
+        let unknown = TimeEntry {
+            timestamp: -1,
+            offset: base,
+        };
+        let marks = if new {
+            Marks {
+                offsets: OffsetIndex::new(base, IndexFile::empty(handles)),
+                times: TimeIndex::new(base, IndexFile::empty(handles)),
+                aborted: AbortedIndex::new(IndexFile::empty(handles)),
+                bytes_since_entry: 0,
+                largest: Some(unknown),
+                first_timestamp: None,
+                created_ms: now_ms,
+                recent: VecDeque::new(),
+            }
+        } else {
+            Marks {
+                offsets: OffsetIndex::new(base, IndexFile::unseen(handles)),
+                times: TimeIndex::new(base, IndexFile::unseen(handles)),
+                aborted: AbortedIndex::new(IndexFile::unseen(handles)),
+                bytes_since_entry: 0,
+                largest: None,
+                first_timestamp: None,
+                created_ms: now_ms,
+                recent: VecDeque::new(),
+            }
+        };
+        Segment {
+            base,
+            place: Arc::clone(place),
+            ending: AtomicU8::new(ending as u8),
+            log: handles.slot(),
+            size: AtomicU64::new(size),
+            unseen: Mutex::new(Unseen::whole(size)),
+            is_seen: AtomicBool::new(size == 0),
+            marks: Mutex::new(marks),
+        }
+    }
+
+    pub fn base_offset(&self) -> i64 {
+        self.base
+    }
+
+    pub fn size(&self) -> u64 {
+        self.size.load(Ordering::Acquire)
+    }
+
+    pub fn ending(&self) -> Ending {
+        Ending::from_number(self.ending.load(Ordering::Acquire))
+    }
+
+    /// Where one of its files lies now; `kind` is one of the suffixes in [`crate::files`].
+    pub fn path(&self, kind: &str) -> PathBuf {
+        let mut name = files::segment_file(self.base, kind);
+        name.push_str(self.ending().text());
+        self.place.join(&name)
+    }
+
+    fn at<'a>(&'a self, path: &'a dyn Fn() -> PathBuf) -> At<'a> {
+        At {
+            handles: &self.place.handles,
+            path,
+        }
+    }
+
+    /// The open log file.
+    pub fn log_file(&self) -> Result<Arc<dyn DiskFile>> {
+        self.log_file_as(Open::Write)
+    }
+
+    fn log_file_as(&self, how: Open) -> Result<Arc<dyn DiskFile>> {
+        let path = || self.path(files::LOG);
+        let opened = match self.place.handles.get(&self.log, how, path) {
+            // It may have been renamed between the making of its name and the opening.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                self.place.handles.get(&self.log, how, path)
+            }
+            other => other,
+        };
+        opened.map_err(|e| match self.ending() {
+            // Its time to be removed has come: for a late reader it is simply gone.
+            Ending::Deleted if e.kind() == std::io::ErrorKind::NotFound => Error::Closed,
+            _ => Error::io("open segment", &path(), e),
+        })
+    }
+
+    /// Appends batches that are already numbered: one write, then the indexes as Kafka keeps them.
+    ///
+    /// Hot path: no allocation but the index entry's, no copy.
+    pub fn append(
+        &self,
+        parts: &mut [IoSlice<'_>],
+        heads: &[Head],
+        appending: Appending,
+        index_interval_bytes: u32,
+    ) -> Result<()> {
+        let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        let position = self.size();
+        let file = self.log_file()?;
+        if let Err(e) = file.write_vectored_at(parts, position) {
+            return Err(Error::io("append to", &self.path(files::LOG), e));
+        }
+        self.size.store(position + len, Ordering::Release);
+        let mut marks = self.marks.lock();
+        match marks.note_appended(self, appending, position, len, index_interval_bytes) {
+            // The batch is written: an index that cannot be opened just now only lacks an entry.
+            Ok(()) | Err(Error::TooManyFiles { .. }) => {}
+            Err(e) => return Err(e),
+        }
+        if marks.first_timestamp.is_none() && position == 0 {
+            marks.first_timestamp = heads.first().map(|head| head.max_timestamp);
+        }
+        for head in heads.iter().rev().take(RECENT_MAX).rev() {
+            if marks.recent.len() >= RECENT_MAX {
+                marks.recent.pop_front();
+            }
+            marks.recent.push_back(Recent {
+                base: head.base_offset,
+                last: head.last_offset,
+                position: head.position,
+                size: u32::try_from(head.size).unwrap_or(u32::MAX),
+            });
+        }
+        Ok(())
+    }
+
+    /// The bytes of [from, to) are those that were written.
+    pub(crate) fn note_seen(&self, from: u64, to: u64) {
+        let mut unseen = self.unseen.lock();
+        unseen.note_seen(from, to);
+        if unseen.is_empty() {
+            self.is_seen.store(true, Ordering::Release);
+        }
+    }
+
+    /// The largest timestamp in it and the last offset of its batch; (−1, base) where unknown.
+    pub fn largest_timestamp(&self) -> Result<TimeEntry> {
+        self.marks.lock().largest(self)
+    }
+
+    /// Kafka: the largest timestamp, or the file's time where no record has one.
+    pub fn largest_timestamp_or_modified(&self) -> Result<i64> {
+        let largest = self.largest_timestamp()?.timestamp;
+        if largest >= 0 {
+            Ok(largest)
+        } else {
+            self.modified_ms()
+        }
+    }
+
+    pub fn modified_ms(&self) -> Result<i64> {
+        let path = self.path(files::LOG);
+        let facts = self.place.handles.disk.facts(&path);
+        facts
+            .map(|facts| facts.modified_ms)
+            .map_err(|e| Error::io("look at", &path, e))
+    }
+
+    /// The first batch's timestamp, where there is a batch that has one.
+    pub fn first_timestamp(&self) -> Result<Option<i64>> {
+        if let Some(known) = self.marks.lock().first_timestamp {
+            return Ok(Some(known).filter(|timestamp| *timestamp >= 0));
+        }
+        if self.size() == 0 {
+            return Ok(None);
+        }
+        let file = self.log_file()?;
+        let head = Heads::new(&*file, 0, self.size())
+            .next()
+            .map_err(|e| Error::io("read", &self.path(files::LOG), e))?;
+        let timestamp = head.map_or(-1, |head| head.max_timestamp);
+        self.marks.lock().first_timestamp = Some(timestamp);
+        Ok(Some(timestamp).filter(|timestamp| *timestamp >= 0))
+    }
+
+    pub(crate) fn created_ms(&self) -> i64 {
+        self.marks.lock().created_ms
+    }
+
+    /// True where it is the first one, whose file was made with it.
+    pub(crate) fn note_aborted(&self, entry: &AbortedEntry) -> Result<bool> {
+        let path = || self.path(files::TXN_INDEX);
+        let aborted = &mut self.marks.lock().aborted;
+        let is_first = aborted.file.len(self.at(&path))? == 0;
+        aborted.push(self.at(&path), entry)?;
+        Ok(is_first)
+    }
+
+    pub fn aborted(&self) -> Result<Vec<AbortedEntry>> {
+        let mut marks = self.marks.lock();
+        marks.aborted.all(self.at(&|| self.path(files::TXN_INDEX)))
+    }
+
+    pub(crate) fn aborted_is_sound(&self) -> Result<bool> {
+        let mut marks = self.marks.lock();
+        marks
+            .aborted
+            .is_sound(self.at(&|| self.path(files::TXN_INDEX)))
+    }
+
+    pub(crate) fn is_index_full(&self, index_bytes_max: u32) -> Result<bool> {
+        let mut marks = self.marks.lock();
+        Ok(marks
+            .offsets
+            .is_full(self.at(&|| self.path(files::OFFSET_INDEX)), index_bytes_max)?
+            || marks
+                .times
+                .is_full(self.at(&|| self.path(files::TIME_INDEX)), index_bytes_max)?)
+    }
+
+    /// Bytes of the offset index and of the time index.
+    pub(crate) fn index_bytes(&self) -> Result<(u64, u64)> {
+        let mut marks = self.marks.lock();
+        let offsets = marks
+            .offsets
+            .file
+            .len(self.at(&|| self.path(files::OFFSET_INDEX)))?;
+        let times = marks
+            .times
+            .file
+            .len(self.at(&|| self.path(files::TIME_INDEX)))?;
+        Ok((
+            u64::from(offsets) * crate::index::offset::ENTRY as u64,
+            u64::from(times) * crate::index::time::ENTRY as u64,
+        ))
+    }
+
+    /// Nothing will be appended: notes the last timestamp and writes the indexes out.
+    pub fn seal(&self) -> Result<()> {
+        let mut marks = self.marks.lock();
+        marks.push_last_time(self)?;
+        marks.write_out(self)?;
+        marks.recent = VecDeque::new();
+        Ok(())
+    }
+
+    /// Frees what only a busy log needs.
+    pub(crate) fn rest(&self) -> Result<()> {
+        let mut marks = self.marks.lock();
+        marks.write_out(self)?;
+        marks.recent = VecDeque::new();
+        Ok(())
+    }
+
+    /// Hands what waits in memory to the kernel.
+    pub(crate) fn write_out(&self) -> Result<()> {
+        self.marks.lock().write_out(self)
+    }
+
+    /// The files that need a sync; with the indexes where `whole`.
+    pub(crate) fn files_to_sync(&self, whole: bool) -> Result<Vec<Arc<dyn DiskFile>>> {
+        let mut wanted = vec![self.log_file()?];
+        if whole {
+            let mut marks = self.marks.lock();
+            let marks = &mut *marks;
+            wanted.extend(
+                marks
+                    .offsets
+                    .file
+                    .for_sync(self.at(&|| self.path(files::OFFSET_INDEX)))?,
+            );
+            wanted.extend(
+                marks
+                    .times
+                    .file
+                    .for_sync(self.at(&|| self.path(files::TIME_INDEX)))?,
+            );
+            wanted.extend(
+                marks
+                    .aborted
+                    .file
+                    .for_sync(self.at(&|| self.path(files::TXN_INDEX)))?,
+            );
+        }
+        Ok(wanted)
+    }
+
+    /// Cuts batches that reach `offset` or beyond, and what the indexes say of them. Gives how many
+    /// bytes went.
+    pub(crate) fn truncate_to(&self, offset: i64) -> Result<u64> {
+        let size = self.size();
+        let keep = self
+            .find(offset, size)?
+            .map_or(size, |found| found.position);
+        self.truncate_bytes(keep)?;
+        self.marks.lock().truncate_indexes(self, offset)?;
+        Ok(size - keep)
+    }
+
+    /// Cuts what lies behind its batches.
+    pub(crate) fn cut_at_size(&self) -> Result<()> {
+        self.truncate_bytes(self.size())
+    }
+
+    fn truncate_bytes(&self, keep: u64) -> Result<()> {
+        let path = self.path(files::LOG);
+        let file = self.log_file()?;
+        file.truncate(keep)
+            .map_err(|e| Error::io("truncate", &path, e))?;
+        self.size.store(keep, Ordering::Release);
+        self.unseen.lock().cut(keep);
+        Ok(())
+    }
+
+    /// Forgets the indexes from a batch on (all of them for the segment's base).
+    pub(crate) fn cut_indexes(&self, offset: i64) -> Result<()> {
+        self.marks.lock().truncate_indexes(self, offset)
+    }
+
+    /// Notes one batch found by a scan. Kafka: `LogSegment.recover` indexes by batch.
+    pub(crate) fn note_scanned(&self, head: &Head, index_interval_bytes: u32) -> Result<()> {
+        let appending = Appending {
+            last_offset: head.last_offset,
+            max_timestamp: head.max_timestamp,
+            offset_of_max: head.last_offset,
+        };
+        let len = head.size as u64;
+        let mut marks = self.marks.lock();
+        marks.note_appended(self, appending, head.position, len, index_interval_bytes)
+    }
+
+    /// Cuts the file where a scan could not go on.
+    pub(crate) fn cut_tail(&self, keep: u64) -> Result<()> {
+        self.marks.lock().recent.clear();
+        self.truncate_bytes(keep)
+    }
+
+    /// Renames all its files. Missing ones are passed over.
+    pub(crate) fn rename_files(&self, ending: Ending) -> Result<()> {
+        let disk = &self.place.handles.disk;
+        for kind in KINDS {
+            let from = self.path(kind);
+            let name = files::segment_file(self.base, kind) + ending.text();
+            let to = self.place.join(&name);
+            match disk.rename(&from, &to) {
+                Ok(()) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("rename", &from, e)),
+            }
+        }
+        self.ending.store(ending as u8, Ordering::Release);
+        Ok(())
+    }
+
+    /// Removes its files; those who hold them open can finish.
+    pub(crate) fn remove_files(&self) -> Result<()> {
+        let disk = &self.place.handles.disk;
+        self.close();
+        for kind in KINDS {
+            let path = self.path(kind);
+            match disk.remove_file(&path) {
+                Ok(()) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("remove", &path, e)),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn close(&self) {
+        self.log.close();
+        let marks = self.marks.lock();
+        marks.offsets.file.close();
+        marks.times.file.close();
+        marks.aborted.file.close();
+    }
+}

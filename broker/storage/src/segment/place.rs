@@ -1,0 +1,79 @@
+//! Where the files of a segment lie and what they are called.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use crate::files;
+use crate::handles::Handles;
+
+/// The folder of one replica and how files in it are opened; shared by its segments.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) handles: Arc<Handles>,
+    path: RwLock<PathBuf>,
+}
+
+impl Place {
+    pub(crate) fn new(handles: Arc<Handles>, path: PathBuf) -> Arc<Place> {
+        Arc::new(Place {
+            handles,
+            path: RwLock::new(path),
+        })
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.path.read().clone()
+    }
+
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.read().join(name)
+    }
+
+    /// The folder has been renamed.
+    pub(crate) fn move_to(&self, path: PathBuf) {
+        *self.path.write() = path;
+    }
+}
+
+/// What the files of a segment are called at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Part of the log.
+    Plain = 0,
+    /// Out of the log, to be removed.
+    Deleted = 1,
+    /// Being written by the cleaner.
+    Cleaned = 2,
+    /// Written by the cleaner, to take the place of others.
+    Swap = 3,
+}
+
+impl Ending {
+    pub(in crate::segment) fn text(self) -> &'static str {
+        match self {
+            Ending::Plain => "",
+            Ending::Deleted => files::DELETED,
+            Ending::Cleaned => files::CLEANED,
+            Ending::Swap => files::SWAP,
+        }
+    }
+
+    pub(in crate::segment) fn from_number(number: u8) -> Ending {
+        match number {
+            0 => Ending::Plain,
+            1 => Ending::Deleted,
+            2 => Ending::Cleaned,
+            _ => Ending::Swap,
+        }
+    }
+}
+
+/// Four kinds of file that carry the base offset of the segment.
+pub(crate) const KINDS: [&str; 4] = [
+    files::LOG,
+    files::OFFSET_INDEX,
+    files::TIME_INDEX,
+    files::TXN_INDEX,
+];
