@@ -112,7 +112,7 @@ fn orders(cluster: &Cluster, word: &str) {
 
     // Frozen for longer than the lag allows but shorter than its session: Apache leaves the ISR
     // by our AlterPartition, and comes back into it by another.
-    cluster.apaches.process.signal("STOP");
+    cluster.apaches.process.freeze();
     let frozen = std::time::Instant::now();
     ask::produce(cluster.ours.port, &pair, 0, "while frozen", 1).unwrap();
     soon("the lag to be over", || {

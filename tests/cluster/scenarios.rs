@@ -94,7 +94,7 @@ fn a_frozen_leader_and_a_frozen_controller_find_that_others_decided() {
     on_both(|trio| {
         trio.make_topics();
         let before = trio.shell.node("/brokers/ids/2").unwrap().1.czxid;
-        trio.broker(2).process.signal("STOP");
+        trio.broker(2).process.freeze();
         trio.state("rf1", 1, -1, 1);
         trio.broker(2).process.signal("CONT");
         trio.state("rf1", 1, 2, 2);
@@ -102,7 +102,7 @@ fn a_frozen_leader_and_a_frozen_controller_find_that_others_decided() {
         trio.kept(1, 2);
         assert!(trio.shell.node("/brokers/ids/2").unwrap().1.czxid > before);
 
-        trio.broker(1).process.signal("STOP");
+        trio.broker(1).process.freeze();
         soon("another controller", || {
             trio.shell.controller().is_some_and(|id| id != 1)
         });
@@ -258,7 +258,7 @@ fn a_session_that_only_the_client_library_gave_up_is_replaced() {
         trio.make_topics();
         // Frozen, ZooKeeper counts nobody's silence; its clients give their sessions up.
         let before = trio.shell.node("/brokers/ids/3").unwrap().1.czxid;
-        trio.zookeeper.process.signal("STOP");
+        trio.zookeeper.process.freeze();
         let frozen = Instant::now();
         soon("the clients to give up", || {
             frozen.elapsed() > Duration::from_millis(u64::from(SESSION_MS) * 3 / 2)

@@ -138,6 +138,19 @@ impl Process {
         assert!(status.success(), "SIG{name} was not sent");
     }
 
+    /// SIGSTOP, and waits until every thread stands still: the signal alone is answered before that.
+    /// `signal("CONT")` lets it go on.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.id());
+        wait::until("all threads to stand still", START_LIMIT, || {
+            std::fs::read_dir(&tasks)
+                .unwrap()
+                .all(|task| stands_still(&task.unwrap().path()))
+                .then_some(())
+        });
+    }
+
     /// SIGTERM, and the status it ended with.
     pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
         self.signal("TERM");
@@ -151,6 +164,15 @@ impl Process {
             self.child.try_wait().unwrap()
         })
     }
+}
+
+/// Whether a thread is stopped, or gone: the state stands behind the name, which is in brackets.
+fn stands_still(task: &Path) -> bool {
+    let stat = std::fs::read_to_string(task.join("stat"));
+    stat.map_or(true, |stat| {
+        stat.rsplit_once(") ")
+            .is_some_and(|(_, rest)| rest.starts_with(['T', 't']))
+    })
 }
 
 impl Drop for Process {

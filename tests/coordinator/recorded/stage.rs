@@ -15,6 +15,10 @@ use crate::raw::{frame, read_frame};
 /// A loaded machine may be slow; nothing here is told by how long it took.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How an answer begins after which ZooKeeper closes the connection in its own time: that end is
+/// waited for, lest a ping be answered before it.
+const PARTING: [&str; 2] = ["UNIMPLEMENTED zxid -1", "AUTH_FAILED"];
+
 struct Talker {
     name: String,
     /// `None` once the server has closed it.
@@ -75,6 +79,11 @@ impl Talker {
                 Some(None) => return bytes,
             }
         }
+    }
+
+    /// Reads to the end that the server is about to make.
+    fn see_off(&mut self) {
+        while self.receive().is_some() {}
     }
 }
 
@@ -184,6 +193,9 @@ impl<'a> Stage<'a> {
             xid: 0,
             events: Vec::new(),
         });
+        if session == 0 {
+            self.talker(name).see_off();
+        }
         told
     }
 
@@ -233,7 +245,13 @@ impl<'a> Stage<'a> {
         let Some(answer) = talker.receive() else {
             return "closed".to_owned();
         };
-        told::reply(op, xid, &answer, &mut self.names)
+        let told = told::reply(op, xid, &answer, &mut self.names);
+        let closes = matches!(rest, [what, ..] if what == "closeSession")
+            || matches!(rest, [what, number, ..] if what == "op" && number == "-11");
+        if PARTING.iter().any(|word| told.starts_with(word)) || closes && told.starts_with("OK") {
+            self.talker(name).see_off();
+        }
+        told
     }
 
     /// Asks again until the answer is none of success: something that time brings.
