@@ -4,8 +4,9 @@ use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use parking_lot::Mutex;
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 /// How lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -18,7 +19,7 @@ pub enum Format {
 /// What the process began with, and how to change it.
 struct Started {
     filter: String,
-    replace: Box<dyn Fn(EnvFilter) -> bool + Send + Sync>,
+    levels: reload::Handle<Targets, Registry>,
     /// One change at a time.
     changing: Mutex<()>,
 }
@@ -29,30 +30,22 @@ static STARTED: OnceLock<Started> = OnceLock::new();
 /// A second call changes nothing, so that several servers in one process may each ask for it.
 pub fn start(filter: &str, format: Format) {
     let asked = std::env::var("ROTPETER_LOG").ok();
-    let readable = asked.filter(|text| EnvFilter::try_new(text).is_ok());
+    let readable = asked.filter(|text| text.parse::<Targets>().is_ok());
     let filter = readable.unwrap_or_else(|| filter.to_owned());
-    let lines = fmt::Subscriber::builder()
-        .with_env_filter(EnvFilter::new(&filter))
+    let begun_with = filter.parse().unwrap_or_else(|_unreadable| Targets::new());
+    let (levels, handle) = reload::Layer::new(begun_with);
+    let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    let (begun, replace): (_, Box<dyn Fn(EnvFilter) -> bool + Send + Sync>) = match format {
-        Format::Text => {
-            let lines = lines.with_filter_reloading();
-            let handle = lines.reload_handle();
-            let begun = tracing::subscriber::set_global_default(lines.finish());
-            (begun, Box::new(move |filter| handle.reload(filter).is_ok()))
-        }
-        Format::Json => {
-            let lines = lines.json().with_filter_reloading();
-            let handle = lines.reload_handle();
-            let begun = tracing::subscriber::set_global_default(lines.finish());
-            (begun, Box::new(move |filter| handle.reload(filter).is_ok()))
-        }
+    let lines = match format {
+        Format::Text => lines.boxed(),
+        Format::Json => lines.json().boxed(),
     };
-    if begun.is_ok() {
+    let whole = Registry::default().with(levels).with(lines);
+    if tracing::subscriber::set_global_default(whole).is_ok() {
         let _first = STARTED.set(Started {
             filter,
-            replace,
+            levels: handle,
             changing: Mutex::new(()),
         });
     }
@@ -74,8 +67,6 @@ pub fn set_levels<'a>(levels: impl Iterator<Item = (&'a str, &'a str)>) -> bool 
         filter.push_str(level);
     }
     let _one = started.changing.lock();
-    match EnvFilter::try_new(&filter) {
-        Ok(filter) => (started.replace)(filter),
-        Err(_unreadable) => false,
-    }
+    let readable = filter.parse::<Targets>().ok();
+    readable.is_some_and(|levels| started.levels.reload(levels).is_ok())
 }
