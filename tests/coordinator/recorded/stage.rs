@@ -27,6 +27,8 @@ struct Talker {
     password: Vec<u8>,
     xid: i32,
     events: Vec<String>,
+    /// Its end was seen right behind an answer, and is not told yet.
+    seen_off: bool,
 }
 
 pub(crate) struct Stage<'a> {
@@ -84,6 +86,7 @@ impl Talker {
     /// Reads to the end that the server is about to make.
     fn see_off(&mut self) {
         while self.receive().is_some() {}
+        self.seen_off = true;
     }
 }
 
@@ -192,6 +195,7 @@ impl<'a> Stage<'a> {
             password,
             xid: 0,
             events: Vec::new(),
+            seen_off: false,
         });
         if session == 0 {
             self.talker(name).see_off();
@@ -298,7 +302,8 @@ impl<'a> Stage<'a> {
             for event in talker.events.drain(..) {
                 told.push_str(&format!("{}: {event}\n", talker.name));
             }
-            if was_open && talker.socket.is_none() {
+            let seen_off = std::mem::take(&mut talker.seen_off);
+            if seen_off || was_open && talker.socket.is_none() {
                 told.push_str(&format!("{}: closed\n", talker.name));
             }
         }
