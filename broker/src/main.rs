@@ -1,5 +1,6 @@
 //! The program: arguments, logging, runtimes, exit code.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -8,9 +9,10 @@ use base::logging;
 use base::signals::Signals;
 use broker::admin::loggers::DEFAULT_FILTER;
 use broker::config::load::{LoadArgs, Loaded, Refused, load};
-use broker::config::{Config, Warning};
+use broker::config::{Config, Warning, container};
 use broker::server::{Server, health};
 use clap::Parser;
+use settings::value::Fault;
 use tokio::runtime::{Builder, Runtime};
 
 /// Cross-thread frees are cheap and a large claim costs nothing until bytes arrive.
@@ -20,10 +22,18 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// A signal that comes sooner after the first is the same wish.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// As `eprintln`, which ends the program where nobody takes its words: a full disk, a closed pipe.
+macro_rules! say {
+    ($($words:tt)*) => {
+        let _nobody_listens = writeln!(std::io::stderr(), $($words)*);
+    };
+}
+
 /// Apache Kafka as it was with ZooKeeper: a broker that needs nothing but itself.
 ///
 /// Without arguments: a broker on localhost:9092, its ZooKeeper-compatible coordinator on
-/// 127.0.0.1:2181, data under ./data.
+/// 127.0.0.1:2181, data under ./data. Every key may also be a variable, as in containers:
+/// KAFKA_NUM_PARTITIONS is num.partitions, and counts over the file.
 #[derive(Debug, Parser)]
 #[command(name = "broker", version, max_term_width = 100)]
 struct Arguments {
@@ -68,27 +78,31 @@ fn main() -> ExitCode {
         return healthy(arguments);
     }
     logging::start(DEFAULT_FILTER, logging::Format::Text);
+    let in_container = arguments.volume.is_some();
     let config = match arguments.load() {
         Ok(loaded) => {
             warn_of(loaded.warnings);
             for notice in loaded.notices {
-                eprintln!("{notice}");
+                say!("{notice}");
             }
             loaded.config
         }
         Err(refused) => {
             warn_of(refused.warnings);
-            for fault in refused.faults {
-                eprintln!("{fault}");
-            }
-            return ExitCode::FAILURE;
+            return refuse(&refused.faults);
         }
     };
+    if in_container {
+        let unwritable = container::unwritable(&config);
+        if !unwritable.is_empty() {
+            return refuse(&unwritable);
+        }
+    }
     let runtimes = data_runtime(&config).and_then(|data| Ok((data, control_runtime()?)));
     let (data, control) = match runtimes {
         Ok(runtimes) => runtimes,
         Err(e) => {
-            eprintln!("cannot start threads: {e}");
+            say!("cannot start threads: {e}");
             return ExitCode::FAILURE;
         }
     };
@@ -97,6 +111,13 @@ fn main() -> ExitCode {
     data.shutdown_background();
     control.shutdown_background();
     ended
+}
+
+fn refuse(faults: &[Fault]) -> ExitCode {
+    for fault in faults {
+        say!("{fault}");
+    }
+    ExitCode::FAILURE
 }
 
 fn warn_of(warnings: Vec<Warning>) {
@@ -108,28 +129,25 @@ fn warn_of(warnings: Vec<Warning>) {
 /// Settings are read as the running broker has read them, so that its ports are known.
 fn healthy(asked: Arguments) -> ExitCode {
     let volume = asked.volume.clone();
-    let running = Arguments::try_parse_from(health::words_of_the_first_process());
-    let mut running = running.unwrap_or(asked);
+    let words = health::words_of_the_first_process();
+    // Without any, there is no container around it: who asks says which broker is meant.
+    let running = (!words.is_empty()).then(|| Arguments::try_parse_from(words));
+    let mut running = running.and_then(Result::ok).unwrap_or(asked);
     running.volume = running.volume.or(volume);
     let config = match running.load() {
         Ok(loaded) => loaded.config,
-        Err(refused) => {
-            for fault in refused.faults {
-                eprintln!("{fault}");
-            }
-            return ExitCode::FAILURE;
-        }
+        Err(refused) => return refuse(&refused.faults),
     };
     let runtime = Builder::new_current_thread().enable_all().build();
     let asked = runtime.map(|runtime| runtime.block_on(health::ask(&config.listeners.bound)));
     match asked {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(unwell)) => {
-            eprintln!("{unwell}");
+            say!("{unwell}");
             ExitCode::FAILURE
         }
         Err(cause) => {
-            eprintln!("cannot start a thread: {cause}");
+            say!("cannot start a thread: {cause}");
             ExitCode::FAILURE
         }
     }
@@ -169,7 +187,7 @@ async fn serve(config: Config, data: tokio::runtime::Handle) -> ExitCode {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(e) => {
-            eprintln!("cannot listen for signals: {e}");
+            say!("cannot listen for signals: {e}");
             return ExitCode::FAILURE;
         }
     };
@@ -177,13 +195,13 @@ async fn serve(config: Config, data: tokio::runtime::Handle) -> ExitCode {
         started = Server::start(config, data) => match started {
             Ok(server) => server,
             Err(refused) => {
-                eprintln!("{refused}");
+                say!("{refused}");
                 return ExitCode::FAILURE;
             }
         },
         () = signals.next() => return ExitCode::SUCCESS,
     };
-    eprintln!("{}", server.greeting());
+    say!("{}", server.greeting());
     let failed = tokio::select! {
         () = signals.next() => None,
         failed = server.failed() => Some(failed),
@@ -192,14 +210,14 @@ async fn serve(config: Config, data: tokio::runtime::Handle) -> ExitCode {
     tokio::select! {
         () = server.stop() => {}
         () = again(&mut signals) => {
-            eprintln!("stopped at once, as asked twice; the next start recovers the logs");
+            say!("stopped at once, as asked twice; the next start recovers the logs");
             return ExitCode::FAILURE;
         }
     }
     match failed {
         None => ExitCode::SUCCESS,
         Some(reason) => {
-            eprintln!("{reason}");
+            say!("{reason}");
             ExitCode::FAILURE
         }
     }

@@ -68,6 +68,11 @@ official() {
         one_server_only "$name" "$value"
         case $value in *';'*) port=${value##*;} port=${port##*:} ;; esac ;;
       ZOO_MY_ID | ZOO_LOG4J_PROP | ZOO_LOG_DIR) idle+=("$name") ;;
+      ZOO_CONF_DIR | ZOO_CFG_EXTRA | ZOO_4LW_COMMANDS_WHITELIST) ;;
+      ZOO_DATA_DIR | ZOO_DATA_LOG_DIR | ZOO_TICK_TIME | ZOO_MAX_CLIENT_CNXNS) ;;
+      ZOO_AUTOPURGE_SNAPRETAINCOUNT | ZOO_AUTOPURGE_PURGEINTERVAL) ;;
+      *) say "$name is none of the variables of ZooKeeper's image and is not used; a line of zoo.cfg" \
+        "goes into ZOO_CFG_EXTRA." ;;
     esac
   done
 }

@@ -13,7 +13,7 @@ const THE_MACHINES: [&str; 2] = [
 /// What a broker rightly says whose neighbours, controller or ZooKeeper are killed, frozen, cut off,
 /// replaced or slow. Which of these come up is a matter of moments, so a test that does any of it
 /// announces them all.
-pub const OF_NEIGHBOURS: [&str; 22] = [
+pub const OF_NEIGHBOURS: [&str; 23] = [
     "connection to ZooKeeper lost",
     "ZooKeeper session is over",
     "ZooKeeper not reached; trying on",
@@ -37,6 +37,7 @@ pub const OF_NEIGHBOURS: [&str; 22] = [
     "controlled shutdown was refused",
     "stopping without having handed over all leaderships",
     "the replica does not move",
+    "told to follow, and records are not copied yet",
 ];
 
 /// What a broker rightly says of the files of one that was killed in the middle of a write or a move.

@@ -69,7 +69,10 @@ impl Replicas {
             let result = self.apply_one(&mut known, order).map(|change| {
                 applied.changes.extend(change);
             });
-            if let Err(refusal) = &result {
+            // A new controller tells all it knows: most of it is known here.
+            if let Err(refusal) = &result
+                && !self.is_known(order)
+            {
                 warn!(
                     target: "state_change", partition = %order.partition, reason = %refusal,
                     leader_epoch = order.leader_epoch.0, "order not applied"
@@ -79,6 +82,7 @@ impl Replicas {
                 .results
                 .push((order.partition.clone(), order.topic_id, result));
         }
+        warn_of_followers(&applied.changes);
         // The ids of some are on the disk before a producer can come for them. Those of thousands
         // follow with the next upkeep: nobody should wait for ten thousand files.
         let logs: Vec<_> = applied.changes.iter().map(|(led, _)| led.log()).collect();
@@ -88,6 +92,14 @@ impl Replicas {
             warn!(error = %failed, "topic ids and epochs not written");
         }
         Ok(applied)
+    }
+
+    /// Whether the order says what one before it said.
+    fn is_known(&self, order: &PartitionOrder) -> bool {
+        match self.find(&order.partition) {
+            Hosted::Online(partition) => partition.leader_epoch() == order.leader_epoch,
+            Hosted::Offline | Hosted::Absent => false,
+        }
     }
 
     fn apply_one(
@@ -293,4 +305,19 @@ impl Replicas {
         }
         accepted
     }
+}
+
+/// Such partitions come from znodes or from another's controller: our own requests refuse them.
+fn warn_of_followers(changes: &[(Arc<Partition>, RoleChange)]) {
+    let mut followed = changes
+        .iter()
+        .filter(|(_, change)| matches!(change, RoleChange::BecameFollower));
+    let Some((first, _)) = followed.next() else {
+        return;
+    };
+    warn!(
+        partition = %first.id(), others = followed.count(),
+        "told to follow, and records are not copied yet: this replica stays behind and leaves the \
+         ISR after replica.lag.time.max.ms; only the leader has what was acknowledged"
+    );
 }

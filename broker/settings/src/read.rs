@@ -132,9 +132,10 @@ pub fn unknown_keys(texts: &Texts) -> Vec<Warning> {
             continue;
         }
         let known = || keys::broker_rows().map(|row| row.name);
-        let meant = match nearest(key, known()) {
-            Some(name) => format!("; did you mean `{name}`?"),
-            None => match keys::topic(key).and_then(|row| row.broker_key) {
+        let meant = match (another_images(key), nearest(key, known())) {
+            (Some(advice), _) => advice,
+            (None, Some(name)) => format!("; did you mean `{name}`?"),
+            (None, None) => match keys::topic(key).and_then(|row| row.broker_key) {
                 Some(name) => format!("; for all topics it is called `{name}`."),
                 None => " and is not used.".to_owned(),
             },
@@ -142,6 +143,26 @@ pub fn unknown_keys(texts: &Texts) -> Vec<Warning> {
         warnings.push(Warning(format!("The key `{key}` is not known{meant}")));
     }
     warnings
+}
+
+/// What old releases and other images call by a name of their own.
+fn another_images(key: &str) -> Option<String> {
+    let now = match key {
+        "port" | "host.name" => "listeners",
+        "advertised.host.name" | "advertised.port" => "advertised.listeners",
+        // Bitnami's variables.
+        _ => {
+            let plain = key.strip_prefix("cfg.")?;
+            keys::broker_or_listener(plain)?;
+            return Some(format!(
+                "; the variable is called KAFKA_{} here, without CFG_.",
+                plain.to_ascii_uppercase().replace('.', "_")
+            ));
+        }
+    };
+    Some(format!(
+        " since Kafka 3; what it said is said by `{now}`, as in {now}=PLAINTEXT://HOST:PORT."
+    ))
 }
 
 /// Keys that Kafka hands to plug-ins, and that are no mistake.
@@ -162,6 +183,22 @@ fn belongs_to_a_plugin(key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_of_old_releases_or_other_images_is_told_by_its_name_here() {
+        for (key, told) in [
+            ("port", "as in listeners=PLAINTEXT://HOST:PORT."),
+            ("advertised.host.name", "`advertised.listeners`"),
+            (
+                "cfg.advertised.listeners",
+                "KAFKA_ADVERTISED_LISTENERS here",
+            ),
+        ] {
+            let texts = Texts::from([(key.to_owned(), "x".to_owned())]);
+            let warnings = unknown_keys(&texts);
+            assert!(warnings[0].0.contains(told), "{warnings:?}");
+        }
+    }
 
     #[test]
     fn yaml_may_be_flat_nested_or_both() {

@@ -109,8 +109,10 @@ impl Settled {
             return;
         }
         if let Some(advertised) = told.get(key).or_else(|| self.texts.get(key)) {
-            let listeners = everywhere(advertised);
-            self.imply("listeners", listeners);
+            // What cannot be read is told once, of the key that has it.
+            if let Some(listeners) = everywhere(advertised) {
+                self.imply("listeners", listeners);
+            }
             return;
         }
         self.imply("listeners", "PLAINTEXT://:9092");
@@ -172,16 +174,14 @@ fn of_another_kind(volume: &Path) -> Option<String> {
 }
 
 /// As the common images have it: one listens on every address, on the ports one advertises.
-fn everywhere(advertised: &str) -> String {
-    let listen = |item: &str| match (item.split_once("://"), item.rsplit_once(':')) {
-        (Some((name, _)), Some((_, port))) => format!("{}://0.0.0.0:{port}", name.trim()),
-        _ => item.to_owned(),
+fn everywhere(advertised: &str) -> Option<String> {
+    let listen = |item: &str| {
+        let (name, address) = item.split_once("://")?;
+        let (_, port) = address.rsplit_once(':')?;
+        Some(format!("{}://0.0.0.0:{port}", name.trim()))
     };
-    advertised
-        .split(',')
-        .map(listen)
-        .collect::<Vec<_>>()
-        .join(",")
+    let listeners: Option<Vec<String>> = advertised.split(',').map(listen).collect();
+    Some(listeners?.join(","))
 }
 
 /// A container's loopback is its own.
@@ -202,7 +202,7 @@ fn on_loopback(listeners: &str) -> Option<String> {
 }
 
 /// Directories that the container's user cannot write: folders of the host, as a rule.
-pub(super) fn unwritable(config: &Config) -> Vec<Fault> {
+pub fn unwritable(config: &Config) -> Vec<Fault> {
     let own = config.coordinator.iter().map(|inside| &inside.data_dir);
     config
         .logs
@@ -330,6 +330,17 @@ mod tests {
             &[("listeners", "A://0.0.0.0:8098,B://0.0.0.0:9093")],
         );
         assert_eq!(settled.notices, [""; 0]);
+    }
+
+    #[test]
+    fn what_is_advertised_and_cannot_be_read_is_no_listener() {
+        for advertised in ["localhost:9092", "PLAINTEXT://localhost"] {
+            let settled = settled(
+                Path::new("/nowhere"),
+                &[("KAFKA_ADVERTISED_LISTENERS", advertised)],
+            );
+            assert!(!settled.texts.contains_key("listeners"), "{settled:?}");
+        }
     }
 
     #[test]

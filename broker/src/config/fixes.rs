@@ -19,6 +19,7 @@ pub(super) fn of(texts: &Texts, faults: &[Fault], host_name: &str) -> Vec<Fault>
         "inter.broker.listener.name",
     ];
     if listening.into_iter().any(complains) {
+        fixes.extend(shapes(texts));
         fixes.extend(protocols(texts));
         fixes.extend(bound(texts));
         fixes.extend(inter_broker(texts));
@@ -63,6 +64,32 @@ fn advertised(texts: &Texts) -> Vec<(String, String)> {
     } else {
         told
     }
+}
+
+/// Name, host and port for every listener that lacks one of them.
+fn shapes(texts: &Texts) -> Vec<String> {
+    let shaped = |item: &str| {
+        let (name, address) = item.split_once("://").unwrap_or(("PLAINTEXT", item));
+        let ported = address
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        let port = if ported { "" } else { ":9092" };
+        format!("{name}://{address}{port}")
+    };
+    let mended = |key: &str| {
+        let now: Vec<&str> = items(texts, key).collect();
+        let then: Vec<String> = now.iter().map(|item| shaped(item)).collect();
+        (now != then).then(|| {
+            format!(
+                "To mend it, set {key}={}: each is NAME://HOST:PORT.",
+                then.join(",")
+            )
+        })
+    };
+    ["listeners", "advertised.listeners"]
+        .into_iter()
+        .filter_map(mended)
+        .collect()
 }
 
 /// A protocol for every name that has none.
@@ -227,6 +254,25 @@ mod tests {
             fixes,
             ["To mend it, set listener.security.protocol.map=A:PLAINTEXT,B:PLAINTEXT."]
         );
+    }
+
+    #[test]
+    fn a_listener_is_a_name_a_host_and_a_port() {
+        for (key, wrong, right) in [
+            (
+                "advertised.listeners",
+                "localhost:9095",
+                "PLAINTEXT://localhost:9095",
+            ),
+            (
+                "listeners",
+                "PLAINTEXT://localhost",
+                "PLAINTEXT://localhost:9092",
+            ),
+        ] {
+            let fix = format!("To mend it, set {key}={right}: each is NAME://HOST:PORT.");
+            assert_eq!(mended(&[(key, wrong)])[0], fix);
+        }
     }
 
     #[test]

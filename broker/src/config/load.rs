@@ -61,6 +61,7 @@ pub fn load(args: &LoadArgs) -> Result<Loaded, Refused> {
     kraft_shape(&mut texts, &mut warnings, &mut faults);
     warnings.extend(idle_keys(&texts));
     settle(args, &mut texts, &mut faults);
+    warnings.extend(too_many_copies(&texts));
     faults.extend(folders::shared(&texts));
     let given = texts.clone();
     let refused = |mut faults: Vec<Fault>, warnings| {
@@ -76,9 +77,6 @@ pub fn load(args: &LoadArgs) -> Result<Loaded, Refused> {
     match Config::from_layers(layers, &host_name) {
         Ok(config) => {
             faults.extend(one_port(&config));
-            if faults.is_empty() && args.volume.is_some() {
-                faults = container::unwritable(&config);
-            }
             if faults.is_empty() {
                 return Ok(Loaded {
                     config,
@@ -182,7 +180,10 @@ fn gather(args: &LoadArgs, host_name: &str, faults: &mut Vec<Fault>) -> Gathered
     }
     let mut notices = Vec::new();
     let variables = match &args.volume {
-        None => args.environment.texts.clone(),
+        None => {
+            notices.extend(from_variables(&args.environment.texts));
+            args.environment.texts.clone()
+        }
         Some(volume) => {
             let mut told = texts.clone();
             told.extend(last.clone());
@@ -198,6 +199,16 @@ fn gather(args: &LoadArgs, host_name: &str, faults: &mut Vec<Fault>) -> Gathered
         texts.remove("coordinator.enable");
     }
     Gathered { texts, notices }
+}
+
+/// A shell's variables are out of sight, and count over what a file says.
+fn from_variables(texts: &Texts) -> Option<String> {
+    let keys: Vec<&str> = texts
+        .keys()
+        .map(String::as_str)
+        .filter(|key| keys::broker_or_listener(key).is_some())
+        .collect();
+    (!keys.is_empty()).then(|| format!("set by environment variables: {}", keys.join(", ")))
 }
 
 /// What a parser says of a text does not name the file it came from.
@@ -310,7 +321,9 @@ fn settle(args: &LoadArgs, texts: &mut Texts, faults: &mut Vec<Fault>) {
         ));
         return;
     }
-    if args.file.is_none() && args.environment.texts.is_empty() {
+    // Kafka's own default is every address of the machine: for whoever wrote a file, or a container.
+    let tried_out = args.file.is_none() && args.volume.is_none();
+    if tried_out && !texts.contains_key("advertised.listeners") {
         implied(texts, "listeners", "PLAINTEXT://localhost:9092");
     }
     data_dirs(args, embedded, texts, faults);
@@ -335,14 +348,35 @@ fn settle(args: &LoadArgs, texts: &mut Texts, faults: &mut Vec<Fault>) {
 
 /// A cluster of one has no more, and until followers copy records no cluster has: Kafka's 3 would
 /// leave every group and every transaction waiting.
+const COPIES: [&str; 3] = [
+    "offsets.topic.replication.factor",
+    "transaction.state.log.replication.factor",
+    "transaction.state.log.min.isr",
+];
+
 fn one_copy(texts: &mut Texts) {
-    for key in [
-        "offsets.topic.replication.factor",
-        "transaction.state.log.replication.factor",
-        "transaction.state.log.min.isr",
-    ] {
+    for key in COPIES {
         implied(texts, key, "1");
     }
+}
+
+/// Whoever asks for more all the same learns it now, not when the first group waits for ever.
+fn too_many_copies(texts: &Texts) -> Option<Warning> {
+    let asked: Vec<String> = COPIES
+        .iter()
+        .chain(&["default.replication.factor"])
+        .filter_map(|key| Some((key, texts.get(*key)?)))
+        .filter(|(_, text)| text.trim().parse::<i16>().is_ok_and(|copies| copies > 1))
+        .map(|(key, text)| format!("{key}={text}"))
+        .collect();
+    (!asked.is_empty()).then(|| {
+        Warning(format!(
+            "{}: brokers do not copy each other's records yet, and a topic that asks for more than \
+             one copy is refused; groups and transactions would wait for theirs for ever. Leave it \
+             out, or set 1.",
+            asked.join(", ")
+        ))
+    })
 }
 
 /// With a coordinator of its own a node keeps both in one place, side by side; without, the data
@@ -497,6 +531,45 @@ mod tests {
         assert_eq!(config.transactions.topic_replication_factor, 1);
         assert_eq!(config.transactions.topic_min_isr, 1);
         assert_eq!(config.zookeeper.connect, "127.0.0.1:2181");
+    }
+
+    #[test]
+    fn a_variable_of_the_users_shell_opens_no_port_to_the_network() {
+        let started = |variables: &[(&str, &str)]| {
+            let variables = variables
+                .iter()
+                .map(|(name, text)| (name.into(), text.into()));
+            load(&LoadArgs {
+                environment: settings::environment::read(variables),
+                ..LoadArgs::default()
+            })
+            .unwrap()
+        };
+        let loaded = started(&[("KAFKA_TOPIC", "x"), ("KAFKA_NUM_PARTITIONS", "3")]);
+        let bound = &loaded.config.listeners.bound[0];
+        assert_eq!(bound.to_string(), "PLAINTEXT://localhost:9092");
+        assert_eq!(
+            loaded.notices,
+            ["set by environment variables: num.partitions"]
+        );
+        let loaded = started(&[("KAFKA_ADVERTISED_LISTENERS", "PLAINTEXT://box:9092")]);
+        assert_eq!(loaded.config.listeners.bound[0].host, "");
+    }
+
+    #[test]
+    fn more_copies_than_there_can_be_are_told_at_the_start() {
+        let (_, warnings) = load_with(
+            &[COPIES[0], "default.replication.factor"]
+                .map(|key| format!("{key}=3"))
+                .each_ref()
+                .map(String::as_str),
+        );
+        let told = "offsets.topic.replication.factor=3, default.replication.factor=3:";
+        assert!(warnings[0].starts_with(told), "{warnings:?}");
+        assert_eq!(
+            load_with(&["offsets.topic.replication.factor=1"]).1,
+            [""; 0]
+        );
     }
 
     #[test]

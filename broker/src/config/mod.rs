@@ -7,7 +7,7 @@
 //! Absent: behaviour. Rooms and crates take the plain structs of [`parts`].
 
 mod check;
-mod container;
+pub mod container;
 mod fixes;
 mod folders;
 pub mod listeners;

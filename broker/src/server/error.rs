@@ -60,7 +60,8 @@ pub enum StartError {
     },
     #[error(
         "no answer from ZooKeeper at {connect} within {within_ms} ms{}. Is it running? The address is \
-         set by --zookeeper or zookeeper.connect, the time by zookeeper.connection.timeout.ms",
+         set by --zookeeper or zookeeper.connect, the time by zookeeper.connection.timeout.ms; without \
+         an address this broker brings a coordinator of its own",
         unresolved(nameless)
     )]
     NoZooKeeper {
@@ -81,9 +82,9 @@ pub enum StartError {
     #[error("register in ZooKeeper: {0}")]
     Registration(#[from] znodes::registration::Refusal),
     #[error(
-        "open the log directories: {}. Each must be this broker's own, writable for its user and on a \
-         disk with room; others are chosen with --data-dir DIR or log.dirs",
-        with_causes(.0)
+        "open the log directories: {}. {}; others are chosen with --data-dir DIR or log.dirs",
+        with_causes(.0),
+        advice(.0)
     )]
     Storage(#[from] storage::error::Error),
     #[error("start threads: {0}")]
@@ -141,6 +142,28 @@ pub enum StartError {
 fn with_causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+}
+
+/// What a directory must be that could not be opened.
+fn advice(error: &storage::error::Error) -> &'static str {
+    use storage::error::{Error, IdentityFault};
+    match error {
+        Error::Identity { what, .. } => match what {
+            IdentityFault::Version(_) => {
+                "It was formatted for KRaft, whose metadata are not read here"
+            }
+            IdentityFault::Missing(_) | IdentityFault::Value(_) => {
+                "The file was damaged or written by hand: put back the one that belongs there, for it \
+                 says whose logs these are"
+            }
+            IdentityFault::Differs { .. } => "All of them must be one broker's",
+        },
+        Error::Foreign { path } if path.ends_with("lost+found") => {
+            "It is the root of a file system: a folder in it can be a log directory"
+        }
+        Error::Foreign { .. } => "There may be nothing in them but replicas: move it elsewhere",
+        _ => "Each must be this broker's own, writable for its user and on a disk with room",
+    }
 }
 
 fn unresolved(nameless: &[String]) -> String {

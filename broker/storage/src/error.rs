@@ -84,6 +84,8 @@ pub enum IdentityFault {
     Version(String),
     #[error("the value of {0} cannot be read")]
     Value(&'static str),
+    #[error("{0} is missing")]
+    Missing(&'static str),
     #[error("{key} is {here}, elsewhere {there}")]
     Differs {
         key: &'static str,

@@ -42,12 +42,13 @@ impl Identity {
             what,
         };
         let mut identity = Identity::default();
+        let mut versioned = false;
         for line in String::from_utf8_lossy(&bytes).lines() {
             let Some((key, value)) = split_property(line) else {
                 continue;
             };
             match key.as_str() {
-                VERSION if value == "0" => {}
+                VERSION if value == "0" => versioned = true,
                 VERSION => return Err(fault(IdentityFault::Version(value))),
                 BROKER_ID => {
                     let id = value
@@ -58,6 +59,9 @@ impl Identity {
                 CLUSTER_ID => identity.cluster_id = Some(value),
                 _ => identity.others.push((key, value)),
             }
+        }
+        if !versioned {
+            return Err(fault(IdentityFault::Missing(VERSION)));
         }
         Ok(Some(identity))
     }
@@ -152,16 +156,21 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_of_kraft_is_refused() {
+    fn a_directory_of_kraft_or_of_nobody_is_refused() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join(META_PROPERTIES), "version=1\nnode.id=1\n").unwrap();
-        let refused = Identity::read(&SystemDisk, dir.path()).unwrap_err();
-        assert!(matches!(
-            refused,
-            Error::Identity {
-                what: IdentityFault::Version(_),
-                ..
+        let refused = |text: &str| {
+            std::fs::write(dir.path().join(META_PROPERTIES), text).unwrap();
+            match Identity::read(&SystemDisk, dir.path()) {
+                Err(Error::Identity { what, .. }) => what,
+                other => panic!("{text}: {other:?}"),
             }
-        ));
+        };
+        assert_eq!(
+            refused("version=1\nnode.id=1\n"),
+            IdentityFault::Version("1".to_owned())
+        );
+        for nobodys in ["", "garbage", "broker.id=1\n"] {
+            assert_eq!(refused(nobodys), IdentityFault::Missing(VERSION));
+        }
     }
 }
