@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct World {
     cluster: Cluster,
     server: String,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl World {
@@ -26,7 +26,7 @@ impl World {
         World {
             cluster,
             server,
-            _dir: dir,
+            dir,
         }
     }
 
@@ -114,6 +114,107 @@ fn a_consumer_whose_reader_leaves_says_so_and_ends_well() {
         Some("Unable to write to standard out, closing consumer.")
     );
     assert!(lines.next().unwrap().starts_with("Processed a total of "));
+    world.cluster.stop();
+}
+
+#[test]
+fn a_consumer_that_waits_notices_that_its_reader_left() {
+    let world = World::start();
+    world.produce("short", "one\n");
+    for group in ["", " --group g"] {
+        let line = format!("console-consumer --topic short --from-beginning{group}");
+        let mut child = world.tool(&line);
+        let mut first = [0; 4];
+        let mut stdout = child.stdout.take().unwrap();
+        stdout.read_exact(&mut first).unwrap();
+        assert_eq!(&first, b"one\n");
+        // Nothing more comes: there is nothing to write by which it could notice.
+        drop(stdout);
+        let output = ended(child);
+        let said = complaint(&output);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert_eq!(
+            said,
+            "Unable to write to standard out, closing consumer.\nProcessed a total of 1 messages\n"
+        );
+    }
+    world.cluster.stop();
+}
+
+#[test]
+fn a_full_device_is_said_and_ends_with_1() {
+    let world = World::start();
+    world.produce("t", "one\n");
+    let at = format!("--bootstrap-server {}", world.server);
+    // A group, so that there is one to list.
+    world.said("console-consumer --topic t --group g --from-beginning --max-messages 1");
+    let zookeeper = world.cluster.zookeeper();
+    let log = world
+        .dir
+        .path()
+        .join("broker-1/t-0/00000000000000000000.log");
+    for line in [
+        format!("topics {at} --list"),
+        format!("topics {at} --describe"),
+        format!("topics {at} --help"),
+        format!("topics --zookeeper {zookeeper} --list"),
+        format!("configs {at} --describe --entity-type brokers --entity-name 1 --all"),
+        format!("configs --zookeeper {zookeeper} --describe --entity-type brokers --entity-name 1"),
+        format!("consumer-groups {at} --list"),
+        format!("consumer-groups {at} --describe --group none"),
+        format!("get-offsets {at}"),
+        format!("log-dirs {at} --describe"),
+        format!("broker-api-versions {at}"),
+        format!("cluster cluster-id {at}"),
+        format!("dump-log --files {}", log.display()),
+        format!("console-consumer {at} --topic t --from-beginning --max-messages 1"),
+        format!("consumer-perf-test {at} --topic t --messages 1"),
+        format!(
+            "producer-perf-test --topic t --num-records 1 --record-size 1 --throughput -1 --producer-props bootstrap.servers={}",
+            world.server
+        ),
+        format!("verifiable-producer {at} --topic t --max-messages 1"),
+        format!("verifiable-consumer {at} --topic t --group-id v --max-messages 1"),
+        format!("zookeeper-shell {zookeeper} ls /"),
+        "storage random-uuid".to_owned(),
+        "completions bash".to_owned(),
+        "--help".to_owned(),
+    ] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let output = Command::new(program("kafka"))
+            .args(line.split(' '))
+            .stdin(Stdio::null())
+            .stdout(full)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let said = complaint(&output);
+        assert_eq!(output.status.code(), Some(1), "{line}: {said}");
+        let words = "cannot write to standard output: No space left on device";
+        assert_eq!(said.matches(words).count(), 1, "{line}: {said}");
+    }
+    world.cluster.stop();
+}
+
+#[test]
+fn a_producer_whose_input_cannot_be_read_says_so() {
+    let world = World::start();
+    let folder = std::fs::File::open(world.dir.path()).unwrap();
+    let output = Command::new(program("kafka"))
+        .args(["console-producer", "--topic", "t", "--bootstrap-server"])
+        .arg(&world.server)
+        .stdin(folder)
+        .output()
+        .unwrap();
+    let said = complaint(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("read standard input: Is a directory"),
+        "{said}"
+    );
     world.cluster.stop();
 }
 
@@ -252,6 +353,34 @@ fn what_cannot_be_reached_is_said_with_its_address_and_why() {
         let words = format!("cannot reach {address} (");
         assert!(said.contains(&words) && said.contains(why), "{said}");
     }
+}
+
+#[test]
+fn a_shell_without_a_server_does_not_wait_unless_told_to() {
+    let began = Instant::now();
+    for line in [
+        "zkCli -server 127.0.0.1:1 ls /",
+        "zookeeper-shell 127.0.0.1:1/chroot ls /",
+    ] {
+        let mut command = Command::new(program("kafka"));
+        let output = harness::tool::run(command.args(line.split(' ')), "");
+        let said = complaint(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(
+            said,
+            "cannot reach 127.0.0.1:1 (connection refused)\nKeeperErrorCode = ConnectionLoss for /\n"
+        );
+    }
+    // Each would have waited for 30 s, a session's length.
+    assert!(began.elapsed() < Duration::from_secs(30));
+    let began = Instant::now();
+    let line = "zkCli -waitforconnection -timeout 1500 -server 127.0.0.1:1 ls /";
+    let mut command = Command::new(program("kafka"));
+    let output = harness::tool::run(command.args(line.split(' ')), "");
+    let said = complaint(&output);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot reach 127.0.0.1:1"), "{said}");
+    assert!(began.elapsed() >= Duration::from_millis(1500));
 }
 
 #[test]

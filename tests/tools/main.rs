@@ -91,7 +91,8 @@ macro_rules! scenarios {
 scenarios! {
     topics, topics_changed, topics_zookeeper, topics_changed_zookeeper, configs, configs_changed, configs_zookeeper,
     configs_changed_zookeeper, console, records_written, internal_topics, consumer_groups, offsets, offsets_changed, logs,
-    elections, cluster, perf, verifiable, shell, shell_changed, classes,
+    elections, cluster, perf, verifiable, shell, shell_changed, classes, deserializers, servers,
+    offsets_refused, overrides,
 }
 
 /// Our tools on Apache's brokers. With `ROTPETER_RECORD` (`all`, or scenarios' names) Apache's tools
@@ -138,7 +139,6 @@ fn on_apaches_brokers_too() {
 
 /// Tools without eight recorded lines, and where they are shown instead.
 const NOT_RECORDED: &[(&str, &str)] = &[
-    ("kafka-server-start", "servers.rs: it becomes a server"),
     (
         "kafka-server-stop",
         "servers.rs: Apache's stops every Kafka of the machine",

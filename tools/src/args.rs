@@ -1,7 +1,7 @@
 //! Command lines in the form Kafka's scripts take: `--flag value`, `--flag=value`, `--switch`.
 //!
 //! Flags are declared once, as a table: the same rows read the line, print the usage and feed the
-//! shells' completions. As in Kafka's tools there are no abbreviations, a flag may be repeated
+//! shells' completions. As in Kafka's tools there are no abbreviations, a flag may be given twice
 //! where its row says so, and any misuse prints the usage and ends with exit code 1.
 
 use std::collections::HashMap;
@@ -12,12 +12,26 @@ use crate::failure::Failure;
 /// The Kafka it answers like, and its own.
 pub(crate) const VERSION: &str = concat!("3.9.2-rotpeter-", env!("CARGO_PKG_VERSION"), "\n");
 
+/// Flags that tools of Kafka's have and none has here, and why.
+const ABSENT: [(&str, &str); 2] = [
+    (
+        "bootstrap-controller",
+        "a cluster in ZooKeeper mode has no controllers to ask; --bootstrap-server asks its brokers",
+    ),
+    (
+        "zk-tls-config-file",
+        "the tools reach ZooKeeper without TLS; zookeeper-shell has it",
+    ),
+];
+
 /// One flag: its name without dashes, what its value is (`None` for a switch), one sentence.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Flag {
     pub(crate) name: &'static str,
     pub(crate) value: Option<&'static str>,
     pub(crate) help: &'static str,
+    /// Whether it may be given several values, each in its turn.
+    pub(crate) many: bool,
 }
 
 /// A flag with a value.
@@ -26,6 +40,15 @@ pub(crate) const fn valued(name: &'static str, value: &'static str, help: &'stat
         name,
         value: Some(value),
         help,
+        many: false,
+    }
+}
+
+/// A flag with a value, which may be there several times.
+pub(crate) const fn repeated(name: &'static str, value: &'static str, help: &'static str) -> Flag {
+    Flag {
+        many: true,
+        ..valued(name, value, help)
     }
 }
 
@@ -35,6 +58,7 @@ pub(crate) const fn switch(name: &'static str, help: &'static str) -> Flag {
         name,
         value: None,
         help,
+        many: false,
     }
 }
 
@@ -55,8 +79,33 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Reads a line. `--help` and `--version` are answered here, through the failure.
+    /// Reads a line and refuses what is there twice. `--help` and `--version` are answered here, through
+    /// the failure.
     pub(crate) fn read(usage: Usage, line: &[String]) -> Result<Args, Failure> {
+        let args = Args::read_last(usage, line)?;
+        args.once()?;
+        Ok(args)
+    }
+
+    /// Refuses a flag that is there twice and may not be.
+    pub(crate) fn once(&self) -> Result<(), Failure> {
+        let single = self.usage.flags.iter();
+        let single = single.filter(|flag| flag.value.is_some() && !flag.many);
+        self.once_of(&single.map(|flag| flag.name).collect::<Vec<_>>())
+    }
+
+    /// The same for some flags.
+    pub(crate) fn once_of(&self, names: &[&str]) -> Result<(), Failure> {
+        match names.iter().find(|name| self.all(name).len() > 1) {
+            Some(name) => Err(Failure::said(format!(
+                "Found multiple arguments for option {name}, but you asked for only one"
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Reads a line in which the last of several values counts.
+    pub(crate) fn read_last(usage: Usage, line: &[String]) -> Result<Args, Failure> {
         let mut args = Args {
             usage,
             values: HashMap::new(),
@@ -80,6 +129,9 @@ impl Args {
                 return Err(Failure::Help(VERSION.to_string()));
             }
             let Some(flag) = usage.flags.iter().find(|flag| flag.name == name) else {
+                if let Some((_, why)) = ABSENT.iter().find(|(known, _)| *known == name) {
+                    return Err(Failure::said(format!("--{name} is not there: {why}")));
+                }
                 return Err(args.misuse(format!("{name} is not a recognized option")));
             };
             let value = match (flag.value, inline) {
@@ -220,7 +272,11 @@ mod tests {
 
     const USAGE: Usage = Usage {
         about: "A test.",
-        flags: &[valued("topic", "topic", "Which."), switch("list", "All.")],
+        flags: &[
+            repeated("topic", "topic", "Which."),
+            valued("group", "group", "Whose."),
+            switch("list", "All."),
+        ],
     };
 
     fn read(line: &[&str]) -> Result<Args, Failure> {
@@ -237,6 +293,19 @@ mod tests {
         assert_eq!(args.get("topic"), Some("b"));
         assert!(args.has("list"));
         assert_eq!(args.rest, ["rest"]);
+    }
+
+    #[test]
+    fn what_is_there_twice_is_refused_or_the_last_counts() {
+        let twice = ["--group", "a", "--list", "--list", "--group", "b"];
+        let said = read(&twice).expect_err("twice").to_string();
+        assert_eq!(
+            said,
+            "Found multiple arguments for option group, but you asked for only one"
+        );
+        let line = twice.map(str::to_owned);
+        let args = Args::read_last(USAGE, &line).expect("legal");
+        assert_eq!(args.get("group"), Some("b"));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) const CLUSTER: Usage = Usage {
 };
 
 pub(crate) async fn cluster(line: &[String], out: &mut Out) -> Result<(), Failure> {
-    let args = Args::read(CLUSTER, line)?;
+    let args = Args::read_last(CLUSTER, line)?;
     let servers = args.get("bootstrap-server").or(args.get("b"));
     let properties = Properties::load(args.get("config").or(args.get("c")))?;
     match (args.rest.first().map(String::as_str), servers) {

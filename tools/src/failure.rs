@@ -28,6 +28,9 @@ pub(crate) enum Failure {
         address: String,
         node: i32,
     },
+    /// It was named as a leader or coordinator, and is not among the brokers.
+    #[error("broker {0} is not available")]
+    NoBroker(i32),
     /// The broker refused.
     #[error("{}", words(*.code, .message.as_deref()))]
     Refused {
@@ -78,6 +81,16 @@ impl Failure {
                 code,
                 message: message.map(str::to_string),
             }),
+        }
+    }
+
+    /// Whether it may pass by itself: who lives as long as his cluster tries again later.
+    pub(crate) fn is_passing(&self) -> bool {
+        match self {
+            Failure::Client(cause) | Failure::Advertised { cause, .. } => cause.is_retriable(),
+            Failure::Refused { code, .. } => code.is_retriable(),
+            Failure::NoBroker(_) => true,
+            _ => false,
         }
     }
 

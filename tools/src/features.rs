@@ -10,7 +10,7 @@ use protocol::kafka::errors::ErrorCode;
 use protocol::messages::update_features_request::FeatureUpdateKey;
 use protocol::messages::{ResponseKind, UpdateFeaturesRequest};
 
-use crate::args::{Args, Usage, switch, valued};
+use crate::args::{Args, Usage, repeated, switch, valued};
 use crate::failure::Failure;
 use crate::kafka::admin::{Admin, text};
 use crate::print::Out;
@@ -27,7 +27,7 @@ pub(crate) const USAGE: Usage = Usage {
             "release",
             "With upgrade and downgrade: the release whose metadata.version is meant, like 3.9.",
         ),
-        valued(
+        repeated(
             "feature",
             "feature=level",
             "The feature and its level; with disable the feature alone.",
@@ -65,7 +65,7 @@ const RELEASES: [(&str, i16); 21] = [
 ];
 
 pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
-    let args = Args::read(USAGE, line)?;
+    let args = Args::read_last(USAGE, line)?;
     let servers = args.required("bootstrap-server")?;
     let properties = Properties::load(args.get("command-config"))?;
     let Some(act) = args.rest.first().map(String::as_str) else {

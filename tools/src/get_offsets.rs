@@ -56,7 +56,7 @@ pub(crate) const USAGE: Usage = Usage {
 
 pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = match Args::read(USAGE, line) {
-        Err(Failure::Misuse { message, .. }) => {
+        Err(Failure::Misuse { message, .. } | Failure::Said(message)) => {
             return Err(Failure::said(format!("Error occurred: {message}")));
         }
         read => read?,

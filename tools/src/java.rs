@@ -38,10 +38,22 @@ pub(crate) fn double(value: f64) -> String {
     if value == 0.0 || (1e-3..1e7).contains(&size) {
         return format!("{value:?}");
     }
-    let text = format!("{value:E}");
+    scientific(format!("{value:E}"))
+}
+
+/// The same of `Float.toString`.
+pub(crate) fn float(value: f32) -> String {
+    let size = value.abs();
+    if value == 0.0 || (1e-3..1e7).contains(&size) {
+        return format!("{value:?}");
+    }
+    scientific(format!("{value:E}"))
+}
+
+fn scientific(text: String) -> String {
     match text.split_once('E') {
         Some((digits, power)) if !digits.contains('.') => format!("{digits}.0E{power}"),
-        _ => text,
+        _ => text.replace("inf", "Infinity"),
     }
 }
 
@@ -98,6 +110,8 @@ mod tests {
     fn numbers_and_wrong_ids_are_told_as_java_tells_them() {
         assert_eq!(double(1024.0), "1024.0");
         assert_eq!(double(1e8), "1.0E8");
+        assert_eq!(double(f64::NEG_INFINITY), "-Infinity");
+        assert_eq!((float(1e-4), float(2.5)), ("1.0E-4".into(), "2.5".into()));
         for (text, words) in [
             ("x", "Input byte[] should at least"),
             ("a+b", "Illegal base64 character 2b"),

@@ -64,7 +64,10 @@ fn main() -> ExitCode {
     let done = run(&name, &line, &mut out);
     let code = end(done, &mut out);
     out.flush();
-    code
+    match out.has_failed() {
+        true => ExitCode::from(1),
+        false => code,
+    }
 }
 
 fn run(name: &str, line: &[String], out: &mut Out) -> Result<(), Failure> {

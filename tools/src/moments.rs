@@ -2,29 +2,40 @@
 
 const DAY_MS: i64 = 86_400_000;
 
-/// Milliseconds since 1970 of `YYYY-MM-DDTHH:mm:ss[.SSS][Z|±hh:mm]`; without a zone it is UTC.
+/// Milliseconds since 1970 of `YYYY-MM-DDTHH:mm:ss.SSS[Z|±hh[[:]mm]]`; without a zone it is UTC. As in
+/// Java every part is there and within its bounds, and the last counts milliseconds however long it is.
 pub(crate) fn date_time(text: &str) -> Option<i64> {
     let (date, time) = text.split_once('T')?;
-    let mut days = date.splitn(3, '-').map(|part| part.parse::<i64>().ok());
-    let (year, month, day) = (days.next()??, days.next()??, days.next()??);
+    let mut parts = date.splitn(3, '-').map(digits);
+    let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
     let (time, zone_ms) = match time.find(['Z', '+', '-']) {
         Some(at) => (&time[..at], zone(&time[at..])?),
         None => (time, 0),
     };
     let mut parts = time.splitn(3, ':');
-    let hours: i64 = parts.next()?.parse().ok()?;
-    let minutes: i64 = parts.next()?.parse().ok()?;
-    let seconds = parts.next()?;
-    let (seconds, fraction) = seconds.split_once('.').unwrap_or((seconds, "0"));
-    let seconds: i64 = seconds.parse().ok()?;
-    let millis: i64 = fraction.get(..fraction.len().min(3))?.parse().ok()?;
-    let legal = (1..=12).contains(&month) && (1..=31).contains(&day) && (0..10_000).contains(&year);
-    legal.then(|| {
-        days_since_1970(year, month, day) * DAY_MS
-            + ((hours * 60 + minutes) * 60 + seconds) * 1000
-            + millis
+    let (hours, minutes) = (digits(parts.next()?)?, digits(parts.next()?)?);
+    let (seconds, millis) = parts.next()?.split_once('.')?;
+    let (seconds, millis) = (digits(seconds)?, digits(millis)?);
+    if !(1..=12).contains(&month) || !(1..10_000).contains(&year) {
+        return None;
+    }
+    let next = match month {
+        12 => (year + 1, 1),
+        _ => (year, month + 1),
+    };
+    let first = days_since_1970(year, month, 1);
+    let length = days_since_1970(next.0, next.1, 1) - first;
+    let legal = (1..=length).contains(&day) && hours < 24 && minutes < 60 && seconds < 60;
+    (legal && millis < 1000).then(|| {
+        (first + day - 1) * DAY_MS + ((hours * 60 + minutes) * 60 + seconds) * 1000 + millis
             - zone_ms
     })
+}
+
+/// A number without a sign.
+fn digits(text: &str) -> Option<i64> {
+    let all = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| all)
 }
 
 fn zone(text: &str) -> Option<i64> {
@@ -32,13 +43,14 @@ fn zone(text: &str) -> Option<i64> {
         return Some(0);
     }
     let sign = if text.starts_with('-') { -1 } else { 1 };
-    let digits = text[1..].replace(':', "");
-    let hours: i64 = digits.get(..2)?.parse().ok()?;
-    let minutes: i64 = digits
-        .get(2..)
-        .filter(|rest| !rest.is_empty())
-        .map_or(Some(0), |rest| rest.parse().ok())?;
-    Some(sign * (hours * 60 + minutes) * 60_000)
+    let (hours, minutes) = match &text[1..] {
+        hours if hours.len() == 2 => (hours, "0"),
+        both if both.len() == 4 => both.split_at_checked(2)?,
+        both if both.len() == 5 => both.split_once(':')?,
+        _ => return None,
+    };
+    let minutes = digits(hours)? * 60 + digits(minutes).filter(|minutes| *minutes < 60)?;
+    Some(sign * minutes * 60_000)
 }
 
 /// The civil calendar, counted in eras of 400 years.
@@ -138,7 +150,23 @@ mod tests {
             date_time("2023-11-14T23:13:20.123+01:00"),
             Some(1_700_000_000_123)
         );
-        assert_eq!(date_time("yesterday"), None);
+        assert_eq!(
+            date_time("2024-02-29T00:00:00.5+0100"),
+            date_time("2024-02-28T23:00:00.005")
+        );
+        for wrong in [
+            "yesterday",
+            "2020-01-01T00:00:00",
+            "2023-02-29T00:00:00.000",
+            "2020-13-01T00:00:00.000",
+            "2020-01-01T24:00:00.000",
+            "2020-01-01T00:00:00.000:x",
+            "2020-01-01T00:00:00.000+1",
+            "2020-01-01T00:00:00.000+ß9",
+            "2020-01-01T-1:00:00.000",
+        ] {
+            assert_eq!(date_time(wrong), None, "{wrong}");
+        }
         assert_eq!(perf_stamp(1_700_000_000_123), "2023-11-14 22:13:20:123");
         assert_eq!(java_date(1_700_000_000_123), "Tue Nov 14 22:13:20 UTC 2023");
         assert_eq!(duration_ms("P1DT2H3M4.5S"), Some(DAY_MS + 7_384_500));

@@ -1,13 +1,21 @@
-//! Standard output: buffered, and silent when the other end of the pipe is gone. Standard error too.
+//! Standard output: buffered, and silent when the other end of the pipe is gone; what cannot be written
+//! for another reason is said and ends with exit code 1. Standard error is silent in both cases.
 
 use std::fmt::Arguments;
+use std::future::pending;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use tokio::sync::oneshot;
 
 pub(crate) struct Out {
     to: BufWriter<Stdout>,
     /// Whether the tool looks itself whether anybody still reads.
     told: bool,
     gone: bool,
+    /// Whether something could not be written though somebody reads.
+    failed: bool,
 }
 
 impl Out {
@@ -16,6 +24,7 @@ impl Out {
             to: BufWriter::with_capacity(64 * 1024, io::stdout()),
             told: false,
             gone: false,
+            failed: false,
         }
     }
 
@@ -27,6 +36,15 @@ impl Out {
     /// Whether nobody reads any more.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone
+    }
+
+    /// Nothing more is written: nobody reads it.
+    pub(crate) fn leave(&mut self) {
+        self.gone = true;
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     pub(crate) fn line(&mut self, text: Arguments<'_>) {
@@ -64,15 +82,38 @@ impl Out {
         self.settle(done);
     }
 
-    /// Whoever closed the pipe has seen enough: that is a good end.
+    /// Whoever closed the pipe has seen enough: that is a good end. A full disk is none.
     fn settle(&mut self, done: io::Result<()>) {
-        if done.is_ok() {
+        let Err(cause) = done else {
             return;
+        };
+        self.gone = true;
+        self.failed = cause.kind() != io::ErrorKind::BrokenPipe;
+        if self.failed {
+            complain_in_red(&format!("cannot write to standard output: {cause}"));
         }
         if !self.told {
-            std::process::exit(0);
+            std::process::exit(i32::from(self.failed));
         }
-        self.gone = true;
+    }
+}
+
+/// Waits until nobody reads standard output any more: for ever where that is never told, as of a file.
+pub(crate) async fn nobody_reads() {
+    let (to, left) = oneshot::channel();
+    // It sleeps until then, or until the tool ends.
+    std::thread::spawn(move || {
+        let stdout = io::stdout();
+        // Nothing is asked for: that the other end is gone is always told.
+        let mut watched = [PollFd::new(&stdout, PollFlags::empty())];
+        while let Err(Errno::INTR) = poll(&mut watched, None) {}
+        if !watched[0].revents().is_empty() {
+            // Whoever waits no more need not be told.
+            let _told = to.send(());
+        }
+    });
+    if left.await.is_err() {
+        pending().await
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) async fn producer(line: &[String], out: &mut Out) -> Result<(), Failu
     if line.is_empty() {
         return Err(Failure::Help(PRODUCER_HELP.to_owned()));
     }
-    let args = Args::read(PRODUCER, line)?;
+    let args = Args::read_last(PRODUCER, line)?;
     let topic = args.required("topic")?.to_string();
     let servers = args.get("bootstrap-server").or(args.get("broker-list"));
     let servers = servers.ok_or_else(|| {
@@ -257,7 +257,7 @@ pub(crate) async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failu
     if line.is_empty() {
         return Err(Failure::Help(CONSUMER_HELP.to_owned()));
     }
-    let args = Args::read(CONSUMER, line)?;
+    let args = Args::read_last(CONSUMER, line)?;
     let topic = args.required("topic")?.to_string();
     let group = args.required("group-id")?.to_string();
     let servers = args.get("bootstrap-server").or(args.get("broker-list"));
@@ -328,19 +328,21 @@ pub(crate) async fn consumer(line: &[String], out: &mut Out) -> Result<(), Failu
         records(out, &clock, polled, &batch, args.has("verbose"));
         if !args.has("enable-autocommit") {
             let ends = ends(&batch);
-            consumer.commit_these(&ends).await?;
+            let done = consumer.commit_these(&ends).await;
             let told: Vec<_> = ends
                 .iter()
                 .map(|((topic, partition), one)| {
                     json!({ "topic": topic, "partition": partition, "offset": one.offset })
                 })
                 .collect();
-            event(
-                out,
-                &clock,
-                "offsets_committed",
-                json!({ "offsets": told, "success": true }),
-            );
+            let told = match done {
+                Ok(()) => json!({ "offsets": told, "success": true }),
+                Err(failure) if failure.is_passing() => {
+                    json!({ "offsets": told, "success": false, "error": failure.to_string() })
+                }
+                Err(failure) => return Err(failure),
+            };
+            event(out, &clock, "offsets_committed", told);
         }
     }
     consumer.close().await?;

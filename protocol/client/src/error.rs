@@ -71,4 +71,17 @@ impl ClientError {
                 | ClientError::NoneReachable { .. }
         )
     }
+
+    /// Who cannot be reached or does not answer, as long as it lasts. A connection that ended says
+    /// nothing yet: the next one may be opened at once.
+    pub fn unreached(&self) -> Option<&str> {
+        match self {
+            ClientError::Unresolved { address }
+            | ClientError::Unreachable { address, .. }
+            | ClientError::DialTimeout { address, .. }
+            | ClientError::Timeout { address, .. } => Some(address),
+            ClientError::NoneReachable { last, .. } => last.unreached(),
+            _ => None,
+        }
+    }
 }

@@ -125,6 +125,15 @@ impl Pool {
         (!connection.is_broken()).then_some(connection)
     }
 
+    /// Whether a connection to an address is open and sound.
+    pub fn is_open(&self, address: &str) -> bool {
+        let connection = self
+            .places
+            .get(address)
+            .and_then(|place| place.connection.as_ref());
+        connection.is_some_and(|connection| !connection.is_broken())
+    }
+
     /// Addresses with answers still to come.
     pub fn busy(&self) -> Vec<String> {
         let busy = self.places.iter().filter(|(_, place)| {
@@ -151,6 +160,17 @@ impl Pool {
         request: RequestKind,
     ) -> Result<ResponseKind, ClientError> {
         let patience = self.patience.answer;
+        self.ask_within(address, api, request, patience).await
+    }
+
+    /// The same, with a patience of its own.
+    pub async fn ask_within(
+        &mut self,
+        address: &str,
+        api: Api,
+        request: RequestKind,
+        patience: Duration,
+    ) -> Result<ResponseKind, ClientError> {
         self.connection(address)
             .await?
             .ask(api, request, patience)

@@ -4,7 +4,7 @@ mod resources;
 mod credentials;
 mod quotas;
 
-use crate::args::{Args, Usage, switch, valued};
+use crate::args::{Args, Usage, repeated, switch, valued};
 use crate::asked::{Entities, entities};
 use crate::failure::Failure;
 use crate::kafka::admin::Admin;
@@ -29,12 +29,12 @@ pub(crate) const USAGE: Usage = Usage {
         switch("alter", "Alter the configuration for the entity."),
         switch("describe", "List configs for the given entity."),
         switch("all", "List all configs, defaults too."),
-        valued(
+        repeated(
             "entity-type",
             "type",
             "Type of entity (topics/clients/users/brokers/broker-loggers/ips/client-metrics).",
         ),
-        valued("entity-name", "name", "Name of entity."),
+        repeated("entity-name", "name", "Name of entity."),
         switch(
             "entity-default",
             "Default entity name for clients/users/brokers/ips.",
@@ -45,7 +45,7 @@ pub(crate) const USAGE: Usage = Usage {
             "file",
             "A properties file with configs to add.",
         ),
-        valued("delete-config", "k1,k2", "Configs to remove."),
+        repeated("delete-config", "k1,k2", "Configs to remove."),
         switch("force", "Suppress console prompts."),
         valued("topic", "topic", "The topic's name."),
         valued("client", "client", "The client's ID."),

@@ -7,7 +7,7 @@ mod reset;
 
 use bytes::Bytes;
 
-use crate::args::{Args, Usage, switch, valued};
+use crate::args::{Args, Usage, repeated, switch, valued};
 use crate::failure::Failure;
 use crate::kafka::admin::Admin;
 use crate::kafka::offsets::Place;
@@ -24,13 +24,13 @@ pub(crate) const USAGE: Usage = Usage {
             "REQUIRED: The server(s) to connect to.",
         ),
         valued("command-config", "file", "Properties for the client."),
-        valued(
+        repeated(
             "group",
             "consumer group",
             "The consumer group we wish to act on.",
         ),
         switch("all-groups", "Apply to all consumer groups."),
-        valued(
+        repeated(
             "topic",
             "topic",
             "The topic whose consumer group information should be deleted or reset: topic or topic:0,1,2.",
@@ -103,7 +103,7 @@ pub(crate) const SCENARIOS: [&str; 8] = [
 ];
 
 pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
-    let args = Args::read(USAGE, line)?;
+    let args = Args::read_last(USAGE, line)?;
     check(&args)?;
     match by_action(&args, out).await {
         Err(failure @ (Failure::Misuse { .. } | Failure::Exit(_))) => Err(failure),
@@ -199,6 +199,7 @@ fn check(args: &Args) -> Result<(), Failure> {
 }
 
 async fn by_action(args: &Args, out: &mut Out) -> Result<(), Failure> {
+    args.once()?;
     let mut properties = Properties::load(args.get("command-config"))?;
     if let Some(ms) = args.parsed::<i64>("timeout")? {
         let pair = ("default.api.timeout.ms".to_owned(), ms.to_string());

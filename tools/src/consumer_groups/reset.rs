@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use protocol::kafka::apis::Api;
+use protocol::kafka::errors::ErrorCode;
 use protocol::messages::{GroupId, OffsetCommitRequest};
 
 use crate::args::Args;
@@ -126,7 +127,12 @@ async fn prepare(
     if let Some(moment) = args.get("to-datetime") {
         let wrong = || {
             let words = match moment.split_once('T') {
-                Some((_, time)) if !time.is_empty() => format!("Unparseable date: \"{moment}\""),
+                // Kafka: without a zone it is read, and told, as UTC.
+                Some((_, time)) if !time.is_empty() => {
+                    let zoned = time.contains(['+', '-', 'Z']);
+                    let zone = if zoned { "" } else { "Z" };
+                    format!("Unparseable date: \"{moment}{zone}\"")
+                }
                 _ => {
                     "Error parsing timestamp. It does not contain a 'T' according to ISO8601 format"
                         .to_owned()
@@ -243,6 +249,12 @@ async fn within(
     let ends = offsets::list(admin, &ask(LATEST), false).await?;
     let mut made = BTreeMap::new();
     for (place, offset) in &wanted {
+        if let Some(Err(ErrorCode::UnknownTopicOrPartition)) = ends.get(place) {
+            let (topic, partition) = place;
+            return Err(Failure::said(format!(
+                "java.util.concurrent.ExecutionException: org.apache.kafka.common.errors.UnknownTopicOrPartitionException: Failed to fetch metadata for partition {topic}-{partition} because metadata for topic `{topic}` could not be found"
+            )));
+        }
         let start = starts
             .get(place)
             .and_then(|found| found.ok())
@@ -273,7 +285,12 @@ async fn within(
 /// Kafka: the first line says which form it is, and the other form is tried for one that is neither:
 /// `topic,x,offset` is then of the group `topic`.
 fn from_file(path: &str, group: &str, single: bool) -> Result<BTreeMap<Place, i64>, Failure> {
-    let file = std::fs::read_to_string(path).map_err(Failure::reading(path))?;
+    let unreadable = |cause: std::io::Error| {
+        let why = format!("java.io.IOException: Unable to read file {path}");
+        warn!("{path}: {cause}");
+        Failure::said(why)
+    };
+    let file = std::fs::read_to_string(path).map_err(unreadable)?;
     let rows: Vec<Vec<&str>> = file
         .lines()
         .filter(|line| !line.trim().is_empty())

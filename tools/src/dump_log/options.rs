@@ -97,7 +97,10 @@ pub(crate) static FLAGS: [Flag; ROWS.len()] = {
     let mut at = 0;
     while at < ROWS.len() {
         let (name, value, _, help) = ROWS[at];
-        made[at] = Flag { name, value, help };
+        made[at] = Flag {
+            value,
+            ..switch(name, help)
+        };
         at += 1;
     }
     made
@@ -132,6 +135,14 @@ pub(crate) enum Wanted {
 /// Reads the line; the error is what to say about it, usage included.
 pub(crate) fn read(line: &[String]) -> Result<Wanted, String> {
     let given = given(line)?;
+    for (at, (name, value)) in given.iter().enumerate() {
+        let twice = given[..at].iter().any(|(before, _)| before == name);
+        if twice && value.is_some() {
+            return Err(format!(
+                "Found multiple arguments for option {name}, but you asked for only one\n"
+            ));
+        }
+    }
     let has = |name: &str| given.iter().any(|(known, _)| *known == name);
     let get = |name: &str| {
         given

@@ -4,7 +4,7 @@
 //! asked again for a bounded while; a broker that cannot be reached is not: the tool says so at
 //! once, with the address it was told to use.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use base::chance::Chance;
@@ -22,10 +22,24 @@ use protocol::messages::{
 use crate::body;
 use crate::failure::Failure;
 use crate::properties::Properties;
+use crate::warn;
 
 /// How long passing refusals are borne where `default.api.timeout.ms` does not say.
 const RETRY_FOR_MS: i64 = 60_000;
 const RETRY_EVERY_MS: u64 = 100;
+/// How long a broker may take to accept a connection and say what it speaks, where
+/// `socket.connection.setup.timeout.ms` does not say.
+const DIAL_MS: i64 = 10_000;
+
+/// Settings of Java's clients that change what is done, and the values that ask for nothing else than
+/// what is done here.
+const ABSENT: [(&str, &[&str]); 5] = [
+    ("group.protocol", &["", "classic", "CLASSIC"]),
+    ("interceptor.classes", &[""]),
+    ("partitioner.class", &[""]),
+    ("partitioner.ignore.keys", &["", "false"]),
+    ("partitioner.adaptive.partitioning.enable", &["", "true"]),
+];
 
 pub(crate) fn text(text: &str) -> StrBytes {
     StrBytes::from_string(text.to_string())
@@ -59,6 +73,8 @@ pub(crate) struct Admin {
     pub(crate) nodes: BTreeMap<i32, Node>,
     pub(crate) controller: i32,
     pub(crate) cluster_id: Option<String>,
+    /// Who could not be reached, as was said, since he answered last.
+    told: BTreeSet<String>,
 }
 
 impl Admin {
@@ -81,6 +97,13 @@ impl Admin {
                 "security.protocol={protocol} of the tools"
             )));
         }
+        for (key, usual) in ABSENT {
+            if let Some(value) = properties.get(key).map(str::trim)
+                && !usual.contains(&value)
+            {
+                return Err(Failure::Absent(format!("{key}={value} of the tools")));
+            }
+        }
         let client_id = properties
             .get("client.id")
             .unwrap_or("kafka-tool")
@@ -100,24 +123,25 @@ impl Admin {
         }
         let clock = Clock::system();
         let chance = Chance::from_kernel();
-        let answer = properties
-            .number("request.timeout.ms", 30_000)?
-            .max(1)
-            .unsigned_abs();
+        let retry_for_ms = properties.number("default.api.timeout.ms", RETRY_FOR_MS)?;
+        let answer = properties.number("request.timeout.ms", 30_000)?;
+        let dial = properties.number("socket.connection.setup.timeout.ms", DIAL_MS)?;
+        let bounded = |ms: i64| Duration::from_millis(ms.min(retry_for_ms).max(1).unsigned_abs());
         let patience = Patience {
-            dial: Duration::from_secs(10),
-            answer: Duration::from_millis(answer),
+            dial: bounded(dial),
+            answer: bounded(answer),
         };
         let pool = Pool::new(&client_id, patience, clock.clone(), Chance::from_kernel());
         Ok(Admin {
             pool,
             clock,
             chance,
-            retry_for_ms: properties.number("default.api.timeout.ms", RETRY_FOR_MS)?,
+            retry_for_ms,
             bootstrap,
             nodes: BTreeMap::new(),
             controller: -1,
             cluster_id: None,
+            told: BTreeSet::new(),
         })
     }
 
@@ -127,10 +151,40 @@ impl Admin {
         api: Api,
         request: RequestKind,
     ) -> Result<ResponseKind, Failure> {
-        Ok(self
-            .pool
-            .ask_any(&self.bootstrap.clone(), api, request)
-            .await?)
+        let addresses = self.addresses();
+        Ok(self.pool.ask_any(&addresses, api, request).await?)
+    }
+
+    /// Who may be asked what every broker knows: those first who answer already, then those that were
+    /// named to the tool, then those it heard of.
+    fn addresses(&self) -> Vec<String> {
+        let mut all = self.bootstrap.clone();
+        for node in self.nodes.values() {
+            let address = node.address();
+            if !all.contains(&address) {
+                all.push(address);
+            }
+        }
+        all.sort_by_key(|address| !self.pool.is_open(address));
+        all
+    }
+
+    /// Says that somebody cannot be reached: once, until [`Admin::heard`] of him.
+    pub(crate) fn tell(&mut self, failure: &Failure) {
+        let (Failure::Client(cause) | Failure::Advertised { cause, .. }) = failure else {
+            return;
+        };
+        if let Some(address) = cause.unreached()
+            && self.told.insert(address.to_owned())
+        {
+            warn!("{failure}; trying on");
+        }
+    }
+
+    pub(crate) fn heard(&mut self, address: &str) {
+        if !self.told.is_empty() {
+            self.told.remove(address);
+        }
     }
 
     /// Asks one broker.
@@ -148,11 +202,17 @@ impl Admin {
     }
 
     pub(crate) fn address(&self, id: i32) -> Result<String, Failure> {
-        let unknown = || Failure::said(format!("broker {id} is not available"));
+        let unknown = || Failure::NoBroker(id);
         self.nodes.get(&id).map(Node::address).ok_or_else(unknown)
     }
 
-    fn explain(&self, node: i32, address: String, cause: client::ClientError) -> Failure {
+    /// Names who advertised the address where nobody was reached.
+    pub(crate) fn explain(
+        &self,
+        node: i32,
+        address: String,
+        cause: client::ClientError,
+    ) -> Failure {
         let bootstrap = self.bootstrap.join(",");
         if cause.is_retriable() && !self.bootstrap.contains(&address) {
             Failure::Advertised {
@@ -258,76 +318,62 @@ impl Admin {
     pub(crate) async fn coordinator_of(&mut self, keys: Keys, key: &str) -> Result<i32, Failure> {
         let until = self.retry_until_ms();
         loop {
-            let request = FindCoordinatorRequest::default()
-                .with_key_type(keys as i8)
-                .with_key(text(key))
-                .with_coordinator_keys(vec![text(key)]);
-            let address = self.bootstrap.clone();
-            let (code, message, node) = self.find_coordinator(&address, request).await?;
-            match ErrorCode::of(code) {
-                ErrorCode::None => {
-                    let id = node.id;
-                    self.nodes.insert(id, node);
-                    return Ok(id);
-                }
-                error if error.is_retriable() && self.clock.monotonic_ms() < until => {
+            match self.look_up(keys, key).await {
+                Err(Failure::Refused { code, .. })
+                    if code.is_retriable() && self.clock.monotonic_ms() < until =>
+                {
                     self.pause().await;
                 }
-                _ => Failure::check(code, message.as_deref())?,
+                done => return done,
             }
         }
     }
 
-    async fn find_coordinator(
-        &mut self,
-        addresses: &[String],
-        request: FindCoordinatorRequest,
-    ) -> Result<(i16, Option<String>, Node), Failure> {
-        // Up to version 3 one key is asked for, from 4 on a list: the field of the other form must
-        // be empty, so the version is looked up before the request is made.
+    /// Asks once who coordinates.
+    pub(crate) async fn look_up(&mut self, keys: Keys, key: &str) -> Result<i32, Failure> {
         let mut last = None;
-        for address in addresses {
-            let version = match self.pool.connection(address).await {
-                Ok(connection) => connection
-                    .versions()
-                    .pick(Api::FindCoordinator)
-                    .unwrap_or(0),
-                Err(error) => {
-                    last = Some(error);
-                    continue;
-                }
-            };
-            let mut request = request.clone();
-            match version {
-                4.. => request.key = StrBytes::default(),
-                _ => request.coordinator_keys.clear(),
+        for address in self.addresses() {
+            match self.look_up_at(&address, keys, key).await {
+                Err(Failure::Client(cause)) if cause.is_retriable() => last = Some(cause),
+                done => return done,
             }
-            let answer = self
-                .pool
-                .ask(address, Api::FindCoordinator, request.into())
-                .await?;
-            let answer = body!(answer, FindCoordinator);
-            let first = answer.coordinators.first();
-            let (code, message) = first
-                .map_or((answer.error_code, answer.error_message.clone()), |one| {
-                    (one.error_code, one.error_message.clone())
-                });
-            let (id, host, port) = first
-                .map_or((answer.node_id, answer.host.clone(), answer.port), |one| {
-                    (one.node_id, one.host.clone(), one.port)
-                });
-            let node = Node {
-                id: id.0,
-                host: host.to_string(),
-                port,
-                rack: None,
-            };
-            return Ok((code, message.map(|text| text.to_string()), node));
         }
         Err(match last {
-            Some(error) => error.into(),
+            Some(cause) => cause.into(),
             None => Failure::said("no bootstrap server"),
         })
+    }
+
+    async fn look_up_at(&mut self, address: &str, keys: Keys, key: &str) -> Result<i32, Failure> {
+        // Up to version 3 one key is asked for, from 4 on a list: the field of the other form must
+        // be empty, so the version is looked up before the request is made.
+        let connection = self.pool.connection(address).await?;
+        let version = connection.versions().pick(Api::FindCoordinator);
+        let mut request = FindCoordinatorRequest::default().with_key_type(keys as i8);
+        match version.unwrap_or(0) {
+            4.. => request.coordinator_keys.push(text(key)),
+            _ => request.key = text(key),
+        }
+        let api = Api::FindCoordinator;
+        let answer = self.pool.ask(address, api, request.into()).await?;
+        let answer = body!(answer, FindCoordinator);
+        let first = answer.coordinators.first();
+        let (code, message) = first
+            .map_or((answer.error_code, answer.error_message.as_ref()), |one| {
+                (one.error_code, one.error_message.as_ref())
+            });
+        Failure::check(code, message.map(|text| &**text))?;
+        let (id, host, port) = first.map_or((answer.node_id, &answer.host, answer.port), |one| {
+            (one.node_id, &one.host, one.port)
+        });
+        let node = Node {
+            id: id.0,
+            host: host.to_string(),
+            port,
+            rack: None,
+        };
+        self.nodes.insert(id.0, node);
+        Ok(id.0)
     }
 
     /// Asks a group's coordinator; while `codes` shows that it moved or is loading, again.

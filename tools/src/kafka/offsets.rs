@@ -11,7 +11,8 @@ use protocol::messages::offset_commit_request::{
 };
 use protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use protocol::messages::{
-    BrokerId, GroupId, ListOffsetsRequest, OffsetFetchRequest, ResponseKind, TopicName,
+    BrokerId, GroupId, ListOffsetsRequest, OffsetFetchRequest, OffsetFetchResponse, ResponseKind,
+    TopicName,
 };
 
 use crate::body;
@@ -58,16 +59,12 @@ pub(crate) async fn list(
             admin.pause().await;
         }
         let leaders = leaders(admin, &open).await?;
-        let mut requests: BTreeMap<i32, BTreeMap<String, Vec<ListOffsetsPartition>>> =
-            BTreeMap::new();
+        let mut requests: BTreeMap<i32, Vec<(Place, i64)>> = BTreeMap::new();
         for (place, timestamp) in &open {
             match leaders.get(place) {
                 Some(Ok(leader)) => {
-                    let partition = ListOffsetsPartition::default()
-                        .with_partition_index(place.1)
-                        .with_timestamp(*timestamp);
-                    let topics = requests.entry(*leader).or_default();
-                    topics.entry(place.0.clone()).or_default().push(partition);
+                    let asked = requests.entry(*leader).or_default();
+                    asked.push((place.clone(), *timestamp));
                 }
                 Some(Err(error)) => {
                     made.insert(place.clone(), Err(*error));
@@ -77,29 +74,8 @@ pub(crate) async fn list(
                 }
             }
         }
-        for (leader, topics) in requests {
-            let topics = topics.into_iter().map(|(name, partitions)| {
-                ListOffsetsTopic::default()
-                    .with_name(topic_name(&name))
-                    .with_partitions(partitions)
-            });
-            let request = ListOffsetsRequest::default()
-                .with_replica_id(BrokerId(-1))
-                .with_isolation_level(i8::from(read_committed))
-                .with_topics(topics.collect());
-            let answer = admin.node(leader, Api::ListOffsets, request.into()).await?;
-            for topic in body!(answer, ListOffsets).topics {
-                for partition in topic.partitions {
-                    let place = (topic.name.0.to_string(), partition.partition_index);
-                    let found = Found {
-                        offset: partition.offset,
-                        timestamp: partition.timestamp,
-                        leader_epoch: partition.leader_epoch,
-                    };
-                    let told = ErrorCode::check(partition.error_code).map(|()| found);
-                    made.insert(place, told);
-                }
-            }
+        for (leader, asked) in requests {
+            made.extend(list_of(admin, leader, &asked, read_committed).await?);
         }
         open.retain(|place, _| match made.get(place) {
             Some(Err(error)) => {
@@ -107,6 +83,46 @@ pub(crate) async fn list(
             }
             _ => false,
         });
+    }
+    Ok(made)
+}
+
+/// Asks one leader, once.
+pub(crate) async fn list_of(
+    admin: &mut Admin,
+    leader: i32,
+    asked: &[(Place, i64)],
+    read_committed: bool,
+) -> Result<BTreeMap<Place, Result<Found, ErrorCode>>, Failure> {
+    let mut topics: BTreeMap<&str, Vec<ListOffsetsPartition>> = BTreeMap::new();
+    for ((topic, partition), timestamp) in asked {
+        let partition = ListOffsetsPartition::default()
+            .with_partition_index(*partition)
+            .with_timestamp(*timestamp);
+        topics.entry(topic).or_default().push(partition);
+    }
+    let topics = topics.into_iter().map(|(name, partitions)| {
+        ListOffsetsTopic::default()
+            .with_name(topic_name(name))
+            .with_partitions(partitions)
+    });
+    let request = ListOffsetsRequest::default()
+        .with_replica_id(BrokerId(-1))
+        .with_isolation_level(i8::from(read_committed))
+        .with_topics(topics.collect());
+    let answer = admin.node(leader, Api::ListOffsets, request.into()).await?;
+    let mut made = BTreeMap::new();
+    for topic in body!(answer, ListOffsets).topics {
+        for partition in topic.partitions {
+            let place = (topic.name.0.to_string(), partition.partition_index);
+            let found = Found {
+                offset: partition.offset,
+                timestamp: partition.timestamp,
+                leader_epoch: partition.leader_epoch,
+            };
+            let told = ErrorCode::check(partition.error_code).map(|()| found);
+            made.insert(place, told);
+        }
     }
     Ok(made)
 }
@@ -133,21 +149,10 @@ async fn leaders(
     Ok(made)
 }
 
-/// What a group committed.
-pub(crate) async fn committed(
-    admin: &mut Admin,
-    group: &str,
-) -> Result<BTreeMap<Place, Committed>, Failure> {
-    let id = admin.coordinator(group).await?;
-    let address = admin.address(id)?;
-    let version = admin
-        .pool
-        .connection(&address)
-        .await?
-        .versions()
-        .pick(Api::OffsetFetch);
+/// Asks for all that a group committed; the form depends on the version.
+pub(crate) fn committed_request(group: &str, version: i16) -> OffsetFetchRequest {
     let mut request = OffsetFetchRequest::default();
-    if version.unwrap_or(0) >= 8 {
+    if version >= 8 {
         let group = OffsetFetchRequestGroup::default()
             .with_group_id(GroupId(text(group)))
             .with_topics(None);
@@ -156,19 +161,39 @@ pub(crate) async fn committed(
         request.group_id = GroupId(text(group));
         request.topics = None;
     }
-    let codes = |answer: &ResponseKind| match answer {
-        ResponseKind::OffsetFetch(body) => body
-            .groups
-            .iter()
-            .map(|group| group.error_code)
-            .chain([body.error_code])
-            .collect(),
+    request
+}
+
+pub(crate) fn committed_codes(answer: &ResponseKind) -> Vec<i16> {
+    match answer {
+        ResponseKind::OffsetFetch(body) => {
+            let groups = body.groups.iter().map(|group| group.error_code);
+            groups.chain([body.error_code]).collect()
+        }
         _ => Vec::new(),
-    };
+    }
+}
+
+/// What a group committed.
+pub(crate) async fn committed(
+    admin: &mut Admin,
+    group: &str,
+) -> Result<BTreeMap<Place, Committed>, Failure> {
+    let id = admin.coordinator(group).await?;
+    let address = admin.address(id)?;
+    let connection = admin.pool.connection(&address).await?;
+    let version = connection.versions().pick(Api::OffsetFetch).unwrap_or(0);
+    let request = committed_request(group, version);
     let answer = admin
-        .ask_coordinator(group, Api::OffsetFetch, request.into(), codes)
+        .ask_coordinator(group, Api::OffsetFetch, request.into(), committed_codes)
         .await?;
-    let answer = body!(answer, OffsetFetch);
+    committed_in(&body!(answer, OffsetFetch))
+}
+
+/// The same, out of the coordinator's answer.
+pub(crate) fn committed_in(
+    answer: &OffsetFetchResponse,
+) -> Result<BTreeMap<Place, Committed>, Failure> {
     Failure::check(answer.error_code, None)?;
     let mut made = BTreeMap::new();
     let mut note = |topic: &TopicName, partition: i32, offset: i64, epoch: i32| {

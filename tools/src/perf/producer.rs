@@ -2,7 +2,7 @@
 
 use base::clock::Clock;
 
-use crate::args::{Args, Usage, switch, valued};
+use crate::args::{Args, Usage, repeated, switch, valued};
 use crate::failure::Failure;
 use crate::kafka::producer::{Message, Producer};
 use crate::perf::metrics;
@@ -43,7 +43,7 @@ pub(crate) const USAGE: Usage = Usage {
             "THROUGHPUT",
             "Maximum messages a second; -1 for no bound.",
         ),
-        valued(
+        repeated(
             "producer-props",
             "PROP-NAME=PROP-VALUE ...",
             "Producer properties like bootstrap.servers.",
@@ -74,7 +74,7 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     if line.is_empty() {
         return Err(Failure::Help(HELP.to_owned()));
     }
-    let args = Args::read(USAGE, line)?;
+    let args = Args::read_last(USAGE, line)?;
     let topic = args.required("topic")?.to_string();
     let count = args.parsed::<u64>("num-records")?;
     let count = count.ok_or_else(|| args.misuse("argument --num-records is required"))?;

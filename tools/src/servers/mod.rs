@@ -1,6 +1,7 @@
 //! Starting and stopping the programs, and asking whether they are up: `kafka-server-start`,
 //! `-stop`, `zookeeper-server-start`, `-stop`, `zkServer`, `kafka-storage`, `cub`.
 
+mod misuse;
 mod programs;
 mod ready;
 mod zk_server;
@@ -24,6 +25,7 @@ pub(crate) async fn server_start(line: &[String], _out: &mut Out) -> Result<(), 
         ["broker", "kafkaServer"],
         "USAGE: kafka-server-start.sh [-daemon] server.properties [--override property=value]*",
         line,
+        misuse::of_broker,
     )
 }
 
@@ -33,6 +35,7 @@ pub(crate) async fn zookeeper_start(line: &[String], _out: &mut Out) -> Result<(
         ["coordinator", "zookeeper"],
         "USAGE: zookeeper-server-start.sh [-daemon] zookeeper.properties",
         line,
+        misuse::of_coordinator,
     )
 }
 
@@ -41,6 +44,7 @@ fn start(
     [program, said_to]: [&str; 2],
     usage: &'static str,
     line: &[String],
+    misuse: fn(&[String]) -> Option<String>,
 ) -> Result<(), Failure> {
     let daemon = line.first().is_some_and(|word| word == "-daemon");
     if line.iter().any(|word| word == "--version") {
@@ -49,6 +53,9 @@ fn start(
     let rest = if daemon { &line[1..] } else { line };
     if rest.is_empty() {
         return Err(Failure::said(usage));
+    }
+    if let Some(why) = misuse(rest) {
+        return Err(Failure::said(format!("{why}\n{usage}")));
     }
     if !daemon {
         return Err(become_it(program, rest));

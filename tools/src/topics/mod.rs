@@ -3,7 +3,7 @@
 mod change;
 mod describe;
 
-use crate::args::{Args, Usage, switch, valued};
+use crate::args::{Args, Usage, repeated, switch, valued};
 use crate::failure::Failure;
 use crate::filter::{Filter, is_internal};
 use crate::kafka::admin::Admin;
@@ -43,12 +43,12 @@ pub(crate) const USAGE: Usage = Usage {
             "The topic to create, alter, describe or delete. A regular expression, except with --create.",
         ),
         valued("topic-id", "topic-id", "The id of the topic to describe."),
-        valued(
+        repeated(
             "config",
             "name=value",
             "A topic configuration override for the topic being created.",
         ),
-        valued(
+        repeated(
             "delete-config",
             "name",
             "An override to remove; with --zookeeper and --alter only.",
@@ -118,12 +118,16 @@ const REPORTS: [&str; 4] = [
 ];
 
 pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
-    let args = Args::read(USAGE, line)?;
+    let args = Args::read_last(USAGE, line)?;
     check(&args)?;
     if args.has("zookeeper") {
+        args.once()?;
         return zookeeper::topics::run(&args, out).await;
     }
-    match by_action(&args, out).await {
+    // Kafka: what it is given to connect with is read before the command begins to fail on stdout.
+    args.once_of(&["bootstrap-server", "command-config"])?;
+    let properties = Properties::load(args.get("command-config"))?;
+    match by_action(&args, &properties, out).await {
         Err(failure @ Failure::Exit(_)) => Err(failure),
         Err(failure) => {
             say!(out, "Error while executing topic command : {failure}");
@@ -133,9 +137,9 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     }
 }
 
-async fn by_action(args: &Args, out: &mut Out) -> Result<(), Failure> {
-    let properties = Properties::load(args.get("command-config"))?;
-    let mut admin = Admin::connect(args.required("bootstrap-server")?, &properties).await?;
+async fn by_action(args: &Args, properties: &Properties, out: &mut Out) -> Result<(), Failure> {
+    args.once()?;
+    let mut admin = Admin::connect(args.required("bootstrap-server")?, properties).await?;
     match () {
         () if args.has("create") => change::create(args, &mut admin, out).await,
         () if args.has("alter") => change::alter(args, &mut admin).await,

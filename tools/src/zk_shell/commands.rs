@@ -247,12 +247,12 @@ fn create(nodes: &Nodes<'_>, line: &Line, path: &str) -> Result<(), Refusal> {
     };
     match made {
         Ok(made) => {
-            eprintln!("Created {made}");
+            crate::warn!("Created {made}");
             Ok(())
         }
         Err(Code::INVALID_ACL) => {
             let known = if acl.is_empty() { "" } else { path };
-            eprintln!("{}", sentence(Code::INVALID_ACL, known));
+            crate::warn!("{}", sentence(Code::INVALID_ACL, known));
             Err(Refusal::of(Code::INVALID_ACL, known))
         }
         Err(code) => Err(Refusal::of(code, path)),
@@ -285,7 +285,7 @@ fn delete_all(nodes: &Nodes<'_>, line: &Line, path: &str) -> Result<(), Refusal>
         found.iter().try_for_each(|path| nodes.delete(path, -1))?;
     }
     if !gone {
-        eprintln!("Failed to delete some node(s) in the subtree!");
+        crate::warn!("Failed to delete some node(s) in the subtree!");
     }
     Ok(())
 }

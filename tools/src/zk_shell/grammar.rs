@@ -174,7 +174,7 @@ impl Command {
         if let Some(told) = self.old_watch
             && line.words.len() > 1
         {
-            eprintln!("{told}");
+            crate::warn!("{told}");
             let mut rest = rest.to_vec();
             if let Some(second) = rest.get_mut(1) {
                 "-w".clone_into(second);
@@ -182,7 +182,7 @@ impl Command {
             line = Line::read(self.flags, &rest).map_err(Refusal::Said)?;
         }
         if self.name == "delete" && line.words.len() > 1 {
-            eprintln!(
+            crate::warn!(
                 "'delete path [version]' has been deprecated. Please use 'delete [-v version] path' instead."
             );
         }

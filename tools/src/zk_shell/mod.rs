@@ -72,9 +72,9 @@ fn begin(
         text: "localhost:2181".to_owned(),
         timeout_ms: 30_000,
         read_only: false,
+        waits: false,
         security: Security::default(),
     };
-    let mut waits = false;
     let mut rest = line;
     let command = loop {
         rest = match rest {
@@ -98,7 +98,7 @@ fn begin(
                 rest
             }
             [flag, rest @ ..] if flag == "-waitforconnection" => {
-                waits = true;
+                target.waits = true;
                 rest
             }
             [flag, rest @ ..] if flag == "-r" => {
@@ -111,16 +111,15 @@ fn begin(
         };
     };
     target.security = Security::read(variables, file.as_deref())?;
-    serve(target, waits, command, out)
+    serve(target, command, out)
 }
 
-fn serve(target: Target, waits: bool, command: &[String], out: &mut Out) -> Result<(), Failure> {
+fn serve(target: Target, command: &[String], out: &mut Out) -> Result<(), Failure> {
     say!(out, "Connecting to {}", target.text);
     let mut shell = Shell {
         print: Arc::new(AtomicBool::new(true)),
         session: None,
         target,
-        waits,
         history: Vec::new(),
         code: 0,
     };
@@ -150,7 +149,6 @@ struct Shell {
     print: Arc<AtomicBool>,
     session: Option<Session>,
     target: Target,
-    waits: bool,
     /// Every line so far; its place is its number.
     history: Vec<String>,
     code: i32,
@@ -164,7 +162,10 @@ impl Shell {
         out.flush();
         let opened = Session::open(&self.target, &self.print);
         let session = opened.map_err(|cause| Failure::said(format!("start a thread: {cause}")))?;
-        if self.waits && !session.wait_connected() {
+        if self.target.waits && !session.wait_connected() {
+            if let Some(why) = session.unreached() {
+                crate::warn!("{why}");
+            }
             return Err(Failure::said("KeeperErrorCode = ConnectionLoss"));
         }
         self.session = Some(session);
@@ -241,12 +242,12 @@ impl Shell {
                 out.flush();
                 match refusal {
                     Refusal::Unknown(name) => {
-                        eprintln!("{}", help());
-                        eprintln!("Command not found: Command not found {name}");
+                        crate::warn!("{}", help());
+                        crate::warn!("Command not found: Command not found {name}");
                         UNKNOWN_COMMAND
                     }
                     Refusal::Said(text) => {
-                        eprintln!("{text}");
+                        crate::warn!("{text}");
                         1
                     }
                 }
@@ -256,7 +257,7 @@ impl Shell {
 
     fn run(&mut self, command: &[String], out: &mut Out) -> Result<(), Refusal> {
         let Some((name, rest)) = command.split_first() else {
-            eprintln!("{}", help());
+            crate::warn!("{}", help());
             return Err(Refusal::said("No command entered"));
         };
         let known = COMMANDS.iter().find(|command| command.name == name);

@@ -87,16 +87,16 @@ pub(crate) fn set(
     out: &mut Out,
 ) -> Result<(), Refusal> {
     if path.starts_with(ROOT) {
-        eprintln!("cannot set a quota under the path: {ROOT}");
+        crate::warn!("cannot set a quota under the path: {ROOT}");
         return Ok(());
     }
     let (key, value) = limit(line)?;
     if key.starts_with("count") && value <= 0 {
-        eprintln!("the num quota must be greater than zero");
+        crate::warn!("the num quota must be greater than zero");
         return Ok(());
     }
     if key.starts_with("byte") && value < 0 {
-        eprintln!("the bytes quota must be greater than or equal to zero");
+        crate::warn!("the bytes quota must be greater than or equal to zero");
         return Ok(());
     }
     check_path(path)?;
@@ -207,7 +207,7 @@ fn refuse_above(nodes: &Nodes<'_>, path: &str) -> Result<(), Refusal> {
 /// `listquota path`
 pub(crate) fn list(nodes: &Nodes<'_>, path: &str, out: &mut Out) -> Result<(), Refusal> {
     let limits_at = format!("{ROOT}{path}/{LIMITS}");
-    eprintln!("absolute path is {limits_at}");
+    crate::warn!("absolute path is {limits_at}");
     for (what, name) in [("quota", LIMITS), ("stat", STATS)] {
         let at = format!("{ROOT}{path}/{name}");
         check_path(&at)?;
@@ -217,7 +217,7 @@ pub(crate) fn list(nodes: &Nodes<'_>, path: &str, out: &mut Out) -> Result<(), R
                 say!(out, "Output {what} for {path} {}", track.text());
             }
             Err(Code::NO_NODE) => {
-                eprintln!("quota for {path} does not exist.");
+                crate::warn!("quota for {path} does not exist.");
                 return Ok(());
             }
             Err(code) => return Err(Refusal::of(code, &at)),

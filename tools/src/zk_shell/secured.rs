@@ -123,7 +123,7 @@ fn login(all: &Properties) -> Result<Option<Login>, Failure> {
     let found = Login::read(&text, section);
     let found = found.map_err(|why| Failure::said(format!("{path}, section {section}: {why}")))?;
     if found.is_none() {
-        eprintln!("{path} has no section {section}: connecting without SASL");
+        crate::warn!("{path} has no section {section}: connecting without SASL");
     } else if all.is_true("fips-mode", true) {
         return Err(Failure::said(
             "DIGEST-MD5 is forbidden as long as fips-mode is on, as it is in ZooKeeper by default; \

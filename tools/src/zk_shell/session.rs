@@ -34,6 +34,8 @@ pub(crate) struct Target {
     pub(crate) text: String,
     pub(crate) timeout_ms: i32,
     pub(crate) read_only: bool,
+    /// Whether servers that are not there are waited for.
+    pub(crate) waits: bool,
     pub(crate) security: Security,
 }
 
@@ -84,6 +86,8 @@ type Answer = Result<Vec<u8>, Code>;
 
 struct Inner {
     state: State,
+    /// Why none of the servers was reached, the last time all of them were tried.
+    unreached: Option<String>,
     line: Option<Arc<Line>>,
     session: i64,
     password: Vec<u8>,
@@ -134,6 +138,7 @@ impl Session {
             target: target.clone(),
             inner: Mutex::new(Inner {
                 state: State::Connecting,
+                unreached: None,
                 line: None,
                 session: 0,
                 password: vec![0; 16],
@@ -166,12 +171,21 @@ impl Session {
         &self.shared.target.text
     }
 
-    /// Waits until connected, as long as a session lasts; whether it is.
+    /// Why none of the servers could be reached.
+    pub(crate) fn unreached(&self) -> Option<String> {
+        lock(&self.shared.inner).unreached.clone()
+    }
+
+    /// Waits until connected, as long as a session lasts; whether it is. Where nobody listens there is
+    /// nothing to wait for, unless that was wished.
     pub(crate) fn wait_connected(&self) -> bool {
         let patience =
             Duration::from_millis(self.shared.target.timeout_ms.max(1).unsigned_abs().into());
         let inner = lock(&self.shared.inner);
-        let waits = |inner: &mut Inner| inner.state == State::Connecting;
+        let patient = self.shared.target.waits;
+        let waits = |inner: &mut Inner| {
+            inner.state == State::Connecting && (patient || inner.unreached.is_none())
+        };
         let (inner, _) = self
             .shared
             .changed
@@ -197,6 +211,9 @@ impl Session {
     /// Asks, and waits for the answer: what follows the reply's header.
     pub(crate) fn ask(&self, op: i32, body: impl FnOnce(&mut Writer<'_>)) -> Answer {
         if !self.wait_connected() {
+            if let Some(why) = self.unreached() {
+                crate::warn!("{why}");
+            }
             return Err(match self.state() {
                 State::Closed => Code::SESSION_EXPIRED,
                 State::AuthFailed => Code::AUTH_FAILED,
@@ -341,6 +358,14 @@ enum Lost {
     Malformed(#[from] Malformed),
 }
 
+/// `host:port`, the port ZooKeeper's own where none is named.
+fn ported(host: &str) -> String {
+    match host.rsplit_once(':') {
+        Some((_, port)) if port.parse::<u16>().is_ok() => host.to_owned(),
+        _ => format!("{host}:2181"),
+    }
+}
+
 fn shown<'a>(chroot: &str, path: &'a str) -> &'a str {
     match path.strip_prefix(chroot) {
         Some("") => "/",
@@ -354,8 +379,17 @@ impl Shared {
     fn run(&self) {
         let mut begun = false;
         while !self.closing.load(Ordering::Relaxed) {
+            let mut reasons = Vec::new();
             for host in self.target.hosts() {
-                let Some(mut frames) = self.shake_hands(host) else {
+                let named = ported(host);
+                let socket = match self.dial(&named) {
+                    Ok(socket) => socket,
+                    Err(why) => {
+                        reasons.push(format!("cannot reach {named} ({why})"));
+                        continue;
+                    }
+                };
+                let Some(mut frames) = self.shake_hands(&named, socket) else {
                     continue;
                 };
                 if !lock(&self.inner).state.is_alive() {
@@ -366,7 +400,10 @@ impl Shared {
                 self.lose();
                 break;
             }
-            let inner = lock(&self.inner);
+            let mut inner = lock(&self.inner);
+            let nobody = reasons.len() == self.target.hosts().len();
+            inner.unreached = nobody.then(|| reasons.join("; "));
+            self.changed.notify_all();
             let waits = |_: &mut Inner| !self.closing.load(Ordering::Relaxed);
             drop(self.changed.wait_timeout_while(
                 inner,
@@ -376,19 +413,30 @@ impl Shared {
         }
     }
 
+    fn patience(&self) -> Duration {
+        Duration::from_millis(self.target.timeout_ms.max(1).unsigned_abs().into())
+    }
+
+    /// The first of a name's addresses where somebody listens, or why there is none.
+    fn dial(&self, named: &str) -> Result<TcpStream, String> {
+        let mut why = "name does not resolve".to_owned();
+        for address in named.to_socket_addrs().into_iter().flatten() {
+            match TcpStream::connect_timeout(&address, self.patience()) {
+                Ok(socket) => return Ok(socket),
+                Err(cause) if cause.kind() == io::ErrorKind::ConnectionRefused => {
+                    why = "connection refused".to_owned();
+                }
+                Err(cause) => why = cause.to_string(),
+            }
+        }
+        Err(why)
+    }
+
     /// A connection with the session on it; `None` where it did not come about.
-    fn shake_hands(&self, host: &str) -> Option<Frames> {
-        let named = match host.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => host.to_owned(),
-            _ => format!("{host}:2181"),
-        };
-        let patience = Duration::from_millis(self.target.timeout_ms.max(1).unsigned_abs().into());
-        let mut addresses = named.to_socket_addrs().ok()?;
-        let socket =
-            addresses.find_map(|address| TcpStream::connect_timeout(&address, patience).ok())?;
+    fn shake_hands(&self, named: &str, socket: TcpStream) -> Option<Frames> {
         socket.set_nodelay(true).ok()?;
-        socket.set_read_timeout(Some(patience)).ok()?;
-        let line = Arc::new(self.line(&named, socket)?);
+        socket.set_read_timeout(Some(self.patience())).ok()?;
+        let line = Arc::new(self.line(named, socket)?);
         let (session, password, last_zxid) = {
             let inner = lock(&self.inner);
             (inner.session, inner.password.clone(), inner.last_zxid)
@@ -418,7 +466,7 @@ impl Shared {
             Err(cause) => {
                 // Said once: it is tried again and again.
                 if !self.has_said.swap(true, Ordering::Relaxed) {
-                    eprintln!("TLS with {named}: {cause}");
+                    crate::warn!("TLS with {named}: {cause}");
                 }
                 None
             }
@@ -458,6 +506,7 @@ impl Shared {
         let socket = frames.line().socket();
         let _kept = socket.set_read_timeout(Some(Duration::from_millis(ping_after)));
         inner.state = State::Connected;
+        inner.unreached = None;
         drop(inner);
         self.changed.notify_all();
         Ok(())

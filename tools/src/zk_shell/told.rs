@@ -42,14 +42,14 @@ pub(crate) fn parse_acl(list: &str) -> Vec<Acl> {
             .split_once(':')
             .and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once(':')?)));
         let Some((scheme, (id, given))) = parts else {
-            eprintln!("{one} does not have the form scheme:id:perm");
+            crate::warn!("{one} does not have the form scheme:id:perm");
             continue;
         };
         let mut perms = 0;
         for letter in given.chars() {
             match LETTERS.iter().find(|(known, _)| *known == letter) {
                 Some((_, bit)) => perms |= bit,
-                None => eprintln!("Unknown perm type: {letter}"),
+                None => crate::warn!("Unknown perm type: {letter}"),
             }
         }
         made.push(Acl {

@@ -12,7 +12,7 @@ use znodes::bodies::broker::Broker;
 use znodes::bodies::config::Overrides;
 use znodes::bodies::topic::{Assignment, Topic};
 use znodes::paths;
-use znodes::store::{Kind, Store, create_with_parents};
+use znodes::store::{Store, create_with_parents};
 
 use crate::args::Args;
 use crate::asked::{assignment, overrides, warn_of_collisions};
@@ -183,10 +183,8 @@ async fn delete(zk: &dyn Store, names: &[String], out: &mut Out) -> Result<(), F
                 "Topic {name} is a kafka internal topic and is not allowed to be marked for deletion."
             )));
         }
-        match zk
-            .create(&paths::delete_topic(name), b"", Kind::Persistent)
-            .await
-        {
+        // Kafka: where no broker has ever run, the folder of these marks is still to be made.
+        match create_with_parents(zk, &paths::delete_topic(name), b"").await {
             Ok(_) => {}
             Err(error) if error.is_node_exists() => {
                 say!(out, "Topic {name} is already marked for deletion.");
@@ -641,9 +639,7 @@ mod tests {
             text(&zk, "/config/changes/config_change_0000000000").await,
             r#"{"version":2,"entity_path":"topics/t"}"#
         );
-        create_with_parents(&zk, paths::DELETE_TOPICS, b"")
-            .await
-            .unwrap();
+        // No broker has made the folder of these marks yet.
         run(&zk, "--delete --topic t").await.unwrap();
         assert!(
             zk.exists("/admin/delete_topics/t", None)

@@ -7,7 +7,7 @@ use protocol::messages::{GroupId, OffsetCommitRequest};
 
 use crate::failure::Failure;
 use crate::kafka::admin::text;
-use crate::kafka::consumer::{AUTO_COMMIT_MS, Consumer};
+use crate::kafka::consumer::Consumer;
 use crate::kafka::offsets::{Committed, Place, commit_codes, commitment};
 
 impl Consumer {
@@ -17,6 +17,7 @@ impl Consumer {
         let mut upto: BTreeMap<Place, Committed> = self
             .positions
             .iter()
+            .filter(|(_, position)| position.seek.is_none())
             .map(|(place, position)| {
                 let (offset, epoch) = (position.next, position.epoch);
                 (place.clone(), Committed { offset, epoch })
@@ -39,20 +40,19 @@ impl Consumer {
         let Some(group) = &mut self.group else {
             return Ok(());
         };
-        group.commit_at_ms = now + AUTO_COMMIT_MS;
+        group.commit_at_ms = now.saturating_add(group.commit_every_ms);
         if upto.is_empty() || !group.joined {
             return Ok(());
         }
         let request = OffsetCommitRequest::default()
             .with_group_id(GroupId(text(&group.id)))
-            .with_generation_id_or_member_epoch(group.generation)
-            .with_member_id(text(&group.member))
-            .with_group_instance_id(group.instance.as_deref().map(text))
+            .with_generation_id_or_member_epoch(group.generation())
+            .with_member_id(text(group.member()))
+            .with_group_instance_id(group.instance().map(text))
             .with_topics(commitment(upto));
-        let id = group.id.clone();
         // A commit that a rebalance refuses is no failure: the next generation reads again.
         self.figures.commits += 1;
-        self.ask_group(&id, Api::OffsetCommit, request.into(), commit_codes)
+        self.ask_group(Api::OffsetCommit, request.into(), commit_codes)
             .await?;
         Ok(())
     }

@@ -3,9 +3,10 @@
 //!
 //! A leader owes one answer at a time. Fetches are sessionless and by name.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
+use client::ClientError;
 use protocol::batch::{DECOMPRESSED_BYTES_MAX, Marker, split};
 use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
@@ -18,75 +19,112 @@ use crate::kafka::admin::topic_name;
 use crate::kafka::consumer::{AGAIN_MS, Consumer, Taken};
 use crate::kafka::offsets::Place;
 
+/// A fetch on its way: of which leader, since when, and from which offsets.
+pub(super) struct Asked {
+    leader: i32,
+    pub(super) since_ms: i64,
+    offsets: HashMap<Place, i64>,
+}
+
+impl Asked {
+    pub(super) fn has(&self, place: &Place) -> bool {
+        self.offsets.contains_key(place)
+    }
+}
+
 impl Consumer {
     /// Sends a fetch to every leader that owes none.
     pub(super) async fn fetch(&mut self) -> Result<(), Failure> {
         let now = self.admin.clock.monotonic_ms();
-        let busy: HashSet<i32> = self
-            .positions
-            .values()
-            .filter(|one| one.flying)
-            .map(|one| one.leader)
-            .collect();
-        let mut asked: BTreeMap<i32, BTreeMap<String, Vec<FetchPartition>>> = BTreeMap::new();
-        for (place, position) in &mut self.positions {
+        let busy: HashSet<i32> = self.asked.values().map(|asked| asked.leader).collect();
+        let mut wanted: BTreeMap<i32, BTreeMap<String, Vec<FetchPartition>>> = BTreeMap::new();
+        for (place, position) in &self.positions {
+            let ready = position.seek.is_none() && !position.flying && now >= position.again_at_ms;
             let known = self.admin.nodes.contains_key(&position.leader);
-            if !known || busy.contains(&position.leader) || now < position.again_at_ms {
+            if !ready || !known || busy.contains(&position.leader) {
                 continue;
             }
-            position.flying = true;
             let partition = FetchPartition::default()
                 .with_partition(place.1)
                 .with_fetch_offset(position.next)
                 .with_partition_max_bytes(self.partition_bytes);
-            let topics = asked.entry(position.leader).or_default();
+            let topics = wanted.entry(position.leader).or_default();
             topics.entry(place.0.clone()).or_default().push(partition);
         }
-        for (leader, topics) in asked {
-            let topics = topics.into_iter().map(|(name, partitions)| {
-                FetchTopic::default()
-                    .with_topic(topic_name(&name))
-                    .with_partitions(partitions)
-            });
-            let request = FetchRequest::default()
-                .with_replica_id(BrokerId(-1))
-                .with_max_wait_ms(self.max_wait_ms)
-                .with_min_bytes(self.min_bytes)
-                .with_max_bytes(self.max_bytes)
-                .with_isolation_level(i8::from(self.read_committed))
-                .with_session_id(0)
-                .with_session_epoch(-1)
-                .with_topics(topics.collect());
+        for (leader, topics) in wanted {
             let address = self.admin.address(leader)?;
-            let sent = match self.admin.pool.connection(&address).await {
-                // By name: version 13 and later name topics by id only.
-                Ok(connection) => match connection.versions().pick_within(Api::Fetch, 4, 12) {
-                    Some(version) => {
-                        connection
-                            .send_as(Api::Fetch, version, request.into())
-                            .await
-                    }
-                    None => connection.send(Api::Fetch, request.into()).await,
-                },
-                Err(error) => Err(error),
+            let mut asked = Asked {
+                leader,
+                since_ms: now,
+                offsets: HashMap::new(),
             };
-            match sent {
-                Ok(_) => {
-                    self.asked_ms.insert(address, now);
+            for (name, partitions) in &topics {
+                for one in partitions {
+                    let place = (name.clone(), one.partition);
+                    asked.offsets.insert(place, one.fetch_offset);
                 }
-                Err(error) if error.is_retriable() => self.lost(&address),
-                Err(error) => return Err(error.into()),
+            }
+            match self.send(&address, topics).await {
+                Ok(()) => {
+                    for place in asked.offsets.keys() {
+                        if let Some(position) = self.positions.get_mut(place) {
+                            position.flying = true;
+                        }
+                    }
+                    asked.since_ms = self.admin.clock.monotonic_ms();
+                    self.asked.insert(address, asked);
+                }
+                Err(cause) => self.lost(&address, cause)?,
             }
         }
         Ok(())
     }
 
+    async fn send(
+        &mut self,
+        address: &str,
+        topics: BTreeMap<String, Vec<FetchPartition>>,
+    ) -> Result<(), ClientError> {
+        let topics = topics.into_iter().map(|(name, partitions)| {
+            FetchTopic::default()
+                .with_topic(topic_name(&name))
+                .with_partitions(partitions)
+        });
+        let request = FetchRequest::default()
+            .with_replica_id(BrokerId(-1))
+            .with_max_wait_ms(self.max_wait_ms)
+            .with_min_bytes(self.min_bytes)
+            .with_max_bytes(self.max_bytes)
+            .with_isolation_level(i8::from(self.read_committed))
+            .with_session_id(0)
+            .with_session_epoch(-1)
+            .with_topics(topics.collect());
+        let connection = self.fetchers.connection(address).await?;
+        // By name: version 13 and later name topics by id only.
+        match connection.versions().pick_within(Api::Fetch, 4, 12) {
+            Some(version) => {
+                connection
+                    .send_as(Api::Fetch, version, request.into())
+                    .await
+            }
+            None => connection.send(Api::Fetch, request.into()).await,
+        }
+        .map(|_| ())
+    }
+
     pub(super) fn answered(&mut self, address: &str, answer: FetchResponse) -> Result<(), Failure> {
-        let now = self.admin.clock.monotonic_ms();
-        let since = self.asked_ms.remove(address).unwrap_or(now);
-        let latency = (now - since).unsigned_abs();
+        self.admin.heard(address);
+        let Some(asked) = self.asked.remove(address) else {
+            return Ok(());
+        };
+        for place in asked.offsets.keys() {
+            if let Some(position) = self.positions.get_mut(place) {
+                position.flying = false;
+            }
+        }
+        let latency = (self.admin.clock.monotonic_ms() - asked.since_ms).unsigned_abs();
         let before = self.fetched_bytes;
-        let taken = self.take(answer);
+        let taken = self.take(&asked, answer);
         let figures = &mut self.figures;
         figures.fetches += 1;
         figures.latency_ms += latency;
@@ -96,7 +134,7 @@ impl Consumer {
         taken
     }
 
-    fn take(&mut self, answer: FetchResponse) -> Result<(), Failure> {
+    fn take(&mut self, asked: &Asked, answer: FetchResponse) -> Result<(), Failure> {
         let now = self.admin.clock.monotonic_ms();
         for topic in answer.responses {
             for partition in topic.partitions {
@@ -104,22 +142,24 @@ impl Consumer {
                 let Some(position) = self.positions.get_mut(&place) else {
                     continue;
                 };
-                position.flying = false;
+                // What was asked before the partition was given away and came back is of no use.
+                if position.seek.is_some() || asked.offsets.get(&place) != Some(&position.next) {
+                    continue;
+                }
                 match ErrorCode::of(partition.error_code) {
                     ErrorCode::None => self.unpack(&place, partition)?,
                     ErrorCode::OffsetOutOfRange => {
-                        self.positions.remove(&place);
                         if self.reset_to.is_none() {
                             return Err(Failure::said(format!(
                                 "Fetch position of {}-{} is out of range, and no reset policy is configured",
                                 place.0, place.1
                             )));
                         }
-                        self.look_at_ms = now;
+                        position.seek = self.reset_to;
                     }
-                    error if error.is_retriable() || error == ErrorCode::FencedLeaderEpoch => {
+                    error if is_passing(error) => {
                         position.again_at_ms = now + AGAIN_MS;
-                        self.look_at_ms = now;
+                        self.look_at_ms = self.look_at_ms.min(now);
                     }
                     error => {
                         return Err(Failure::Refused {
@@ -206,4 +246,13 @@ impl Consumer {
         }
         Ok(())
     }
+}
+
+/// Kafka: an unknown error of a leader's is borne too.
+fn is_passing(error: ErrorCode) -> bool {
+    error.is_retriable()
+        || matches!(
+            error,
+            ErrorCode::FencedLeaderEpoch | ErrorCode::UnknownServerError
+        )
 }

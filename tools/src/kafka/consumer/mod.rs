@@ -1,27 +1,35 @@
 //! A consumer: partitions by hand or by group, read from their leaders.
 //!
-//! `fetching` speaks to the leaders, `membership` to the group's coordinator, `commits` keeps what was
-//! read. This page holds what they share, and one turn of the wheel: duties of the group, partitions
-//! and their leaders, fetches out, one answer in.
+//! `fetching` speaks to the leaders, `seeking` asks them where to begin, `membership` speaks to the
+//! group's coordinator, `commits` keeps what was read. This page holds what they share, and one turn of
+//! the wheel: duties of the group, partitions and their leaders, fetches out, one answer in.
+//!
+//! A consumer outlives its brokers: what passes by itself is tried again for as long as it takes, and
+//! who cannot be reached is named once.
 
 mod commits;
 mod fetching;
 mod membership;
+mod seeking;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::chance::Chance;
 use bytes::Bytes;
+use client::{ClientError, Pool};
 use protocol::batch::{RecordHeaders, TimestampType};
+use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::ResponseKind;
 
 use crate::failure::Failure;
 use crate::filter::{Filter, is_internal};
 use crate::kafka::admin::Admin;
-use crate::kafka::assignors;
-use crate::kafka::offsets::{self, Committed, EARLIEST, LATEST, Place};
+use crate::kafka::consumer::fetching::Asked;
+use crate::kafka::consumer::membership::Group;
+use crate::kafka::offsets::{Committed, EARLIEST, LATEST, Place};
 use crate::properties::Properties;
 
 /// A record as it was read.
@@ -48,9 +56,12 @@ pub(crate) enum Wanted {
 
 struct Position {
     next: i64,
+    /// EARLIEST or LATEST while the leader is still to say where that is.
+    seek: Option<i64>,
     /// The epoch of what was read last, or of what it began with; -1 where nobody said.
     epoch: i32,
     leader: i32,
+    /// Whether a leader owes an answer for it.
     flying: bool,
     again_at_ms: i64,
 }
@@ -61,30 +72,28 @@ pub(crate) enum Change {
     Revoked(Vec<Place>),
 }
 
-struct Group {
-    id: String,
-    instance: Option<String>,
-    member: String,
-    generation: i32,
-    joined: bool,
-    beat_at_ms: i64,
-    commit_at_ms: i64,
-    auto_commit: bool,
-    session_timeout_ms: i32,
-    rebalance_timeout_ms: i32,
-    assignors: Vec<&'static str>,
-}
-
-/// Kafka: `metadata.max.age.ms`; new partitions and topics are seen this often, and sooner while
-/// there is nothing to read yet.
+/// How often new partitions and topics are looked for where `metadata.max.age.ms` does not say: ten
+/// times as often as in Java. Sooner while there is nothing to read yet.
 const LOOK_AGAIN_MS: i64 = 30_000;
 const LOOK_AGAIN_EMPTY_MS: i64 = 500;
-const AUTO_COMMIT_MS: i64 = 5_000;
 const AGAIN_MS: i64 = 100;
+/// How long a leader that could not be reached is left alone, so that the others are not kept waiting.
+const UNREACHED_MS: i64 = 1_000;
+/// The longest that one turn waits.
+const TURN_MS: i64 = 500;
 
 pub(crate) struct Consumer {
     admin: Admin,
+    /// Connections for fetches alone: their answers come late, and nothing else is to wait behind them.
+    fetchers: Pool,
+    /// The fetch that each address owes an answer to.
+    asked: BTreeMap<String, Asked>,
     wanted: Wanted,
+    creates: bool,
+    /// Whether a pattern is for Kafka's own topics too.
+    internal: bool,
+    /// The partitions that are wanted, and their leaders, as of the last look.
+    there: BTreeMap<Place, i32>,
     group: Option<Group>,
     positions: BTreeMap<Place, Position>,
     taken: VecDeque<Taken>,
@@ -95,6 +104,9 @@ pub(crate) struct Consumer {
     max_bytes: i32,
     partition_bytes: i32,
     look_at_ms: i64,
+    /// Whether it has looked: what is there the first time was there before it began.
+    looked: bool,
+    look_every_ms: i64,
     /// How often partitions were given out; the perf test counts rebalances.
     pub(crate) rebalances: u64,
     pub(crate) fetched_bytes: u64,
@@ -103,8 +115,6 @@ pub(crate) struct Consumer {
     round_since_ms: i64,
     changes: Vec<Change>,
     figures: Figures,
-    /// When each broker was sent the fetch it owes an answer to.
-    asked_ms: BTreeMap<String, i64>,
 }
 
 /// What a consumer counted, for those who ask how it went.
@@ -141,24 +151,22 @@ impl Consumer {
             Ok(i32::try_from(properties.number(key, default)?).unwrap_or(i32::MAX))
         };
         let group = match properties.get("group.id") {
-            Some(id) if !matches!(wanted, Wanted::Partition(..)) => Some(Group {
-                id: id.to_string(),
-                instance: properties.get("group.instance.id").map(str::to_string),
-                member: String::new(),
-                generation: -1,
-                joined: false,
-                beat_at_ms: 0,
-                commit_at_ms: 0,
-                auto_commit: properties.is_true("enable.auto.commit", true),
-                session_timeout_ms: number("session.timeout.ms", 45_000)?,
-                rebalance_timeout_ms: number("max.poll.interval.ms", 300_000)?,
-                assignors: assignors::named(properties.get("partition.assignment.strategy"))?,
-            }),
+            Some(id) if !matches!(wanted, Wanted::Partition(..)) => {
+                Some(Group::new(id, properties)?)
+            }
             _ => None,
         };
+        let admin = Admin::connect(servers, properties).await?;
+        let name = properties.get("client.id").unwrap_or_default();
+        let (patience, clock) = (admin.pool.patience(), admin.clock.clone());
         Ok(Consumer {
-            admin: Admin::connect(servers, properties).await?,
+            fetchers: Pool::new(name, patience, clock, Chance::from_kernel()),
+            admin,
+            asked: BTreeMap::new(),
             wanted,
+            internal: !properties.is_true("exclude.internal.topics", true),
+            creates: properties.is_true("allow.auto.create.topics", true),
+            there: BTreeMap::new(),
             group,
             positions: BTreeMap::new(),
             taken: VecDeque::new(),
@@ -169,13 +177,14 @@ impl Consumer {
             max_bytes: number("fetch.max.bytes", 52_428_800)?,
             partition_bytes: number("max.partition.fetch.bytes", 1_048_576)?,
             look_at_ms: i64::MIN,
+            looked: false,
+            look_every_ms: properties.number("metadata.max.age.ms", LOOK_AGAIN_MS)?,
             rebalances: 0,
             fetched_bytes: 0,
             joining_ms: 0,
             round_since_ms: base::clock::Clock::system().monotonic_ms(),
             changes: Vec::new(),
             figures: Figures::default(),
-            asked_ms: BTreeMap::new(),
         })
     }
 
@@ -214,68 +223,123 @@ impl Consumer {
     /// One round: group duties, partitions, fetches out, one answer in.
     async fn turn(&mut self, left_ms: i64) -> Result<(), Failure> {
         let now = self.admin.clock.monotonic_ms();
-        if self.group.is_some() {
-            self.group_duties(now).await?;
+        let done = self.group_duties(now, left_ms.min(TURN_MS)).await;
+        if self.bear(done)?
+            && let Some(group) = &mut self.group
+        {
+            group.again_at_ms = self.admin.clock.monotonic_ms() + AGAIN_MS;
         }
-        if now >= self.look_at_ms {
-            self.look().await?;
+        let joining = self.group.as_ref().is_some_and(|group| !group.joined);
+        if now >= self.look_at_ms && !joining {
+            let done = self.look().await;
+            if self.bear(done)? {
+                self.look_at_ms = self.admin.clock.monotonic_ms() + AGAIN_MS;
+            }
         }
+        self.seek().await?;
+        self.overdue();
         self.fetch().await?;
-        let duty = self
-            .group
-            .as_ref()
-            .map_or(i64::MAX, |group| group.beat_at_ms - now);
+        let duty = self.group.as_ref().map_or(i64::MAX, Group::due_ms);
         let wait_ms = left_ms
-            .min(duty.max(1))
-            .min(self.look_at_ms - now)
-            .clamp(1, AGAIN_MS * 5);
+            .min(duty.min(self.look_at_ms).saturating_sub(now))
+            .clamp(1, TURN_MS);
         let wait = Duration::from_millis(wait_ms.unsigned_abs());
-        let Ok((address, answer)) = tokio::time::timeout(wait, self.admin.pool.receive_any()).await
+        let Ok((address, answer)) = tokio::time::timeout(wait, self.fetchers.receive_any()).await
         else {
             return Ok(());
         };
         match answer {
             Ok((_, ResponseKind::Fetch(answer))) => self.answered(&address, answer),
             Ok(_) => Ok(()),
-            Err(_) => {
-                self.lost(&address);
-                Ok(())
-            }
+            Err(cause) => self.lost(&address, cause),
         }
     }
 
-    fn lost(&mut self, address: &str) {
-        self.admin.pool.close(address);
+    /// Whether it failed for a reason that passes; every other one is passed on.
+    fn bear(&mut self, done: Result<(), Failure>) -> Result<bool, Failure> {
+        match done {
+            Ok(()) => Ok(false),
+            Err(failure) if failure.is_passing() => {
+                self.admin.tell(&failure);
+                Ok(true)
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// A leader's connection is gone: what it owed is asked again, of whoever leads then.
+    fn lost(&mut self, address: &str, cause: ClientError) -> Result<(), Failure> {
+        self.fetchers.close(address);
         let now = self.admin.clock.monotonic_ms();
-        for position in self.positions.values_mut() {
-            let there = self
-                .admin
-                .nodes
-                .get(&position.leader)
-                .map(|node| node.address());
-            if there.as_deref() == Some(address) || there.is_none() {
+        let owed = self.asked.remove(address);
+        let rest_ms = match cause.unreached() {
+            Some(_) => UNREACHED_MS,
+            None => AGAIN_MS,
+        };
+        let leads = |one: &&client::Node| one.address() == address;
+        let leader = self.admin.nodes.values().find(leads).map(|node| node.id);
+        for (place, position) in &mut self.positions {
+            let owes = owed.as_ref().is_some_and(|owed| owed.has(place));
+            if owes {
                 position.flying = false;
-                position.again_at_ms = now + AGAIN_MS;
+            }
+            if owes || Some(position.leader) == leader {
+                position.again_at_ms = now + rest_ms;
             }
         }
-        self.look_at_ms = now + AGAIN_MS;
+        self.look_at_ms = self.look_at_ms.min(now + AGAIN_MS);
+        let failure = match leader {
+            Some(id) => self.admin.explain(id, address.to_owned(), cause),
+            None => cause.into(),
+        };
+        self.bear(Err(failure)).map(|_| ())
     }
 
-    /// Topics and their partitions, with leaders, that the consumer wants now.
-    async fn wanted_partitions(&mut self) -> Result<BTreeMap<Place, i32>, Failure> {
-        let answer = match &self.wanted {
-            Wanted::Topics(names) => {
-                let names = names.clone();
-                self.admin.metadata_creating(Some(&names), true).await?
-            }
-            Wanted::Partition((topic, _), _) => {
-                let names = [topic.clone()];
-                self.admin.metadata_creating(Some(&names), true).await?
-            }
-            Wanted::Pattern(_) => self.admin.metadata(None).await?,
+    /// Fetches that are owed an answer for too long.
+    fn overdue(&mut self) {
+        let now = self.admin.clock.monotonic_ms();
+        let patience = self.fetchers.patience().answer;
+        let waited_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let late = |asked: &Asked| (now - asked.since_ms).unsigned_abs() > waited_ms;
+        let late: Vec<String> = self
+            .asked
+            .iter()
+            .filter(|(_, asked)| late(asked))
+            .map(|(address, _)| address.clone())
+            .collect();
+        for address in late {
+            let cause = ClientError::Timeout {
+                address: address.clone(),
+                api: Api::Fetch,
+                waited_ms,
+            };
+            // Nobody's silence is more than passing.
+            let _borne = self.lost(&address, cause);
+        }
+    }
+
+    /// Asks for topics and their partitions, with leaders, that the consumer wants now.
+    async fn learn(&mut self) -> Result<(), Failure> {
+        let names = match &self.wanted {
+            Wanted::Topics(names) => Some(names.clone()),
+            Wanted::Partition((topic, _), _) => Some(vec![topic.clone()]),
+            Wanted::Pattern(_) => None,
         };
-        let mut made = BTreeMap::new();
+        let create = names.is_some() && self.creates;
+        let answer = self
+            .admin
+            .metadata_creating(names.as_deref(), create)
+            .await?;
+        let mut there = BTreeMap::new();
         for topic in answer.topics {
+            let Some(name) = topic.name.map(|name| name.0.to_string()) else {
+                continue;
+            };
+            let hidden = is_internal(&name) && !self.internal;
+            let allowed = |filter: &Filter| filter.allows(&name) && !hidden;
+            if matches!(&self.wanted, Wanted::Pattern(filter) if !allowed(filter)) {
+                continue;
+            }
             let error = ErrorCode::of(topic.error_code);
             if !error.is_none() && !error.is_retriable() {
                 return Err(Failure::Refused {
@@ -283,34 +347,35 @@ impl Consumer {
                     message: None,
                 });
             }
-            let Some(name) = topic.name.map(|name| name.0.to_string()) else {
-                continue;
-            };
             for partition in topic.partitions {
                 let place = (name.clone(), partition.partition_index);
-                let wanted = match &self.wanted {
-                    Wanted::Topics(_) => true,
-                    Wanted::Partition(one, _) => *one == place,
-                    Wanted::Pattern(filter) => filter.allows(&name) && !is_internal(&name),
-                };
-                if wanted {
-                    made.insert(place, partition.leader_id.0);
+                if matches!(&self.wanted, Wanted::Partition(one, _) if *one != place) {
+                    continue;
                 }
+                there.insert(place, partition.leader_id.0);
             }
         }
-        Ok(made)
+        self.there = there;
+        Ok(())
     }
 
-    /// Looks at the cluster again: leaders of what is read, and, without a group, new partitions.
+    /// The topics that are wanted and there.
+    fn topics(&self) -> BTreeSet<String> {
+        self.there.keys().map(|place| place.0.clone()).collect()
+    }
+
+    /// Looks at the cluster again: leaders of what is read, new partitions, new topics.
     async fn look(&mut self) -> Result<(), Failure> {
-        let there = self.wanted_partitions().await?;
+        self.learn().await?;
+        let first = !std::mem::replace(&mut self.looked, true);
         for (place, position) in &mut self.positions {
-            position.leader = there.get(place).copied().unwrap_or(-1);
+            position.leader = self.there.get(place).copied().unwrap_or(-1);
         }
-        if self.group.is_none() {
-            let first = self.positions.is_empty() && self.look_at_ms == i64::MIN;
+        if self.group.is_some() {
+            self.rejoin_for_news().await?;
+        } else {
+            let there = self.there.keys();
             let fresh: Vec<Place> = there
-                .keys()
                 .filter(|place| !self.positions.contains_key(*place))
                 .cloned()
                 .collect();
@@ -320,49 +385,36 @@ impl Consumer {
                 (_, true) => self.reset_to.unwrap_or(LATEST),
                 (_, false) => EARLIEST,
             };
-            self.start(fresh, &BTreeMap::new(), from, &there).await?;
+            self.start(fresh, &BTreeMap::new(), from);
         }
         let now = self.admin.clock.monotonic_ms();
         let unled = self.positions.values().any(|position| position.leader < 0);
-        let soon = self.positions.is_empty() && self.group.is_none() || unled;
-        self.look_at_ms = now
-            + if soon {
-                LOOK_AGAIN_EMPTY_MS
-            } else {
-                LOOK_AGAIN_MS
-            };
+        let soon = self.there.is_empty() || unled;
+        let every_ms = self.look_every_ms;
+        self.look_at_ms = now.saturating_add(match soon {
+            true => every_ms.min(LOOK_AGAIN_EMPTY_MS),
+            false => every_ms,
+        });
         Ok(())
     }
 
     /// Begins to read partitions: where the group committed, else where `from` says.
-    async fn start(
-        &mut self,
-        places: Vec<Place>,
-        committed: &BTreeMap<Place, Committed>,
-        from: i64,
-        leaders: &BTreeMap<Place, i32>,
-    ) -> Result<(), Failure> {
-        let open: Vec<(Place, i64)> = places
-            .iter()
-            .filter(|place| !committed.contains_key(*place) && from < 0)
-            .map(|place| (place.clone(), from))
-            .collect();
-        let found = offsets::list(&mut self.admin, &open, self.read_committed).await?;
+    fn start(&mut self, places: Vec<Place>, committed: &BTreeMap<Place, Committed>, from: i64) {
         for place in places {
-            let (next, epoch) = match committed.get(&place) {
-                Some(one) => (one.offset, one.epoch),
-                None if from >= 0 => (from, -1),
-                None => match found.get(&place) {
-                    Some(Ok(found)) => (found.offset, found.leader_epoch),
-                    // It will be looked at again with the next metadata.
-                    _ => continue,
-                },
+            let (next, epoch, seek) = match committed.get(&place) {
+                Some(one) => (one.offset, one.epoch, None),
+                None if from >= 0 => (from, -1, None),
+                None => (-1, -1, Some(from)),
             };
-            let leader = leaders.get(&place).copied().unwrap_or(-1);
+            let leader = self.there.get(&place).copied().unwrap_or(-1);
+            if leader < 0 {
+                self.look_at_ms = self.look_at_ms.min(self.admin.clock.monotonic_ms());
+            }
             self.positions.insert(
                 place,
                 Position {
                     next,
+                    seek,
                     epoch,
                     leader,
                     flying: false,
@@ -370,6 +422,5 @@ impl Consumer {
                 },
             );
         }
-        Ok(())
     }
 }

@@ -15,6 +15,7 @@ pub(crate) struct Config {
     pub(crate) delivery_timeout_ms: i64,
     pub(crate) request_timeout_ms: i32,
     pub(crate) max_block_ms: i64,
+    pub(crate) metadata_age_ms: i64,
     pub(crate) request_bytes_max: usize,
     pub(crate) buffer_bytes_max: usize,
     pub(crate) in_flight_max: usize,
@@ -61,6 +62,7 @@ impl Config {
             request_timeout_ms: i32::try_from(properties.number("request.timeout.ms", 30_000)?)
                 .unwrap_or(i32::MAX),
             max_block_ms: properties.number("max.block.ms", 60_000)?,
+            metadata_age_ms: properties.number("metadata.max.age.ms", 300_000)?,
             request_bytes_max: size("max.request.size", 1_048_576)?,
             buffer_bytes_max: size("buffer.memory", 33_554_432)?,
             in_flight_max: size("max.in.flight.requests.per.connection", 5)?,

@@ -67,6 +67,14 @@ pub(crate) enum Undelivered {
     #[error("{0}")]
     GivenUp(String),
     #[error(
+        "org.apache.kafka.common.errors.RecordTooLargeException: The message is {size} bytes when serialized which is larger than {limit}, which is the value of the max.request.size configuration."
+    )]
+    LargerThanRequest { size: usize, limit: usize },
+    #[error(
+        "org.apache.kafka.common.errors.RecordTooLargeException: The message is {size} bytes when serialized which is larger than the total memory buffer you have configured with the buffer.memory configuration."
+    )]
+    LargerThanBuffer { size: usize },
+    #[error(
         "org.apache.kafka.common.errors.TimeoutException: Expiring {records} record(s) for {topic}-{partition}:{after_ms} ms has passed since batch creation"
     )]
     Expired {
@@ -133,6 +141,8 @@ pub(crate) struct Producer {
     stale: bool,
     /// When the leaders may be asked for again.
     learn_at_ms: i64,
+    /// When the leaders are asked for again though nobody missed one: there may be new partitions.
+    aged_at_ms: i64,
     renew: bool,
     flushing: bool,
     /// Where requests without an answer went since the last flush.
@@ -179,6 +189,7 @@ impl Producer {
             identity: (ProducerId::NONE, ProducerEpoch(-1)),
             stale: false,
             learn_at_ms: 0,
+            aged_at_ms: i64::MAX,
             renew: false,
             flushing: false,
             unanswered: BTreeSet::new(),
@@ -188,6 +199,8 @@ impl Producer {
             began_ms: 0,
         };
         producer.began_ms = producer.admin.clock.monotonic_ms();
+        let age_ms = producer.config.metadata_age_ms;
+        producer.aged_at_ms = producer.began_ms.saturating_add(age_ms);
         producer.transaction = producer.config.transactional.clone().map(Transaction::new);
         if producer.config.idempotent {
             producer.identify().await?;
@@ -195,49 +208,56 @@ impl Producer {
         Ok(producer)
     }
 
+    /// Gets an identity; a refusal that passes is borne for `max.block.ms`.
     async fn identify(&mut self) -> Result<(), Failure> {
         let until = self.admin.clock.monotonic_ms() + self.config.max_block_ms;
         loop {
-            let request = InitProducerIdRequest::default();
-            let answer = match &self.config.transactional {
-                None => {
-                    let request = request
-                        .with_transactional_id(None)
-                        .with_transaction_timeout_ms(i32::MAX);
-                    self.admin.any(Api::InitProducerId, request.into()).await?
+            match self.ask_identity().await {
+                Err(Failure::Refused { code, .. })
+                    if code.is_retriable() && self.admin.clock.monotonic_ms() < until =>
+                {
+                    self.admin.pause().await;
                 }
-                Some(id) => {
-                    let request = request
-                        .with_transactional_id(Some(TransactionalId(text(id))))
-                        .with_transaction_timeout_ms(self.config.transaction_timeout_ms);
-                    let codes = |answer: &ResponseKind| match answer {
-                        ResponseKind::InitProducerId(body) => vec![body.error_code],
-                        _ => Vec::new(),
-                    };
-                    self.admin
-                        .ask_coordinator_of(
-                            Keys::Transactions,
-                            &id.clone(),
-                            Api::InitProducerId,
-                            request.into(),
-                            codes,
-                        )
-                        .await?
-                }
-            };
-            let answer = body!(answer, InitProducerId);
-            let error = ErrorCode::of(answer.error_code);
-            if error.is_retriable() && self.admin.clock.monotonic_ms() < until {
-                self.admin.pause().await;
-                continue;
+                done => return done,
             }
-            Failure::check(answer.error_code, None)?;
-            self.identity = (
-                ProducerId(answer.producer_id.0),
-                ProducerEpoch(answer.producer_epoch),
-            );
-            return Ok(());
         }
+    }
+
+    async fn ask_identity(&mut self) -> Result<(), Failure> {
+        let request = InitProducerIdRequest::default();
+        let answer = match &self.config.transactional {
+            None => {
+                let request = request
+                    .with_transactional_id(None)
+                    .with_transaction_timeout_ms(i32::MAX);
+                self.admin.any(Api::InitProducerId, request.into()).await?
+            }
+            Some(id) => {
+                let request = request
+                    .with_transactional_id(Some(TransactionalId(text(id))))
+                    .with_transaction_timeout_ms(self.config.transaction_timeout_ms);
+                let codes = |answer: &ResponseKind| match answer {
+                    ResponseKind::InitProducerId(body) => vec![body.error_code],
+                    _ => Vec::new(),
+                };
+                self.admin
+                    .ask_coordinator_of(
+                        Keys::Transactions,
+                        &id.clone(),
+                        Api::InitProducerId,
+                        request.into(),
+                        codes,
+                    )
+                    .await?
+            }
+        };
+        let answer = body!(answer, InitProducerId);
+        Failure::check(answer.error_code, None)?;
+        self.identity = (
+            ProducerId(answer.producer_id.0),
+            ProducerEpoch(answer.producer_epoch),
+        );
+        Ok(())
     }
 
     /// What has been settled since the last call.
@@ -275,6 +295,9 @@ impl Producer {
                 .then_some(lane.again_at_ms.max(now + 1));
             linger.into_iter().chain(again).min()
         });
+        let patience_ms = i64::from(self.config.request_timeout_ms);
+        let overdue = self.flights.values().filter_map(VecDeque::front);
+        let due = due.chain(overdue.map(|flight| flight.since_ms + patience_ms + 1));
         let wait_ms = due
             .min()
             .map_or(1000, |at| (at - now).clamp(0, 1000))
@@ -295,23 +318,42 @@ impl Producer {
         if let Woke::Answer(address, answer) = woke {
             match *answer {
                 Ok((ticket, ResponseKind::Produce(answer))) => {
-                    self.settle(&address, ticket.correlation_id, &answer);
+                    self.settle(&address, ticket.correlation_id, &answer)?;
                 }
                 Ok(_) => {}
-                Err(_) => self.lost(&address),
+                Err(cause) => self.lost(&address, cause),
             }
         }
-        self.expire();
+        self.overdue();
+        self.expire()?;
         if self.transaction.is_some() {
             // What failed fails the transaction; nothing begins anew inside of one.
             self.renew = false;
         }
-        if self.renew && self.lanes.values().all(|lane| lane.flying == 0) {
-            self.identify().await?;
-            self.renumber()?;
-            self.renew = false;
-        }
+        self.begin_anew().await?;
         self.drain().await
+    }
+
+    /// Takes another identity once nothing is on the wire under the old one. While nobody is there to
+    /// give one, what waits waits on, until it expires.
+    async fn begin_anew(&mut self) -> Result<(), Failure> {
+        let now = self.admin.clock.monotonic_ms();
+        let flying = self.lanes.values().any(|lane| lane.flying > 0);
+        if !self.renew || flying || now < self.learn_at_ms {
+            return Ok(());
+        }
+        match self.ask_identity().await {
+            Ok(()) => {
+                self.renumber()?;
+                self.renew = false;
+            }
+            Err(failure) if failure.is_passing() => {
+                self.admin.tell(&failure);
+                self.learn_at_ms = now + self.config.retry_backoff_ms;
+            }
+            Err(failure) => return Err(failure),
+        }
+        Ok(())
     }
 
     /// Sends everything and waits until it is settled.
@@ -359,15 +401,8 @@ impl Producer {
         for place in due {
             self.close(&place)?;
         }
-        if self.stale && now >= self.learn_at_ms {
-            match self.learn_all().await {
-                Ok(()) => self.stale = false,
-                // Nobody is there to ask: what waits for a leader waits on, until it expires.
-                Err(Failure::Client(cause)) if cause.is_retriable() => {
-                    self.learn_at_ms = now + self.config.retry_backoff_ms;
-                }
-                Err(failure) => return Err(failure),
-            }
+        if (self.stale || now >= self.aged_at_ms) && now >= self.learn_at_ms {
+            self.learn_all().await?;
         }
         self.enlist().await?;
         loop {

@@ -1,12 +1,17 @@
 //! What is on the wire: requests by leader, and what their answers mean for the batches in them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
+use client::ClientError;
+use client::connection::{Connection, Ticket};
 use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::{ProduceRequest, ProduceResponse, TransactionalId};
+use tokio::time::timeout;
 
+use crate::failure::Failure;
 use crate::kafka::admin::{text, topic_name};
 use crate::kafka::offsets::Place;
 use crate::kafka::producer::{Batch, Flight, Producer, Undelivered};
@@ -71,27 +76,25 @@ impl Producer {
         let address = self.admin.address(leader).unwrap_or_default();
         let sent = match self.admin.pool.connection(&address).await {
             // Kafka: what did not leave is not a try; it waits until it expires.
-            Err(_) => {
+            Err(cause) => {
+                let failure = self.admin.explain(leader, address, cause);
+                self.admin.tell(&failure);
                 for (place, batch) in batches {
                     self.land(&place);
                     self.wait_on(&place, batch);
                 }
                 return;
             }
-            Ok(connection) => match connection.versions().pick(Api::Produce) {
-                Some(version) if self.config.acks == 0 => connection
-                    .send_unanswered(Api::Produce, version, request.into())
-                    .await
-                    .map(|()| None),
-                _ => connection
-                    .send(Api::Produce, request.into())
-                    .await
-                    .map(Some),
-            },
+            Ok(connection) => {
+                let patience_ms = self.config.request_timeout_ms.unsigned_abs();
+                let sent = leave(connection, self.config.acks, request);
+                // Who does not read would have us write for ever.
+                timeout(Duration::from_millis(patience_ms.into()), sent).await
+            }
         };
         self.figures.requests += 1;
         match sent {
-            Ok(Some(ticket)) => {
+            Ok(Ok(Some(ticket))) => {
                 let flights = self.flights.entry(address).or_default();
                 flights.push_back(Flight {
                     correlation_id: ticket.correlation_id,
@@ -99,20 +102,52 @@ impl Producer {
                     batches,
                 });
             }
-            Ok(None) => {
+            Ok(Ok(None)) => {
                 self.unanswered.insert(address);
                 for (place, batch) in batches {
                     self.land(&place);
                     self.tell(place, batch, Ok(-1));
                 }
             }
-            Err(_) => {
-                self.lost(&address);
+            failed => {
+                let cause = match failed {
+                    Ok(Err(cause)) => cause,
+                    _ => self.no_answer(&address),
+                };
+                self.lost(&address, cause);
                 for (place, batch) in batches {
                     self.land(&place);
                     self.again(place, batch, ErrorCode::NetworkException, None);
                 }
             }
+        }
+    }
+
+    fn no_answer(&self, address: &str) -> ClientError {
+        ClientError::Timeout {
+            address: address.to_owned(),
+            api: Api::Produce,
+            waited_ms: u64::from(self.config.request_timeout_ms.unsigned_abs()),
+        }
+    }
+
+    /// Gives up connections whose oldest request is owed an answer for too long.
+    pub(super) fn overdue(&mut self) {
+        let now = self.admin.clock.monotonic_ms();
+        let patience_ms = i64::from(self.config.request_timeout_ms);
+        let late = |flights: &VecDeque<Flight>| {
+            let oldest = flights.front();
+            oldest.is_some_and(|flight| now - flight.since_ms > patience_ms)
+        };
+        let late: Vec<String> = self
+            .flights
+            .iter()
+            .filter(|(_, flights)| late(flights))
+            .map(|(address, _)| address.clone())
+            .collect();
+        for address in late {
+            let cause = self.no_answer(&address);
+            self.lost(&address, cause);
         }
     }
 
@@ -122,9 +157,15 @@ impl Producer {
         }
     }
 
-    pub(super) fn settle(&mut self, address: &str, correlation_id: i32, answer: &ProduceResponse) {
+    pub(super) fn settle(
+        &mut self,
+        address: &str,
+        correlation_id: i32,
+        answer: &ProduceResponse,
+    ) -> Result<(), Failure> {
+        self.admin.heard(address);
         let Some(flight) = self.flights.get_mut(address).and_then(VecDeque::pop_front) else {
-            return;
+            return Ok(());
         };
         debug_assert_eq!(
             flight.correlation_id, correlation_id,
@@ -153,6 +194,13 @@ impl Producer {
             let unknown = (ErrorCode::UnknownServerError.code(), -1, None);
             let (code, offset, message) = told.remove(&place).unwrap_or(unknown);
             match ErrorCode::of(code) {
+                // Kafka: a batch is too large for the broker sooner than any of its records.
+                ErrorCode::MessageTooLarge if batch.tags.len() > 1 => {
+                    if let Some(lane) = self.lanes.get_mut(&place) {
+                        lane.careful = true;
+                    }
+                    self.halve(&place, batch)?;
+                }
                 ErrorCode::None | ErrorCode::DuplicateSequenceNumber => {
                     if let Some(lane) = self.lanes.get_mut(&place) {
                         lane.careful = false;
@@ -162,11 +210,19 @@ impl Producer {
                 error => self.again(place, batch, error, message),
             }
         }
+        Ok(())
     }
 
     /// Everything on the wire to an address goes back to its lanes.
-    pub(super) fn lost(&mut self, address: &str) {
+    pub(super) fn lost(&mut self, address: &str, cause: ClientError) {
         self.admin.pool.close(address);
+        let leads = |node: &&client::Node| node.address() == address;
+        let leader = self.admin.nodes.values().find(leads).map(|node| node.id);
+        let failure = match leader {
+            Some(id) => self.admin.explain(id, address.to_owned(), cause),
+            None => cause.into(),
+        };
+        self.admin.tell(&failure);
         for flight in self.flights.remove(address).unwrap_or_default() {
             for (place, batch) in flight.batches {
                 self.land(&place);
@@ -180,7 +236,9 @@ impl Producer {
         let Some(lane) = self.lanes.get_mut(&place) else {
             return;
         };
-        let overtaken = error == ErrorCode::OutOfOrderSequenceNumber && lane.careful;
+        // What went out behind a batch that was not taken is refused for the gap alone.
+        let overtaken =
+            error == ErrorCode::OutOfOrderSequenceNumber && (lane.careful || self.renew);
         let forgotten = self.config.idempotent
             && matches!(
                 error,
@@ -196,6 +254,25 @@ impl Producer {
         }
         // The broker will miss this batch's sequence numbers: begin anew under another identity.
         self.renew |= self.config.idempotent;
+        lane.careful = true;
         self.tell(place, batch, Err(Undelivered::Refused(error, message)));
+    }
+}
+
+/// Sends a produce; with acks 0 there is nothing to wait for.
+async fn leave(
+    connection: &mut Connection,
+    acks: i16,
+    request: ProduceRequest,
+) -> Result<Option<Ticket>, ClientError> {
+    match connection.versions().pick(Api::Produce) {
+        Some(version) if acks == 0 => connection
+            .send_unanswered(Api::Produce, version, request.into())
+            .await
+            .map(|()| None),
+        _ => connection
+            .send(Api::Produce, request.into())
+            .await
+            .map(Some),
     }
 }

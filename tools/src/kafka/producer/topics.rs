@@ -65,35 +65,11 @@ impl Producer {
     async fn learn(&mut self, name: &str) -> Result<(), Failure> {
         let until = self.admin.clock.monotonic_ms() + self.config.max_block_ms;
         loop {
-            let names = [name.to_string()];
-            let answer = self.admin.metadata_creating(Some(&names), true).await?;
-            for topic in &answer.topics {
-                let error = ErrorCode::of(topic.error_code);
-                if error.is_none() && !topic.partitions.is_empty() {
-                    let mut leaders = vec![-1; topic.partitions.len()];
-                    for partition in &topic.partitions {
-                        let at = usize::try_from(partition.partition_index).unwrap_or(usize::MAX);
-                        if let Some(leader) = leaders.get_mut(at) {
-                            *leader = partition.leader_id.0;
-                        }
-                    }
-                    let before = self.topics.get(name);
-                    let count = leaders.len() as u64;
-                    let sticky = match before {
-                        Some(topic) => topic.sticky,
-                        None => Sticky::new(self.admin.chance.below(count) as i32),
-                    };
-                    self.topics
-                        .insert(name.to_string(), Topic { leaders, sticky });
-                    return Ok(());
-                }
-                if !error.is_none() && !error.is_retriable() {
-                    return Err(Failure::Refused {
-                        code: error,
-                        message: Some(format!("Invalid topics: [{name}]"))
-                            .filter(|_| error == ErrorCode::InvalidTopicException),
-                    });
-                }
+            match self.ask_leaders(&[name.to_string()]).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => {}
+                Err(failure) if failure.is_passing() => self.admin.tell(&failure),
+                Err(failure) => return Err(failure),
             }
             if self.admin.clock.monotonic_ms() > until {
                 return Err(Failure::said(format!(
@@ -105,12 +81,63 @@ impl Producer {
         }
     }
 
+    /// Asks once for the leaders of all topics it sends to. Whoever does not know now is asked again:
+    /// what waits for a leader waits on, until it expires.
     pub(super) async fn learn_all(&mut self) -> Result<(), Failure> {
+        let now = self.admin.clock.monotonic_ms();
         let mut names: Vec<String> = self.topics.keys().cloned().collect();
         names.sort();
-        for name in names {
-            self.learn(&name).await?;
+        let known = match self.ask_leaders(&names).await {
+            Err(failure) if failure.is_passing() => {
+                self.admin.tell(&failure);
+                false
+            }
+            known => known?,
+        };
+        self.stale = !known;
+        self.learn_at_ms = now + self.config.retry_backoff_ms;
+        if known {
+            self.aged_at_ms = now.saturating_add(self.config.metadata_age_ms);
         }
         Ok(())
+    }
+
+    /// Takes in the leaders of topics; whether all of them are there.
+    async fn ask_leaders(&mut self, names: &[String]) -> Result<bool, Failure> {
+        let mut known = true;
+        for topic in self
+            .admin
+            .metadata_creating(Some(names), true)
+            .await?
+            .topics
+        {
+            let name = topic.name.map(|name| name.0.to_string());
+            let name = name.unwrap_or_default();
+            let error = ErrorCode::of(topic.error_code);
+            if !error.is_none() && !error.is_retriable() {
+                return Err(Failure::Refused {
+                    code: error,
+                    message: Some(format!("Invalid topics: [{name}]"))
+                        .filter(|_| error == ErrorCode::InvalidTopicException),
+                });
+            }
+            if !error.is_none() || topic.partitions.is_empty() {
+                known = false;
+                continue;
+            }
+            let mut leaders = vec![-1; topic.partitions.len()];
+            for partition in &topic.partitions {
+                let at = usize::try_from(partition.partition_index).unwrap_or(usize::MAX);
+                if let Some(leader) = leaders.get_mut(at) {
+                    *leader = partition.leader_id.0;
+                }
+            }
+            let sticky = match self.topics.get(&name) {
+                Some(topic) => topic.sticky,
+                None => Sticky::new(self.admin.chance.below(leaders.len() as u64) as i32),
+            };
+            self.topics.insert(name, Topic { leaders, sticky });
+        }
+        Ok(known)
     }
 }

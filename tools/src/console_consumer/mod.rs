@@ -3,18 +3,19 @@
 //! Without a group it reads the partitions directly. Apache's joins a group with a random name and
 //! waits out that group's first rebalance; the records are the same.
 
+mod deserializers;
+mod format;
+
 use std::time::Duration;
 
-use protocol::batch::TimestampType;
-
-use crate::args::{Args, Usage, switch, valued};
+use crate::args::{Args, Usage, repeated, switch, valued};
+use crate::console_consumer::format::Format;
 use crate::failure::Failure;
 use crate::filter::Filter;
-use crate::internal_topics;
 use crate::interrupts::Interrupts;
-use crate::kafka::consumer::{Consumer, Taken, Wanted};
+use crate::kafka::consumer::{Consumer, Wanted};
 use crate::kafka::offsets::{EARLIEST, LATEST};
-use crate::print::Out;
+use crate::print::{Out, nobody_reads};
 use crate::properties::Properties;
 use crate::{say, warn};
 
@@ -43,7 +44,7 @@ pub(crate) const USAGE: Usage = Usage {
             "consume offset",
             "The offset to consume from: a number, 'earliest' or 'latest' (default).",
         ),
-        valued(
+        repeated(
             "consumer-property",
             "consumer_prop",
             "Properties of the consumer, key=value.",
@@ -58,7 +59,7 @@ pub(crate) const USAGE: Usage = Usage {
             "class",
             "DefaultMessageFormatter, LoggingMessageFormatter or NoOpMessageFormatter.",
         ),
-        valued(
+        repeated(
             "property",
             "prop",
             "print.timestamp, print.key, print.offset, print.partition, print.headers, print.value, key.separator, line.separator, headers.separator, null.literal, key.deserializer, value.deserializer.",
@@ -134,8 +135,10 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
         }
     };
     out.tell_when_gone();
+    let mut left = std::pin::pin!(nobody_reads());
     let mut count = 0i64;
     let mut failed = None;
+    let mut unreadable = None;
     let mut interrupted = None;
     while messages_max < 0 || count < messages_max {
         // What lies ready is printed as one; the flush comes before waiting.
@@ -151,6 +154,10 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
                         interrupted = Some(code);
                         break;
                     }
+                    () = &mut left => {
+                        out.leave();
+                        break;
+                    }
                     // Finding and joining the group count too, as in Java.
                     next = tokio::time::timeout(patience, consumer.next(timeout_ms)) => {
                         next.unwrap_or(Ok(None))
@@ -162,7 +169,16 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
         match next {
             Ok(Some(taken)) => {
                 count += 1;
-                format.write(&taken, out);
+                match format.write(&taken, out) {
+                    Ok(()) => {}
+                    Err(why) if args.has("skip-message-on-error") => {
+                        warn!("[ERROR] Error processing message, skipping this message: {why}");
+                    }
+                    Err(why) => {
+                        unreadable = Some(why);
+                        break;
+                    }
+                }
                 if out.is_gone() {
                     break;
                 }
@@ -184,12 +200,10 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     if out.is_gone() {
         warn!("Unable to write to standard out, closing consumer.");
     }
-    if failed.is_none() {
-        // Who asks a second time does not wait for the group.
-        tokio::select! {
-            closed = consumer.close() => closed?,
-            code = interrupts.next() => interrupted = Some(code),
-        }
+    // Who asks a second time does not wait for the group.
+    tokio::select! {
+        closed = consumer.close() => failed = failed.or(closed.err()),
+        code = interrupts.next() => interrupted = Some(code),
     }
     warn!("Processed a total of {count} messages");
     if let Some(failure) = failed {
@@ -201,9 +215,12 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     if args.has("enable-systest-events") {
         say!(out, "shutdown_complete");
     }
-    match interrupted {
-        Some(code) => Err(Failure::Exit(code)),
-        None => Ok(()),
+    match (interrupted, unreadable) {
+        (Some(code), _) => Err(Failure::Exit(code)),
+        (None, Some(why)) => Err(Failure::said(format!(
+            "Unknown error when running consumer: {why}"
+        ))),
+        (None, None) => Ok(()),
     }
 }
 
@@ -305,201 +322,4 @@ fn properties(args: &Args) -> Result<Properties, Failure> {
         .entry("client.id".to_string())
         .or_insert_with(|| "console-consumer".to_string());
     Ok(made)
-}
-
-/// How bytes become text: the deserializers people name on the command line.
-#[derive(Clone, Copy)]
-enum Shown {
-    Bytes,
-    Integer,
-    Long,
-    Short,
-    Double,
-    Float,
-}
-
-impl Shown {
-    fn read(class: Option<&str>) -> Result<Shown, Failure> {
-        let Some(class) = class else {
-            return Ok(Shown::Bytes);
-        };
-        Ok(match class.rsplit('.').next().unwrap_or_default() {
-            "StringDeserializer" | "ByteArrayDeserializer" | "BytesDeserializer" => Shown::Bytes,
-            "IntegerDeserializer" => Shown::Integer,
-            "LongDeserializer" => Shown::Long,
-            "ShortDeserializer" => Shown::Short,
-            "DoubleDeserializer" => Shown::Double,
-            "FloatDeserializer" => Shown::Float,
-            _ => return Err(Failure::Absent(format!("the deserializer {class}"))),
-        })
-    }
-
-    fn write(self, bytes: &[u8], out: &mut Out) {
-        let text = match self {
-            Shown::Bytes => None,
-            Shown::Integer => bytes
-                .try_into()
-                .ok()
-                .map(|b| i32::from_be_bytes(b).to_string()),
-            Shown::Long => bytes
-                .try_into()
-                .ok()
-                .map(|b| i64::from_be_bytes(b).to_string()),
-            Shown::Short => bytes
-                .try_into()
-                .ok()
-                .map(|b| i16::from_be_bytes(b).to_string()),
-            Shown::Double => bytes
-                .try_into()
-                .ok()
-                .map(|b| crate::java::double(f64::from_be_bytes(b))),
-            Shown::Float => bytes
-                .try_into()
-                .ok()
-                .map(|b| format!("{:?}", f32::from_be_bytes(b))),
-        };
-        match text {
-            Some(text) => out.text(format_args!("{text}")),
-            None => out.bytes(bytes),
-        }
-    }
-}
-
-#[derive(PartialEq)]
-enum Kind {
-    Default,
-    Logging,
-    Nothing,
-    Internal(internal_topics::Formatter),
-}
-
-struct Format {
-    kind: Kind,
-    timestamp: bool,
-    key: bool,
-    value: bool,
-    partition: bool,
-    offset: bool,
-    headers: bool,
-    key_separator: Vec<u8>,
-    line_separator: Vec<u8>,
-    headers_separator: Vec<u8>,
-    null_literal: Vec<u8>,
-    key_shown: Shown,
-    value_shown: Shown,
-    headers_shown: Shown,
-}
-
-impl Format {
-    fn read(args: &Args) -> Result<Format, Failure> {
-        let mut properties = Properties::load(args.get("formatter-config"))?;
-        properties.add_pairs(args.all("property"))?;
-        let class = args.get("formatter").unwrap_or("DefaultMessageFormatter");
-        let name = class.rsplit(['.', '$']).next().unwrap_or_default();
-        if class.starts_with("kafka.") {
-            warn!(
-                "WARNING: {class} is deprecated and will be removed in the next major release. Please use org.apache.kafka.tools.consumer.{name} instead"
-            );
-        }
-        let kind = match (name, internal_topics::Formatter::named(class)) {
-            (_, Some(internal)) => Kind::Internal(internal),
-            ("DefaultMessageFormatter", _) => Kind::Default,
-            ("LoggingMessageFormatter", _) => Kind::Logging,
-            ("NoOpMessageFormatter", _) => Kind::Nothing,
-            _ => return Err(Failure::Absent(format!("the formatter {class}"))),
-        };
-        let word =
-            |key: &str, default: &str| properties.get(key).unwrap_or(default).as_bytes().to_vec();
-        let is = |key: &str, default| properties.is_true(key, default);
-        let class = |flag, key: &str| Shown::read(args.get(flag).or(properties.get(key)));
-        Ok(Format {
-            kind,
-            timestamp: is("print.timestamp", false),
-            key: is("print.key", false),
-            value: is("print.value", true),
-            partition: is("print.partition", false),
-            offset: is("print.offset", false),
-            headers: is("print.headers", false),
-            key_separator: word("key.separator", "\t"),
-            line_separator: word("line.separator", "\n"),
-            headers_separator: word("headers.separator", ","),
-            null_literal: word("null.literal", "null"),
-            key_shown: class("key-deserializer", "key.deserializer")?,
-            value_shown: class("value-deserializer", "value.deserializer")?,
-            headers_shown: class("", "headers.deserializer")?,
-        })
-    }
-
-    fn write(&self, taken: &Taken, out: &mut Out) {
-        match self.kind {
-            Kind::Nothing => return,
-            Kind::Internal(formatter) => {
-                if let Some(text) = formatter.show(taken.key.as_deref(), taken.value.as_deref()) {
-                    out.text(format_args!("{text}"));
-                }
-                return;
-            }
-            Kind::Default | Kind::Logging => {}
-        }
-        let stamp = |out: &mut Out| match (taken.timestamp_ms, taken.timestamp_type) {
-            (..0, TimestampType::Create) => out.text(format_args!("NO_TIMESTAMP")),
-            (ms, kind) => out.text(format_args!("{}:{ms}", kind.name())),
-        };
-        let gap = |out: &mut Out, more: bool| {
-            out.bytes(if more {
-                &self.key_separator
-            } else {
-                &self.line_separator
-            });
-        };
-        let rest = [
-            self.partition,
-            self.offset,
-            self.headers,
-            self.key,
-            self.value,
-        ];
-        let after = |at: usize| rest[at..].contains(&true);
-        if self.timestamp {
-            stamp(out);
-            gap(out, after(0));
-        }
-        if self.partition {
-            out.text(format_args!("Partition:{}", taken.partition));
-            gap(out, after(1));
-        }
-        if self.offset {
-            out.text(format_args!("Offset:{}", taken.offset));
-            gap(out, after(2));
-        }
-        if self.headers {
-            self.write_headers(taken, out);
-            gap(out, after(3));
-        }
-        if self.key {
-            self.key_shown
-                .write(taken.key.as_deref().unwrap_or(&self.null_literal), out);
-            gap(out, after(4));
-        }
-        if self.value {
-            self.value_shown
-                .write(taken.value.as_deref().unwrap_or(&self.null_literal), out);
-            out.bytes(&self.line_separator);
-        }
-    }
-
-    fn write_headers(&self, taken: &Taken, out: &mut Out) {
-        if taken.headers.is_empty() {
-            out.text(format_args!("NO_HEADERS"));
-        }
-        for (at, (key, value)) in taken.headers.iter().enumerate() {
-            if at > 0 {
-                out.bytes(&self.headers_separator);
-            }
-            out.bytes(&key);
-            out.bytes(b":");
-            self.headers_shown
-                .write(value.as_deref().unwrap_or(&self.null_literal), out);
-        }
-    }
 }
