@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use crate::chance::Chance;
 use crate::disk::{Disk, DiskFile, DiskLock, Entry, Facts, Open};
@@ -55,7 +55,20 @@ pub enum Fault {
 
 /// The lying disk. Clones share it.
 #[derive(Clone, Debug)]
-pub struct FaultyDisk(Arc<Mutex<World>>);
+pub struct FaultyDisk(Arc<Mutex<World>>, Arc<Frost>);
+
+/// Which paths hang, and who waits there.
+#[derive(Debug, Default)]
+struct Frost {
+    state: Mutex<Frozen>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Frozen {
+    path_part: Option<String>,
+    waiting: usize,
+}
 
 #[derive(Debug)]
 struct World {
@@ -114,7 +127,7 @@ struct DirNode {
 
 impl FaultyDisk {
     pub fn new(seed: u64) -> Self {
-        FaultyDisk(Arc::new(Mutex::new(World {
+        let world = World {
             nodes: vec![Node::Dir(DirNode::default())],
             chance: Chance::seeded(seed),
             locks: HashSet::new(),
@@ -125,7 +138,8 @@ impl FaultyDisk {
             faults: Vec::new(),
             space_max: None,
             now_ms: 0,
-        })))
+        };
+        FaultyDisk(Arc::new(Mutex::new(world)), Arc::default())
     }
 
     pub fn shared(&self) -> Arc<dyn Disk> {
@@ -170,6 +184,45 @@ impl FaultyDisk {
 
     pub fn forget_plans(&self) {
         self.0.lock().faults.clear();
+    }
+
+    /// Changing calls on paths containing `path_part`, and reads of such files, hang until
+    /// [`FaultyDisk::thaw`], as those of a disk do that does not answer.
+    pub fn freeze(&self, path_part: &str) {
+        self.1.state.lock().path_part = Some(path_part.to_owned());
+    }
+
+    pub fn thaw(&self) {
+        self.1.state.lock().path_part = None;
+        self.1.changed.notify_all();
+    }
+
+    /// Returns once so many calls hang.
+    pub fn await_hanging(&self, count: usize) {
+        let mut frozen = self.1.state.lock();
+        while frozen.waiting < count {
+            self.1.changed.wait(&mut frozen);
+        }
+    }
+
+    fn hang_if_frozen(&self, path: &Path) {
+        let path = path.to_string_lossy();
+        let hangs = |frozen: &Frozen| {
+            frozen
+                .path_part
+                .as_ref()
+                .is_some_and(|part| path.contains(part))
+        };
+        let mut frozen = self.1.state.lock();
+        if !hangs(&frozen) {
+            return;
+        }
+        frozen.waiting += 1;
+        self.1.changed.notify_all();
+        while hangs(&frozen) {
+            self.1.changed.wait(&mut frozen);
+        }
+        frozen.waiting -= 1;
     }
 
     /// The files together may hold so many bytes.
@@ -248,6 +301,7 @@ impl FaultyDisk {
         life: Option<u64>,
         act: impl FnOnce(&mut World, bool) -> io::Result<T>,
     ) -> io::Result<T> {
+        self.hang_if_frozen(path);
         let mut world = self.0.lock();
         world.check_alive(life)?;
         world.operations += 1;
@@ -561,6 +615,7 @@ impl DiskFile for FaultyFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.disk.hang_if_frozen(&self.path);
         self.disk.look(Some(self.life), |world| {
             let now = &self.file(world)?.now;
             let rest = now

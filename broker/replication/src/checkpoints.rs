@@ -1,6 +1,10 @@
 //! What runs by itself: deadlines, watermark files, the ISR's shrinking, the store's upkeep, moves
 //! between directories.
+//!
+//! What writes to a log directory runs on that directory's own thread: where the disk of one hangs, the
+//! others' checkpoints, flushes and deletions go on, and so does the ISR's shrinking.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use base::io_pool::IoPool;
@@ -13,19 +17,14 @@ use crate::replicas::Replicas;
 
 /// How often the store looks whether something is due.
 const UPKEEP_MS: i64 = 1_000;
+/// What waits for a directory's thread at most: one turn of each kind.
+const TURNS_MAX: usize = 2;
 
 impl Replicas {
-    /// Starts all of it on the current runtime. Disk work runs on `pool`. The tasks end at stop;
-    /// the caller joins them before it closes the store.
+    /// Starts all of it on the current runtime. What needs no disk but blocks runs on `pool`. The tasks
+    /// end at stop; the caller joins them before it closes the store.
     pub fn start(self: &Arc<Self>, pool: &IoPool, stop: &Stop) -> Vec<JoinHandle<()>> {
         self.watch_directories();
-        let every = |name, ms: i64, work: fn(&Replicas), on: IoPool| {
-            let (replicas, stop) = (Arc::clone(self), stop.clone());
-            tasks::spawn(
-                name,
-                async move { replicas.repeat(ms, work, on, stop).await },
-            )
-        };
         let lag_ms = (self.shared().config.lag_ms_max / 2).max(1);
         let movers = (0..self.shared().config.moves.threads.max(1)).map(|_| {
             let (replicas, stop) = (Arc::clone(self), stop.clone());
@@ -37,31 +36,64 @@ impl Replicas {
                 "deadlines",
                 self.shared().deadlines.clone().run(stop.clone()),
             ),
-            every("isr", lag_ms, Replicas::check_isrs, pool.clone()),
-            every(
-                "watermarks",
-                self.shared().config.checkpoint_ms.max(1),
-                Replicas::write_watermarks,
-                pool.clone(),
-            ),
-            every(
-                "upkeep",
-                UPKEEP_MS,
-                |replicas| replicas.store().housekeep(),
-                pool.clone(),
-            ),
+            self.every("isr", lag_ms, pool, stop, Replicas::check_isrs),
         ]);
+        for directory in self.store().directories() {
+            running.extend(self.keep_directory(&directory.path, pool, stop));
+        }
         running
     }
 
-    async fn repeat(self: Arc<Self>, ms: i64, work: fn(&Replicas), on: IoPool, stop: Stop) {
+    /// What is written to one directory now and then.
+    fn keep_directory(
+        self: &Arc<Self>,
+        path: &Path,
+        pool: &IoPool,
+        stop: &Stop,
+    ) -> [JoinHandle<()>; 2] {
+        let own = IoPool::new("directory", 1, TURNS_MAX);
+        if let Err(failed) = &own {
+            warn!(dir = %path.display(), error = %failed, "no thread for a log directory; its upkeep shares others'");
+        }
+        let own = own.unwrap_or_else(|_| pool.clone());
+        let checkpoint_ms = self.shared().config.checkpoint_ms.max(1);
+        let (noted, kept) = (path.to_path_buf(), path.to_path_buf());
+        let note = move |replicas: &Replicas| replicas.write_watermarks_in(&noted);
+        let keep = move |replicas: &Replicas| replicas.store().housekeep_in(&kept);
+        [
+            self.every("watermarks", checkpoint_ms, &own, stop, note),
+            self.every("upkeep", UPKEEP_MS, &own, stop, keep),
+        ]
+    }
+
+    fn every(
+        self: &Arc<Self>,
+        name: &'static str,
+        ms: i64,
+        on: &IoPool,
+        stop: &Stop,
+        work: impl Fn(&Replicas) + Send + Sync + 'static,
+    ) -> JoinHandle<()> {
+        let (replicas, on, stop) = (Arc::clone(self), on.clone(), stop.clone());
+        tasks::spawn(name, async move {
+            replicas.repeat(ms, Arc::new(work), on, stop).await;
+        })
+    }
+
+    async fn repeat(
+        self: Arc<Self>,
+        ms: i64,
+        work: Arc<impl Fn(&Replicas) + Send + Sync + 'static>,
+        on: IoPool,
+        stop: Stop,
+    ) {
         loop {
             tokio::select! {
                 () = stop.stopped() => return,
                 () = self.shared().clock.sleep_ms(ms) => {}
             }
-            let replicas = Arc::clone(&self);
-            // A full queue means that the disks are busy: the next turn comes soon.
+            let (replicas, work) = (Arc::clone(&self), Arc::clone(&work));
+            // A full queue means that the disk is busy: the next turn comes soon.
             let _skipped = on.run(move || work(&replicas)).await;
         }
     }
@@ -73,11 +105,20 @@ impl Replicas {
         }
     }
 
-    /// Writes every watermark to its directory's checkpoint; also the last thing before the store
-    /// is closed.
+    /// Writes every watermark to its directory's checkpoint: the last thing before the store is closed.
     pub fn write_watermarks(&self) {
-        if let Err(failed) = self.store().write_watermarks() {
-            warn!(error = %failed, "watermarks not written");
-        }
+        note_failure(self.store().write_watermarks());
+    }
+
+    fn write_watermarks_in(&self, dir: &Path) {
+        note_failure(self.store().write_watermarks_in(dir));
+    }
+}
+
+fn note_failure(written: storage::error::Result<()>) {
+    match written {
+        // It has been said, once.
+        Ok(()) | Err(storage::error::Error::Offline { .. }) => {}
+        Err(failed) => warn!(error = %failed, "watermarks not written"),
     }
 }

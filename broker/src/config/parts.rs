@@ -349,12 +349,23 @@ impl Cleaner {
 }
 
 impl Cleaner {
+    /// How many threads compact: at least one for each log directory, so that one whose disk hangs
+    /// does not keep the others from being compacted.
+    pub fn crew(&self, directories: usize) -> usize {
+        match self.threads {
+            0 => 0,
+            threads => threads.max(directories),
+        }
+    }
+
     /// What one pass over a log obeys: the memory for keys is shared by all that run at once.
-    pub fn compaction(&self) -> CompactionConfig {
+    pub fn compaction(&self, directories: usize) -> CompactionConfig {
+        let crew = self.crew(directories).max(1);
         CompactionConfig {
-            map_bytes: self.dedupe_buffer_bytes / self.threads.max(1),
+            map_bytes: self.dedupe_buffer_bytes / crew,
             load_factor: self.load_factor,
             bytes_per_second: self.io_bytes_per_second_max,
+            threads_per_directory: (crew + 1).saturating_sub(directories).max(1),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The threads that compact: as many as `log.cleaner.threads`, none where cleaning is off. Their
-//! number, pace and memory may change while they run.
+//! The threads that compact: as many as `log.cleaner.threads`, but one for each log directory at least;
+//! none where cleaning is off. Their number, pace and memory may change while they run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -58,7 +58,8 @@ impl Cleaners {
         clock: &Clock,
     ) -> std::io::Result<Self> {
         let chance = Arc::new(Chance::from_kernel());
-        let compactor = Compactor::new(disk, clock.clone(), chance, wanted.compaction());
+        let obeyed = wanted.compaction(logs.directories().len());
+        let compactor = Compactor::new(disk, clock.clone(), chance, obeyed);
         let cleaners = Cleaners(Arc::new(Shared {
             enable: wanted.enable,
             logs: Arc::clone(logs),
@@ -73,7 +74,9 @@ impl Cleaners {
     /// Goes on with these settings: threads are started or told to stop.
     pub(crate) fn obey(&self, wanted: &parts::Cleaner) -> std::io::Result<()> {
         let shared = &self.0;
-        shared.compactor.set_config(wanted.compaction());
+        let directories = shared.logs.directories().len();
+        shared.compactor.set_config(wanted.compaction(directories));
+        let wanted_threads = wanted.crew(directories);
         shared
             .backoff_ms
             .store(wanted.backoff_ms, Ordering::Relaxed);
@@ -82,13 +85,13 @@ impl Cleaners {
             return Ok(());
         }
         let before = crew.at_work.len();
-        while crew.at_work.len() > wanted.threads {
+        while crew.at_work.len() > wanted_threads {
             if let Some(cleaner) = crew.at_work.pop() {
                 cleaner.halt.stop();
                 crew.leaving.push(cleaner.thread);
             }
         }
-        while crew.at_work.len() < wanted.threads {
+        while crew.at_work.len() < wanted_threads {
             let halt = Arc::new(Halt::default());
             let thread = std::thread::Builder::new().name(format!("cleaner-{}", crew.numbered));
             let (work, told) = (Arc::clone(shared), Arc::clone(&halt));

@@ -59,6 +59,8 @@ pub(crate) struct Directory {
     /// How many logs lie here, move targets too.
     pub(crate) replicas: AtomicUsize,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
+    /// Held while a checkpoint of all logs is collected and written.
+    collecting: Mutex<()>,
     /// The recovery points as they stand in the file. Held while it is written.
     recovery_points: Mutex<RecoveryPoints>,
 }
@@ -66,8 +68,8 @@ pub(crate) struct Directory {
 #[derive(Debug, Default)]
 struct RecoveryPoints {
     points: PartitionOffsets,
-    /// How often one was lowered.
-    lowered: u64,
+    /// How often a single one was changed.
+    changed: u64,
 }
 
 impl std::fmt::Debug for Directory {
@@ -135,6 +137,7 @@ impl Directory {
             same_boot: last_boot.as_deref() == Some(boot_id),
             replicas: AtomicUsize::new(0),
             lock: Mutex::new(Some(lock)),
+            collecting: Mutex::default(),
             recovery_points: Mutex::default(),
         })
     }
@@ -159,6 +162,7 @@ impl Directory {
             same_boot: false,
             replicas: AtomicUsize::new(0),
             lock: Mutex::new(None),
+            collecting: Mutex::default(),
             recovery_points: Mutex::default(),
         };
         directory.take_offline(error);
@@ -258,16 +262,16 @@ impl Directory {
     }
 
     /// Replaces the recovery points in the file. `collect` takes the logs' locks, so it runs with
-    /// none of ours held; what it found is thrown away if a point was lowered meanwhile.
+    /// none of ours held; what it found is thrown away if a point was changed meanwhile.
     pub(crate) fn write_recovery_points(
         &self,
         collect: impl Fn() -> PartitionOffsets,
     ) -> Result<()> {
         loop {
-            let lowered = self.recovery_points.lock().lowered;
+            let changed = self.recovery_points.lock().changed;
             let points = collect();
             let mut known = self.recovery_points.lock();
-            if known.lowered != lowered {
+            if known.changed != changed {
                 continue;
             }
             if known.points != points {
@@ -281,7 +285,7 @@ impl Directory {
     /// A log is about to be cut below what the file may call safe: the file says so first.
     pub(crate) fn lower_recovery(&self, tp: &TopicPartition, to: i64) -> Result<()> {
         let mut known = self.recovery_points.lock();
-        known.lowered += 1;
+        known.changed += 1;
         match known.points.get_mut(tp) {
             Some(point) if point.0 > to => *point = Offset(to),
             _ => return Ok(()),
@@ -289,7 +293,46 @@ impl Directory {
         self.write_offsets(files::RECOVERY_POINT_CHECKPOINT, &known.points)
     }
 
-    pub(crate) fn write_offsets(&self, name: &str, offsets: &PartitionOffsets) -> Result<()> {
+    /// The file calls everything below `to` safe, at least, if that is what `reached` says. It takes the
+    /// log's lock: see [`Directory::write_recovery_points`].
+    pub(crate) fn raise_recovery(
+        &self,
+        tp: &TopicPartition,
+        to: Offset,
+        reached: impl Fn() -> Offset,
+    ) -> Result<()> {
+        loop {
+            let (changed, noted) = {
+                let known = self.recovery_points.lock();
+                (known.changed, known.points.get(tp).copied())
+            };
+            if noted.is_some_and(|noted| noted >= to) {
+                return Ok(());
+            }
+            let reached = reached();
+            let mut known = self.recovery_points.lock();
+            if known.changed != changed {
+                continue;
+            }
+            known.changed += 1;
+            known.points.insert(tp.clone(), reached);
+            return self.write_offsets(files::RECOVERY_POINT_CHECKPOINT, &known.points);
+        }
+    }
+
+    /// Replaces a file of what all logs here say. One at a time, from the collecting on: two would write
+    /// beside the file in the same place, and the one who asked first might be the last to write, with
+    /// what a replica said that is gone by then. Nobody comes here who holds a log's lock.
+    pub(crate) fn write_collected(
+        &self,
+        name: &str,
+        collect: impl FnOnce() -> PartitionOffsets,
+    ) -> Result<()> {
+        let _one_at_a_time = self.collecting.lock();
+        self.write_offsets(name, &collect())
+    }
+
+    fn write_offsets(&self, name: &str, offsets: &PartitionOffsets) -> Result<()> {
         self.check()?;
         let path = self.path.join(name);
         self.judge(checkpoint::write_partition_offsets(

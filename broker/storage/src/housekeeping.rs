@@ -1,8 +1,10 @@
-//! Upkeep: one pass flushes, deletes, checkpoints and forgets what is due; and the clean stop.
+//! Upkeep: one turn flushes, deletes, checkpoints and forgets what is due in a directory; and the
+//! clean stop.
 //!
-//! Called by the broker's clock, about once a second, on a thread that may sleep.
+//! Called by the broker's clock, about once a second for each directory, on a thread that may sleep
+//! and is that directory's own: a sync or a removal that hangs stops the upkeep there, and nowhere else.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -17,7 +19,9 @@ use crate::files;
 use crate::log::Log;
 use crate::offsets::Offsets;
 use crate::side_by_side::side_by_side;
-use crate::store::{NextDue, Store};
+use crate::store::{Home, NextDue, Store};
+use crate::trash::Trash;
+use crate::writeback::settle_in;
 
 /// Kafka: the first look at retention comes 30 s after the start.
 const FIRST_RETENTION_MS: i64 = 30_000;
@@ -44,28 +48,33 @@ fn is_due(due: &AtomicI64, now_ms: i64, every_ms: i64) -> bool {
 }
 
 impl Store {
-    /// One pass of upkeep: deletes what is due, flushes by `flush.ms`, writes checkpoints, applies
-    /// retention, forgets old producers.
+    /// One turn of upkeep in every directory, at a time.
     pub fn housekeep(&self) {
-        let now_ms = self.clock.monotonic_ms();
-        self.empty_trash();
-        let checkpoint = is_due(
-            &self.next_due.recovery,
-            now_ms,
-            self.config.recovery_checkpoint_ms,
-        );
-        let retention = is_due(
-            &self.next_due.retention,
-            now_ms,
-            self.config.retention_check_ms,
-        );
-        let producers = is_due(
-            &self.next_due.producers,
-            now_ms,
-            self.config.producer_check_ms,
-        );
-        let logs = self.everything();
-        if let Err(e) = self.settle(&logs) {
+        side_by_side(&self.homes, |home| self.keep(home));
+    }
+
+    /// One turn of upkeep in one directory: deletes what is due, flushes by `flush.ms`, writes
+    /// checkpoints, applies retention, forgets old producers.
+    pub fn housekeep_in(&self, dir: &Path) {
+        let home = self.homes.iter().find(|home| home.directory.path == dir);
+        if let Some(home) = home {
+            self.keep(home);
+        }
+    }
+
+    fn keep(&self, home: &Home) {
+        let (directory, due) = (&home.directory, &home.next_due);
+        if !directory.is_online() {
+            directory.announce();
+            return;
+        }
+        let (now_ms, config) = (self.clock.monotonic_ms(), &self.config);
+        self.empty_trash(&home.trash);
+        let checkpoint = is_due(&due.recovery, now_ms, config.recovery_checkpoint_ms);
+        let retention = is_due(&due.retention, now_ms, config.retention_check_ms);
+        let producers = is_due(&due.producers, now_ms, config.producer_check_ms);
+        let logs = self.all_in(directory);
+        if let Err(e) = settle_in(directory, logs.iter()) {
             tracing::warn!(error = %e, "topic ids and epochs were not written");
         }
         for log in &logs {
@@ -79,29 +88,24 @@ impl Store {
                 self.tell(log, "apply retention to", log.apply_retention().map(drop));
             }
         }
-        if self.flush_due(&logs, checkpoint)
-            && let Err(e) = self.write_recovery_points()
+        if self.flush_due(home, &logs, checkpoint)
+            && let Err(e) = self.write_recovery_points_of(directory)
         {
             tracing::warn!(error = %e, "recovery points were not written");
         }
-        if is_due(
-            &self.next_due.start,
-            now_ms,
-            self.config.start_checkpoint_ms,
-        ) && let Err(e) = self.write_starts()
+        if is_due(&due.start, now_ms, config.start_checkpoint_ms)
+            && let Err(e) = self.write_starts_of(directory)
         {
             tracing::warn!(error = %e, "log starts were not written");
         }
-        for directory in &self.directories {
-            directory.announce();
-        }
+        directory.announce();
     }
 
     /// Move targets are not among them: whoever copies is the only one to touch their files, which
     /// are renamed under him.
-    fn everything(&self) -> Vec<Arc<Log>> {
+    fn all_in(&self, directory: &Arc<Directory>) -> Vec<Arc<Log>> {
         let mut logs = self.all();
-        logs.retain(|log| log.home().is_online());
+        logs.retain(|log| Arc::ptr_eq(log.home(), directory));
         logs
     }
 
@@ -114,23 +118,48 @@ impl Store {
         }
     }
 
-    fn empty_trash(&self) {
-        for doomed in self.trash.take_due(self.clock.wall_ms()) {
+    fn empty_trash(&self, trash: &Trash) {
+        for doomed in trash.take_due(self.clock.wall_ms()) {
             if let Err(e) = doomed.remove() {
                 tracing::warn!(path = %doomed.path().display(), error = %e, "could not be removed");
             }
         }
     }
 
-    /// One round of a cleaner's thread: compacts the dirtiest log that is due, then applies
-    /// retention to compacted topics. False: nothing was due.
+    /// One round of a cleaner's thread: in each directory compacts the dirtiest log that is due, then
+    /// applies retention to compacted topics. A directory in which enough threads are at work, or
+    /// hang, is passed over. False: nothing was due.
     pub fn compact(&self, compactor: &Compactor, halt: &Halt) -> bool {
-        for ((at, tp), to) in self.departures.take() {
-            if let Err(e) = compactor.note_left(&at, &tp, to.as_deref()) {
-                tracing::warn!(partition = %tp, error = %e, "the cleaner's checkpoint does not follow a replica that left");
+        let mut cleaned = false;
+        for Home { directory, .. } in self.online().take_while(|_| !halt.is_stopped()) {
+            if let Some(_turn) = compactor.begin_turn(&directory.path) {
+                cleaned |= self.compact_in(directory, compactor, halt);
             }
         }
-        let mut logs = self.everything();
+        cleaned
+    }
+
+    /// Has the cleaner's checkpoint follow who left a directory or came into it.
+    fn follow_moves(&self, directory: &Directory, compactor: &Compactor) {
+        let dir = &directory.path;
+        let mut result = Ok(());
+        for (tp, to) in self.departures.take_gone(dir) {
+            match (compactor.note_left(dir, &tp), to) {
+                (Ok(Some(clean_to)), Some(to)) => self.departures.note_come(to, tp, clean_to),
+                (left, _) => result = result.and(left.map(drop)),
+            }
+        }
+        for (tp, clean_to) in self.departures.take_come(dir) {
+            result = result.and(compactor.note_come(dir, &tp, clean_to));
+        }
+        if let Err(e) = result {
+            tracing::warn!(dir = %dir.display(), error = %e, "the cleaner's checkpoint does not follow a replica that moved");
+        }
+    }
+
+    fn compact_in(&self, directory: &Arc<Directory>, compactor: &Compactor, halt: &Halt) -> bool {
+        self.follow_moves(directory, compactor);
+        let mut logs = self.all_in(directory);
         // Kafka: a replica that is being moved is not compacted (`abortAndPauseCleaning`).
         logs.retain(|log| log.config().compact && self.future_log(log.partition()).is_none());
         let cleaned = match compactor.pass(&logs, halt) {
@@ -148,31 +177,26 @@ impl Store {
 
     /// Writes how far each log is on the disk.
     pub fn write_recovery_points(&self) -> Result<()> {
-        let mut result = Ok(());
-        for directory in self
-            .directories
-            .iter()
-            .filter(|directory| directory.is_online())
-        {
-            let written = directory.write_recovery_points(|| {
-                self.collect(directory, |log| Some(log.recovery_to_note()))
-            });
-            result = result.and(written);
-        }
-        result
+        self.side_by_side(|home| self.write_recovery_points_of(&home.directory))
+    }
+
+    fn write_recovery_points_of(&self, directory: &Arc<Directory>) -> Result<()> {
+        directory
+            .write_recovery_points(|| self.collect(directory, |log| Some(log.recovery_to_note())))
     }
 
     /// Writes `log-start-offset-checkpoint`: only starts that no file name tells.
     pub fn write_starts(&self) -> Result<()> {
-        self.write_checkpoints(files::LOG_START_CHECKPOINT, Log::start_to_note)
+        self.side_by_side(|home| self.write_starts_of(&home.directory))
+    }
+
+    pub(crate) fn write_starts_of(&self, directory: &Arc<Directory>) -> Result<()> {
+        self.write_checkpoint(directory, files::LOG_START_CHECKPOINT, Log::start_to_note)
     }
 
     /// Stops cleanly: flushes, writes snapshots, checkpoints and the marker.
     pub fn close(&self) -> Result<()> {
-        let online = self.directories.iter().filter(|dir| dir.is_online());
-        side_by_side(online, |directory| self.close_directory(directory))
-            .into_iter()
-            .collect()
+        self.side_by_side(|home| self.close_directory(&home.directory))
     }
 
     /// All logs sealed, one sync of the file system for all of them, then what vouches for it.
@@ -204,7 +228,7 @@ impl Store {
             points.insert(log.partition().clone(), recovery);
         }
         directory.write_recovery_points(|| points.clone())?;
-        directory.write_offsets(files::LOG_START_CHECKPOINT, &starts)?;
+        directory.write_collected(files::LOG_START_CHECKPOINT, || starts)?;
         if whole {
             let marker = directory.path.join(files::CLEAN_SHUTDOWN);
             directory.replace(&marker, files::CLEAN_SHUTDOWN_TEXT)?;
@@ -262,6 +286,10 @@ impl Subject for Log {
             )
         });
         producers.collect()
+    }
+
+    fn note_safe(&self, to: Offset) -> Result<()> {
+        Log::note_safe(self, to)
     }
 
     fn cuts(&self) -> u64 {

@@ -8,8 +8,8 @@
 //!
 //! Kafka: with its default settings an active segment is never flushed, so that a crash makes the
 //! next start scan all of it, up to a gigabyte a partition. No client can tell the difference, an
-//! operator who waits for the start can. The syncs run on the thread of upkeep, one at a time for a
-//! directory, with no lock of a log held; appends go on meanwhile. Where many logs are due one sync
+//! operator who waits for the start can. The syncs run on the directory's thread of upkeep, one at a
+//! time, with no lock of a log held; appends go on meanwhile. Where many logs are due one sync
 //! of the file system serves them all.
 
 use std::sync::Arc;
@@ -18,8 +18,7 @@ use std::sync::atomic::Ordering;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::log::{Log, Mark, Unsettled};
-use crate::side_by_side::side_by_side;
-use crate::store::Store;
+use crate::store::{Home, Store};
 
 /// From so many logs on, one sync of the file system is cheaper than their own.
 const TOGETHER: usize = 16;
@@ -29,30 +28,25 @@ const UNNOTED_MAX: u64 = 256 << 20;
 const SETTLED_TOGETHER: usize = 512;
 
 impl Store {
-    /// Flushes what is due of these logs: everything where a `checkpoint` is to follow. True: so
-    /// much was flushed that the recovery points should be written down.
-    pub(crate) fn flush_due(&self, logs: &[Arc<Log>], checkpoint: bool) -> bool {
+    /// Flushes what is due of a directory's logs: everything where a `checkpoint` is to follow. True:
+    /// so much was flushed that the recovery points should be written down.
+    pub(crate) fn flush_due(&self, home: &Home, logs: &[Arc<Log>], checkpoint: bool) -> bool {
         let max = if checkpoint {
             0
         } else {
             self.config.unflushed_bytes_max
         };
-        let due = self.directories.iter().filter_map(|directory| {
-            let is_due = |log: &&Arc<Log>| {
-                Arc::ptr_eq(log.home(), directory)
-                    && (log.is_flush_due()
-                        || (checkpoint && log.is_checkpoint_due())
-                        || log.unflushed_bytes().is_some_and(|bytes| bytes >= max))
-            };
-            let due: Vec<_> = logs.iter().filter(is_due).collect();
-            (!due.is_empty()).then_some((directory, due))
-        });
-        let flushed: u64 = side_by_side(due, |(directory, due)| flush_all(directory, &due))
-            .into_iter()
-            .sum();
-        let unnoted = self.next_due.unnoted.fetch_add(flushed, Ordering::AcqRel) + flushed;
-        if checkpoint || unnoted >= UNNOTED_MAX {
-            self.next_due.unnoted.store(0, Ordering::Release);
+        let is_due = |log: &&Arc<Log>| {
+            log.is_flush_due()
+                || (checkpoint && log.is_checkpoint_due())
+                || log.unflushed_bytes().is_some_and(|bytes| bytes >= max)
+        };
+        let due: Vec<_> = logs.iter().filter(is_due).collect();
+        let flushed = flush_all(&home.directory, &due);
+        let unnoted = &home.next_due.unnoted;
+        let sum = unnoted.fetch_add(flushed, Ordering::AcqRel) + flushed;
+        if checkpoint || sum >= UNNOTED_MAX {
+            unnoted.store(0, Ordering::Release);
             return true;
         }
         false
@@ -61,18 +55,21 @@ impl Store {
     /// Writes what these logs have to say of themselves and have not yet: topic ids, and epochs
     /// of new leaders. Many new partitions cost as many syncs as one.
     pub fn settle(&self, logs: &[Arc<Log>]) -> Result<()> {
-        let mut result = Ok(());
-        for directory in self.directories.iter().filter(|dir| dir.is_online()) {
+        self.side_by_side(|home| {
+            let directory = &home.directory;
             let here = logs.iter().filter(|log| Arc::ptr_eq(log.home(), directory));
             let written = settle_in(directory, here);
             directory.announce();
-            result = result.and(written);
-        }
-        result
+            written
+        })
     }
 }
 
-fn settle_in<'a>(directory: &Directory, logs: impl Iterator<Item = &'a Arc<Log>>) -> Result<()> {
+/// As [`Store::settle`], for logs in one directory.
+pub(crate) fn settle_in<'a>(
+    directory: &Directory,
+    logs: impl Iterator<Item = &'a Arc<Log>>,
+) -> Result<()> {
     let mut waiting = logs.filter_map(Unsettled::of).peekable();
     while waiting.peek().is_some() {
         let mut some: Vec<Unsettled> = waiting.by_ref().take(SETTLED_TOGETHER).collect();

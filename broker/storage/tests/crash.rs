@@ -59,6 +59,19 @@ fn small() -> Model {
     }
 }
 
+/// Of a topic in which gaps may lie: here there are none, and a crash must leave none.
+fn compacted() -> Model {
+    let config = LogConfig {
+        compact: true,
+        delete: false,
+        ..(*config()).clone()
+    };
+    Model {
+        config: Arc::new(config),
+        ..small()
+    }
+}
+
 /// Every append is flushed; enough comes for zeros to be written ahead.
 fn busy() -> Model {
     let config = LogConfig {
@@ -355,6 +368,12 @@ fn is_ahead(disk: &FaultyDisk, log: &Log) -> bool {
 #[test]
 fn every_promise_holds_wherever_the_world_stops() {
     let stops = stop_everywhere(&small(), script);
+    assert!(stops > 150, "the script makes many changes: {stops}");
+}
+
+#[test]
+fn a_compacted_topic_has_no_gap_that_nobody_compacted_wherever_the_world_stops() {
+    let stops = stop_everywhere(&compacted(), script);
     assert!(stops > 150, "the script makes many changes: {stops}");
 }
 

@@ -629,6 +629,75 @@ fn an_epoch_whose_data_was_lost_is_not_in_the_file_once_older_data_lies_there() 
     assert_eq!(log.epochs(), [(LeaderEpoch(4), Offset(0))]);
 }
 
+#[test]
+fn checkpoints_that_two_threads_write_at_a_time_are_both_written() {
+    let w = world(LogConfig::default());
+    append(&w.log, &batch(3, None, false)).unwrap();
+    w.log.set_high_watermark(Offset(3));
+    w.log.delete_records_before(Offset(2)).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                for _ in 0..300 {
+                    w.store.write_starts().unwrap();
+                    w.store.write_watermarks().unwrap();
+                }
+            });
+        }
+    });
+    let text = |name: &str| {
+        let bytes = w.disk.read_small(&Path::new("/a").join(name), 100);
+        String::from_utf8(bytes.unwrap()).unwrap()
+    };
+    assert_eq!(text("log-start-offset-checkpoint"), "0\n1\nt 0 2\n");
+    assert_eq!(text("replication-offset-checkpoint"), "0\n1\nt 0 3\n");
+}
+
+#[test]
+fn a_reader_who_comes_while_a_segment_is_deleted_takes_no_directory_offline() {
+    let w = world(LogConfig {
+        segment_bytes: 400,
+        retention_bytes: 500,
+        file_delete_delay_ms: 0,
+        ..LogConfig::default()
+    });
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let from = w.log.offsets().start;
+                    let request = ReadRequest {
+                        from,
+                        bytes_max: 1 << 20,
+                        min_one: true,
+                        upto: Upto::Stable,
+                    };
+                    match w.log.read(request) {
+                        Ok(_) | Err(ReadError::Refused(ReadRefusal::OutOfRange { .. })) => {}
+                        Err(failed) => panic!("{failed:?}"),
+                    }
+                    let moment = storage::log::Moment::At(NOW_MS);
+                    w.log.offset_for(moment, Upto::End).unwrap();
+                }
+            });
+        }
+        for _ in 0..400 {
+            for _ in 0..6 {
+                append(&w.log, &batch(3, None, false)).unwrap();
+            }
+            w.log.set_high_watermark(w.log.offsets().end);
+            w.store.housekeep();
+        }
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let directories = w.store.directories();
+    assert!(
+        directories.iter().all(|directory| directory.online),
+        "{directories:?}"
+    );
+}
+
 /// The figures of the goals: 10,000 partitions open in a second after a clean stop, under 4 KB each.
 #[test]
 #[ignore = "a measurement: cargo test --release -p storage --test log -- --ignored --nocapture"]

@@ -47,6 +47,10 @@ fn old_log() -> FaultyDisk {
     disk.create_dir_all(Path::new("/d/t-0")).unwrap();
     write(&disk, 0, &BATCHES);
     write(&disk, NEXT, &[NEXT]);
+    let cleaner = Path::new("/d/cleaner-offset-checkpoint");
+    let file = disk.open(cleaner, Open::Create).unwrap();
+    file.write_at(format!("0\n1\nt 0 {NEXT}\n").as_bytes(), 0)
+        .unwrap();
     disk.sync_file_system(Path::new("/d")).unwrap();
     disk
 }

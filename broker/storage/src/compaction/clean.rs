@@ -65,9 +65,18 @@ pub(crate) enum Ended {
 
 impl<S: Subject + ?Sized> Pass<'_, S> {
     pub(crate) fn run(&mut self, found: &Assessment) -> Result<Ended> {
-        let dir = self.log.path();
-        // Before the segments are listed: what is cut from now on is noticed at the exchange.
+        // Before the segments are listed: what is cut from now on is noticed.
         let cuts = self.log.cuts();
+        match self.run_uncut(found, cuts) {
+            // A cut takes bytes from under the eyes of who reads them: what was met there says nothing
+            // of the bytes there now. The next pass will.
+            Err(Error::Corrupt { .. }) if self.log.cuts() != cuts => Ok(Ended::Early),
+            ended => ended,
+        }
+    }
+
+    fn run_uncut(&mut self, found: &Assessment, cuts: u64) -> Result<Ended> {
+        let dir = self.log.path();
         let segments = self.log.segments();
         let now_ms = self.clock.wall_ms();
         let config = self.log.config();
@@ -85,6 +94,7 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
         if !self.fill_map(&dir, &segments, found, &aborted)? {
             return Ok(Ended::Early);
         }
+        self.log.note_safe(Offset(found.upto))?;
         self.stats.keys = self.map.len() as u64;
         let end = (self.map.latest_offset().saturating_add(1)).max(found.first_dirty);
         let source = &segments[..segments.partition_point(|segment| segment.base < end)];

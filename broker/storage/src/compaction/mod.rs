@@ -19,6 +19,7 @@ mod transactions;
 mod filter;
 mod choose;
 mod clean;
+mod checkpoint;
 mod measured;
 
 use std::collections::{HashMap, HashSet};
@@ -31,7 +32,7 @@ use base::disk::Disk;
 use parking_lot::Mutex;
 use protocol::ids::{Offset, ProducerEpoch, ProducerId, TopicPartition};
 
-use crate::checkpoint::{PartitionOffsets, read_partition_offsets, write_partition_offsets};
+use crate::compaction::checkpoint::CleanTo;
 use crate::compaction::choose::{Assessment, assess};
 use crate::compaction::clean::{Ended, Pass};
 use crate::compaction::map::OffsetMap;
@@ -41,7 +42,6 @@ pub use crate::compaction::throttle::Halt;
 use crate::compaction::throttle::Throttle;
 use crate::config::LogConfig;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::offsets::Offsets;
 
 /// What compaction asks of a log.
@@ -57,6 +57,8 @@ pub trait Subject: Send + Sync {
     fn segments(&self) -> Vec<SegmentFacts>;
     /// Where the producers the log remembers stand.
     fn last_of_producers(&self) -> Vec<(ProducerId, LastOfProducer)>;
+    /// Everything below `to` is on the disk, and is known to be at the next start.
+    fn note_safe(&self, to: Offset) -> Result<()>;
     /// Puts the files `<new_base>.*.cleaned`, which are synced, in the place of the segments
     /// `old`. False, with nothing done, where those are no longer all there, or the log was
     /// truncated since [`Subject::cuts`] said `cuts`.
@@ -101,6 +103,9 @@ pub struct CompactionConfig {
     pub load_factor: f64,
     /// `io.max.bytes.per.second`, reads and writes together.
     pub bytes_per_second: f64,
+    /// How many threads work in one log directory at most: those that are left go on with the others
+    /// when its disk hangs.
+    pub threads_per_directory: usize,
 }
 
 impl Default for CompactionConfig {
@@ -109,6 +114,7 @@ impl Default for CompactionConfig {
             map_bytes: 128 << 20,
             load_factor: 0.9,
             bytes_per_second: f64::MAX,
+            threads_per_directory: usize::MAX,
         }
     }
 }
@@ -140,16 +146,34 @@ pub struct Compactor {
     chance: Arc<Chance>,
     config: Mutex<CompactionConfig>,
     measured: Measured,
+    // Held for a few words only, never while a disk works.
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    // Invariant: a directory's map is what its checkpoint file holds, once it was read.
-    checkpoints: HashMap<PathBuf, PartitionOffsets>,
+    checkpoints: HashMap<PathBuf, Arc<Mutex<CleanTo>>>,
     busy: HashSet<TopicPartition>,
+    /// How many threads are in a directory.
+    turns: HashMap<PathBuf, usize>,
     // With the reason; left alone until the broker starts anew.
     uncleanable: HashMap<TopicPartition, String>,
+}
+
+/// A thread's leave to work in a directory.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    compactor: &'a Compactor,
+    directory: PathBuf,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.compactor.state.lock();
+        if let Some(turns) = state.turns.get_mut(&self.directory) {
+            *turns = turns.saturating_sub(1);
+        }
+    }
 }
 
 impl Compactor {
@@ -184,13 +208,25 @@ impl Compactor {
         self.measured.forget_thread();
     }
 
+    /// Leave to work in a directory; `None` where enough do.
+    pub(crate) fn begin_turn(&self, directory: &Path) -> Option<Turn<'_>> {
+        let max = self.config.lock().threads_per_directory.max(1);
+        let mut state = self.state.lock();
+        let turns = state.turns.entry(directory.to_path_buf()).or_default();
+        if *turns >= max {
+            return None;
+        }
+        *turns += 1;
+        Some(Turn {
+            compactor: self,
+            directory: directory.to_path_buf(),
+        })
+    }
+
     /// How much of this log waits to be compacted.
     pub fn dirty_bytes<S: Subject + ?Sized>(&self, log: &S) -> Result<u64> {
-        let known = {
-            let mut state = self.state.lock();
-            let checkpoint = self.checkpoints(&mut state, &log.directory())?;
-            checkpoint.get(&log.partition()).map(|at| at.0)
-        };
+        let checkpoint = self.checkpoint(&log.directory());
+        let known = checkpoint.lock().of(&*self.disk, &log.partition())?;
         let (segments, now_ms) = (log.segments(), self.clock.wall_ms());
         let found = assess(&segments, &log.offsets(), known, &log.config(), now_ms);
         Ok(found.map_or(0, |found| found.cleanable_bytes))
@@ -220,12 +256,12 @@ impl Compactor {
         let ran = self
             .compact(&*log, &found, halt)
             .map_err(|error| log.settle(error));
-        let mut state = self.state.lock();
-        state.busy.remove(&partition);
+        self.state.lock().busy.remove(&partition);
         match ran {
             Ok(compacted) => Ok(Some(compacted)),
             Err(error @ Error::Corrupt { .. }) => {
                 tracing::error!(%partition, %error, "compaction gives the partition up");
+                let mut state = self.state.lock();
                 state.uncleanable.insert(partition, error.to_string());
                 Ok(None)
             }
@@ -235,59 +271,67 @@ impl Compactor {
 
     /// Truncation reached below what was compacted: the checkpoint follows.
     pub fn note_truncated(&self, dir: &Path, tp: &TopicPartition, to: Offset) -> Result<()> {
-        self.follow_cut(&mut self.state.lock(), dir, tp, to)
+        let checkpoint = self.checkpoint(dir);
+        let mut checkpoint = checkpoint.lock();
+        checkpoint.change(&*self.disk, |known| match known.get_mut(tp) {
+            Some(known) if *known > to => {
+                *known = to;
+                true
+            }
+            _ => false,
+        })
     }
 
-    fn follow_cut(
+    /// The partition has left the directory, for another one or for good. Gives how far it was
+    /// compacted: what was stays so elsewhere.
+    ///
+    /// Kafka: `LogCleanerManager.alterCheckpointDir`.
+    pub(crate) fn note_left(&self, dir: &Path, tp: &TopicPartition) -> Result<Option<Offset>> {
+        self.state.lock().uncleanable.remove(tp);
+        let checkpoint = self.checkpoint(dir);
+        let mut clean_to = None;
+        checkpoint.lock().change(&*self.disk, |known| {
+            clean_to = known.remove(tp);
+            clean_to.is_some()
+        })?;
+        Ok(clean_to)
+    }
+
+    /// The partition has come into the directory, compacted so far.
+    pub(crate) fn note_come(
         &self,
-        state: &mut State,
         dir: &Path,
         tp: &TopicPartition,
-        to: Offset,
+        clean_to: Offset,
     ) -> Result<()> {
-        match self.checkpoints(state, dir)?.get_mut(tp) {
-            Some(known) if *known > to => *known = to,
-            _ => return Ok(()),
-        }
-        self.write_checkpoint(state, dir)
-    }
-
-    /// The partition has left the directory, for another one or for good.
-    ///
-    /// Kafka: `LogCleanerManager.alterCheckpointDir`; what was compacted stays so.
-    pub fn note_left(&self, dir: &Path, tp: &TopicPartition, to: Option<&Path>) -> Result<()> {
-        let mut state = self.state.lock();
-        state.uncleanable.remove(tp);
-        let Some(clean_to) = self.checkpoints(&mut state, dir)?.remove(tp) else {
-            return Ok(());
-        };
-        self.write_checkpoint(&state, dir)?;
-        let Some(to) = to else { return Ok(()) };
-        self.checkpoints(&mut state, to)?
-            .insert(tp.clone(), clean_to);
-        self.write_checkpoint(&state, to)
+        let checkpoint = self.checkpoint(dir);
+        checkpoint.lock().change(&*self.disk, |known| {
+            let is_news = known.get(tp).is_none_or(|known| *known < clean_to);
+            if is_news {
+                known.insert(tp.clone(), clean_to);
+            }
+            is_news
+        })
     }
 
     fn choose<S: Subject + ?Sized>(&self, logs: &[Arc<S>]) -> Result<Option<(Arc<S>, Assessment)>> {
         let now_ms = self.clock.wall_ms();
-        let mut state = self.state.lock();
         let mut best: Option<(Arc<S>, Assessment)> = None;
         let (mut dirtiest, mut delay_ms) = (0.0, 0);
         for log in logs {
             let (config, partition) = (log.config(), log.partition());
-            if !config.compact
-                || state.busy.contains(&partition)
-                || state.uncleanable.contains_key(&partition)
-            {
+            if !config.compact || self.is_left_alone(&partition) {
                 continue;
             }
             let dir = log.directory();
             if let Some(cut) = log.take_lowest_cut() {
-                self.follow_cut(&mut state, &dir, &partition, cut)?;
+                self.note_truncated(&dir, &partition, cut)?;
             }
+            let clean_to = self.checkpoint(&dir);
             // A directory that fails must not keep the others dirty.
-            let checkpoint = match self.checkpoints(&mut state, &dir) {
-                Ok(known) => known.get(&partition).map(|at| at.0),
+            let known = clean_to.lock().of(&*self.disk, &partition);
+            let checkpoint = match known {
+                Ok(known) => known,
                 Err(error) => {
                     let error = log.settle(error);
                     tracing::warn!(%partition, %error, "no checkpoint to compact from");
@@ -299,9 +343,9 @@ impl Compactor {
                 continue;
             };
             if found.checkpoint_is_wrong {
-                self.checkpoints(&mut state, &dir)?
-                    .insert(partition, Offset(found.first_dirty));
-                self.write_checkpoint(&state, &dir)?;
+                let first_dirty = Offset(found.first_dirty);
+                let mut clean_to = clean_to.lock();
+                clean_to.set(&*self.disk, partition, first_dirty)?;
             }
             dirtiest = f64::max(dirtiest, found.ratio());
             delay_ms = delay_ms.max(found.overdue_ms);
@@ -314,10 +358,16 @@ impl Compactor {
         }
         self.measured
             .note_look(self.clock.monotonic_ms(), dirtiest, delay_ms);
-        if let Some((log, _)) = &best {
-            state.busy.insert(log.partition());
+        match &best {
+            // Another thread was faster: the next dirtiest is looked for.
+            Some((log, _)) if !self.state.lock().busy.insert(log.partition()) => self.choose(logs),
+            _ => Ok(best),
         }
-        Ok(best)
+    }
+
+    fn is_left_alone(&self, partition: &TopicPartition) -> bool {
+        let state = self.state.lock();
+        state.busy.contains(partition) || state.uncleanable.contains_key(partition)
     }
 
     fn compact<S: Subject + ?Sized>(
@@ -360,11 +410,10 @@ impl Compactor {
                 stats,
             });
         };
-        let dir = log.directory();
-        let mut state = self.state.lock();
-        self.checkpoints(&mut state, &dir)?
-            .insert(partition.clone(), Offset(end));
-        self.write_checkpoint(&state, &dir)?;
+        let checkpoint = self.checkpoint(&log.directory());
+        let mut checkpoint = checkpoint.lock();
+        checkpoint.set(&*self.disk, partition.clone(), Offset(end))?;
+        drop(checkpoint);
         tracing::info!(
             %partition, clean_to = end, stats.keys, stats.bytes_read, stats.bytes_written, "compacted"
         );
@@ -376,24 +425,11 @@ impl Compactor {
         })
     }
 
-    fn checkpoints<'s>(
-        &self,
-        state: &'s mut State,
-        dir: &Path,
-    ) -> Result<&'s mut PartitionOffsets> {
-        if !state.checkpoints.contains_key(dir) {
-            let path = dir.join(files::CLEANER_CHECKPOINT);
-            let read = read_partition_offsets(&*self.disk, &path)?;
-            state.checkpoints.insert(dir.to_path_buf(), read);
-        }
-        Ok(state.checkpoints.entry(dir.to_path_buf()).or_default())
-    }
-
-    fn write_checkpoint(&self, state: &State, dir: &Path) -> Result<()> {
-        let Some(entries) = state.checkpoints.get(dir) else {
-            return Ok(());
-        };
-        write_partition_offsets(&*self.disk, &dir.join(files::CLEANER_CHECKPOINT), entries)
+    fn checkpoint(&self, dir: &Path) -> Arc<Mutex<CleanTo>> {
+        let mut state = self.state.lock();
+        let fresh = || Arc::new(Mutex::new(CleanTo::of_directory(dir)));
+        let known = state.checkpoints.entry(dir.to_path_buf());
+        Arc::clone(known.or_insert_with(fresh))
     }
 }
 

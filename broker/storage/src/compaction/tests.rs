@@ -11,6 +11,7 @@ use protocol::batch::{
 use protocol::ids::LeaderEpoch;
 
 use super::*;
+use crate::files;
 use crate::inspect::{AbortedEntry, Walk, aborted_entries, offset_entries, time_entries};
 
 const DIR: &str = "/logs";
@@ -36,8 +37,8 @@ struct Shelf {
     producers: Vec<(ProducerId, LastOfProducer)>,
     end: i64,
     cuts: Mutex<u64>,
-    // A cut that comes in the middle of the next pass.
-    cut_soon: bool,
+    // A cut that comes in the middle of the next pass; what it leaves of the segment at 5.
+    cut_soon: Option<u64>,
 }
 
 impl Shelf {
@@ -77,7 +78,7 @@ impl Shelf {
             producers: Vec::new(),
             end,
             cuts: Mutex::new(0),
-            cut_soon: false,
+            cut_soon: None,
         }
     }
 
@@ -139,7 +140,7 @@ impl Shelf {
             producers: Vec::new(),
             end,
             cuts: Mutex::new(0),
-            cut_soon: false,
+            cut_soon: None,
         }
     }
 
@@ -240,13 +241,18 @@ impl Subject for Shelf {
         self.bases.lock().iter().map(facts).collect()
     }
     fn last_of_producers(&self) -> Vec<(ProducerId, LastOfProducer)> {
-        if self.cut_soon {
+        if let Some(len) = self.cut_soon {
             *self.cuts.lock() += 1;
+            let cut = self.disk.open(&Shelf::name(5, files::LOG), Open::Write);
+            cut.unwrap().truncate(len).unwrap();
         }
         self.producers.clone()
     }
     fn settle(&self, error: Error) -> Error {
         error
+    }
+    fn note_safe(&self, _to: Offset) -> Result<()> {
+        Ok(())
     }
     fn cuts(&self) -> u64 {
         *self.cuts.lock()
@@ -672,10 +678,20 @@ fn a_segment_that_vanishes_meanwhile_ends_the_pass_and_no_more() {
 fn a_log_cut_during_a_pass_is_not_exchanged() {
     let room = room(CompactionConfig::default());
     let mut shelf = Shelf::new(room.disk.shared(), compacting(), &some_segments());
-    shelf.cut_soon = true;
+    shelf.cut_soon = Some(0);
     let log = Arc::new(shelf);
     assert!(!compact(&room, &log).unwrap().finished);
     assert_eq!(*log.bases.lock(), [0, 5, 8]);
+}
+
+#[test]
+fn a_batch_cut_while_it_is_read_is_no_damage() {
+    let room = room(CompactionConfig::default());
+    let mut shelf = Shelf::new(room.disk.shared(), compacting(), &some_segments());
+    shelf.cut_soon = Some(70);
+    let log = Arc::new(shelf);
+    assert!(!compact(&room, &log).unwrap().finished);
+    assert!(room.compactor.uncleanable().is_empty());
 }
 
 #[test]

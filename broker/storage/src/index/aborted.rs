@@ -2,20 +2,20 @@
 //! only where there is one.
 
 use crate::error::{Error, Result};
-use crate::index::{At, IndexFile};
+use crate::index::{At, Glance, IndexFile};
 
 pub(crate) const ENTRY: usize = 34;
 const VERSION: i16 = 0;
 
 /// One aborted transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AbortedEntry {
-    pub producer: i64,
-    pub first_offset: i64,
+pub(crate) struct AbortedEntry {
+    pub(crate) producer: i64,
+    pub(crate) first_offset: i64,
     /// Of the marker.
-    pub last_offset: i64,
+    pub(crate) last_offset: i64,
     /// The last stable offset once this transaction was over.
-    pub last_stable_offset: i64,
+    pub(crate) last_stable_offset: i64,
 }
 
 impl AbortedEntry {
@@ -73,42 +73,42 @@ impl AbortedIndex {
         }
     }
 
-    /// All entries, as far as they can be read and rise.
-    pub(crate) fn all(&mut self, at: At<'_>) -> Result<Vec<AbortedEntry>> {
-        let mut entries: Vec<AbortedEntry> = Vec::new();
-        for number in 0..self.file.len(at)? {
-            let Some(entry) = self.file.get(at, number)? else {
-                break;
-            };
-            match AbortedEntry::decode(&entry) {
-                Some(entry)
-                    if entries
-                        .last()
-                        .is_none_or(|last| last.last_offset < entry.last_offset) =>
-                {
-                    entries.push(entry);
-                }
-                _ => break,
-            }
-        }
-        Ok(entries)
-    }
-
     /// Whether every entry can be read: where not, the segment is scanned again.
     pub(crate) fn is_sound(&mut self, at: At<'_>) -> Result<bool> {
-        Ok(self.all(at)?.len() == self.file.len(at)? as usize)
+        Ok(self.count_below(at, i64::MAX)? == self.file.len(at)?)
     }
 
     /// Drops transactions that ended at or above `offset`.
     pub(crate) fn truncate_to(&mut self, at: At<'_>, offset: i64) -> Result<()> {
-        let keep = self
-            .all(at)?
-            .iter()
-            .take_while(|entry| entry.last_offset < offset)
-            .count();
-        self.file
-            .truncate(at, u32::try_from(keep).unwrap_or(u32::MAX))
+        let keep = self.count_below(at, offset)?;
+        self.file.truncate(at, keep)
     }
+
+    fn count_below(&self, at: At<'_>, offset: i64) -> Result<u32> {
+        let mut count = 0;
+        visit(&self.file.glance(), at, |entry| {
+            let is_below = entry.last_offset < offset;
+            count += u32::from(is_below);
+            is_below
+        })?;
+        Ok(count)
+    }
+}
+
+/// Hands over all entries, as far as they can be read and rise, until one is not wanted.
+pub(crate) fn visit(
+    entries: &Glance<ENTRY>,
+    at: At<'_>,
+    mut is_wanted: impl FnMut(AbortedEntry) -> bool,
+) -> Result<Option<u32>> {
+    let mut last_offset = -1;
+    entries.visit(at, |entry| match AbortedEntry::decode(entry) {
+        Some(entry) if entry.last_offset > last_offset => {
+            last_offset = entry.last_offset;
+            is_wanted(entry)
+        }
+        _ => false,
+    })
 }
 
 #[cfg(test)]

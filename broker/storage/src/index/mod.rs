@@ -7,22 +7,99 @@ pub(crate) mod aborted;
 pub(crate) mod offset;
 pub(crate) mod time;
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use base::disk::{DiskFile, Open};
+use base::disk::{DiskFile, Facts, Open};
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::handles::{BLOCK_BYTES, Handles, Slot};
 
 /// Entries wait in memory until so many are together; a crash costs nothing, recovery finds them again.
 const UNWRITTEN_MAX: usize = 128;
+/// How many entries are read in one go where all are wanted.
+const READ_AT_ONCE: usize = 1024;
 
-/// Where an index lies, and through what it is opened: handed in by the segment at each call.
+/// The renames of a segment's files: they come one after the other, and only then are all called
+/// what the segment says.
+#[derive(Debug, Default)]
+pub(crate) struct Renames {
+    /// Held while files are renamed.
+    pub(crate) under_way: Mutex<()>,
+    /// They are out of the log: what is not found has been removed.
+    pub(crate) is_doomed: AtomicBool,
+}
+
+/// Where a file of a segment lies, and through what it is opened: handed in by the segment at each call.
 #[derive(Clone, Copy)]
 pub(crate) struct At<'a> {
     pub(crate) handles: &'a Handles,
     pub(crate) path: &'a dyn Fn() -> PathBuf,
+    pub(crate) renames: &'a Renames,
+}
+
+impl At<'_> {
+    pub(crate) fn open(
+        &self,
+        slot: &Arc<Slot>,
+        how: Open,
+        act: &'static str,
+    ) -> Result<Arc<dyn DiskFile>> {
+        self.try_open(slot, how, act)?
+            .ok_or_else(|| Error::io(act, &(self.path)(), io::ErrorKind::NotFound.into()))
+    }
+
+    /// `None` where there is no such file.
+    pub(crate) fn try_open(
+        &self,
+        slot: &Arc<Slot>,
+        how: Open,
+        act: &'static str,
+    ) -> Result<Option<Arc<dyn DiskFile>>> {
+        self.if_found(act, || self.handles.get(slot, how, self.path))
+    }
+
+    pub(crate) fn facts(&self) -> Result<Facts> {
+        self.try_facts()?
+            .ok_or_else(|| Error::io("look at", &(self.path)(), io::ErrorKind::NotFound.into()))
+    }
+
+    /// How long the file is; nothing where there is none.
+    fn len(&self) -> Result<u64> {
+        Ok(self.try_facts()?.map_or(0, |facts| facts.len))
+    }
+
+    fn try_facts(&self) -> Result<Option<Facts>> {
+        self.if_found("look at", || self.handles.disk.facts(&(self.path)()))
+    }
+
+    /// A file that is not found may have been renamed between the making of its name and the act.
+    fn if_found<T>(
+        &self,
+        act: &'static str,
+        look: impl Fn() -> io::Result<T>,
+    ) -> Result<Option<T>> {
+        let is_missing = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
+        let found = match look() {
+            Err(e) if is_missing(&e) => {
+                let _all_have_their_names = self.renames.under_way.lock();
+                look()
+            }
+            found => found,
+        };
+        match found {
+            Ok(found) => Ok(Some(found)),
+            // Its time to be removed has come: for a late reader the segment is simply gone.
+            Err(e) if is_missing(&e) && self.renames.is_doomed.load(Ordering::Acquire) => {
+                Err(Error::Closed)
+            }
+            Err(e) if is_missing(&e) => Ok(None),
+            Err(e) => Err(Error::io(act, &(self.path)(), e)),
+        }
+    }
 }
 
 /// A file of entries of `N` bytes each.
@@ -35,6 +112,55 @@ pub(crate) struct IndexFile<const N: usize> {
     /// Written or cut since it was opened. Not taken back by a sync: a flush under way may hold the file
     /// and not have synced it while another one, begun later, ends first.
     changed: bool,
+}
+
+/// The entries of an [`IndexFile`] as they were at a moment.
+#[derive(Debug)]
+pub(crate) struct Glance<const N: usize> {
+    slot: Arc<Slot>,
+    stored: Option<u32>,
+    unwritten: Vec<[u8; N]>,
+}
+
+impl<const N: usize> Glance<N> {
+    /// Hands over all entries in order, until one is not wanted. Gives how many the file holds, where
+    /// that was not known.
+    pub(crate) fn visit(
+        &self,
+        at: At<'_>,
+        mut is_wanted: impl FnMut(&[u8; N]) -> bool,
+    ) -> Result<Option<u32>> {
+        let failed = |e| Error::io("read index", &(at.path)(), e);
+        let file = match self.stored {
+            Some(0) => None,
+            _ => at.try_open(&self.slot, Open::Write, "open index")?,
+        };
+        let stored = match (self.stored, &file) {
+            (Some(stored), _) => stored,
+            (None, None) => 0,
+            (None, Some(file)) => {
+                let len = file.len().map_err(failed)?;
+                u32::try_from(len / N as u64).unwrap_or(u32::MAX)
+            }
+        };
+        let learned = self.stored.is_none().then_some(stored);
+        let mut piece = vec![[0; N]; (stored as usize).min(READ_AT_ONCE)];
+        let mut number = 0;
+        while let Some(file) = file.as_ref().filter(|_| number < stored) {
+            let wanted = (stored - number) as usize;
+            let piece = &mut piece[..wanted.min(READ_AT_ONCE)];
+            let got = file
+                .read_at(piece.as_flattened_mut(), u64::from(number) * N as u64)
+                .map_err(failed)?;
+            let whole = got / N;
+            if !piece.iter().take(whole).all(&mut is_wanted) || whole < piece.len() {
+                return Ok(learned);
+            }
+            number += u32::try_from(whole).unwrap_or(u32::MAX);
+        }
+        let _wanted_more = self.unwritten.iter().all(is_wanted);
+        Ok(learned)
+    }
 }
 
 impl<const N: usize> IndexFile<N> {
@@ -57,20 +183,14 @@ impl<const N: usize> IndexFile<N> {
     }
 
     fn file(&self, at: At<'_>, how: Open) -> Result<Arc<dyn DiskFile>> {
-        at.handles
-            .get(&self.slot, how, at.path)
-            .map_err(|e| Error::io("open index", &(at.path)(), e))
+        at.open(&self.slot, how, "open index")
     }
 
     fn stored(&mut self, at: At<'_>) -> Result<u32> {
         if let Some(stored) = self.stored {
             return Ok(stored);
         }
-        let len = match at.handles.disk.facts(&(at.path)()) {
-            Ok(facts) => facts.len,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
-            Err(e) => return Err(Error::io("look at index", &(at.path)(), e)),
-        };
+        let len = at.len()?;
         let stored = u32::try_from(len / N as u64).unwrap_or(u32::MAX);
         self.stored = Some(stored);
         Ok(stored)
@@ -183,21 +303,29 @@ impl<const N: usize> IndexFile<N> {
         }
         let kept = stored.min(len);
         let bytes = u64::from(kept) * N as u64;
-        let path = (at.path)();
-        let on_disk = match at.handles.disk.facts(&path) {
-            Ok(facts) => facts.len,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => 0,
-            Err(e) => return Err(Error::io("look at index", &path, e)),
-        };
-        if on_disk != bytes {
+        if at.len()? != bytes {
             let file = self.file(at, Open::Write)?;
             file.truncate(bytes)
-                .map_err(|e| Error::io("truncate index", &path, e))?;
+                .map_err(|e| Error::io("truncate index", &(at.path)(), e))?;
             at.handles.forget_blocks(&self.slot);
             self.changed = true;
         }
         self.stored = Some(kept);
         Ok(())
+    }
+
+    /// What it takes to read the entries without whoever owns this.
+    pub(crate) fn glance(&self) -> Glance<N> {
+        Glance {
+            slot: Arc::clone(&self.slot),
+            stored: self.stored,
+            unwritten: self.unwritten.clone(),
+        }
+    }
+
+    /// The file was looked at elsewhere: it held so many entries, unless it is known better by now.
+    pub(crate) fn note_stored(&mut self, stored: u32) {
+        self.stored.get_or_insert(stored);
     }
 
     /// Makes an empty file where there is none.

@@ -70,6 +70,18 @@ impl Log {
         self.conclude(result)
     }
 
+    /// Puts everything below `to` on the disk, and has the recovery point say so: before compaction takes
+    /// out what later records supersede. Else a power cut could take those, and then the earlier
+    /// ones were gone too; and what is missing between batches would pass for lost.
+    pub(crate) fn note_safe(&self, to: Offset) -> Result<()> {
+        if self.recovery_to_note() < to {
+            self.flush_whole()?;
+        }
+        let reached = || self.recovery_to_note();
+        let noted = self.directory.raise_recovery(&self.partition, to, reached);
+        self.conclude(noted)
+    }
+
     fn exchange(&self, state: &mut State, new_base: i64, old: &[Offset]) -> Result<bool> {
         let index = |base: &Offset| {
             state

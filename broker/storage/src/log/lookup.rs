@@ -42,8 +42,11 @@ pub struct FoundOffset {
 impl Log {
     /// The offset of a moment; `None` where no record a reader may see is that young.
     pub fn offset_for(&self, moment: Moment, upto: Upto) -> Result<Option<FoundOffset>> {
-        let result = self.find_moment(moment, upto);
-        self.conclude(result)
+        let cuts = self.cuts();
+        match self.find_moment(moment, upto) {
+            Err(e) if self.is_outdated(&e, cuts) => self.offset_for(moment, upto),
+            found => self.conclude(found),
+        }
     }
 
     /// Kafka: `legacyFetchOffsetsBefore` (ListOffsets v0). Where each segment begins and when its

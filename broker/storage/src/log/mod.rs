@@ -397,6 +397,17 @@ impl Log {
         }
     }
 
+    /// Whether what was met without the lock says nothing of what is there now: the log has been cut
+    /// since, or a segment was out of it by then.
+    fn is_outdated(&self, error: &Error, cuts: u64) -> bool {
+        let state = self.state.lock();
+        match error {
+            Error::Corrupt { .. } => state.cuts != cuts,
+            Error::Closed => state.condition == Condition::Open,
+            _ => false,
+        }
+    }
+
     /// Sorts out a result with the lock free: a failure of the disk takes the directory offline,
     /// unless the log was closed meanwhile and its files are rightly gone.
     pub(crate) fn conclude<T>(&self, result: Result<T>) -> Result<T> {

@@ -128,12 +128,8 @@ impl Log {
                 other => other?,
             }
         };
-        let planned = self.plan(&glance, &request);
-        match planned {
-            // The log was cut meanwhile: what was met there says nothing of the bytes there now.
-            Err(Error::Corrupt { .. }) if self.state.lock().cuts != glance.cuts => {
-                self.read(request)
-            }
+        match self.plan(&glance, &request) {
+            Err(e) if self.is_outdated(&e, glance.cuts) => self.read(request),
             planned => planned.map_err(|e| self.conclude_read(e)),
         }
     }
@@ -292,7 +288,8 @@ impl Log {
         };
         let mut found = Vec::new();
         for segment in segments {
-            for entry in segment.aborted()? {
+            let mut is_over = false;
+            segment.visit_aborted(|entry| {
                 if entry.last_offset >= from && entry.first_offset < to {
                     found.push(AbortedTransaction {
                         producer: ProducerId(entry.producer),
@@ -300,9 +297,11 @@ impl Log {
                     });
                 }
                 // Kafka: whatever is aborted later began above.
-                if entry.last_stable_offset >= to {
-                    return Ok(found);
-                }
+                is_over = entry.last_stable_offset >= to;
+                !is_over
+            })?;
+            if is_over {
+                break;
             }
         }
         Ok(found)

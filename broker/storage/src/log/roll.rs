@@ -11,6 +11,7 @@ use protocol::ids::Offset;
 use crate::config::LogConfig;
 use crate::error::{Error, Result};
 use crate::files;
+use crate::log::split::fits;
 use crate::log::{Log, State};
 use crate::producer_snapshot;
 use crate::segment::{Appending, Ending, Segment};
@@ -28,6 +29,10 @@ impl Log {
     }
 
     /// Makes room for a set of `bytes` whose first offset is `first`.
+    ///
+    /// The new segment is named after the end of the one before, though offsets may be missing from
+    /// there to `first`: a gap between two segments shows a recovery that something was lost. Kafka names
+    /// it after `first`, as is done here where the last offset would not fit otherwise.
     pub(in crate::log) fn roll_if_needed(
         &self,
         state: &mut State,
@@ -37,7 +42,10 @@ impl Log {
         config: &LogConfig,
     ) -> Result<()> {
         if self.is_roll_due(state, bytes, appending, config)? {
-            let base = first.max(state.end);
+            let base = match fits(state.end, appending.last_offset) {
+                true => state.end,
+                false => first.max(state.end),
+            };
             self.start_segment(state, base)?;
         }
         Ok(())

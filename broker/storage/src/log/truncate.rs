@@ -1,5 +1,6 @@
 //! Truncation: to an offset, or whole and on from another; with all that belongs to it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use protocol::ids::Offset;
@@ -8,7 +9,7 @@ use crate::error::Result;
 use crate::log::room::Room;
 use crate::log::{Log, State};
 use crate::producers::Producers;
-use crate::segment::{Ending, Segment};
+use crate::segment::{Ending, Place, Segment};
 use crate::trash::Doomed;
 
 impl Log {
@@ -36,8 +37,9 @@ impl Log {
             self.start_over(state, to, to)?;
             return Ok(true);
         }
-        // A batch is cut whole. Kafka would go on at `to`, and leave a gap no leader can fill.
-        let to = self.batch_start(state, to)?;
+        // A batch is cut whole, and of offsets that are missing before it nothing stays either: no file
+        // would say where the log ends. Kafka goes on at `to`.
+        let to = self.batches_end(state, to)?;
         self.lower_recovery(state, to)?;
         let kept = state
             .segments
@@ -68,13 +70,12 @@ impl Log {
         Ok(true)
     }
 
-    /// Where the batch that holds `to` begins; `to` where it is the end of one.
-    fn batch_start(&self, state: &State, to: i64) -> Result<i64> {
-        let Some(segment) = state.segments.get(state.segment_index(to)) else {
-            return Ok(to);
-        };
-        let found = segment.find(to, segment.size())?;
-        Ok(found.map_or(to, |found| found.base_offset.min(to)))
+    /// Where the last batch ends that lies wholly below `to`.
+    fn batches_end(&self, state: &State, to: i64) -> Result<i64> {
+        match state.segments.get(state.segment_index(to)) {
+            Some(segment) => segment.end_below(to),
+            None => Ok(to),
+        }
     }
 
     /// Drops everything; the log goes on, empty, at `at`.
@@ -143,5 +144,12 @@ impl Log {
             self.trash.add(due_ms, Doomed::Segment(segment));
         }
         Ok(())
+    }
+
+    /// The folder is out of the store's sight under this name; it is removed after `delay_ms`.
+    pub(crate) fn doom_folder(&self, folder: PathBuf, delay_ms: i64) {
+        let place = Place::new(Arc::clone(&self.place.handles), folder);
+        let due_ms = self.clock.wall_ms().saturating_add(delay_ms);
+        self.trash.add(due_ms, Doomed::Folder { place });
     }
 }

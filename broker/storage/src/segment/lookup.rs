@@ -47,6 +47,40 @@ impl Segment {
         }
     }
 
+    /// Where the last batch ends that lies wholly below `offset`; the base where there is none.
+    pub(crate) fn end_below(&self, offset: i64) -> Result<i64> {
+        let size = self.size();
+        let bound = self
+            .find(offset, size)?
+            .map_or(size, |found| found.position);
+        let start = self.floor_entry(offset - 1)?;
+        let end = match self.end_of_batches(start, bound)? {
+            None if start.position > 0 => self.end_of_batches(self.beginning(), bound)?,
+            end => end,
+        };
+        end.ok_or_else(|| self.broken_at(bound))
+    }
+
+    /// Where the last batch from `start` to `bound` ends; `None` where no batches lead there.
+    fn end_of_batches(&self, start: OffsetEntry, bound: u64) -> Result<Option<i64>> {
+        let file = self.log_file()?;
+        let mut heads = Heads::new(&*file, start.position, bound);
+        let mut end = None;
+        while let Some(head) = heads
+            .next()
+            .map_err(|e| Error::io("read", &self.path(files::LOG), e))?
+        {
+            let is_first = end.is_none() && start.position > 0;
+            if is_first && !(self.base..=start.offset).contains(&head.base_offset) {
+                return Ok(None);
+            }
+            end = Some(head.last_offset + 1);
+        }
+        let is_whole = heads.position() == bound;
+        let beginning = (start.position == 0).then_some(self.base);
+        Ok(end.or(beginning).filter(|_| is_whole))
+    }
+
     /// Before [from, to) is served: looks at the batches in it that nobody has looked at since the
     /// start. `from` is where `first` begins.
     ///

@@ -20,10 +20,10 @@ use parking_lot::Mutex;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::handles::Slot;
-use crate::index::aborted::{AbortedEntry, AbortedIndex};
+use crate::index::aborted::{self, AbortedEntry, AbortedIndex};
 use crate::index::offset::OffsetIndex;
 use crate::index::time::{TimeEntry, TimeIndex};
-use crate::index::{At, IndexFile};
+use crate::index::{At, IndexFile, Renames};
 use crate::scan::{Head, Heads};
 use crate::segment::marks::{Marks, Recent};
 pub use crate::segment::place::Ending;
@@ -40,6 +40,7 @@ pub struct Segment {
     base: i64,
     place: Arc<Place>,
     ending: AtomicU8,
+    renames: Renames,
     log: Arc<Slot>,
     size: AtomicU64,
     unseen: Mutex<Unseen>,
@@ -153,6 +154,7 @@ impl Segment {
             base,
             place: Arc::clone(place),
             ending: AtomicU8::new(ending as u8),
+            renames: Renames::default(),
             log: handles.slot(),
             size: AtomicU64::new(size),
             unseen: Mutex::new(Unseen::whole(size)),
@@ -184,6 +186,7 @@ impl Segment {
         At {
             handles: &self.place.handles,
             path,
+            renames: &self.renames,
         }
     }
 
@@ -194,18 +197,7 @@ impl Segment {
 
     fn log_file_as(&self, how: Open) -> Result<Arc<dyn DiskFile>> {
         let path = || self.path(files::LOG);
-        let opened = match self.place.handles.get(&self.log, how, path) {
-            // It may have been renamed between the making of its name and the opening.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                self.place.handles.get(&self.log, how, path)
-            }
-            other => other,
-        };
-        opened.map_err(|e| match self.ending() {
-            // Its time to be removed has come: for a late reader it is simply gone.
-            Ending::Deleted if e.kind() == std::io::ErrorKind::NotFound => Error::Closed,
-            _ => Error::io("open segment", &path(), e),
-        })
+        self.at(&path).open(&self.log, how, "open segment")
     }
 
     /// Appends batches that are already numbered: one write, then the indexes as Kafka keeps them.
@@ -273,11 +265,8 @@ impl Segment {
     }
 
     pub fn modified_ms(&self) -> Result<i64> {
-        let path = self.path(files::LOG);
-        let facts = self.place.handles.disk.facts(&path);
-        facts
-            .map(|facts| facts.modified_ms)
-            .map_err(|e| Error::io("look at", &path, e))
+        let path = || self.path(files::LOG);
+        Ok(self.at(&path).facts()?.modified_ms)
     }
 
     /// The first batch's timestamp, where there is a batch that has one.
@@ -310,9 +299,15 @@ impl Segment {
         Ok(is_first)
     }
 
-    pub fn aborted(&self) -> Result<Vec<AbortedEntry>> {
-        let mut marks = self.marks.lock();
-        marks.aborted.all(self.at(&|| self.path(files::TXN_INDEX)))
+    /// Hands over the aborted transactions in the order of their markers, until one is not wanted.
+    /// The file is read with no lock held: an append, which needs it, does not wait for the disk.
+    pub(crate) fn visit_aborted(&self, is_wanted: impl FnMut(AbortedEntry) -> bool) -> Result<()> {
+        let entries = self.marks.lock().aborted.file.glance();
+        let path = || self.path(files::TXN_INDEX);
+        if let Some(stored) = aborted::visit(&entries, self.at(&path), is_wanted)? {
+            self.marks.lock().aborted.file.note_stored(stored);
+        }
+        Ok(())
     }
 
     pub(crate) fn aborted_is_sound(&self) -> Result<bool> {
@@ -452,6 +447,7 @@ impl Segment {
     /// Renames all its files. Missing ones are passed over.
     pub(crate) fn rename_files(&self, ending: Ending) -> Result<()> {
         let disk = &self.place.handles.disk;
+        let _until_all_are = self.renames.under_way.lock();
         for kind in KINDS {
             let from = self.path(kind);
             let name = files::segment_file(self.base, kind) + ending.text();
@@ -463,6 +459,8 @@ impl Segment {
             }
         }
         self.ending.store(ending as u8, Ordering::Release);
+        let is_doomed = ending == Ending::Deleted;
+        self.renames.is_doomed.store(is_doomed, Ordering::Release);
         Ok(())
     }
 

@@ -9,14 +9,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use protocol::ids::TopicPartition;
 
-use crate::checkpoint;
+use crate::checkpoint::{self, PartitionOffsets};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::files::{self, ReplicaDir};
 use crate::log::{Log, Opening};
 use crate::segment::Place;
 use crate::side_by_side::side_by_side;
-use crate::store::{ConfigOf, SetAside, Store, Tables};
+use crate::store::{ConfigOf, Home, SetAside, Store, Tables};
 use crate::trash::Doomed;
 
 /// One folder to be opened as a log.
@@ -35,13 +35,12 @@ struct Loaded {
 
 impl Store {
     pub(in crate::store) fn load_all(&self, config_of: ConfigOf<'_>) -> Result<()> {
-        let loaded: Vec<Result<Loaded>> = side_by_side(&self.directories, |directory| {
-            self.load_directory(directory, config_of)
-        });
+        let loaded: Vec<Result<Loaded>> =
+            side_by_side(&self.homes, |home| self.load_directory(home, config_of));
         let mut left = Vec::new();
         {
             let mut tables = self.logs.write();
-            for (directory, loaded) in self.directories.iter().zip(loaded) {
+            for (Home { directory, .. }, loaded) in self.homes.iter().zip(loaded) {
                 let loaded = match loaded {
                     Err(e @ Error::Foreign { .. }) => return Err(e),
                     // Kafka: checkpoints that cannot be read take the directory offline too.
@@ -91,24 +90,23 @@ impl Store {
         Ok(Some((served, left)))
     }
 
-    fn load_directory(
-        &self,
-        directory: &Arc<Directory>,
-        config_of: ConfigOf<'_>,
-    ) -> Result<Loaded> {
+    fn load_directory(&self, home: &Home, config_of: ConfigOf<'_>) -> Result<Loaded> {
+        let directory = &home.directory;
         directory.check()?;
-        let jobs = self.find_replicas(directory)?;
+        let jobs = self.find_replicas(home)?;
         let recovery = directory.load_recovery_points()?;
         let starts_path = directory.path.join(files::LOG_START_CHECKPOINT);
         let starts = checkpoint::read_partition_offsets(directory.disk(), &starts_path)?;
+        let cleaned = read_cleaned(directory)?;
         let next = AtomicUsize::new(0);
         let work = || {
             let mut loaded = Loaded::default();
             while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let opening = self.opening(directory, job, config_of(&job.partition.topic));
+                let opening = self.opening(home, job, config_of(&job.partition.topic));
                 let opening = Opening {
                     recovery: recovery.get(&job.partition).map(|offset| offset.0),
                     start: starts.get(&job.partition).map(|offset| offset.0),
+                    cleaned_to: cleaned.get(&job.partition).map(|offset| offset.0),
                     ..opening
                 };
                 match Log::open(opening) {
@@ -136,7 +134,8 @@ impl Store {
     }
 
     /// The folders of a directory that are to be opened; doomed ones are queued for removal.
-    fn find_replicas(&self, directory: &Arc<Directory>) -> Result<Vec<Job>> {
+    fn find_replicas(&self, home: &Home) -> Result<Vec<Job>> {
+        let directory = &home.directory;
         let entries = directory.disk().list(&directory.path);
         let entries = entries.map_err(|e| Error::io("list", &directory.path, e))?;
         let mut jobs = Vec::new();
@@ -157,7 +156,7 @@ impl Store {
                         is_future: true,
                     });
                 }
-                Some(ReplicaDir::Deleted) => self.doom_folder(directory, folder),
+                Some(ReplicaDir::Deleted) => self.doom_folder(home, folder),
                 Some(ReplicaDir::Stray) => {}
                 None if entry.name == files::REMOTE_INDEX_CACHE => {}
                 None => return Err(Error::Foreign { path: folder }),
@@ -166,13 +165,23 @@ impl Store {
         Ok(jobs)
     }
 
-    pub(in crate::store) fn doom_folder(&self, directory: &Arc<Directory>, folder: PathBuf) {
-        let place = Place::new(Arc::clone(&directory.handles), folder);
+    fn doom_folder(&self, home: &Home, folder: PathBuf) {
+        let place = Place::new(Arc::clone(&home.directory.handles), folder);
         let due_ms = self
             .clock
             .wall_ms()
             .saturating_add(self.config.delete_delay_ms);
-        self.trash.add(due_ms, Doomed::Folder { place });
+        home.trash.add(due_ms, Doomed::Folder { place });
+    }
+}
+
+/// How far the cleaner had come. A file that is spoilt vouches for nothing; the cleaner will say
+/// so when it needs it.
+fn read_cleaned(directory: &Directory) -> Result<PartitionOffsets> {
+    let path = directory.path.join(files::CLEANER_CHECKPOINT);
+    match checkpoint::read_partition_offsets(directory.disk(), &path) {
+        Err(Error::Corrupt { .. }) => Ok(PartitionOffsets::new()),
+        read => read,
     }
 }
 

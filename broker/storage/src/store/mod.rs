@@ -3,6 +3,7 @@
 //! A directory that fails takes its logs along and nothing else. What cannot be trusted when the store
 //! opens is renamed to `<topic>-<partition>.<32 hex>-stray` and kept.
 
+mod making;
 mod load;
 mod moves;
 
@@ -24,7 +25,9 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::handles::Handles;
 use crate::log::{Log, Opening};
+use crate::side_by_side::side_by_side;
 use crate::store::load::Job;
+use crate::store::making::Making;
 pub(crate) use crate::store::moves::Departures;
 use crate::trash::Trash;
 
@@ -56,17 +59,23 @@ pub struct SetAside {
 pub struct Store {
     pub(crate) config: StoreConfig,
     pub(crate) clock: Clock,
-    pub(crate) directories: Vec<Arc<Directory>>,
+    pub(crate) homes: Vec<Home>,
     logs: RwLock<Tables>,
-    /// Held by whoever makes, moves or deletes a log, while the disk works; readers of the tables
+    /// Whoever makes, moves or deletes a log has its turn while the disk works; readers of the tables
     /// do not wait for it.
-    making: Mutex<()>,
-    pub(crate) trash: Arc<Trash>,
+    making: Making,
     set_aside: Mutex<Vec<SetAside>>,
     on_failure: OnFailureCell,
     flushes: Arc<FlushTimes>,
-    pub(crate) next_due: NextDue,
     pub(crate) departures: Departures,
+}
+
+/// A directory, and what its upkeep has to itself: one whose disk hangs keeps no other waiting.
+#[derive(Debug)]
+pub(crate) struct Home {
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) trash: Arc<Trash>,
+    pub(crate) next_due: NextDue,
 }
 
 struct OnFailureCell(Arc<OnceLock<OnFailure>>);
@@ -83,7 +92,7 @@ struct Tables {
     future: HashMap<TopicPartition, Arc<Log>>,
 }
 
-/// When each kind of upkeep is due next, in monotonic milliseconds.
+/// When each kind of upkeep of a directory is due next, in monotonic milliseconds.
 #[derive(Debug, Default)]
 pub(crate) struct NextDue {
     pub(crate) recovery: AtomicI64,
@@ -110,7 +119,7 @@ impl Store {
         let on_failure: Arc<OnceLock<OnFailure>> = Arc::default();
         let flushes = FlushTimes::new(clock.clone());
         let boot_id = boot_id();
-        let mut directories = Vec::new();
+        let mut homes = Vec::new();
         for path in &config.dirs {
             let opened = Directory::open(
                 path,
@@ -119,50 +128,50 @@ impl Store {
                 Arc::clone(&on_failure),
                 Arc::clone(&flushes),
             );
-            directories.push(Arc::new(match opened {
+            let directory = match opened {
                 Err(e) if e.is_disk() => {
                     let (handles, on_failure) = (Arc::clone(&handles), Arc::clone(&on_failure));
                     Directory::failed(path, handles, &e, on_failure, Arc::clone(&flushes))
                 }
                 other => other?,
-            }));
+            };
+            homes.push(Home {
+                directory: Arc::new(directory),
+                trash: Arc::default(),
+                next_due: NextDue::starting(&config, clock.monotonic_ms()),
+            });
         }
         let store = Store {
-            next_due: NextDue::starting(&config, clock.monotonic_ms()),
             config,
             clock,
-            directories,
+            homes,
             logs: RwLock::default(),
-            making: Mutex::default(),
-            trash: Arc::default(),
+            making: Making::default(),
             set_aside: Mutex::default(),
             on_failure: OnFailureCell(on_failure),
             flushes,
             departures: Departures::default(),
         };
         store.load_all(config_of)?;
-        if store
-            .directories
-            .iter()
-            .all(|directory| !directory.is_online())
-        {
+        if store.online().next().is_none() {
             return Err(Error::NoDirectory);
         }
         Ok(store)
     }
 
-    fn opening(&self, directory: &Arc<Directory>, job: &Job, config: Arc<LogConfig>) -> Opening {
+    fn opening(&self, home: &Home, job: &Job, config: Arc<LogConfig>) -> Opening {
         Opening {
             partition: job.partition.clone(),
-            directory: Arc::clone(directory),
+            directory: Arc::clone(&home.directory),
             folder: job.folder.clone(),
-            trash: Arc::clone(&self.trash),
+            trash: Arc::clone(&home.trash),
             clock: self.clock.clone(),
             config,
             is_future: job.is_future,
             is_new: false,
             recovery: None,
             start: None,
+            cleaned_to: None,
             producer_expiration_ms: self.config.producer_id_expiration_ms,
         }
     }
@@ -192,35 +201,35 @@ impl Store {
         config: Arc<LogConfig>,
         dir: Option<&Path>,
     ) -> Result<Arc<Log>> {
-        let _making = self.making.lock();
+        let _making = self.making.begin(tp);
         if let Some(there) = self.log(tp) {
             return Err(Error::Exists { path: there.path() });
         }
-        let directory = match dir {
-            Some(dir) => self.directory_at(dir)?,
+        let home = match dir {
+            Some(dir) => self.home_at(dir)?,
             None => self.emptiest()?,
         };
         let job = Job {
             partition: tp.clone(),
-            folder: directory.path.join(files::replica_dir(tp)),
+            folder: home.directory.path.join(files::replica_dir(tp)),
             is_future: false,
         };
-        self.create_in(&directory, job, topic_id, config)
+        self.create_in(home, job, topic_id, config)
     }
 
     /// Makes the log of a new folder and lists it.
     fn create_in(
         &self,
-        directory: &Arc<Directory>,
+        home: &Home,
         job: Job,
         topic_id: Option<TopicId>,
         config: Arc<LogConfig>,
     ) -> Result<Arc<Log>> {
-        let log = self.make_log(directory, &job, config)?;
+        let log = self.make_log(home, &job, config)?;
         if let Some(id) = topic_id {
             log.assign_topic_id(id)?;
         }
-        directory.replicas.fetch_add(1, Ordering::Relaxed);
+        home.directory.replicas.fetch_add(1, Ordering::Relaxed);
         let mut tables = self.logs.write();
         let table = if job.is_future {
             &mut tables.future
@@ -231,19 +240,15 @@ impl Store {
         Ok(log)
     }
 
-    fn make_log(
-        &self,
-        directory: &Arc<Directory>,
-        job: &Job,
-        config: Arc<LogConfig>,
-    ) -> Result<Arc<Log>> {
+    fn make_log(&self, home: &Home, job: &Job, config: Arc<LogConfig>) -> Result<Arc<Log>> {
+        let directory = &home.directory;
         directory.check()?;
         // What the checkpoint says of an earlier replica here must not pass for this one's.
         directory.lower_recovery(&job.partition, 0)?;
         let created = make_folder(directory, &job.folder).and_then(|is_new| {
             Log::open(Opening {
                 is_new,
-                ..self.opening(directory, job, config)
+                ..self.opening(home, job, config)
             })
         });
         let result = directory.judge(created);
@@ -253,31 +258,30 @@ impl Store {
         result
     }
 
-    fn directory_at(&self, path: &Path) -> Result<Arc<Directory>> {
-        let found = self
-            .directories
-            .iter()
-            .find(|directory| directory.path == path);
-        let directory = found.ok_or_else(|| Error::Offline {
+    fn home_at(&self, path: &Path) -> Result<&Home> {
+        let found = self.homes.iter().find(|home| home.directory.path == path);
+        let home = found.ok_or_else(|| Error::Offline {
             dir: path.to_path_buf(),
         })?;
-        directory.check()?;
-        Ok(Arc::clone(directory))
+        home.directory.check()?;
+        Ok(home)
+    }
+
+    /// Those whose directory works.
+    pub(crate) fn online(&self) -> impl Iterator<Item = &Home> {
+        self.homes.iter().filter(|home| home.directory.is_online())
     }
 
     /// Kafka: `nextLogDirs`: the one with the fewest partitions.
-    fn emptiest(&self) -> Result<Arc<Directory>> {
-        self.directories
-            .iter()
-            .filter(|directory| directory.is_online())
-            .min_by_key(|directory| directory.replicas.load(Ordering::Relaxed))
-            .cloned()
+    fn emptiest(&self) -> Result<&Home> {
+        self.online()
+            .min_by_key(|home| home.directory.replicas.load(Ordering::Relaxed))
             .ok_or(Error::NoDirectory)
     }
 
     /// Renames the directory to `-delete`; it is removed later by [`Store::housekeep`].
     pub fn delete(&self, tp: &TopicPartition) -> Result<()> {
-        let _making = self.making.lock();
+        let _making = self.making.begin(tp);
         let log = self.logs.write().current.remove(tp);
         log.map_or(Ok(()), |log| self.retire(&log, None))
     }
@@ -300,24 +304,23 @@ impl Store {
             let at = directory.path.clone();
             self.departures.note(at, log.partition(), moved_to);
         }
-        self.doom_folder(directory, folder);
+        log.doom_folder(folder, self.config.delete_delay_ms);
         // A replica of the same name may come back before the file is written in its turn.
         if log.start_to_note().is_some() {
-            let starts = self.collect(directory, Log::start_to_note);
-            directory.write_offsets(files::LOG_START_CHECKPOINT, &starts)?;
+            self.write_starts_of(directory)?;
         }
         Ok(())
     }
 
     pub fn directories(&self) -> Vec<DirectoryView> {
-        let view = |directory: &Arc<Directory>| DirectoryView {
-            path: directory.path.clone(),
-            online: directory.is_online(),
-            reason: directory.failure().map(str::to_owned),
-            was_clean: directory.was_clean,
-            same_boot: directory.same_boot,
+        let view = |home: &Home| DirectoryView {
+            path: home.directory.path.clone(),
+            online: home.directory.is_online(),
+            reason: home.directory.failure().map(str::to_owned),
+            was_clean: home.directory.was_clean,
+            same_boot: home.directory.same_boot,
         };
-        self.directories.iter().map(view).collect()
+        self.homes.iter().map(view).collect()
     }
 
     /// How long flushes took, in microseconds.
@@ -340,11 +343,7 @@ impl Store {
     /// file that cannot be read does not stop the start.
     pub fn read_watermarks(&self) -> Result<HashMap<TopicPartition, Offset>> {
         let mut all = HashMap::new();
-        for directory in self
-            .directories
-            .iter()
-            .filter(|directory| directory.is_online())
-        {
+        for Home { directory, .. } in self.online() {
             let path = directory.path.join(files::REPLICATION_CHECKPOINT);
             match directory.judge(checkpoint::read_partition_offsets(directory.disk(), &path)) {
                 // An entry of a replica that lies elsewhere now is out of date.
@@ -360,29 +359,35 @@ impl Store {
 
     /// Writes every log's watermark to its directory's checkpoint (every 5 s in Apache).
     pub fn write_watermarks(&self) -> Result<()> {
-        self.write_checkpoints(files::REPLICATION_CHECKPOINT, |log| {
+        self.side_by_side(|home| self.write_watermarks_of(&home.directory))
+    }
+
+    /// As [`Store::write_watermarks`], of the logs in one directory.
+    pub fn write_watermarks_in(&self, dir: &Path) -> Result<()> {
+        self.write_watermarks_of(&self.home_at(dir)?.directory)
+    }
+
+    fn write_watermarks_of(&self, directory: &Arc<Directory>) -> Result<()> {
+        self.write_checkpoint(directory, files::REPLICATION_CHECKPOINT, |log| {
             Some(log.offsets().watermark)
         })
     }
 
-    /// One file a directory with what `offset_of` says of each of its logs.
-    pub(crate) fn write_checkpoints(
+    /// The file of one directory with what `offset_of` says of each of its logs.
+    pub(crate) fn write_checkpoint(
         &self,
+        directory: &Arc<Directory>,
         name: &str,
         offset_of: impl Fn(&Log) -> Option<Offset>,
     ) -> Result<()> {
-        let mut result = Ok(());
-        for directory in self
-            .directories
-            .iter()
-            .filter(|directory| directory.is_online())
-        {
-            let offsets = self.collect(directory, &offset_of);
-            let written = directory.write_offsets(name, &offsets);
-            directory.announce();
-            result = result.and(written);
-        }
-        result
+        let written = directory.write_collected(name, || self.collect(directory, offset_of));
+        directory.announce();
+        written
+    }
+
+    /// The same in all directories that work, at a time; the first failure, if any.
+    pub(crate) fn side_by_side(&self, work: impl Fn(&Home) -> Result<()> + Sync) -> Result<()> {
+        side_by_side(self.online(), work).into_iter().collect()
     }
 
     pub(crate) fn collect(

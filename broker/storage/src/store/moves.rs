@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use protocol::ids::{TopicId, TopicPartition};
+use protocol::ids::{Offset, TopicId, TopicPartition};
 
 use crate::config::LogConfig;
 use crate::error::{Error, Result};
@@ -42,20 +42,20 @@ impl Store {
         config: Arc<LogConfig>,
         dir: &Path,
     ) -> Result<Arc<Log>> {
-        let _making = self.making.lock();
+        let _making = self.making.begin(tp);
         if let Some(there) = self.future_log(tp) {
             return Err(Error::Exists { path: there.path() });
         }
-        for directory in &self.directories {
-            directory.check()?;
+        for home in &self.homes {
+            home.directory.check()?;
         }
-        let directory = self.directory_at(dir)?;
+        let home = self.home_at(dir)?;
         let job = Job {
             partition: tp.clone(),
-            folder: directory.path.join(files::future_dir(tp)),
+            folder: home.directory.path.join(files::future_dir(tp)),
             is_future: true,
         };
-        self.create_in(&directory, job, topic_id, config)
+        self.create_in(home, job, topic_id, config)
     }
 
     /// Before a take-over: writes down whom the move target is about to replace.
@@ -70,8 +70,8 @@ impl Store {
     /// then calls [`Store::finish_move`], where it need not keep others waiting. A flush of the
     /// target brings its new name to the disk.
     pub fn take_over(&self, current: &Arc<Log>, future: &Arc<Log>) -> Result<()> {
-        let _making = self.making.lock();
         let tp = current.partition();
+        let _making = self.making.begin(tp);
         let is_known = |known: Option<Arc<Log>>, log| known.is_some_and(|it| Arc::ptr_eq(&it, log));
         if !is_known(self.log(tp), current) || !is_known(self.future_log(tp), future) {
             return Err(Error::Closed);
@@ -91,7 +91,7 @@ impl Store {
 
     /// The replica that was left behind goes, once the new name of the other is on the disk.
     pub fn finish_move(&self, left: &Arc<Log>, served: &Arc<Log>) -> Result<()> {
-        let _making = self.making.lock();
+        let _making = self.making.begin(left.partition());
         let to = served.home();
         let synced = to.disk().sync_dir(&to.path);
         to.judge(synced.map_err(|e| Error::io("sync", &to.path, e)))?;
@@ -100,15 +100,14 @@ impl Store {
         let from = left.home();
         from.write_recovery_points(|| self.collect(from, |log| Some(log.recovery_to_note())))?;
         to.write_recovery_points(|| self.collect(to, |log| Some(log.recovery_to_note())))?;
-        let starts = self.collect(to, Log::start_to_note);
-        to.write_offsets(files::LOG_START_CHECKPOINT, &starts)?;
+        self.write_starts_of(to)?;
         let removed = remove_note(served);
         to.judge(removed)
     }
 
     /// Removes the move target of a partition: the move is called off.
     pub fn delete_future(&self, tp: &TopicPartition) -> Result<()> {
-        let _making = self.making.lock();
+        let _making = self.making.begin(tp);
         let log = self.logs.write().future.remove(tp);
         log.map_or(Ok(()), |log| self.retire(&log, None))
     }
@@ -156,23 +155,50 @@ impl Log {
     }
 }
 
-/// Where a replica went that has left a directory; nowhere where it was deleted.
-pub(crate) type Gone = HashMap<(PathBuf, TopicPartition), Option<PathBuf>>;
-
-/// Replicas that have left their directories, for the cleaner, whose checkpoint follows them.
-/// Empty until a cleaner has asked for the first time.
+/// Replicas that have left their directories, for the cleaner, whose checkpoint follows them: each
+/// directory's when its turn comes. Nothing is noted until a cleaner has asked for the first time.
 #[derive(Debug, Default)]
-pub(crate) struct Departures(Mutex<Option<Gone>>);
+pub(crate) struct Departures(Mutex<Option<Moved>>);
+
+#[derive(Debug, Default)]
+struct Moved {
+    /// Where a replica went that has left a directory; nowhere where it was deleted.
+    gone: HashMap<(PathBuf, TopicPartition), Option<PathBuf>>,
+    /// How far one was compacted that has come into a directory.
+    come: HashMap<(PathBuf, TopicPartition), Offset>,
+}
 
 impl Departures {
     pub(in crate::store) fn note(&self, at: PathBuf, tp: &TopicPartition, to: Option<&Path>) {
-        if let Some(gone) = &mut *self.0.lock() {
-            gone.insert((at, tp.clone()), to.map(Path::to_path_buf));
+        if let Some(moved) = &mut *self.0.lock() {
+            let to = to.map(Path::to_path_buf);
+            moved.gone.insert((at, tp.clone()), to);
         }
     }
 
-    /// Everybody who left since the last time.
-    pub(crate) fn take(&self) -> Gone {
-        self.0.lock().replace(Gone::new()).unwrap_or_default()
+    pub(crate) fn note_come(&self, to: PathBuf, tp: TopicPartition, clean_to: Offset) {
+        let mut moved = self.0.lock();
+        let come = &mut moved.get_or_insert_default().come;
+        come.insert((to, tp), clean_to);
     }
+
+    /// Everybody who left this directory since the last time, and where to.
+    pub(crate) fn take_gone(&self, at: &Path) -> Vec<(TopicPartition, Option<PathBuf>)> {
+        let mut moved = self.0.lock();
+        take_of(&mut moved.get_or_insert_default().gone, at)
+    }
+
+    /// Everybody who came into this directory since the last time, and how far he was compacted.
+    pub(crate) fn take_come(&self, to: &Path) -> Vec<(TopicPartition, Offset)> {
+        let mut moved = self.0.lock();
+        take_of(&mut moved.get_or_insert_default().come, to)
+    }
+}
+
+fn take_of<T>(
+    all: &mut HashMap<(PathBuf, TopicPartition), T>,
+    dir: &Path,
+) -> Vec<(TopicPartition, T)> {
+    let here = all.extract_if(|(at, _), _| at == dir);
+    here.map(|((_, tp), told)| (tp, told)).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! Kafka: `LogLoader.removeTempFilesAndCollectSwapFiles`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use base::disk::Disk;
@@ -21,6 +21,8 @@ pub(in crate::log::recover) struct Folder {
     pub(in crate::log::recover) offset_indexes: Vec<i64>,
     pub(in crate::log::recover) txn_indexes: Vec<i64>,
     pub(in crate::log::recover) snapshots: Vec<i64>,
+    /// Of segments whose bytes were put in the place of others: those wait under another ending.
+    pub(in crate::log::recover) rewritten: BTreeSet<i64>,
     pub(in crate::log::recover) has_epochs: bool,
     pub(in crate::log::recover) has_topic_id: bool,
 }
@@ -28,11 +30,12 @@ pub(in crate::log::recover) struct Folder {
 /// Lists the folder, ends what a crash left half done, and removes what is nobody's.
 pub(in crate::log::recover) fn sort_folder(disk: &dyn Disk, path: &Path) -> Result<Folder> {
     let mut names = list(disk, path)?;
+    let mut folder = Folder::default();
     if names.iter().any(|name| has_ending(name)) {
+        folder.rewritten = rewritten(&names);
         end_swaps(disk, path, &names)?;
         names = list(disk, path)?;
     }
-    let mut folder = Folder::default();
     for name in &names {
         if let Some(base) = files::parse_base(name, files::LOG) {
             let file = path.join(name);
@@ -85,6 +88,16 @@ fn has_ending(name: &str) -> bool {
     ]
     .iter()
     .any(|ending| name.ends_with(ending))
+}
+
+/// The segments that take the place of others, whose files are still here.
+fn rewritten(names: &[String]) -> BTreeSet<i64> {
+    let replaced = [files::DELETED, files::SWAP];
+    let bases = names.iter().filter_map(|name| {
+        let plain = replaced.iter().find_map(|end| name.strip_suffix(end))?;
+        files::parse_base(plain, files::LOG)
+    });
+    bases.collect()
 }
 
 fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {

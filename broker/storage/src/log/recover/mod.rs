@@ -10,6 +10,7 @@
 //! not any more must be seen by a person, not cut.
 
 mod folder;
+mod gaps;
 mod snapshots;
 mod tail;
 
@@ -27,6 +28,7 @@ use crate::epochs::Epochs;
 use crate::error::{Damage, Error, Result};
 use crate::files;
 use crate::log::recover::folder::{Folder, read_topic_id, sort_folder};
+use crate::log::recover::gaps::Gaps;
 use crate::log::recover::tail::Scanned;
 pub(in crate::log) use crate::log::recover::tail::end_by_walk;
 use crate::log::room::Room;
@@ -51,6 +53,8 @@ pub(crate) struct Opening {
     pub(crate) recovery: Option<i64>,
     /// Of the log-start checkpoint.
     pub(crate) start: Option<i64>,
+    /// Of the cleaner's checkpoint.
+    pub(crate) cleaned_to: Option<i64>,
     pub(crate) producer_expiration_ms: i64,
 }
 
@@ -121,7 +125,14 @@ impl Log {
         if opening.is_new {
             log.begin_empty()?;
         } else {
-            log.load(folder, clean, opening.recovery.unwrap_or(0))?;
+            let gaps = Gaps {
+                clean,
+                recovery: opening.recovery.unwrap_or(0),
+                cleaned_to: opening.cleaned_to.unwrap_or(0),
+                rewritten: folder.rewritten.clone(),
+                compacts: log.config().compact,
+            };
+            log.load(folder, gaps)?;
         }
         Ok(Arc::new(log))
     }
@@ -135,27 +146,23 @@ impl Log {
         Ok(())
     }
 
-    fn load(&self, mut folder: Folder, clean: bool, recovery: i64) -> Result<()> {
+    fn load(&self, mut folder: Folder, mut gaps: Gaps) -> Result<()> {
         let mut state = self.state.lock();
         let state = &mut *state;
-        while let Scanned::Overflows(base) = self.load_folder(state, &folder, clean, recovery)? {
+        while let Scanned::Overflows(base) = self.load_folder(state, &folder, &gaps)? {
             let size = folder.logs.get(&base).copied().unwrap_or(0);
             let next = folder.logs.range(base + 1..).next();
             self.split_overflowed(base, size, next.map_or(i64::MAX, |(next, _)| *next))?;
             folder = sort_folder(&*self.place.handles.disk, &self.place.path())?;
+            gaps.rewritten.extend(&folder.rewritten);
             state.segments.clear();
             state.snapshots.clone_from(&folder.snapshots);
         }
         Ok(())
     }
 
-    fn load_folder(
-        &self,
-        state: &mut State,
-        folder: &Folder,
-        clean: bool,
-        recovery: i64,
-    ) -> Result<Scanned> {
+    fn load_folder(&self, state: &mut State, folder: &Folder, gaps: &Gaps) -> Result<Scanned> {
+        let (clean, recovery) = (gaps.clean, gaps.recovery);
         if folder.logs.is_empty() {
             let (start, now_ms) = (state.start, self.clock.wall_ms());
             let first = Segment::create(&self.place, start, Ending::Plain, now_ms)?;
@@ -180,7 +187,7 @@ impl Log {
         }
         if rest.is_empty() {
             self.load_clean(state, recovery)?;
-        } else if let Scanned::Overflows(base) = self.scan_all(state, &rest, recovery)? {
+        } else if let Scanned::Overflows(base) = self.scan_all(state, &rest, gaps)? {
             return Ok(Scanned::Overflows(base));
         }
         self.remove_stray_snapshots(state)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::error::{Damage, Error, Result};
 use crate::files;
 use crate::log::append::note_producer;
+use crate::log::recover::gaps::{Gaps, Side};
 use crate::log::room::is_room;
 use crate::log::split::fits;
 use crate::log::{Log, State};
@@ -27,13 +28,18 @@ impl Log {
         &self,
         state: &mut State,
         rest: &[(&i64, &u64)],
-        recovery: i64,
+        gaps: &Gaps,
     ) -> Result<Scanned> {
-        let compacted = self.config().compact;
+        let recovery = gaps.recovery;
         for (number, (base, size)) in rest.iter().enumerate() {
             let (base, size) = (**base, **size);
-            let is_gap = number > 0 && base != state.end && !compacted;
-            if number > 0 && (base < state.end || is_gap) {
+            let before = number.checked_sub(1).and_then(|before| rest.get(before));
+            let is_cut_before = before.is_some_and(|(before, _)| {
+                // What a segment cannot have held, it has not lost.
+                let is_gap = base > state.end && fits(**before, base - 1);
+                base < state.end || (is_gap && gaps.is_torn(state.end, **before, Side::Behind))
+            });
+            if is_cut_before {
                 // The end of the segment before is missing although this one was begun after it.
                 self.cut_off(state, &rest[number..], recovery)?;
                 return Ok(Scanned::Cut);
@@ -43,7 +49,7 @@ impl Log {
             state.segments.push(Arc::clone(&segment));
             let begin = self.begin_scan(state, &segment, number == 0, recovery)?;
             let next = rest.get(number + 1).map(|(next, _)| **next);
-            let scanned = self.scan_segment(state, &segment, (begin, next), recovery)?;
+            let scanned = self.scan_segment(state, &segment, (begin, next), gaps)?;
             if let Scanned::Overflows(base) = scanned {
                 return Ok(Scanned::Overflows(base));
             }
@@ -87,8 +93,9 @@ impl Log {
         state: &mut State,
         segment: &Segment,
         (begin, next): (u64, Option<i64>),
-        recovery: i64,
+        gaps: &Gaps,
     ) -> Result<Scanned> {
+        let recovery = gaps.recovery;
         let path = segment.path(files::LOG);
         let interval = self.config().index_interval_bytes;
         let size = segment.size();
@@ -106,6 +113,11 @@ impl Log {
                     return Ok(Scanned::Overflows(segment.base_offset()));
                 }
                 is_misplaced = true;
+                break;
+            }
+            // Of formats v0 and v1 the first offset is not known here.
+            let is_gap = head.magic >= 2 && head.base_offset > state.end;
+            if is_gap && gaps.is_torn(state.end, segment.base_offset(), Side::Inside) {
                 break;
             }
             segment.note_scanned(&head, interval)?;
