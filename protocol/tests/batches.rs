@@ -374,12 +374,38 @@ fn new_batches_are_shown_to_old_consumers_with_their_offsets() {
         .filter(|b| b.as_ref().unwrap().is_control())
         .count();
     assert!(controls > 0);
-    assert_eq!(
-        records_of(&converted).len(),
-        records_of(&transactions).len() - controls
-    );
+    let (shown, all) = (records_of(&converted), records_of(&transactions));
+    assert!(shown.iter().all(|old| old.message.is_some()));
+    assert!(shown.len() <= all.len() - controls);
+    // In the old format they are longer; what does not fit is asked for again.
+    let last = shown.last().unwrap();
+    assert!(converted.len() <= transactions.len());
+    assert!(last.offset < all.last().unwrap().offset);
     let later = down_convert(&sample_at(100), 1, Offset(103), BOUND).unwrap();
     assert_eq!(records_of(&later)[0].offset, Offset(103));
+}
+
+#[test]
+fn what_grows_for_old_consumers_is_cut_where_the_set_ended() {
+    let batch = |base| {
+        let mut batch = BatchBuilder::new(Codec::None).base_offset(Offset(base));
+        for _ in 0..1_000 {
+            batch.push(1, None, Some(b"v"), &[]).unwrap();
+        }
+        batch.build().unwrap()
+    };
+    let one = batch(0);
+    let first = down_convert(&one, 1, Offset(0), BOUND).unwrap();
+    assert!(first.len() > 3 * one.len(), "a first batch is given whole");
+    let set: Bytes = (0..100).flat_map(|at| batch(at * 1_000)).collect();
+    let converted = down_convert(&set, 1, Offset(0), BOUND).unwrap();
+    assert_eq!(converted.len(), set.len());
+    let whole: Bytes = split(&set)
+        .flat_map(|one| down_convert(one.unwrap().bytes(), 1, Offset(0), BOUND).unwrap())
+        .collect();
+    assert_eq!(converted, whole[..set.len()]);
+    let bound = first.len() as u64 - 1;
+    assert!(down_convert(&one, 1, Offset(0), bound).is_err());
 }
 
 fn sample_at(base: i64) -> Bytes {

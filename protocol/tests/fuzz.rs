@@ -4,7 +4,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use bytes::Bytes;
 use protocol::kafka::apis::{Api, ROWS};
+use protocol::kafka::codec::CheckedRequest;
 use protocol::kafka::header::Opening;
 
 #[path = "../fuzz/src/lib.rs"]
@@ -23,9 +25,11 @@ const DAMAGES_PER_FRAME: usize = 20;
 
 thread_local! {
     static LARGEST: Cell<usize> = const { Cell::new(0) };
+    static HELD: Cell<usize> = const { Cell::new(0) };
+    static HELD_MOST: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Remembers the largest block that a thread asked for.
+/// Remembers the largest block that a thread asked for, and how much it held at most.
 struct Watched;
 
 #[global_allocator]
@@ -39,11 +43,16 @@ static ALLOCATOR: Watched = Watched;
 unsafe impl GlobalAlloc for Watched {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ended = LARGEST.try_with(|largest| largest.set(largest.get().max(layout.size())));
+        let _ended = HELD.try_with(|held| {
+            held.set(held.get().wrapping_add(layout.size()));
+            HELD_MOST.with(|most| most.set(most.get().max(held.get())));
+        });
         // SAFETY: the caller's promises are passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        let _ended = HELD.try_with(|held| held.set(held.get().wrapping_sub(layout.size())));
         // SAFETY: the block came from `System` by `alloc`.
         unsafe { System.dealloc(block, layout) }
     }
@@ -53,6 +62,14 @@ fn largest_block_of(work: impl FnOnce()) -> usize {
     LARGEST.set(0);
     work();
     LARGEST.get()
+}
+
+fn most_held_by(work: impl FnOnce()) -> usize {
+    // What other tests of this thread left behind is given back below zero, not counted.
+    HELD.set(1 << 40);
+    HELD_MOST.set(1 << 40);
+    work();
+    HELD_MOST.get() - (1 << 40)
 }
 
 fn hex(text: &str) -> Vec<u8> {
@@ -163,4 +180,49 @@ fn noise_is_no_request() {
             }
         }
     }
+}
+
+/// Decodes a body; how much that may take by what was told beforehand, and how much it took.
+fn told_and_taken(api: Api, version: i16, body: &[u8]) -> Option<(usize, usize)> {
+    let body = Bytes::copy_from_slice(body);
+    let checked = CheckedRequest::check(api, version, body).ok()?;
+    let told = checked.memory();
+    let mut is_read = false;
+    let taken = most_held_by(|| is_read = checked.decode().is_ok());
+    // A refusal carries words and, where asked for, a backtrace.
+    is_read.then_some((told, taken))
+}
+
+#[test]
+fn decoding_takes_no_more_memory_than_was_told_beforehand() {
+    // What is not of the message: the owner of a shared frame.
+    const BESIDES: usize = 256;
+    let mut damage = Damage(12);
+    let mut decoded = 0;
+    for row in ROWS {
+        for version in row.version_min..=row.version_max {
+            for round in 0..200_usize {
+                // Small numbers are short texts, few elements, unknown tags.
+                let mut body: Vec<u8> = (0..round * 8).map(|_| (damage.next() % 3) as u8).collect();
+                body.resize(body.len() + 512, 0);
+                if let Some((told, taken)) = told_and_taken(row.api, version, &body) {
+                    decoded += 1;
+                    let what = format!("{:?} {version}: {taken} of {told}", row.api);
+                    assert!(taken <= told + BESIDES, "{what}");
+                }
+            }
+        }
+    }
+    assert!(decoded > 1_000, "{decoded}");
+}
+
+#[test]
+fn what_small_elements_grow_to_is_told() {
+    // Ten thousand groups without a name, each with one tag that nobody knows.
+    let mut body = vec![0x91, 0x4e];
+    body.extend([1, 0, 0, 0, 0, 0, 0, 1, 9, 0].repeat(10_000));
+    body.extend([0, 0]);
+    let (told, taken) = told_and_taken(Api::OffsetFetch, 9, &body).expect("is well formed");
+    assert!(taken > 40 * body.len(), "{taken} for {}", body.len());
+    assert!(taken <= told && told < 3 * taken, "{taken} of {told}");
 }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
 use kafka_protocol::messages::{RequestKind, ResponseKind};
 use protocol::kafka::apis::{Api, ROWS};
 use protocol::kafka::codec::{self, CodecError};
@@ -416,6 +416,26 @@ const HOSTILE: &[(i16, i16, &str)] = &[
     (30, 1, "7fffffff"),
     (32, 1, "7fffffff"),
 ];
+
+#[test]
+fn more_partitions_than_any_cluster_has_are_refused_though_they_are_there() {
+    let produce = |topics: i32, partitions: i32| {
+        let mut body = BytesMut::new();
+        body.put_i16(-1);
+        body.put_i16(1);
+        body.put_i32(1_000);
+        body.put_i32(topics);
+        for _ in 0..topics {
+            body.put_i16(0);
+            body.put_i32(partitions);
+            body.put_bytes(0xff, 8 * partitions as usize);
+        }
+        decode_produce(3, &body.freeze())
+    };
+    assert!(produce(1_000, 100).is_ok());
+    assert!(produce(300_000, 0).is_err());
+    assert!(produce(1_000, 300).is_err(), "all of them together count");
+}
 
 #[test]
 #[expect(

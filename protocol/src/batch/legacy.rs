@@ -185,17 +185,20 @@ const RUN_BYTES: usize = 128 << 10;
 
 /// Rewrites a record set for consumers of format `magic` (0 or 1); what is that old already is
 /// kept as it is. Control batches are left out, headers are lost, offsets stay. Records below
-/// `from` are left out where they stand uncompressed.
+/// `from` are left out where they stand uncompressed. What comes out is no longer than the set or,
+/// if that alone is longer, its first batch: the rest is cut off, as at the end of any fetch. No
+/// batch may unpack to more than `bound`, nor become longer than that.
 pub fn down_convert(
     set: &Bytes,
     magic: u8,
     from: Offset,
     bound: u64,
 ) -> Result<Bytes, DownConvertError> {
-    let mut out = Vec::with_capacity(set.len());
+    let mut out = Vec::new();
     // Kafka: the first batch is rewritten alone, the others in runs of some size, and a run that
     // cannot be rewritten is left out where anything lies before it.
     let (mut kept, mut run_bytes) = (0, 0);
+    let mut bytes_max = None;
     for batch in split(set) {
         let batch = batch?;
         if batch.is_control() {
@@ -203,6 +206,10 @@ pub fn down_convert(
         }
         if (kept == 0 && !out.is_empty()) || run_bytes >= RUN_BYTES {
             (kept, run_bytes) = (out.len(), 0);
+            // Kafka: `LazyDownConversionRecords.sizeInBytes`.
+            if kept >= *bytes_max.get_or_insert(kept.max(set.len())) {
+                break;
+            }
         }
         run_bytes += batch.bytes().len();
         let codec = batch.codec()?;
@@ -217,19 +224,23 @@ pub fn down_convert(
             out.extend_from_slice(batch.bytes());
             continue;
         }
-        let mut records = Vec::new();
+        let append_time =
+            (batch.timestamp_type() == TimestampType::LogAppend).then_some(batch.max_timestamp_ms);
+        let mut messages = SetWriter::new(magic, codec, append_time);
         for record in batch.records(bound)? {
             let record = record?;
             // Kafka: inside compressed batches all are kept (RecordsUtil), lest the consumer
             // sees nothing at all of a batch and asks again.
             if codec != Codec::None || record.offset >= from {
-                records.push(record);
+                messages.push(&record)?;
+            }
+            if messages.set.len() as u64 > bound {
+                return Err(Fault::Bomb { bound }.into());
             }
         }
-        let append_time =
-            (batch.timestamp_type() == TimestampType::LogAppend).then_some(batch.max_timestamp_ms);
-        write_set(&records, magic, codec, append_time, &mut out)?;
+        messages.finish(&mut out)?;
     }
+    out.truncate(bytes_max.unwrap_or(usize::MAX));
     Ok(out.into())
 }
 
@@ -241,47 +252,78 @@ pub fn write_set(
     append_time_ms: Option<i64>,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
-    let (Some(first), Some(last)) = (records.first(), records.last()) else {
-        return Ok(());
-    };
-    let mark = if append_time_ms.is_some() && magic > 0 {
-        BIT_APPEND_TIME
-    } else {
-        0
-    };
-    // v1 counts from the first inside a wrapper.
-    let base = if magic > 0 && codec != Codec::None {
-        first.offset.0
-    } else {
-        0
-    };
-    let mut set = Vec::new();
-    let mut max_timestamp_ms = NO_TIMESTAMP;
+    let mut messages = SetWriter::new(magic, codec, append_time_ms);
     for record in records {
-        let timestamp_ms = append_time_ms.unwrap_or(record.timestamp_ms);
-        max_timestamp_ms = max_timestamp_ms.max(timestamp_ms);
+        messages.push(record)?;
+    }
+    messages.finish(out)
+}
+
+/// Takes records one by one, so that nobody holds all of a batch unpacked.
+struct SetWriter {
+    magic: u8,
+    codec: Codec,
+    append_time_ms: Option<i64>,
+    mark: u8,
+    /// Where offsets inside a wrapper count from, once the first is there.
+    base: Option<i64>,
+    last: Offset,
+    max_timestamp_ms: i64,
+    set: Vec<u8>,
+}
+
+impl SetWriter {
+    fn new(magic: u8, codec: Codec, append_time_ms: Option<i64>) -> Self {
+        let is_marked = append_time_ms.is_some() && magic > 0;
+        SetWriter {
+            magic,
+            codec,
+            append_time_ms,
+            mark: if is_marked { BIT_APPEND_TIME } else { 0 },
+            base: None,
+            last: Offset(0),
+            max_timestamp_ms: NO_TIMESTAMP,
+            set: Vec::new(),
+        }
+    }
+
+    fn push(&mut self, record: &Record) -> Result<(), Fault> {
+        // v1 counts from the first inside a wrapper.
+        let counts = self.magic > 0 && self.codec != Codec::None;
+        let first = if counts { record.offset.0 } else { 0 };
+        let base = *self.base.get_or_insert(first);
+        let timestamp_ms = self.append_time_ms.unwrap_or(record.timestamp_ms);
+        self.max_timestamp_ms = self.max_timestamp_ms.max(timestamp_ms);
+        self.last = record.offset;
         let head = Head {
             offset: record.offset - Offset(base),
-            magic,
-            bits: mark,
+            magic: self.magic,
+            bits: self.mark,
             timestamp_ms,
         };
-        head.write(record.key.as_deref(), record.value.as_deref(), &mut set)?;
+        head.write(
+            record.key.as_deref(),
+            record.value.as_deref(),
+            &mut self.set,
+        )
     }
-    if codec == Codec::None {
-        out.extend_from_slice(&set);
-        return Ok(());
+
+    /// Adds what was taken, wrapped into one message where a codec is named.
+    fn finish(self, out: &mut Vec<u8>) -> Result<(), Fault> {
+        if self.base.is_none() || self.codec == Codec::None {
+            out.extend_from_slice(&self.set);
+            return Ok(());
+        }
+        let mut packed = Vec::new();
+        Compression::from(self.codec).compress(self.magic, &self.set, &mut packed)?;
+        let head = Head {
+            offset: self.last.0,
+            magic: self.magic,
+            bits: self.mark | self.codec.id(),
+            timestamp_ms: self.max_timestamp_ms,
+        };
+        head.write(None, Some(&packed), out)
     }
-    let mut packed = Vec::new();
-    Compression::from(codec).compress(magic, &set, &mut packed)?;
-    let timestamp_ms = max_timestamp_ms;
-    let head = Head {
-        offset: last.offset.0,
-        magic,
-        bits: mark | codec.id(),
-        timestamp_ms,
-    };
-    head.write(None, Some(&packed), out)
 }
 
 struct Head {

@@ -42,18 +42,56 @@ pub enum CodecError {
     },
 }
 
-/// Reads a request's body. Names and records are slices of `body`: copy what is kept.
-pub fn decode_request(api: Api, version: i16, mut body: Bytes) -> Result<RequestKind, CodecError> {
-    shape::check(api, version, &body).map_err(|cause| CodecError::Malformed {
-        api,
-        version,
-        cause,
-    })?;
-    RequestKind::decode(api.crate_key(), &mut body, version).map_err(|error| CodecError::Refused {
-        api,
-        version,
-        words: error.to_string(),
-    })
+/// A request's body whose shape is as it should be.
+#[derive(Clone, Debug)]
+pub struct CheckedRequest {
+    api: Api,
+    version: i16,
+    body: Bytes,
+    memory: usize,
+}
+
+impl CheckedRequest {
+    pub fn check(api: Api, version: i16, body: Bytes) -> Result<Self, CodecError> {
+        let extent = shape::check(api, version, &body).map_err(|cause| CodecError::Malformed {
+            api,
+            version,
+            cause,
+        })?;
+        Ok(CheckedRequest {
+            api,
+            version,
+            body,
+            memory: extent.memory,
+        })
+    }
+
+    /// How much memory decoding takes at most, besides the body.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    /// Reads it. Names and records are slices of the body: copy what is kept.
+    pub fn decode(self) -> Result<RequestKind, CodecError> {
+        let CheckedRequest {
+            api,
+            version,
+            mut body,
+            ..
+        } = self;
+        RequestKind::decode(api.crate_key(), &mut body, version).map_err(|error| {
+            CodecError::Refused {
+                api,
+                version,
+                words: error.to_string(),
+            }
+        })
+    }
+}
+
+/// Reads a request's body, however much memory it takes.
+pub fn decode_request(api: Api, version: i16, body: Bytes) -> Result<RequestKind, CodecError> {
+    CheckedRequest::check(api, version, body)?.decode()
 }
 
 /// Reads an answer's body.

@@ -8,8 +8,9 @@
 //! `shapes.py` beside it from Kafka 3.9's schemas; its first lines say how to read them. A shape
 //! is compiled for one version at its first use and kept.
 //!
-//! Invariant: whatever passes `check` makes the decoder reserve at most a constant times the
-//! frame's own size.
+//! Invariant: whatever passes `check` makes the decoder reserve at most what `check` tells. That
+//! is up to some hundred times the frame's own size: an element of one byte on the wire is a struct
+//! of many fields in memory, so whoever decodes has to ask for that memory first.
 
 use std::sync::OnceLock;
 
@@ -42,6 +43,23 @@ pub enum Malformed {
     Version { api: Api, version: i16 },
 }
 
+/// What a message that can be decoded takes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// On the wire.
+    pub bytes: usize,
+    /// Decoded, at most, what its texts share with the frame left out.
+    pub memory: usize,
+}
+
+/// A slice of the frame in memory.
+const SLICE_MEMORY: usize = 32;
+/// An array in memory, and the map of unknown tags that each struct has.
+const LIST_MEMORY: usize = 24;
+/// The first unknown tag of a struct brings a node of the map, each later one its share of more.
+const FIRST_TAG_MEMORY: usize = 512;
+const TAG_MEMORY: usize = 96;
+
 /// Which way a message goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
@@ -49,8 +67,8 @@ pub enum Direction {
     Response,
 }
 
-/// Checks a request's body; gives the number of bytes it takes up.
-pub fn check(api: Api, version: i16, body: &[u8]) -> Result<usize, Malformed> {
+/// Checks a request's body.
+pub fn check(api: Api, version: i16, body: &[u8]) -> Result<Extent, Malformed> {
     check_message(Direction::Request, api, version, body)
 }
 
@@ -60,11 +78,14 @@ pub fn check_message(
     api: Api,
     version: i16,
     body: &[u8],
-) -> Result<usize, Malformed> {
+) -> Result<Extent, Malformed> {
     let shape = compiled(direction, api, version)?;
     let mut walk = Walk::new(body);
     walk.fields(&shape.fields, shape.flexible)?;
-    Ok(walk.at())
+    Ok(Extent {
+        bytes: walk.at(),
+        memory: walk.memory.saturating_add(shape.fields.memory),
+    })
 }
 
 /// A message's shape in one version.
@@ -80,6 +101,9 @@ struct Struct {
     tagged: Vec<(u32, Field)>,
     /// The fewest bytes it can take up; at least one, so that a count of them is bounded.
     bytes_min: usize,
+    /// What it takes up decoded, without what its fields point to. The decoder's structs have the
+    /// fields of all versions.
+    memory: usize,
 }
 
 struct Field {
@@ -96,6 +120,16 @@ enum Kind {
 }
 
 impl Kind {
+    fn memory(&self) -> usize {
+        match self {
+            // In front of wider fields a narrow one takes as much as they do.
+            Kind::Fixed(bytes) => bytes.next_multiple_of(8),
+            Kind::Struct(fields) => fields.memory,
+            Kind::Text | Kind::Bytes => SLICE_MEMORY,
+            Kind::Array(_) => LIST_MEMORY,
+        }
+    }
+
     fn bytes_min(&self, flexible: bool) -> usize {
         match self {
             Kind::Fixed(bytes) => *bytes,
@@ -173,12 +207,16 @@ impl<'a> Reader<'a> {
 
     /// Reads fields up to a closing bracket or the end.
     fn fields(&mut self) -> Struct {
-        let mut made = Struct::default();
+        let mut made = Struct {
+            memory: LIST_MEMORY,
+            ..Struct::default()
+        };
         while let Some(word) = self.word() {
             if word == ")" {
                 break;
             }
             let kind = self.kind(word);
+            made.memory += kind.memory();
             let (there, nullable, tag) = self.versions();
             match (there, tag) {
                 (false, _) => {}
@@ -243,11 +281,17 @@ impl<'a> Reader<'a> {
 pub(crate) struct Walk<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// What the decoder will reserve for what was walked over.
+    memory: usize,
 }
 
 impl<'a> Walk<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Walk { bytes, at: 0 }
+        Walk {
+            bytes,
+            at: 0,
+            memory: 0,
+        }
     }
 
     pub(crate) fn at(&self) -> usize {
@@ -418,8 +462,11 @@ impl<'a> Walk<'a> {
 
     fn elements(&mut self, element: &Kind, count: usize, flexible: bool) -> Result<(), Malformed> {
         if let Kind::Fixed(bytes) = element {
+            self.memory = self.memory.saturating_add(count.saturating_mul(*bytes));
             return self.skip(count.saturating_mul(*bytes));
         }
+        let memory = count.saturating_mul(element.memory());
+        self.memory = self.memory.saturating_add(memory);
         for _ in 0..count {
             self.value(element, false, flexible)?;
         }
@@ -436,6 +483,7 @@ impl<'a> Walk<'a> {
                 count: i64::from(count),
             });
         }
+        let mut tag_memory = FIRST_TAG_MEMORY;
         for _ in 0..count {
             let at = self.at;
             let tag = self.varint()?;
@@ -448,7 +496,11 @@ impl<'a> Walk<'a> {
                         return Err(Malformed::Tag { at });
                     }
                 }
-                None => self.skip(size)?,
+                None => {
+                    self.memory = self.memory.saturating_add(tag_memory);
+                    tag_memory = TAG_MEMORY;
+                    self.skip(size)?;
+                }
             }
         }
         Ok(())

@@ -7,8 +7,13 @@ use uuid::Uuid;
 use crate::ids::TopicId;
 use crate::kafka::shape::{Malformed, Walk};
 
+/// Topics and partitions that one request may name: more than any cluster has. Two bytes of a frame
+/// could be one of them, and each takes a hundred in memory.
+pub(super) const ELEMENTS_MAX: usize = 200_000;
+
 pub(super) struct Reader<'a> {
     frame: &'a Bytes,
+    elements_left: usize,
     pub(super) walk: Walk<'a>,
     pub(super) flexible: bool,
 }
@@ -17,6 +22,7 @@ impl<'a> Reader<'a> {
     pub(super) fn new(frame: &'a Bytes, flexible: bool) -> Self {
         Reader {
             frame,
+            elements_left: ELEMENTS_MAX,
             walk: Walk::new(frame),
             flexible,
         }
@@ -67,6 +73,10 @@ impl<'a> Reader<'a> {
             .walk
             .count(self.flexible, bytes_each)?
             .ok_or(Malformed::Null { at })?;
+        self.elements_left = (self.elements_left.checked_sub(count)).ok_or(Malformed::Count {
+            at,
+            count: count as i64,
+        })?;
         let mut made = Vec::with_capacity(count);
         for _ in 0..count {
             made.push(element(self)?);
