@@ -42,6 +42,17 @@ impl Machine {
 }
 
 impl Group {
+    /// Whether the reminder is the one of a deadline that still stands.
+    pub(crate) fn awaits(&self, timer: &Timer) -> bool {
+        let at = Some(timer.at);
+        match &timer.alarm {
+            Alarm::Session(id) => self.members.get(id).is_some_and(|m| m.timer_at == at),
+            Alarm::Pending(id) => self.pending.get(id).copied() == at,
+            Alarm::Rebalance => self.gathering.map(|gathering| gathering.deadline) == at,
+            Alarm::Sync => self.sync_deadline == at,
+        }
+    }
+
     fn ring(&mut self, at: i64, alarm: Alarm, work: &mut Work<'_>) {
         match alarm {
             Alarm::Session(member_id) => self.ring_session(at, &member_id, work),
@@ -131,5 +142,60 @@ impl Group {
             }
             _ => Vec::new(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::join::JoinRequest;
+    use crate::member::Protocol;
+    use crate::outcome::Ticket;
+
+    #[test]
+    fn a_member_that_joins_again_and_again_leaves_no_crowd_of_reminders() {
+        let config = Config {
+            initial_rebalance_delay_ms: 0,
+            ..Config::default()
+        };
+        let mut machine = Machine::new(Arc::new(config));
+        let joining = |member_id: &str, round: u64| JoinRequest {
+            group: "g".into(),
+            member_id: member_id.into(),
+            group_instance_id: None,
+            needs_known_member_id: false,
+            may_skip_assignment: false,
+            client_id: "c".into(),
+            client_host: "/".into(),
+            // Two weeks, in which nothing of it would be looked at.
+            rebalance_timeout_ms: 14 * 24 * 3_600_000,
+            session_timeout_ms: 10_000,
+            protocol_type: "consumer".into(),
+            protocols: vec![Protocol {
+                name: "range".into(),
+                metadata: round.to_be_bytes().to_vec().into(),
+            }],
+            reason: None,
+            fresh_id: "1".into(),
+        };
+        let mut now = Now {
+            monotonic_ms: 0,
+            wall_ms: 0,
+        };
+        let _joined = machine.join(Ticket(0), joining("", 0), now);
+        let _answered = machine.expire(now);
+        for round in 1..10_000 {
+            now.monotonic_ms += 1;
+            let _again = machine.join(Ticket(round), joining("c-1", round), now);
+        }
+        assert_eq!(machine.group_count(), 1);
+        assert!(machine.timers.len() < 3_000, "{}", machine.timers.len());
+        // What still stands is kept: the session ends in its time.
+        let due = machine.next_deadline();
+        assert!(
+            due.is_some_and(|at| at <= now.monotonic_ms + 10_000),
+            "{due:?}"
+        );
     }
 }

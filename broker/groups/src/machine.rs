@@ -149,6 +149,12 @@ impl Machine {
         if cfg!(debug_assertions) {
             group.check();
         }
+        if timers.are_crowded() {
+            timers.keep_awaited(|timer| {
+                let group = groups.get(&timer.group);
+                group.is_some_and(|group| group.awaits(timer))
+            });
+        }
         Some(result)
     }
 

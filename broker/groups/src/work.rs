@@ -34,12 +34,21 @@ pub(crate) struct Timer {
 
 /// All deadlines, earliest first. An entry is only a reminder to look: the deadline itself lies
 /// with its owner and may have moved, so that a heartbeat costs no heap operation.
+///
+/// Entries whose deadline is gone stay until their time comes, which clients choose and may lie
+/// weeks ahead; so whenever there are twice as many as after the last time, those are thrown out.
 #[derive(Debug, Default)]
-pub(crate) struct Timers(BinaryHeap<Reverse<Timer>>);
+pub(crate) struct Timers {
+    heap: BinaryHeap<Reverse<Timer>>,
+    kept: usize,
+}
+
+/// Fewer entries are never looked through.
+const CROWD_MIN: usize = 1024;
 
 impl Timers {
     pub(crate) fn remind(&mut self, at: i64, group: &Arc<str>, alarm: Alarm) {
-        self.0.push(Reverse(Timer {
+        self.heap.push(Reverse(Timer {
             at,
             group: Arc::clone(group),
             alarm,
@@ -47,14 +56,29 @@ impl Timers {
     }
 
     pub(crate) fn next_at(&self) -> Option<i64> {
-        self.0.peek().map(|Reverse(timer)| timer.at)
+        self.heap.peek().map(|Reverse(timer)| timer.at)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len()
+    }
+
+    pub(crate) fn are_crowded(&self) -> bool {
+        self.heap.len() > CROWD_MIN.max(2 * self.kept)
+    }
+
+    /// Keeps what somebody still waits for.
+    pub(crate) fn keep_awaited(&mut self, is_awaited: impl Fn(&Timer) -> bool) {
+        self.heap.retain(|Reverse(timer)| is_awaited(timer));
+        self.kept = self.heap.len();
     }
 
     pub(crate) fn pop_due(&mut self, now_ms: i64) -> Option<Timer> {
         if self.next_at()? > now_ms {
             return None;
         }
-        self.0.pop().map(|Reverse(timer)| timer)
+        self.heap.pop().map(|Reverse(timer)| timer)
     }
 }
 
