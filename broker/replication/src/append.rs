@@ -1,8 +1,9 @@
 //! The produce path: append here, then wait for as many acks as were asked for.
 //!
 //! An append runs on the calling thread where it may (see `lanes`) and in its directory's lane
-//! where it may not; one that was sent to the lane is followed there by all later ones of its
-//! partition until the lane is empty, so that a producer's order holds.
+//! where it may not, or where looking at its records takes long: a small batch may unpack to a
+//! large one. One that was sent to the lane is followed there by all later ones of its partition
+//! until the lane is empty, so that a producer's order holds.
 //!
 //! Hot path: with acks from the leader, or from all where there is nobody else, the answer is
 //! there when [`append`] returns; nothing is spawned, parked or allocated.
@@ -18,7 +19,7 @@ use tracing::warn;
 
 use crate::error::Refusal;
 use crate::lanes::Flushes;
-use crate::partition::{AppendFailure, Done, Partition};
+use crate::partition::{AppendFailure, By, Done, Partition, Patience};
 use crate::waiting::{Stay, Until, Wakes};
 
 /// How many must have a record before its producer hears of it.
@@ -104,31 +105,33 @@ impl AppendAnswer {
 pub fn append(
     partition: &Arc<Partition>,
     records: Bytes,
-    origin: Origin,
+    by: impl Into<By>,
     acks: Acks,
     wakes: &mut Wakes,
 ) -> Append {
+    let by = by.into();
     let lane = partition.lane();
     if partition.queued.load(Ordering::Acquire) == 0
         && let Some(permit) = partition.shared().lanes.try_permit(&lane)
     {
-        let done = append_here(partition, &records, origin, acks);
+        let done = append_here(partition, &records, by, acks, Patience::Short);
         drop(permit);
-        return match done {
-            Ok(done) => written(partition, done, acks, wakes),
-            Err(failure) => Append::Answered(failure.into()),
-        };
+        match done {
+            Some(Ok(done)) => return written(partition, done, acks, wakes),
+            Some(Err(failure)) => return Append::Answered(failure.into()),
+            None => {}
+        }
     }
     let (tell, heard) = oneshot::channel();
     let lane = partition.lane_to_queue();
     let queued = Arc::clone(partition);
     let job = move || {
-        let mut done = append_here(&queued, &records, origin, acks);
+        let mut done = append_here(&queued, &records, by, acks, Patience::Any);
         queued.queued.fetch_sub(1, Ordering::AcqRel);
-        if let Ok(done) = &mut done {
+        if let Some(Ok(done)) = &mut done {
             std::mem::take(&mut done.wakes).fire();
         }
-        let _unheard = tell.send(done);
+        let _unheard = done.map(|done| tell.send(done));
     };
     if lane.submit_append(job).is_err() {
         partition.queued.fetch_sub(1, Ordering::AcqRel);
@@ -164,9 +167,10 @@ pub async fn append_and_wait(
 fn append_here(
     partition: &Partition,
     records: &Bytes,
-    origin: Origin,
+    by: By,
     acks: Acks,
-) -> Result<Done, AppendFailure> {
+    patience: Patience,
+) -> Option<Result<Done, AppendFailure>> {
     // The first write of a transaction here counts as verified: the coordinators of transactions
     // that could be asked (KIP-890) live on other brokers until this one has its own.
     let guard = transactional_producer(records).and_then(|(producer, epoch, sequence)| {
@@ -174,7 +178,7 @@ fn append_here(
             .log()
             .start_verification(producer, epoch, sequence)
     });
-    partition.append(records, origin, acks == Acks::All, guard.as_ref())
+    partition.append(records, by, acks == Acks::All, guard.as_ref(), patience)
 }
 
 /// What follows an append that was written here.

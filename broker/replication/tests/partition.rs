@@ -20,7 +20,7 @@ use replication::config::{
 use replication::endpoint::{IsrKeeper, Proposal};
 use replication::error::Refusal;
 use replication::partition::isr::IsrAnswer;
-use replication::partition::{Assignment, Partition, PartitionOrder, Reader, RoleChange};
+use replication::partition::{Assignment, By, Partition, PartitionOrder, Reader, RoleChange};
 use replication::read::{FetchRules, Wanted, read_here, wait_round};
 use replication::replicas::{Hosted, Replicas};
 use replication::role::{Authority, StopOrder};
@@ -173,6 +173,18 @@ fn produce(partition: &Arc<Partition>, count: usize, acks: Acks) -> Append {
     append
 }
 
+/// Packed it is a few hundred bytes, unpacked two million.
+fn packed_records() -> Bytes {
+    let mut batch = BatchBuilder::new(Codec::Gzip);
+    let value = vec![0; 1 << 16];
+    for _ in 0..32 {
+        batch
+            .push(1_700_000_000_000, None, Some(&value), &[])
+            .unwrap();
+    }
+    batch.build().unwrap()
+}
+
 fn answered(append: Append) -> AppendAnswer {
     match append {
         Append::Answered(answer) => answer,
@@ -234,6 +246,33 @@ fn one_replica_is_an_isr_of_one_and_answers_at_once() {
         look(&partition, 6, CONSUMER),
         Err(Refusal::OffsetOutOfRange)
     );
+}
+
+#[tokio::test]
+async fn what_takes_long_to_look_at_waits_in_a_lane_and_later_records_follow_it() {
+    let world = World::new();
+    let partition = world.lead("t", &[1], &[1]);
+    let mut wakes = Wakes::none();
+    let origin = Origin::Client;
+    let long = append(
+        &partition,
+        packed_records(),
+        origin,
+        Acks::Leader,
+        &mut wakes,
+    );
+    assert!(matches!(long, Append::Waits(_)), "{long:?}");
+    let next = produce(&partition, 1, Acks::Leader);
+    let stay = partition.shared().deadlines.park(60_000);
+    let Append::Waits(long) = long else {
+        panic!("it has a lane")
+    };
+    assert_eq!(long.finish(&stay).await.first_offset, Offset(0));
+    let next = match next {
+        Append::Waits(wait) => wait.finish(&stay).await,
+        Append::Answered(answer) => answer,
+    };
+    assert_eq!(next.first_offset, Offset(32));
 }
 
 #[tokio::test]
@@ -515,6 +554,30 @@ fn roles_that_change_are_told() {
     assert_eq!(change(2, 2), Some(RoleChange::BecameFollower));
     assert_eq!(change(2, 2), None);
     assert_eq!(change(3, 1), Some(RoleChange::BecameLeader));
+}
+
+#[test]
+fn what_a_coordinator_decided_in_one_leadership_is_not_appended_in_the_next() {
+    let world = World::new();
+    let partition = world.lead("t", &[1, 2], &[1, 2]);
+    let by = By::coordinator_of(partition.term());
+    let appended = || {
+        let mut wakes = Wakes::none();
+        let append = append(&partition, records(1), by, Acks::Leader, &mut wakes);
+        wakes.fire();
+        answered(append).refusal
+    };
+    let ordered = |leader, epoch| {
+        let order = order("t", leader, epoch, &[1, 2], &[1, 2]);
+        world.obey(order).unwrap();
+    };
+    assert_eq!(appended(), None);
+    ordered(1, 1);
+    assert_eq!(appended(), None, "whoever led goes on leading");
+    ordered(2, 2);
+    assert_eq!(appended(), Some(Refusal::NotLeader));
+    ordered(1, 3);
+    assert_eq!(appended(), Some(Refusal::NotLeader), "groups are read anew");
 }
 
 #[tokio::test]

@@ -229,7 +229,7 @@ impl Groups {
             machine, records, ..
         } = &loaded;
         let (groups, offsets, records) = (machine.group_count(), machine.offset_count(), *records);
-        if let Some(after) = shard.install(turn, loaded, log, self.settings.codec, self.now()) {
+        if let Some(after) = shard.install(turn, loaded, log, self.settings.codec) {
             let took_ms = self.clock.monotonic_ms() - began_ms;
             // Fifty partitions that hold nothing are no news.
             if records == 0 {
@@ -271,7 +271,7 @@ impl Groups {
         let shard = self.shard_of(group)?;
         let now = self.now();
         let (result, heard, after) =
-            shard.ask(now, |machine, ticket, out| event(machine, ticket, now, out))?;
+            shard.ask(|machine, ticket, out| event(machine, ticket, now, out))?;
         self.settle(shard, after);
         Ok((result, Waiting(heard)))
     }
@@ -284,7 +284,7 @@ impl Groups {
     ) -> Result<T, Refusal> {
         let shard = self.shard_of(group)?;
         let now = self.now();
-        let (result, after) = shard.run(now, |machine, out| event(machine, now, out))?;
+        let (result, after) = shard.run(|machine, out| event(machine, now, out))?;
         self.settle(shard, after);
         Ok(result)
     }
@@ -344,15 +344,50 @@ impl Groups {
     fn for_each_shard(self: &Arc<Self>, event: impl Fn(&mut Machine, Now) -> Outcome) {
         for shard in &self.shards {
             let now = self.now();
-            let ran = shard.run(now, |machine, out| *out = event(machine, now));
+            let ran = shard.run(|machine, out| *out = event(machine, now));
             if let Ok(((), after)) = ran {
-                self.settle(shard, after);
+                self.settle_elsewhere(shard, after);
             }
         }
     }
 
-    /// What follows an event once the shard's lock is free.
+    /// What follows an event once the shard's lock is free: its appends, on this thread.
     fn settle(self: &Arc<Self>, shard: &Arc<Shard>, after: Aftermath) {
+        let append = after.append;
+        self.follow(shard, after);
+        if let Some(turn) = append
+            && !self.append(shard, turn)
+        {
+            self.append_elsewhere(shard, turn);
+        }
+    }
+
+    /// As [`Groups::settle`], for events of the broker's own clock: all shards have one task, which
+    /// no disk may hold up.
+    fn settle_elsewhere(self: &Arc<Self>, shard: &Arc<Shard>, after: Aftermath) {
+        let append = after.append;
+        self.follow(shard, after);
+        if let Some(turn) = append {
+            self.append_elsewhere(shard, turn);
+        }
+    }
+
+    fn append(self: &Arc<Self>, shard: &Arc<Shard>, turn: u64) -> bool {
+        shard.append(turn, || self.now(), |after| self.follow(shard, after))
+    }
+
+    fn append_elsewhere(self: &Arc<Self>, shard: &Arc<Shard>, turn: u64) {
+        let (groups, shard) = (Arc::clone(self), Arc::clone(shard));
+        let work = async move {
+            while !groups.append(&shard, turn) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let _detached = tasks::spawn_on(&self.runtime, "groups-append", work);
+    }
+
+    /// What follows besides appends.
+    fn follow(self: &Arc<Self>, shard: &Arc<Shard>, after: Aftermath) {
         if let Some(turn) = after.drain {
             let (groups, draining) = (Arc::clone(self), Arc::clone(shard));
             let work = async move {
@@ -405,9 +440,9 @@ impl Groups {
         for shard in &self.shards {
             let now = self.now();
             if shard.deadline() <= now.monotonic_ms {
-                let ran = shard.run(now, |machine, out| *out = machine.expire(now));
+                let ran = shard.run(|machine, out| *out = machine.expire(now));
                 if let Ok(((), after)) = ran {
-                    self.settle(shard, after);
+                    self.settle_elsewhere(shard, after);
                 }
             }
         }

@@ -11,10 +11,10 @@ use bytes::Bytes;
 use protocol::ids::Offset;
 use replication::append::{Acks, Append, AppendAnswer, append};
 use replication::error::Refusal;
-use replication::partition::Partition;
+use replication::partition::{By, Partition, Term};
 use replication::waiting::Wakes;
 use storage::error::{AppendRefusal, ReadError};
-use storage::log::{Origin, ReadRequest, Upto};
+use storage::log::{ReadRequest, Upto};
 
 /// The result of an append: the offset of its batch, or why there is none.
 pub type Written = Result<i64, WriteError>;
@@ -38,7 +38,7 @@ impl fmt::Debug for Appending {
 /// A partition of an internal topic that this broker leads.
 pub trait HostLog: Send + Sync + fmt::Debug {
     /// Appends a batch behind all earlier ones. `replicated`: done when every in-sync replica has
-    /// it, or when time is up; else when this broker has it. Does not block.
+    /// it, or when time is up; else when this broker has it. Sleeps where the disk does.
     fn append(&self, batch: Bytes, replicated: bool) -> Appending;
 
     /// Where reading begins.
@@ -55,6 +55,8 @@ pub trait HostLog: Send + Sync + fmt::Debug {
 #[derive(Debug)]
 pub struct ReplicatedLog {
     partition: Arc<Partition>,
+    /// The leadership in which its groups are loaded.
+    term: Term,
     /// `offsets.commit.required.acks`
     acks: Acks,
     /// `offsets.commit.timeout.ms`
@@ -64,6 +66,7 @@ pub struct ReplicatedLog {
 impl ReplicatedLog {
     pub fn new(partition: Arc<Partition>, acks: Acks, timeout_ms: i64) -> Self {
         ReplicatedLog {
+            term: partition.term(),
             partition,
             acks,
             timeout_ms,
@@ -78,11 +81,10 @@ impl HostLog for ReplicatedLog {
         let appended = append(
             &self.partition,
             batch,
-            Origin::Coordinator,
+            By::coordinator_of(self.term),
             acks,
             &mut wakes,
         );
-        // Followers wait for these records; waking them touches no lock of ours.
         wakes.fire();
         match appended {
             Append::Answered(answer) => Appending::Done(written(&answer)),

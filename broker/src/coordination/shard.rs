@@ -5,12 +5,21 @@
 //!    ▲                      │                  │
 //!    └────────unload────────┴──────unload──────┘
 //! ```
+//!
+//! What an event wants written goes through two queues, both in the order of the log:
+//!
+//! ```text
+//!   event ─▶ decided ─▶ one appends, without the lock ─▶ awaited ─▶ one drains ─▶ result
+//! ```
+//!
+//! Invariant: no log is called under the lock. A disk that sleeps holds up who appends, and
+//! nobody's heartbeat.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use ::groups::outcome::{Batch, Note};
+use ::groups::outcome::{Batch, Note, Write};
 use ::groups::{Answer, Machine, Now, Outcome, Refusal, Ticket, WriteId};
 use parking_lot::Mutex;
 use protocol::batch::Codec;
@@ -23,6 +32,8 @@ use crate::coordination::log::{Appending, HostLog, Written};
 
 /// No deadline at all.
 pub(crate) const NEVER: i64 = i64::MAX;
+/// Whoever appends does it for others too, but not for ever: his own client waits.
+const APPENDS_IN_A_ROW_MAX: usize = 32;
 
 /// A partition that may or may not be led here. The lock is its one owner; nothing waits under it.
 #[derive(Debug)]
@@ -48,7 +59,7 @@ enum Phase {
     /// Markers that arrive while loading; the load may or may not have read them, and deciding
     /// twice does no harm.
     Loading {
-        markers: Vec<(i64, bool)>,
+        markers: Vec<Marker>,
     },
     Here(Box<Here>),
 }
@@ -60,16 +71,46 @@ struct Here {
     codec: Codec,
     tickets: HashMap<Ticket, oneshot::Sender<Answer>>,
     next_ticket: u64,
-    /// Results not there yet, in log order. Bounded by what waits for them: one write a request,
+    /// What is to be appended. Bounded, as is the next, by what waits for it: one write a request,
     /// and a few a group.
-    queue: VecDeque<Queued>,
+    decided: VecDeque<Decided>,
+    /// Somebody appends, and what was decided meanwhile is his.
+    appending: bool,
+    /// Results not there yet, in log order.
+    awaited: VecDeque<Awaited>,
     draining: bool,
 }
 
+/// A step that has its place in the log.
 #[derive(Debug)]
-enum Queued {
+enum Decided {
+    Write(Write),
+    Marker(Marker),
+}
+
+#[derive(Debug)]
+enum Awaited {
     Write(WriteId, Appending),
-    Marker { producer_id: i64, commit: bool },
+    Marker(Marker),
+}
+
+/// A transaction's end that lies in the log already.
+#[derive(Clone, Copy, Debug)]
+struct Marker {
+    producer_id: i64,
+    commit: bool,
+}
+
+/// What whoever appends does next.
+enum Next {
+    Append {
+        write: Write,
+        log: Arc<dyn HostLog>,
+        codec: Codec,
+    },
+    /// More is left than one should do for others.
+    Enough,
+    Nothing,
 }
 
 /// What is done once the lock is free.
@@ -78,6 +119,8 @@ enum Queued {
 pub(crate) struct Aftermath {
     answers: Vec<(oneshot::Sender<Answer>, Answer)>,
     notes: Vec<Note>,
+    /// There is something to write: somebody has to run [`Shard::append`] with this turn.
+    pub(crate) append: Option<u64>,
     /// Results are to be waited for: somebody has to run [`Shard::drain`] with this turn.
     pub(crate) drain: Option<u64>,
 }
@@ -140,7 +183,6 @@ impl Shard {
         loaded: Loaded,
         log: Arc<dyn HostLog>,
         codec: Codec,
-        now: Now,
     ) -> Option<Aftermath> {
         let mut state = self.state.lock();
         if state.turn != turn {
@@ -150,8 +192,8 @@ impl Shard {
             return None;
         };
         let mut machine = loaded.machine;
-        for (producer_id, commit) in std::mem::take(markers) {
-            machine.complete_transaction(producer_id, commit);
+        for marker in std::mem::take(markers) {
+            machine.complete_transaction(marker.producer_id, marker.commit);
         }
         let mut here = Box::new(Here {
             machine,
@@ -159,11 +201,13 @@ impl Shard {
             codec,
             tickets: HashMap::new(),
             next_ticket: 0,
-            queue: VecDeque::new(),
+            decided: VecDeque::new(),
+            appending: false,
+            awaited: VecDeque::new(),
             draining: false,
         });
         let mut after = Aftermath::default();
-        here.carry_out(loaded.outcome, now, &mut after);
+        here.take_up(loaded.outcome, &mut after);
         self.leave(&mut here, turn, &mut after);
         state.phase = Phase::Here(here);
         Some(after)
@@ -212,7 +256,6 @@ impl Shard {
     /// Runs an event that is answered at once.
     pub(crate) fn run<T>(
         &self,
-        now: Now,
         event: impl FnOnce(&mut Machine, &mut Outcome) -> T,
     ) -> Result<(T, Aftermath), Refusal> {
         let mut state = self.state.lock();
@@ -221,7 +264,7 @@ impl Shard {
         let mut outcome = Outcome::default();
         let result = event(&mut here.machine, &mut outcome);
         let mut after = Aftermath::default();
-        here.carry_out(outcome, now, &mut after);
+        here.take_up(outcome, &mut after);
         self.leave(here, turn, &mut after);
         Ok((result, after))
     }
@@ -229,7 +272,6 @@ impl Shard {
     /// Runs an event whose answer may come later.
     pub(crate) fn ask<T>(
         &self,
-        now: Now,
         event: impl FnOnce(&mut Machine, Ticket, &mut Outcome) -> T,
     ) -> Result<(T, oneshot::Receiver<Answer>, Aftermath), Refusal> {
         let (tell, heard) = oneshot::channel();
@@ -242,7 +284,7 @@ impl Shard {
         let mut outcome = Outcome::default();
         let result = event(&mut here.machine, ticket, &mut outcome);
         let mut after = Aftermath::default();
-        here.carry_out(outcome, now, &mut after);
+        here.take_up(outcome, &mut after);
         self.leave(here, turn, &mut after);
         Ok((result, heard, after))
     }
@@ -255,35 +297,72 @@ impl Shard {
 
     /// A marker lies in the log: it takes effect after everything written before it.
     pub(crate) fn note_marker(&self, producer_id: i64, commit: bool) {
+        let marker = Marker {
+            producer_id,
+            commit,
+        };
         let mut state = self.state.lock();
         match &mut state.phase {
             Phase::Away => {}
-            Phase::Loading { markers } => markers.push((producer_id, commit)),
-            Phase::Here(here) if here.queue.is_empty() && !here.draining => {
-                here.machine.complete_transaction(producer_id, commit);
-            }
-            Phase::Here(here) => here.queue.push_back(Queued::Marker {
-                producer_id,
-                commit,
-            }),
+            Phase::Loading { markers } => markers.push(marker),
+            Phase::Here(here) if here.appending => here.decided.push_back(Decided::Marker(marker)),
+            Phase::Here(here) => here.place_marker(marker),
+        }
+    }
+
+    /// Appends what was decided, in order, on this thread and without the lock; `false` where
+    /// more is left than one should do for others: it has to be called again. Calls `settle` after
+    /// each.
+    pub(crate) fn append(
+        &self,
+        turn: u64,
+        now: impl Fn() -> Now,
+        settle: impl Fn(Aftermath),
+    ) -> bool {
+        let mut appended = None;
+        let mut row = 0;
+        loop {
+            let mut after = Aftermath::default();
+            let next = self.with_turn(turn, |here| {
+                if let Some((id, appending)) = appended.take() {
+                    here.take_appended(id, appending, now(), &mut after);
+                }
+                let next = here.next_append(row < APPENDS_IN_A_ROW_MAX);
+                self.leave(here, turn, &mut after);
+                next
+            });
+            settle(after);
+            let (write, log, codec) = match next {
+                Some(Next::Append { write, log, codec }) => (write, log, codec),
+                Some(Next::Enough) => return false,
+                // Nothing is left, or others coordinate these groups.
+                Some(Next::Nothing) | None => return true,
+            };
+            let replicated = write.batch != Batch::Tombstones;
+            let appending = match batch::build(&write, codec) {
+                Ok(batch) => log.append(batch, replicated),
+                Err(failure) => Appending::Done(Err(failure)),
+            };
+            appended = Some((write.id, appending));
+            row += 1;
         }
     }
 
     /// Waits for results, in order, until none is outstanding. Calls `settle` after each.
     pub(crate) async fn drain(&self, turn: u64, now: impl Fn() -> Now, settle: impl Fn(Aftermath)) {
-        while let Some(queued) = self.next_queued(turn) {
-            let (id, result) = match queued {
-                Queued::Marker {
+        while let Some(awaited) = self.next_awaited(turn) {
+            let (id, result) = match awaited {
+                Awaited::Marker(Marker {
                     producer_id,
                     commit,
-                } => {
+                }) => {
                     self.with_turn(turn, |here| {
                         here.machine.complete_transaction(producer_id, commit)
                     });
                     continue;
                 }
-                Queued::Write(id, Appending::Done(written)) => (id, written),
-                Queued::Write(id, Appending::Later(later)) => (id, later.await),
+                Awaited::Write(id, Appending::Done(written)) => (id, written),
+                Awaited::Write(id, Appending::Later(later)) => (id, later.await),
             };
             let mut after = Aftermath::default();
             self.with_turn(turn, |here| {
@@ -294,9 +373,9 @@ impl Shard {
         }
     }
 
-    fn next_queued(&self, turn: u64) -> Option<Queued> {
+    fn next_awaited(&self, turn: u64) -> Option<Awaited> {
         self.with_turn(turn, |here| {
-            let next = here.queue.pop_front();
+            let next = here.awaited.pop_front();
             here.draining = next.is_some();
             next
         })
@@ -318,7 +397,11 @@ impl Shard {
             here.machine.next_deadline().unwrap_or(NEVER),
             Ordering::SeqCst,
         );
-        if !here.queue.is_empty() && !here.draining {
+        if !here.decided.is_empty() && !here.appending {
+            here.appending = true;
+            after.append = Some(turn);
+        }
+        if !here.awaited.is_empty() && !here.draining {
             here.draining = true;
             after.drain = Some(turn);
         }
@@ -336,38 +419,75 @@ impl State {
 }
 
 impl Here {
-    /// Appends what is to be written and gathers the answers; results that are there at once
-    /// lead to more of both.
-    fn carry_out(&mut self, outcome: Outcome, now: Now, after: &mut Aftermath) {
-        let mut outcomes = VecDeque::from([outcome]);
-        while let Some(outcome) = outcomes.pop_front() {
-            for write in outcome.writes {
-                let replicated = write.batch != Batch::Tombstones;
-                let appending = match batch::build(&write, self.codec) {
-                    Ok(batch) => self.log.append(batch, replicated),
-                    Err(failure) => Appending::Done(Err(failure)),
-                };
-                match appending {
-                    Appending::Done(result) if self.queue.is_empty() && !self.draining => {
-                        outcomes.push_back(self.machine.written(write.id, result, now));
-                    }
-                    appending => self.queue.push_back(Queued::Write(write.id, appending)),
+    /// Puts what is to be written in its place and gathers the answers.
+    fn take_up(&mut self, outcome: Outcome, after: &mut Aftermath) {
+        self.decided
+            .extend(outcome.writes.into_iter().map(Decided::Write));
+        for (ticket, answer) in outcome.answers {
+            after.answers.extend(
+                self.tickets
+                    .remove(&ticket)
+                    .map(|waiting| (waiting, answer)),
+            );
+        }
+        after.notes.extend(outcome.notes);
+    }
+
+    /// What to append now, if whoever asks may do more. Without anything nobody appends.
+    fn next_append(&mut self, may_more: bool) -> Next {
+        while let Some(decided) = self.decided.pop_front() {
+            match decided {
+                Decided::Marker(marker) => self.place_marker(marker),
+                Decided::Write(write) if may_more => {
+                    return Next::Append {
+                        write,
+                        log: Arc::clone(&self.log),
+                        codec: self.codec,
+                    };
+                }
+                write @ Decided::Write(_) => {
+                    self.decided.push_front(write);
+                    return Next::Enough;
                 }
             }
-            for (ticket, answer) in outcome.answers {
-                after.answers.extend(
-                    self.tickets
-                        .remove(&ticket)
-                        .map(|waiting| (waiting, answer)),
-                );
+        }
+        self.appending = false;
+        Next::Nothing
+    }
+
+    /// Everything decided before the marker is appended: it counts behind the results of that.
+    fn place_marker(&mut self, marker: Marker) {
+        if self.has_results_to_come() {
+            self.awaited.push_back(Awaited::Marker(marker));
+        } else {
+            self.machine
+                .complete_transaction(marker.producer_id, marker.commit);
+        }
+    }
+
+    /// A result that is there at once counts at once, unless earlier ones are still to come.
+    fn take_appended(
+        &mut self,
+        id: WriteId,
+        appending: Appending,
+        now: Now,
+        after: &mut Aftermath,
+    ) {
+        match appending {
+            Appending::Done(result) if !self.has_results_to_come() => {
+                self.take_result(id, result, now, after);
             }
-            after.notes.extend(outcome.notes);
+            appending => self.awaited.push_back(Awaited::Write(id, appending)),
         }
     }
 
     fn take_result(&mut self, id: WriteId, result: Written, now: Now, after: &mut Aftermath) {
         let outcome = self.machine.written(id, result, now);
-        // What follows from a result stands behind the results that are still to come.
-        self.carry_out(outcome, now, after);
+        // What follows from a result stands behind all that was decided before.
+        self.take_up(outcome, after);
+    }
+
+    fn has_results_to_come(&self) -> bool {
+        !self.awaited.is_empty() || self.draining
     }
 }

@@ -35,6 +35,9 @@ struct Inner {
     end: i64,
     holds: bool,
     held: Vec<(i64, oneshot::Sender<Written>)>,
+    /// A disk that sleeps: appends wait for its other end to be dropped.
+    sleeps: Option<std::sync::mpsc::Receiver<()>>,
+    asleep: usize,
 }
 
 impl MemoryLog {
@@ -52,6 +55,21 @@ impl MemoryLog {
         self.0.lock().held.len()
     }
 
+    /// The next append sleeps until what is given back is dropped.
+    fn fall_asleep(&self) -> std::sync::mpsc::Sender<()> {
+        let (wake, woken) = std::sync::mpsc::channel();
+        self.0.lock().sleeps = Some(woken);
+        wake
+    }
+
+    fn sleep(&self) {
+        let sleeps = self.0.lock().sleeps.take();
+        if let Some(woken) = sleeps {
+            self.0.lock().asleep += 1;
+            let _dropped = woken.recv();
+        }
+    }
+
     fn put(&self, batch: &[u8]) -> i64 {
         let mut inner = self.0.lock();
         let offset = inner.end;
@@ -67,6 +85,7 @@ impl MemoryLog {
 
 impl HostLog for MemoryLog {
     fn append(&self, batch: Bytes, replicated: bool) -> Appending {
+        self.sleep();
         let offset = self.put(&batch);
         let mut inner = self.0.lock();
         if !(inner.holds && replicated) {
@@ -261,6 +280,62 @@ async fn commits_are_answered_when_replicated_and_in_order() {
     ];
     assert_eq!(answers, [vec![Err(Refusal::RequestTimedOut)], vec![Ok(())]]);
     assert_eq!(fetched(&groups, "s", true), Ok(Some(2)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_sleeps_holds_up_no_heartbeat_and_keeps_the_order() {
+    let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
+    let groups = hosted(&clock);
+    led(&groups, &log, 0).await;
+    let member = joined(&groups).await;
+    assert_eq!(groups.sync(syncing(&member)).await.refusal, None);
+    let wake = log.fall_asleep();
+    let mut commits = Vec::new();
+    for offset in 1..=50 {
+        let committer = Arc::clone(&groups);
+        commits.push(tasks::spawn("test", async move {
+            committer.commit(committing("s", offset)).await
+        }));
+        // The first sleeps in the log; the others are decided one after the other.
+        until(|| log.0.lock().asleep == 1).await;
+        until(|| fetched(&groups, "s", true) == Err(Refusal::UnstableOffsetCommit)).await;
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(groups.heartbeat("g", "a-1", None, 1), Ok(()));
+    assert!(groups.describe("g").is_ok() && groups.list().0.is_none());
+    assert!(commits.iter().all(|commit| !commit.is_finished()));
+    drop(wake);
+    for commit in commits {
+        assert_eq!(commit.await.unwrap(), [Ok(())]);
+    }
+    // What the log says last is what is known here.
+    let known = fetched(&groups, "s", true);
+    let other = hosted(&clock);
+    led(&other, &log, 1).await;
+    assert_eq!(fetched(&other, "s", true), known);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_decided_and_not_appended_is_refused_with_the_leadership() {
+    let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
+    let groups = hosted(&clock);
+    led(&groups, &log, 0).await;
+    let wake = log.fall_asleep();
+    let mut commits = Vec::new();
+    for group in ["s", "r"] {
+        let committer = Arc::clone(&groups);
+        commits.push(tasks::spawn("test", async move {
+            committer.commit(committing(group, 1)).await
+        }));
+        until(|| log.0.lock().asleep == 1).await;
+        until(|| fetched(&groups, group, true) == Err(Refusal::UnstableOffsetCommit)).await;
+    }
+    groups.resign(0, Some(LeaderEpoch(1)));
+    drop(wake);
+    for commit in commits {
+        assert_eq!(commit.await.unwrap(), [Err(Refusal::NotCoordinator)]);
+    }
+    assert_eq!(log.0.lock().batches.len(), 1, "only what was under way");
 }
 
 #[tokio::test]

@@ -9,9 +9,33 @@ use protocol::ids::Offset;
 use storage::log::{Appended, Origin, VerificationGuard};
 
 use crate::error::Refusal;
-use crate::partition::Partition;
+use crate::partition::{Partition, Term};
 use crate::traffic::Passed;
 use crate::waiting::Wakes;
+
+/// Who appends, and whether only in one leadership.
+#[derive(Clone, Copy, Debug)]
+pub struct By {
+    origin: Origin,
+    term: Option<Term>,
+}
+
+impl By {
+    /// A coordinator that has read the log in this leadership: what it decided then must not come
+    /// behind what a later one has read.
+    pub fn coordinator_of(term: Term) -> Self {
+        By {
+            origin: Origin::Coordinator,
+            term: Some(term),
+        }
+    }
+}
+
+impl From<Origin> for By {
+    fn from(origin: Origin) -> Self {
+        By { origin, term: None }
+    }
+}
 
 /// Why an append was not done, and where the log starts, which the answer tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,17 +55,29 @@ pub struct Done {
     pub wakes: Wakes,
 }
 
+/// How long an append may look at what it is to append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// Others wait for this thread: what takes long is handed back.
+    Short,
+    Any,
+}
+
 impl Partition {
     /// Appends as leader. With `acks_all` too small an ISR refuses before anything is written.
+    /// `None` where it would take longer than there is patience; nothing was done then.
     pub fn append(
         &self,
         records: &Bytes,
-        origin: Origin,
+        by: By,
         acks_all: bool,
         guard: Option<&VerificationGuard>,
-    ) -> Result<Done, AppendFailure> {
+        patience: Patience,
+    ) -> Option<Result<Done, AppendFailure>> {
+        let appended = self
+            .append_counted(records, by, acks_all, guard, patience)
+            .transpose()?;
         self.traffic.add(Passed::ProduceRequests, 1);
-        let appended = self.append_counted(records, origin, acks_all, guard);
         match &appended {
             Ok(done) if !done.appended.duplicate => {
                 let Appended {
@@ -65,22 +101,26 @@ impl Partition {
             Err(failure) if failure.refusal.is_expected() => {}
             Err(_) => self.traffic.add(Passed::FailedProduces, 1),
         }
-        appended
+        Some(appended)
     }
 
     fn append_counted(
         &self,
         records: &Bytes,
-        origin: Origin,
+        by: By,
         acks_all: bool,
         guard: Option<&VerificationGuard>,
-    ) -> Result<Done, AppendFailure> {
+        patience: Patience,
+    ) -> Result<Option<Done>, AppendFailure> {
         let state = self.state.read();
         let unknown_start = |refusal| AppendFailure {
             refusal,
             log_start: Offset::NONE,
         };
         let led = self.leadership(&state).map_err(unknown_start)?;
+        if by.term.is_some_and(|term| term != state.term) {
+            return Err(unknown_start(Refusal::NotLeader));
+        }
         if acks_all {
             let in_sync = led.progress.lock().isr.committed().len();
             if in_sync < state.min_isr() {
@@ -90,21 +130,28 @@ impl Partition {
                 });
             }
         }
-        let appended = state
-            .log
-            .append_as_leader(records, state.leader_epoch, origin, guard)
-            .map_err(|error| AppendFailure {
-                refusal: error.into(),
-                log_start: state.log.offsets().start,
-            })?;
+        let (log, epoch) = (&state.log, state.leader_epoch);
+        let appended = match patience {
+            Patience::Short => log.append_as_leader_soon(records, epoch, by.origin, guard),
+            Patience::Any => log
+                .append_as_leader(records, epoch, by.origin, guard)
+                .map(Some),
+        };
+        let appended = appended.map_err(|error| AppendFailure {
+            refusal: error.into(),
+            log_start: state.log.offsets().start,
+        })?;
+        let Some(appended) = appended else {
+            return Ok(None);
+        };
         let durable = appended.flush_due && state.log.config().is_durable();
         let wakes = self.advance_led(&state, led);
-        Ok(Done {
+        Ok(Some(Done {
             flush_to: durable.then_some(appended.end),
             flush_due: appended.flush_due,
             appended,
             wakes,
-        })
+        }))
     }
 
     /// Whether a produce with acks from all whose last record lies just beneath `required` may be

@@ -37,7 +37,7 @@ use crate::config::{ReplicationConfig, TopicRules};
 use crate::endpoint::IsrKeeper;
 use crate::error::Refusal;
 use crate::lanes::{Lane, LaneTable};
-pub use crate::partition::append::{AppendFailure, Done};
+pub use crate::partition::append::{AppendFailure, By, Done, Patience};
 use crate::partition::isr::Isr;
 use crate::partition::leader::Followers;
 pub use crate::partition::orders::{Assignment, PartitionOrder, RoleChange};
@@ -101,7 +101,12 @@ struct State {
     controller_epoch: ControllerEpoch,
     assignment: Assignment,
     role: Role,
+    term: Term,
 }
+
+/// One leadership of this broker, however many leader epochs it goes through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Term(u64);
 
 #[derive(Debug)]
 enum Role {
@@ -157,6 +162,7 @@ impl Partition {
                 controller_epoch: ControllerEpoch(0),
                 assignment: Assignment::default(),
                 role: Role::Idle,
+                term: Term::default(),
             }),
             queued: AtomicUsize::new(0),
             flush_queued: AtomicBool::new(false),
@@ -222,6 +228,11 @@ impl Partition {
 
     pub fn leader_epoch(&self) -> LeaderEpoch {
         self.state.read_recursive().leader_epoch
+    }
+
+    /// The leadership that is, or was last.
+    pub fn term(&self) -> Term {
+        self.state.read_recursive().term
     }
 
     /// Who leads, as the controller's last order said, and in which epoch.

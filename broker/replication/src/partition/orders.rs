@@ -88,6 +88,9 @@ impl Partition {
             followers.begin_epoch(end, &order.isr, was_leader, now_ms);
         }
         state.note_order(order);
+        if !was_leader {
+            state.term.0 += 1;
+        }
         state.leader = Some(me);
         state.role = Role::Leader(Leadership {
             epoch_start,

@@ -127,10 +127,15 @@ pub(crate) fn answer(
         toll,
         bytes,
     };
-    if !waits || acks == Some(Acks::None) {
+    if !waits {
         return Ok(Outcome::Now(written.tell()));
     }
-    let timeout_ms = i64::from(request.timeout_ms);
+    // Kafka: with no acks asked for, a request is done when its records are in the log; until then
+    // its connection sends no endless number of others.
+    let timeout_ms = match acks {
+        Some(Acks::None) => i64::from(i32::MAX),
+        _ => i64::from(request.timeout_ms),
+    };
     Ok(Outcome::Later {
         answer: Box::pin(written.finish(timeout_ms)),
         overlaps: true,
@@ -346,7 +351,6 @@ impl Written {
         for (name, entries) in self.topics {
             let mut partitions = Vec::with_capacity(entries.len());
             for entry in entries {
-                // With no acks asked for, an append that still waits in its lane counts as done.
                 let Entry::Told(mut partition) = entry else {
                     continue;
                 };

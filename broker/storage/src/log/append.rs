@@ -54,6 +54,11 @@ impl VerificationGuard {
     pub const OPEN: VerificationGuard = VerificationGuard(0);
 }
 
+/// A batch that unpacks to no more is looked at in a millisecond or two.
+const SOON_UNPACKED_BYTES_MAX: u64 = 1 << 20;
+/// One that must be packed anew is so if it is no longer than this.
+const SOON_REPACKED_BYTES_MAX: usize = 64 * 1024;
+
 impl Log {
     /// Appends what a producer or coordinator sent. `records` are not changed: the patched head
     /// of a batch is written beside them. With a `guard` a transactional batch is taken only
@@ -66,7 +71,41 @@ impl Log {
         guard: Option<&VerificationGuard>,
     ) -> Result<Appended, AppendError> {
         let config = self.config();
-        let Some(checked) = self.check_at_door(records, origin, &config)? else {
+        let checked = self.check_at_door(records, origin, &config, DECOMPRESSED_BYTES_MAX)?;
+        self.append_what_passed(checked, leader_epoch, origin, guard, &config)
+    }
+
+    /// The same for a thread that others wait for: `None` where looking at the records would take
+    /// long, as a thousand bytes may unpack to a million. Nothing was done then.
+    pub fn append_as_leader_soon(
+        &self,
+        records: &Bytes,
+        leader_epoch: LeaderEpoch,
+        origin: Origin,
+        guard: Option<&VerificationGuard>,
+    ) -> Result<Option<Appended>, AppendError> {
+        let config = self.config();
+        if config.compression.is_some() && records.len() > SOON_REPACKED_BYTES_MAX {
+            return Ok(None);
+        }
+        let checked = self.check_at_door(records, origin, &config, SOON_UNPACKED_BYTES_MAX);
+        if let Err(AppendError::Refused(AppendRefusal::Unreadable(_))) = checked {
+            // Too long, or not to be unpacked at all: that is seen where there is time.
+            return Ok(None);
+        }
+        self.append_what_passed(checked?, leader_epoch, origin, guard, &config)
+            .map(Some)
+    }
+
+    fn append_what_passed(
+        &self,
+        checked: Option<Checked>,
+        leader_epoch: LeaderEpoch,
+        origin: Origin,
+        guard: Option<&VerificationGuard>,
+        config: &LogConfig,
+    ) -> Result<Appended, AppendError> {
+        let Some(checked) = checked else {
             let state = self.lock_open()?;
             return Ok(nothing_appended(&state));
         };
@@ -79,7 +118,7 @@ impl Log {
         }
         let result = {
             let mut state = self.lock_settled()?;
-            self.append_checked(&mut state, checked, leader_epoch, origin, guard, &config)
+            self.append_checked(&mut state, checked, leader_epoch, origin, guard, config)
         };
         self.conclude_append(result)
     }
@@ -133,6 +172,7 @@ impl Log {
         records: &Bytes,
         origin: Origin,
         config: &LogConfig,
+        decompressed_bytes_max: u64,
     ) -> Result<Option<Checked>, AppendError> {
         let rules = Rules {
             partition: &self.partition,
@@ -150,7 +190,7 @@ impl Log {
             timestamp_before_max_ms: config.timestamp_before_max_ms,
             timestamp_after_max_ms: config.timestamp_after_max_ms,
             compression: config.compression,
-            decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
+            decompressed_bytes_max,
             now_ms: self.clock.wall_ms(),
         };
         Ok(check::check_for_leader(records, &rules).map_err(refusal)?)

@@ -77,6 +77,16 @@ impl ReadPlan {
         self.ranges.is_empty()
     }
 
+    /// Gives up what lies behind the first `bytes_max` bytes, but nothing of the first batch.
+    pub fn cut(&mut self, bytes_max: usize) {
+        let mut left = bytes_max.max(self.first_bytes);
+        self.ranges.retain(|range| {
+            range.len = range.len.min(left);
+            left -= range.len;
+            range.len > 0
+        });
+    }
+
     /// Reads the planned bytes.
     pub fn read(&self) -> Result<Bytes> {
         let mut bytes = BytesMut::zeroed(self.len());
