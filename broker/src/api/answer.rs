@@ -42,6 +42,8 @@ pub struct Answer {
     pub mute_ms: i64,
     /// The connection ends after this, as Kafka ends one whose unacknowledged produce failed.
     pub close: bool,
+    /// There is no answer: the request could not be read, and here is why.
+    pub malformed: Option<Box<str>>,
 }
 
 impl Answer {
@@ -49,6 +51,14 @@ impl Answer {
         Answer {
             parts: SmallVec::from_iter([Part::Bytes(bytes)]),
             ..Answer::default()
+        }
+    }
+
+    /// For a request that turned out to be none once it was looked at.
+    pub fn to_malformed(why: &impl std::fmt::Display) -> Self {
+        Answer {
+            malformed: Some(why.to_string().into()),
+            ..Answer::closing()
         }
     }
 

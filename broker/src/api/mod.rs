@@ -9,6 +9,8 @@ pub mod answer;
 pub mod toll;
 pub mod errors;
 pub mod legal;
+mod weight;
+pub mod slow_lane;
 pub mod session;
 pub mod data;
 pub mod groups;

@@ -1,9 +1,11 @@
 //! From API key to handler: the only holder of all services.
 //!
 //! Hot path: a frame's key and version are read from its first bytes; produce and fetch go to
-//! decoders of our own; everything else is polled once where it was read, and only what has to
-//! wait becomes a task. A task is never cancelled when its client goes: what was begun is done.
+//! decoders of our own; what else is light is polled once where it was read, and only what has to
+//! wait becomes a task. What may take long goes to threads of its own before it is decoded. A task
+//! is never cancelled when its client goes: what was begun is done.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,12 +16,13 @@ use base::tasks;
 use bytes::Bytes;
 use controller::ControllerHandle;
 use protocol::kafka::apis::Api;
-use protocol::kafka::codec::{self, CodecError};
+use protocol::kafka::codec::{self, CheckedRequest, CodecError};
 use protocol::kafka::errors::ErrorCode;
 use protocol::kafka::header::{Opening, RequestHeader};
 use protocol::kafka::shape;
 use protocol::messages::{RequestKind, ResponseKind};
 use replication::replicas::Replicas;
+use tokio::task::JoinHandle;
 use tracing::error;
 use znodes::store::Store;
 
@@ -36,9 +39,10 @@ use crate::api::legal::{self, Unbelievable};
 use crate::api::peers::authority::Orders;
 use crate::api::request::Context;
 use crate::api::session::{api_versions, sasl_authenticate, sasl_handshake};
+use crate::api::slow_lane::{SlowLane, TooLarge};
 use crate::api::toll::{self, Counted, Mutations, Toll};
 use crate::api::transactions::producer_ids::ProducerIds;
-use crate::api::{cluster, configs, data, groups, peers, security, topics, transactions};
+use crate::api::{cluster, configs, data, groups, peers, security, topics, transactions, weight};
 use crate::config::Live;
 use crate::coordination::Groups;
 use crate::measures::requests::{ApiMeasures, Timing};
@@ -108,6 +112,8 @@ pub enum Malformed {
     Body(#[from] CodecError),
     #[error("refuse to look at request: {0}")]
     Unbelievable(#[from] Unbelievable),
+    #[error("refuse to decode request: {0}")]
+    TooLarge(#[from] TooLarge),
 }
 
 type Answering = Pin<Box<dyn Future<Output = ResponseKind> + Send>>;
@@ -141,6 +147,15 @@ pub struct Services {
     pub orders: Orders,
     pub requests: Arc<Requests>,
     pub loggers: Loggers,
+    pub(crate) slow_lane: SlowLane,
+}
+
+/// What an answer is written with.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    api: Api,
+    version: i16,
+    correlation_id: i32,
 }
 
 impl Table {
@@ -177,6 +192,7 @@ impl Table {
         let mut timing = services
             .requests
             .begin(api, opening.api_version, frame.len());
+        let bytes = frame.len();
         let (header, body) = RequestHeader::read(api, &frame)?;
         let context = caller.context(&header, now_ms);
         let toll = Toll::begin(&services.quotas, &services.clock, &context);
@@ -184,29 +200,42 @@ impl Table {
             Api::Produce => {
                 let (replicas, metadata) = (&services.replicas, &services.metadata);
                 let requests = &services.requests;
-                let price = (toll, frame.len());
+                let price = (toll, bytes);
                 let outcome =
                     data::produce::answer(&context, replicas, metadata, requests, price, &body)?;
                 return Ok(timed(outcome, timing));
             }
-            Api::Fetch => {
+            Api::Fetch if bytes <= weight::FETCH_BYTES_MAX => {
                 let fetches = &services.fetches;
                 let outcome = data::fetch::answer(&context, fetches, &body, &mut timing, toll)?;
                 return Ok(timed(outcome, timing));
             }
             _ => {}
         }
+        let head = Head {
+            api,
+            version: header.version,
+            correlation_id: header.correlation_id,
+        };
+        if api == Api::Fetch {
+            let fetching = fetch_slowly(services.fetches.clone(), context, body, (timing, toll));
+            return Ok(slowly(services, fetching));
+        }
+        if !weight::is_read_here(api, bytes) {
+            let answering = read_slowly(Arc::clone(services), context, head, body);
+            return Ok(timed(begin_slowly(services, toll, head, answering), timing));
+        }
         let request = codec::decode_request(api, header.version, body)?;
         legal::check(header.version, &request)?;
+        let asks_much = weight::asks_much(&request, &services.metadata.image());
         let answering = answer(Arc::clone(services), context, request)
             .ok_or(Malformed::Key(opening.api_key))?;
-        let requests = &services.requests;
-        let outcome = begin(
-            requests,
-            toll,
-            (api, header.version, header.correlation_id),
-            answering,
-        );
+        let outcome = if asks_much {
+            let answering = Box::pin(async move { Ok(answering.await) });
+            begin_slowly(services, toll, head, answering)
+        } else {
+            begin(&services.requests, toll, head, answering)
+        };
         Ok(timed(outcome, timing))
     }
 }
@@ -595,35 +624,114 @@ pub(crate) async fn obey(orders: &Orders, request: RequestKind) -> Option<Respon
 }
 
 /// Polls once; what is not ready goes on as a task of its own.
-fn begin(
-    requests: &Arc<Requests>,
-    toll: Toll,
-    (api, version, correlation_id): (Api, i16, i32),
-    answering: Answering,
-) -> Outcome {
+fn begin(requests: &Arc<Requests>, toll: Toll, head: Head, answering: Answering) -> Outcome {
     let mut counted = Counted::new(answering, &toll);
-    let finish = move |requests: &Requests, (mut response, spent_us): (ResponseKind, i64)| {
-        note_code(requests.api(api), &response);
-        let mute_ms = toll::collect(&toll, api, spent_us, &mut response);
-        Answer {
-            mute_ms,
-            ..encode(api, version, correlation_id, &response)
-        }
-    };
     let mut once = TaskContext::from_waker(Waker::noop());
-    if let Poll::Ready(answered) = Pin::new(&mut counted).poll(&mut once) {
-        return Outcome::Now(finish(requests, answered));
+    if let Poll::Ready((response, spent_us)) = Pin::new(&mut counted).poll(&mut once) {
+        return Outcome::Now(finish(requests, &toll, head, response, spent_us));
     }
     let requests = Arc::clone(requests);
     let task = tasks::spawn("request", async move {
-        let answered = counted.await;
-        finish(&requests, answered)
+        let (response, spent_us) = counted.await;
+        finish(&requests, &toll, head, response, spent_us)
     });
-    // A task that panicked has been reported; its client gets a closed connection.
-    let answer = Box::pin(async move { task.await.unwrap_or_else(|_panicked| Answer::closing()) });
+    joined(task)
+}
+
+/// The answer of a task. One that panicked has been reported; its client gets a closed connection.
+fn joined(task: JoinHandle<Answer>) -> Outcome {
     Outcome::Later {
-        answer,
+        answer: Box::pin(async move { task.await.unwrap_or_else(|_panicked| Answer::closing()) }),
         overlaps: false,
+    }
+}
+
+fn finish(
+    requests: &Requests,
+    toll: &Toll,
+    head: Head,
+    mut response: ResponseKind,
+    spent_us: i64,
+) -> Answer {
+    note_code(requests.api(head.api), &response);
+    let mute_ms = toll::collect(toll, head.api, spent_us, &mut response);
+    Answer {
+        mute_ms,
+        ..encode(head.api, head.version, head.correlation_id, &response)
+    }
+}
+
+/// A request that is read, answered and encoded where nobody waits behind it.
+type ReadingSlowly = Pin<Box<dyn Future<Output = Result<ResponseKind, Malformed>> + Send>>;
+
+fn begin_slowly(
+    services: &Arc<Services>,
+    toll: Toll,
+    head: Head,
+    reading: ReadingSlowly,
+) -> Outcome {
+    let counted = Counted::new(reading, &toll);
+    let requests = Arc::clone(&services.requests);
+    slowly(services, async move {
+        match counted.await {
+            (Ok(response), spent_us) => finish(&requests, &toll, head, response, spent_us),
+            (Err(malformed), _) => Answer::to_malformed(&malformed),
+        }
+    })
+}
+
+fn slowly(
+    services: &Services,
+    answering: impl Future<Output = Answer> + Send + 'static,
+) -> Outcome {
+    match services.slow_lane.spawn(answering) {
+        Some(task) => joined(task),
+        None => Outcome::Now(Answer::closing()),
+    }
+}
+
+fn read_slowly(s: Arc<Services>, context: Context, head: Head, body: Bytes) -> ReadingSlowly {
+    Box::pin(async move {
+        let is_large = body.len() > weight::FRAME_BYTES_MAX;
+        let checked = CheckedRequest::check(head.api, head.version, body)?;
+        let drawn = match is_large {
+            true => Some(s.slow_lane.draw(checked.memory()).await?),
+            // What somebody may want to look at in need waits for no memory.
+            false => None,
+        };
+        let request = checked.decode()?;
+        legal::check(head.version, &request)?;
+        let mut answering =
+            answer(Arc::clone(&s), context, request).ok_or(Malformed::Key(head.api.key()))?;
+        let begun = poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await;
+        if let Poll::Ready(response) = begun {
+            return Ok(response);
+        }
+        let drawn = drawn.filter(|_| !weight::waits_for_others(head.api));
+        let response = answering.await;
+        drop(drawn);
+        Ok(response)
+    })
+}
+
+/// A fetch of thousands of partitions. Its client pays for no time before it has its turn.
+fn fetch_slowly(
+    fetches: FetchServices,
+    context: Context,
+    body: Bytes,
+    (mut timing, mut toll): (Timing, Toll),
+) -> impl Future<Output = Answer> + Send + 'static {
+    toll.pause();
+    async move {
+        toll.resume();
+        let outcome = data::fetch::answer(&context, &fetches, &body, &mut timing, toll);
+        // Whoever is parked does not hold on to the frame.
+        drop(body);
+        match outcome.map(|outcome| timed(outcome, timing)) {
+            Ok(Outcome::Now(answer)) => answer,
+            Ok(Outcome::Later { answer, .. }) => answer.await,
+            Err(malformed) => Answer::to_malformed(&malformed),
+        }
     }
 }
 

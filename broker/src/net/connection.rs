@@ -24,7 +24,7 @@ use tracing::debug;
 
 use crate::api::answer::{Answer, Later, Outcome};
 use crate::api::table::{Caller, Table};
-use crate::net::budget::Share;
+use crate::net::budget::{OWN_BYTES, Share};
 use crate::net::outbox::Outbox;
 use crate::net::pace::Pace;
 
@@ -32,9 +32,6 @@ use crate::net::pace::Pace;
 const READ_BYTES: usize = 16 * 1024;
 /// A buffer is never asked to grow by more than what has already arrived, or by this.
 const GROW_BYTES_MIN: usize = 64 * 1024;
-/// What a connection has without drawing from the budget: thousands that send half a frame and
-/// wait must not keep small requests of others out.
-const OWN_BYTES: usize = 2 * READ_BYTES;
 /// How many answers may wait behind one another before nothing more is read.
 const WAITING_MAX: usize = 128;
 /// No request is run while more than this of earlier answers waits in memory for its client: sixteen
@@ -323,7 +320,7 @@ impl Connection {
             self.last_frame_bytes = 4 + len;
             self.frames += 1;
             self.buffer.advance(4);
-            let frame = self.buffer.split_to(len).freeze();
+            let frame = self.share.hold(self.buffer.split_to(len).freeze());
             match self.table.run(&mut self.caller, frame, now) {
                 Ok(Outcome::Now(answer)) => self.accept(answer),
                 Ok(Outcome::Later { answer, overlaps }) => {
@@ -365,6 +362,9 @@ impl Connection {
             self.muted_until_ms = self.muted_until_ms.max(until);
         }
         self.closing |= answer.close;
+        if let Some(why) = answer.malformed {
+            self.over = Some(Ended::Malformed(why.into()));
+        }
     }
 
     /// How many bytes the next read may bring; there is room for them. A little for a stranger, the
@@ -387,7 +387,7 @@ impl Connection {
         let bytes = arrived + growth;
         // A frame that has begun draws for the room that an earlier one left, too.
         let draws = lacks_room || begun.is_some();
-        if draws && bytes > OWN_BYTES && !self.share.try_cover(bytes) {
+        if draws && !self.share.try_cover(bytes) {
             if begun.is_none() {
                 // Nobody waits for memory that nobody has asked for yet.
                 growth = READ_BYTES;

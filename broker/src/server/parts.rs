@@ -35,6 +35,7 @@ use crate::admin::scram::Scram;
 use crate::admin::topics::Topics;
 use crate::api::data::fetch::FetchServices;
 use crate::api::peers::authority::Orders as Authority;
+use crate::api::slow_lane::SlowLane;
 use crate::api::table::Services;
 use crate::api::transactions::producer_ids::{Block, ProducerIds};
 use crate::config::{Config, Live, TopicSettings};
@@ -314,6 +315,7 @@ impl Rooms {
             orders: authority,
             requests,
             loggers: Loggers::default(),
+            slow_lane: SlowLane::start(config.network.request_bytes_max)?,
             features,
         };
         Ok(Assembled {

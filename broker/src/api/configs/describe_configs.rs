@@ -13,6 +13,10 @@ use crate::admin::loggers::Loggers;
 use crate::api::configs::{Resource, broker_id, code_of, text};
 use crate::api::request::Context;
 
+/// So many rows go into one answer, some hundred bytes each: all topics of a large cluster, and not
+/// what a frame of a hundred thousand short names could make of one topic.
+const ROWS_MAX: usize = 1_000_000;
+
 pub(crate) async fn answer(
     context: &Context,
     configs: &Configs,
@@ -28,6 +32,7 @@ pub(crate) async fn answer(
                 _ => None,
             });
     let mut results = Vec::with_capacity(request.resources.len());
+    let mut rows = 0;
     for resource in &request.resources {
         // Kafka: one resource of a kind that cannot be described spoils the whole request.
         let lines = match other {
@@ -37,8 +42,12 @@ pub(crate) async fn answer(
                     .unwrap_or_default()
                     .to_owned(),
             )),
+            None if rows > ROWS_MAX => Err(Refusal::InvalidRequest(format!(
+                "More than {ROWS_MAX} configs are asked for at once"
+            ))),
             None => describe(configs, loggers, resource).await,
         };
+        rows += lines.as_ref().map_or(0, Vec::len);
         results.push(result(context.version, request, resource, lines));
     }
     DescribeConfigsResponse::default().with_results(results)

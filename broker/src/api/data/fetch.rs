@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use protocol::batch::Codec;
-use protocol::batch::legacy::{DownConvertError, down_convert};
 use protocol::ids::{BrokerId, LeaderEpoch, Offset, TopicId};
 use protocol::kafka::apis::Api;
 use protocol::kafka::codec::{self, CodecError};
@@ -39,6 +38,7 @@ use storage::offsets::Offsets;
 use tracing::debug;
 
 use crate::api::answer::{Answer, Outcome, Part};
+use crate::api::data::convert;
 use crate::api::data::leader::{current_leader, find};
 use crate::api::data::nearby::nearest;
 use crate::api::errors;
@@ -63,11 +63,6 @@ const KNOWS_ZSTD_SINCE: i16 = 10;
 const MIN_ONE_SINCE: i16 = 3;
 /// Up to this version clients do not know of failing disks.
 const NO_STORAGE_ERROR_UNTIL: i16 = 5;
-/// The most that one batch may unpack to while it is rewritten for an old client.
-const UNPACKED_BYTES_MAX: u64 = 100 << 20;
-/// What a batch's header takes at least; a padding message claims no less.
-const BATCH_HEADER_BYTES: usize = 61;
-
 /// What an answer takes besides its partitions, and a partition besides its records.
 const ANSWER_BYTES: usize = 24;
 const PARTITION_BYTES: usize = 42;
@@ -505,7 +500,7 @@ impl Fetching {
     /// worker's time.
     fn sleeps(&self, shares: &[Share]) -> bool {
         let mut plans = shares.iter().filter_map(|share| share.plan.as_ref());
-        match target_magic(self.context.version) {
+        match convert::target_magic(self.context.version) {
             Some(_) => plans.next().is_some(),
             None => plans.any(cold::is_cold),
         }
@@ -513,7 +508,11 @@ impl Fetching {
 
     /// Warms or rewrites on a thread of the directory, then answers.
     async fn tell_slowly(self, mut shares: Vec<Share>) -> Answer {
-        let magic = target_magic(self.context.version);
+        let magic = convert::target_magic(self.context.version);
+        if magic.is_some() {
+            let mut plans: Vec<_> = shares.iter_mut().map(|share| &mut share.plan).collect();
+            convert::bound(&mut plans, self.context.correlation_id);
+        }
         for share in &mut shares {
             let (Some(plan), Some(asked)) = (share.plan.take(), self.session.asks.get(share.ask))
             else {
@@ -525,7 +524,9 @@ impl Fetching {
             let from = asked.fetch_offset;
             let lane = one.partition.lane();
             let done = lane.run_read(move || match magic {
-                Some(magic) => convert(&plan, magic, from).map(|bytes| (None, Some(bytes))),
+                Some(magic) => {
+                    convert::convert(&plan, magic, from).map(|bytes| (None, Some(bytes)))
+                }
                 None => {
                     cold::warm(&plan);
                     Ok((Some(plan), None))
@@ -662,7 +663,7 @@ impl Fetching {
         if version >= KNOWS_ZSTD_SINCE {
             return;
         }
-        let converts = target_magic(version).is_some();
+        let converts = convert::target_magic(version).is_some();
         for share in shares
             .iter_mut()
             .filter(|share| share.answer.error_code == 0)
@@ -761,40 +762,6 @@ fn erroneous(ask: usize, partition: i32, code: ErrorCode) -> Share {
         plan: None,
         converted: None,
     }
-}
-
-/// The format that clients of an old version read; `None` for all others.
-fn target_magic(version: i16) -> Option<u8> {
-    match version {
-        ..=1 => Some(0),
-        2..=3 => Some(1),
-        _ => None,
-    }
-}
-
-/// Rewrites planned bytes for an old client. Kafka: the answer is as long as what was planned; what
-/// the conversion saved is filled with one message that claims to go on past the end
-/// (`LazyDownConversionRecordsSend`), which clients leave alone as cut off.
-fn convert(plan: &ReadPlan, magic: u8, from: Offset) -> Result<Bytes, ErrorCode> {
-    let bytes = plan
-        .read()
-        .map_err(|failed| errors::replication_code(&failed.into()))?;
-    let converted = down_convert(&bytes, magic, from, UNPACKED_BYTES_MAX);
-    let converted = converted.map_err(|error| match error {
-        DownConvertError::Zstd => ErrorCode::UnsupportedCompressionType,
-        DownConvertError::Fault(_) => ErrorCode::CorruptMessage,
-    })?;
-    let missing = bytes.len().saturating_sub(converted.len());
-    if missing == 0 {
-        return Ok(converted);
-    }
-    let mut padded = Vec::with_capacity(bytes.len());
-    padded.extend_from_slice(&converted);
-    padded.extend_from_slice(&(-1_i64).to_be_bytes());
-    let claim = (missing + 1).max(BATCH_HEADER_BYTES);
-    padded.extend_from_slice(&i32::try_from(claim).unwrap_or(i32::MAX).to_be_bytes());
-    padded.resize(bytes.len(), 0);
-    Ok(padded.into())
 }
 
 fn encode(context: &Context, answer: &FetchAnswer, ranges: &[Range]) -> Answer {

@@ -1,5 +1,6 @@
 //! Records: written, read, looked up, deleted.
 
+mod convert;
 mod leader;
 mod nearby;
 pub mod produce;
