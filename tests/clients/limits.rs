@@ -14,13 +14,17 @@ use harness::wait;
 use protocol::StrBytes;
 use protocol::batch::{BatchBuilder, Codec};
 use protocol::kafka::apis::Api;
+use protocol::kafka::codec::encode_request;
+use protocol::kafka::header::RequestHeader;
 use protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use protocol::messages::create_topics_request::CreatableTopic;
+use protocol::messages::describe_configs_request::DescribeConfigsResource;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::{
-    AlterClientQuotasRequest, CreateTopicsRequest, CreateTopicsResponse, FetchRequest,
-    FetchResponse, MetadataRequest, ProduceRequest, ResponseKind, TopicName,
+    AlterClientQuotasRequest, ApiVersionsRequest, CreateTopicsRequest, CreateTopicsResponse,
+    DescribeConfigsRequest, FetchRequest, FetchResponse, MetadataRequest, ProduceRequest,
+    ResponseKind, TopicName,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -234,6 +238,41 @@ fn a_full_broker_serves_the_next_connection_when_one_ends() {
     assert!(!next.is_finished());
     drop(first);
     next.join().unwrap();
+}
+
+#[test]
+fn long_descriptions_for_many_hold_up_nobody_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = Single::start(dir.path(), &[]);
+    let at = single.bootstrap();
+    let mut asker = Asker::connect(&at, "first");
+    asker.create_topic(TOPIC, 1, &[]);
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(text(TOPIC));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource; 20_000]);
+    let header = RequestHeader {
+        api: Api::DescribeConfigs,
+        version: 4,
+        correlation_id: 1,
+        client_id: Some(text("long")),
+    };
+    let frame = encode_request(&header, &request.into()).unwrap();
+    // More of them than there are threads that carry connections.
+    let count = std::thread::available_parallelism().unwrap().get() + 3;
+    let mut long: Vec<TcpStream> = (0..count)
+        .map(|_| TcpStream::connect(&at).unwrap())
+        .collect();
+    for stream in &mut long {
+        stream.write_all(&frame).unwrap();
+        stream.set_nonblocking(true).unwrap();
+    }
+    let mut asked = 0;
+    while long.iter().all(|stream| stream.peek(&mut [0]).is_err()) {
+        asker.ask(Api::ApiVersions, ApiVersionsRequest::default());
+        asked += 1;
+    }
+    assert!(asked > 5, "{asked} were answered before the first long one");
 }
 
 #[test]
