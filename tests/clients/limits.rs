@@ -246,11 +246,14 @@ fn long_descriptions_for_many_hold_up_nobody_else() {
     let single = Single::start(dir.path(), &[]);
     let at = single.bootstrap();
     let mut asker = Asker::connect(&at, "first");
-    asker.create_topic(TOPIC, 1, &[]);
+    let ResponseKind::Metadata(told) = asker.ask(Api::Metadata, MetadataRequest::default()) else {
+        panic!("another answer than was asked for");
+    };
+    // All of a broker's settings lie in its memory: nothing is waited for between them.
     let resource = DescribeConfigsResource::default()
-        .with_resource_type(2)
-        .with_resource_name(text(TOPIC));
-    let request = DescribeConfigsRequest::default().with_resources(vec![resource; 20_000]);
+        .with_resource_type(4)
+        .with_resource_name(text(&told.brokers[0].node_id.0.to_string()));
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource; 2_000]);
     let header = RequestHeader {
         api: Api::DescribeConfigs,
         version: 4,
