@@ -12,6 +12,9 @@ use protocol::zookeeper::errors::Code;
 use protocol::zookeeper::requests::AclList;
 use protocol::zookeeper::types::{Acl, Id, SentAcl, perms};
 
+use crate::sasl;
+use crate::tls::principal;
+
 /// Everything to everybody.
 static EVERYBODY: LazyLock<Arc<[Acl]>> = LazyLock::new(|| Arc::from([Acl::open()]));
 
@@ -49,14 +52,17 @@ impl Schemes {
         }
     }
 
-    /// The names an `auth` request brings; `None`: the scheme or the secret is wrong.
+    /// The names an `auth` request brings to those `known`; `None`: the scheme or the secret is wrong.
     pub(crate) fn authenticate(
         &self,
         scheme: &str,
         secret: Option<&[u8]>,
         peer: IpAddr,
+        known: &[Id],
     ) -> Option<Vec<Id>> {
         match scheme {
+            // The certificate was looked at when the connection began.
+            "x509" if self.x509 => known.iter().any(|id| id.scheme == scheme).then(Vec::new),
             "ip" => Some(vec![ip_id(peer)]),
             "digest" if self.digest => {
                 let text = String::from_utf8_lossy(secret?);
@@ -110,7 +116,13 @@ impl Schemes {
 
     /// The list that a request asks for, with `auth` replaced by who the client is. ZooKeeper
     /// breaks down over a name that is absent where it looks at one: as over an unreadable request.
-    pub(crate) fn settle(&self, wanted: &AclList, ids: &[Id]) -> Result<Arc<[Acl]>, Code> {
+    /// `room`: so many bytes of names may stand for `auth`; a small request may name it often.
+    pub(crate) fn settle(
+        &self,
+        wanted: &AclList,
+        ids: &[Id],
+        room: &mut usize,
+    ) -> Result<Arc<[Acl]>, Code> {
         let wanted = wanted.as_deref().unwrap_or_default();
         // Hot path: what nearly everybody asks for is there already.
         if let [only] = wanted
@@ -130,10 +142,14 @@ impl Schemes {
                     .iter()
                     .filter(|id| id.scheme != "ip" && self.knows(&id.scheme));
                 let before = settled.len();
-                settled.extend(own.map(|id| Acl {
-                    perms: entry.perms,
-                    id: id.clone(),
-                }));
+                for id in own {
+                    let weight = size_of::<Acl>() + id.scheme.len() + id.id.len();
+                    *room = room.checked_sub(weight).ok_or(Code::INVALID_ACL)?;
+                    settled.push(Acl {
+                        perms: entry.perms,
+                        id: id.clone(),
+                    });
+                }
                 if settled.len() == before {
                     return Err(Code::INVALID_ACL);
                 }
@@ -219,7 +235,9 @@ fn is_valid(id: &Id) -> bool {
             parts.len() == 2
         }
         "ip" => network(&id.id).is_some(),
-        _ => !id.id.is_empty(),
+        "sasl" => sasl::is_principal(&id.id),
+        "x509" => principal::is_one(&id.id),
+        _ => false,
     }
 }
 
@@ -346,11 +364,15 @@ mod tests {
         }
     }
 
+    fn all_the_room() -> usize {
+        usize::MAX
+    }
+
     #[test]
     fn a_digest_is_that_of_zookeeper() {
         let peer = "127.0.0.1".parse().unwrap();
         let ids = schemes()
-            .authenticate("digest", Some(b"alice:secret"), peer)
+            .authenticate("digest", Some(b"alice:secret"), peer, &[])
             .unwrap();
         assert_eq!(
             ids,
@@ -431,13 +453,48 @@ mod tests {
             entry(1, "auth", ""),
         ] {
             let wanted = Some(vec![bad.into()]);
-            assert_eq!(schemes().settle(&wanted, &[]), Err(Code::INVALID_ACL));
+            assert_eq!(
+                schemes().settle(&wanted, &[], &mut all_the_room()),
+                Err(Code::INVALID_ACL)
+            );
         }
         assert_eq!(
-            schemes().settle(&Some(Vec::new()), &[]),
+            schemes().settle(&Some(Vec::new()), &[], &mut all_the_room()),
             Err(Code::INVALID_ACL)
         );
-        assert_eq!(schemes().settle(&None, &[]), Err(Code::INVALID_ACL));
+        assert_eq!(
+            schemes().settle(&None, &[], &mut all_the_room()),
+            Err(Code::INVALID_ACL)
+        );
+    }
+
+    #[test]
+    fn names_of_users_and_of_certificates_are_looked_at() {
+        let known = Schemes {
+            sasl: true,
+            x509: true,
+            ..schemes()
+        };
+        let settle = |scheme: &str, name: &str| {
+            let wanted = Some(vec![entry(1, scheme, name).into()]);
+            known.settle(&wanted, &[], &mut all_the_room()).map(|_| ())
+        };
+        assert_eq!(settle("sasl", "bob/host@REALM"), Ok(()));
+        assert_eq!(settle("sasl", "bob@host@REALM"), Err(Code::INVALID_ACL));
+        assert_eq!(settle("x509", "CN=bob,O=here"), Ok(()));
+        assert_eq!(settle("x509", "bob"), Err(Code::INVALID_ACL));
+    }
+
+    #[test]
+    fn a_list_does_not_grow_without_bound_by_who_one_is() {
+        let me: Vec<Id> = (0..10)
+            .map(|at| Id::new("digest", &format!("me{at}:x")))
+            .collect();
+        let auth = |perms| entry(perms, "auth", "").into();
+        let wanted = Some((1..=10).map(auth).collect());
+        let settle = |mut room: usize| schemes().settle(&wanted, &me, &mut room);
+        assert_eq!(settle(100 * 200).map(|list| list.len()), Ok(100));
+        assert_eq!(settle(50 * 50), Err(Code::INVALID_ACL));
     }
 
     #[test]
@@ -448,7 +505,8 @@ mod tests {
             id: id.map(str::to_owned),
         };
         let me = [Id::new("digest", "me:x")];
-        let settle = |list: &[SentAcl]| schemes().settle(&Some(list.to_vec()), &me);
+        let settle =
+            |list: &[SentAcl]| schemes().settle(&Some(list.to_vec()), &me, &mut all_the_room());
         let refused = Err(Code::INVALID_ACL);
         let unreadable = Err(Code::MARSHALLING_ERROR);
         assert_eq!(settle(&[sent(None, Some("x"))]), refused);

@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use base::logging::{self, Format};
 use base::signals::Signals;
 use clap::Parser;
-use coordinator::{Config, Handle, zoo_cfg};
+use coordinator::{Config, Error, Handle, zoo_cfg};
 use tracing::{error, info, warn};
 
 #[global_allocator]
@@ -66,17 +66,34 @@ fn main() -> ExitCode {
     let _refused = rustix::thread::disable_transparent_huge_pages(true);
     let arguments = Arguments::parse();
     logging::start("info", Format::Text);
-    match run(&arguments) {
+    let outcome = match configure(&arguments) {
+        Ok(config) => run(config).map_err(|why| (exit_code(&why), why)),
+        Err(why) => Err((BAD_SETTINGS, why)),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
+        Err((code, why)) => {
             error!("{why:#}");
-            ExitCode::FAILURE
+            ExitCode::from(code)
         }
     }
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = configure(arguments)?;
+/// With what the program ends, as ZooKeeper does: scripts and supervisors tell a mistake of theirs from
+/// a misfortune by it.
+const UNEXPECTED: u8 = 1;
+const BAD_SETTINGS: u8 = 2;
+const NO_ACCESS: u8 = 3;
+
+fn exit_code(why: &anyhow::Error) -> u8 {
+    match why.downcast_ref() {
+        Some(Error::Settings { .. } | Error::Tls { .. }) => BAD_SETTINGS,
+        Some(Error::Write { .. } | Error::InUse { .. } | Error::Misplaced { .. }) => NO_ACCESS,
+        _ => UNEXPECTED,
+    }
+}
+
+fn run(config: Config) -> anyhow::Result<()> {
     // The pipeline has a thread of its own; only TLS is work for more than one beside it.
     let mut runtime = match config.tls {
         Some(_) => tokio::runtime::Builder::new_multi_thread(),

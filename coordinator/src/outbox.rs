@@ -1,7 +1,8 @@
 //! What goes back to one client: bytes the pipeline leaves and the connection sends.
 //!
-//! Bounded twice: a client that does not take its replies gets no more of its requests answered
-//! until it does, and one whose events pile up all the same is dropped.
+//! Bounded thrice: a client that does not take its replies gets no more of its requests answered
+//! until it does, one whose events pile up all the same is dropped, and while all clients together
+//! have much that is unsent nobody is made a large reply.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,17 +10,39 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// More unsent bytes than this, and the client is dropped.
-const BYTES_MAX: usize = 64 << 20;
+/// More bytes of events than this that wait to be sent, and the client is dropped. A reply may be of
+/// any size, as in ZooKeeper: there is never more than one that is large.
+const EVENTS_MAX: usize = 64 << 20;
 /// More unsent bytes than this, and nothing more is answered for now.
 const FULL: usize = 1 << 20;
+/// A reply of more bytes than this is large.
+pub(crate) const LARGE: usize = FULL;
 /// The same once all clients together have more than [`ALL_FULL`].
 const FULL_AMONG_MANY: usize = 64 << 10;
 const ALL_FULL: usize = 128 << 20;
 
+/// What all outboxes have in common.
+#[derive(Debug, Default)]
+pub(crate) struct Unsent {
+    bytes: AtomicUsize,
+    /// The pipeline holds large replies back until there is room.
+    starved: AtomicBool,
+}
+
+/// For whom there is room again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// For this client's requests.
+    pub(crate) own: bool,
+    /// For large replies, to whomever.
+    pub(crate) large: bool,
+}
+
 #[derive(Debug, Default)]
 struct Waiting {
     bytes: Vec<u8>,
+    /// How many of them tell events.
+    events: usize,
     closing: bool,
     /// Requests whose fate is settled.
     answered: u64,
@@ -35,7 +58,7 @@ pub(crate) struct Outbox {
     /// The pipeline holds requests back until there is room.
     starved: AtomicBool,
     /// What is unsent in all outboxes.
-    all: Arc<AtomicUsize>,
+    all: Arc<Unsent>,
 }
 
 /// What there is to send.
@@ -49,13 +72,13 @@ pub(crate) struct Outgoing {
 impl Drop for Outbox {
     fn drop(&mut self) {
         let unsent = self.unsent.load(Ordering::SeqCst);
-        self.all.fetch_sub(unsent, Ordering::SeqCst);
+        self.all.bytes.fetch_sub(unsent, Ordering::SeqCst);
     }
 }
 
 impl Outbox {
     /// One of several whose unsent bytes are counted together.
-    pub(crate) fn among(all: &Arc<AtomicUsize>) -> Self {
+    pub(crate) fn among(all: &Arc<Unsent>) -> Self {
         Outbox {
             waiting: Mutex::default(),
             wake: Notify::new(),
@@ -68,7 +91,17 @@ impl Outbox {
     /// Whether enough waits to be sent, with `more` that is still to be left.
     pub(crate) fn is_full(&self, more: usize) -> bool {
         let own = self.unsent.load(Ordering::SeqCst) + more;
-        own > FULL || own > FULL_AMONG_MANY && self.all.load(Ordering::SeqCst) > ALL_FULL
+        own > FULL || own > FULL_AMONG_MANY && self.are_all_full()
+    }
+
+    /// Whether a large reply has to wait until others were taken.
+    pub(crate) fn are_all_full(&self) -> bool {
+        self.all.bytes.load(Ordering::SeqCst) > ALL_FULL
+    }
+
+    /// As [`Outbox::starve`], for a large reply.
+    pub(crate) fn starve_for_large(&self) {
+        self.all.starved.store(true, Ordering::SeqCst);
     }
 
     /// Asks to be told of room; whoever says so looks once more whether there is some already.
@@ -76,26 +109,33 @@ impl Outbox {
         self.starved.store(true, Ordering::SeqCst);
     }
 
-    /// Bytes have been sent; whether somebody is to be told of the room.
-    pub(crate) fn sent(&self, len: usize) -> bool {
+    /// Bytes have been sent; which room somebody is to be told of.
+    pub(crate) fn sent(&self, len: usize) -> Room {
         self.unsent.fetch_sub(len, Ordering::SeqCst);
-        self.all.fetch_sub(len, Ordering::SeqCst);
-        !self.is_full(0) && self.starved.swap(false, Ordering::SeqCst)
+        self.all.bytes.fetch_sub(len, Ordering::SeqCst);
+        Room {
+            own: !self.is_full(0) && self.starved.swap(false, Ordering::SeqCst),
+            large: !self.are_all_full() && self.all.starved.swap(false, Ordering::SeqCst),
+        }
     }
 
-    /// Leaves bytes; takes them out of `bytes`. False where the client must be dropped.
-    pub(crate) fn leave(&self, bytes: &mut Vec<u8>, answered: u64) -> bool {
+    /// Leaves bytes, of which `events` tell events; takes them out of `bytes`. False where the client
+    /// must be dropped.
+    pub(crate) fn leave(&self, bytes: &mut Vec<u8>, events: usize, answered: u64) -> bool {
         let mut waiting = self.waiting.lock();
         // Before they can be taken: what is sent was counted.
         self.unsent.fetch_add(bytes.len(), Ordering::SeqCst);
-        self.all.fetch_add(bytes.len(), Ordering::SeqCst);
+        self.all.bytes.fetch_add(bytes.len(), Ordering::SeqCst);
         if waiting.bytes.is_empty() {
             std::mem::swap(&mut waiting.bytes, bytes);
         } else {
             waiting.bytes.append(bytes);
+            // The room that a large reply took is not kept.
+            bytes.shrink_to(LARGE);
         }
+        waiting.events += events;
         waiting.answered += answered;
-        let fits = waiting.bytes.len() <= BYTES_MAX;
+        let fits = waiting.events <= EVENTS_MAX;
         drop(waiting);
         self.wake.notify_one();
         fits
@@ -116,6 +156,7 @@ impl Outbox {
     pub(crate) fn take(&self, spare: Vec<u8>) -> Outgoing {
         let mut waiting = self.waiting.lock();
         let bytes = std::mem::replace(&mut waiting.bytes, spare);
+        waiting.events = 0;
         let answered = std::mem::take(&mut waiting.answered);
         Outgoing {
             bytes,

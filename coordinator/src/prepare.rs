@@ -22,7 +22,12 @@ pub(crate) struct Desk<'a> {
     pub(crate) pending: &'a mut Pending,
     pub(crate) schemes: &'a Schemes,
     pub(crate) enforce_quota: bool,
+    /// How much may stand for `auth` in the access lists of one request.
+    pub(crate) names_room: usize,
 }
+
+/// The same at the beginning: more than any client has use for.
+pub(crate) const NAMES_ROOM: usize = 4 << 20;
 
 /// Who asks, and the transaction it would be.
 #[derive(Clone, Copy)]
@@ -108,7 +113,7 @@ impl Desk<'_> {
                 if !path::is_legal(path) {
                     return Err(Code::BAD_ARGUMENTS);
                 }
-                let acl = self.schemes.settle(acl, asker.ids)?;
+                let acl = self.schemes.settle(acl, asker.ids, &mut self.names_room)?;
                 let before = self.state(path)?;
                 self.check(&before, perms::ADMIN, asker)?;
                 let version = next_version(before.stat.aversion, *version)?;
@@ -146,7 +151,9 @@ impl Desk<'_> {
         let Some((above, _)) = path::split(wanted).filter(|_| !wanted.contains('\0')) else {
             return Err(Code::BAD_ARGUMENTS);
         };
-        let acl = self.schemes.settle(&create.acl, asker.ids)?;
+        let acl = self
+            .schemes
+            .settle(&create.acl, asker.ids, &mut self.names_room)?;
         let parent = self.state(above)?;
         self.check(&parent, perms::CREATE, asker)?;
         let path: Arc<str> = if sequential {

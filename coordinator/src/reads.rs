@@ -25,6 +25,50 @@ pub(crate) struct Reading<'a> {
 /// A list of results longer than this is refused: a small request may name a large node often.
 const MULTI_READ_MAX: usize = 32 << 20;
 
+/// No client could read the length of a reply that is longer.
+const REPLY_MAX: usize = i32::MAX as usize;
+
+/// About how many bytes the answer to `request` has, where names or data make it long; no more are
+/// counted than it takes to be more than `enough`.
+pub(crate) fn weight(tree: &Tree, session: i64, request: &Request<'_>, enough: usize) -> usize {
+    let children = |path: &Path<'_>, enough: usize| {
+        let id = path.as_deref().and_then(|path| tree.nodes.find(path));
+        let names = id.into_iter().flat_map(|id| tree.nodes.children(id));
+        sum_to(enough, names.map(|(_, child)| 4 + child.name.len()))
+    };
+    let data = |path: &Path<'_>| {
+        let node = path.as_deref().and_then(|path| tree.node(path));
+        node.map_or(0, Node::data_len)
+    };
+    match request {
+        Request::GetData { path, .. } => data(path),
+        Request::GetChildren { path, .. } => children(path, enough),
+        Request::GetEphemerals { .. } => {
+            let paths = tree.ephemerals_of(session);
+            sum_to(enough, paths.iter().map(|path| 4 + path.len()))
+        }
+        Request::MultiRead(reads) => sum_to(
+            enough,
+            reads.iter().map(|read| match read {
+                Read::Data(path) => data(path),
+                Read::Children(path) => children(path, enough),
+                Read::None => 0,
+            }),
+        ),
+        _ => 0,
+    }
+}
+
+fn sum_to(enough: usize, mut parts: impl Iterator<Item = usize>) -> usize {
+    let mut sum = 0;
+    while sum <= enough
+        && let Some(part) = parts.next()
+    {
+        sum += part;
+    }
+    sum
+}
+
 fn present<'p>(path: &'p Path<'_>) -> Result<&'p str, Code> {
     path.as_deref().ok_or(Code::MARSHALLING_ERROR)
 }
@@ -39,7 +83,9 @@ impl<'a> Reading<'a> {
         let zxid = self.tree.last_zxid;
         let start = out.len();
         let frame = Frame::reply(out, xid, zxid, Code::OK);
-        match self.body(request, &mut Writer(out)) {
+        let outcome = self.body(request, &mut Writer(out));
+        let fits = out.len() - start <= REPLY_MAX;
+        match outcome.and_then(|()| fits.then_some(()).ok_or(Code::MARSHALLING_ERROR)) {
             Ok(()) => frame.end(out),
             Err(code) if matches!(request, Request::MultiRead(_)) => {
                 // ZooKeeper: a list of no results comes with the refusal.

@@ -7,6 +7,7 @@
 
 mod raw;
 
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 
@@ -81,5 +82,38 @@ async fn nobody_connects_without_tls_where_there_is_a_secure_port_alone() {
     .unwrap();
     assert!(TcpStream::connect(handle.address()).is_ok());
     assert_eq!(Some(handle.address()), handle.secure_address());
+    handle.stop().await;
+}
+
+/// What the server says it has received and sent so far.
+fn counted(address: SocketAddr) -> [u64; 2] {
+    let mut socket = raw::dial(address).unwrap();
+    socket.write_all(b"srvr").unwrap();
+    let mut said = String::new();
+    socket.read_to_string(&mut said).unwrap();
+    ["Received: ", "Sent: "].map(|name| {
+        let line = said.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().parse().unwrap()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_a_word_is_counted_as_who_asks_for_a_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = Config {
+        port: 0,
+        ..Config::new(dir.path())
+    };
+    let handle = coordinator::start(config).await.unwrap();
+    let address = handle.address();
+    tokio::task::spawn_blocking(move || {
+        // As with ZooKeeper, an answer is counted once it was sent.
+        assert_eq!(counted(address), [1, 0]);
+        assert_eq!(counted(address), [2, 1]);
+        raw::Client::connect(address).unwrap().close();
+        assert_eq!(counted(address), [5, 4]);
+    })
+    .await
+    .unwrap();
     handle.stop().await;
 }

@@ -169,6 +169,53 @@ async fn sessions_and_their_nodes_survive_a_restart() {
     handle.stop().await;
 }
 
+/// What a server leaves that died after it had forgotten a session and before it removed its nodes: `/e`,
+/// whose session is nowhere.
+async fn leave_node_of_a_dead_session(dir: &Path) {
+    let handle = coordinator::start(config(dir)).await.unwrap();
+    let address = handle.address();
+    tokio::task::spawn_blocking(move || {
+        let mut client = raw::Client::connect(address).unwrap();
+        assert_eq!(client.create("/e", b"dead", 1).code, Code::OK);
+    })
+    .await
+    .unwrap();
+    handle.stop().await;
+    let version_2 = dir.join("version-2");
+    let log = std::fs::read(version_2.join("log.1")).unwrap();
+    let (header, first) = (&log[..16], offsets(&log)[1]);
+    std::fs::write(version_2.join("log.2"), [header, &log[first..]].concat()).unwrap();
+    std::fs::remove_file(version_2.join("log.1")).unwrap();
+    let snapshot = |zxid: u32| version_2.join(format!("snapshot.{zxid}"));
+    base::durable::rename(&SystemDisk, &snapshot(0), &snapshot(1)).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_start_removes_stays_removed_and_its_place_may_be_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    leave_node_of_a_dead_session(dir.path()).await;
+    let mut root = None;
+    for restart in 0..3 {
+        let handle = coordinator::start(config(dir.path())).await.unwrap();
+        let address = handle.address();
+        let stat = tokio::task::spawn_blocking(move || {
+            let mut client = raw::Client::connect(address).unwrap();
+            if restart == 0 {
+                assert_eq!(client.exists("/e", false).code, Code::NO_NODE);
+                assert_eq!(client.create("/e", b"kept", 0).code, Code::OK);
+            }
+            let reply = client.get("/e", false);
+            assert_eq!(reply.code, Code::OK, "restart {restart}");
+            assert_eq!(reply.reader().buffer().unwrap(), Some(b"kept".as_slice()));
+            client.exists("/", false).stat()
+        })
+        .await
+        .unwrap();
+        assert_eq!(*root.get_or_insert(stat), stat, "restart {restart}");
+        handle.stop().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn snapshots_taken_during_writes_and_the_logs_after_them_give_everything_back() {
     let dir = tempfile::tempdir().unwrap();

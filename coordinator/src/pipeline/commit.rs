@@ -181,7 +181,9 @@ impl Pipeline {
                 continue;
             };
             if self.schemes.allows(acl, perms::READ, &connection.ids) {
+                let before = connection.out.len();
                 replies::write_event(&mut connection.out, zxid, kind, path);
+                connection.events += connection.out.len() - before;
                 connection.stats.whole.sent += 1;
                 self.stats.sent += 1;
                 self.dirty.push(id);
@@ -244,7 +246,12 @@ impl Pipeline {
                 }
                 _ => return,
             }
-            let Some(Waiting::Read { frame, since_us }) = connection.waiting.pop_front() else {
+            let Some(Waiting::Read {
+                frame,
+                since_us,
+                names,
+            }) = connection.waiting.pop_front()
+            else {
                 return;
             };
             connection.reads_waiting -= 1;
@@ -260,7 +267,7 @@ impl Pipeline {
                 since_us,
                 code: Code::OK,
             };
-            self.answer_read(asked, Request::read(op, &mut reader).as_ref().ok());
+            self.answer_read(asked, Request::read(op, &mut reader).as_ref().ok(), names);
         }
     }
 
@@ -274,7 +281,7 @@ impl Pipeline {
             if !fits {
                 warn!(
                     connection = id,
-                    "a client does not read its replies; it is dropped"
+                    "a client does not take its events; it is dropped"
                 );
                 self.close(id);
             }
@@ -283,8 +290,12 @@ impl Pipeline {
 
     /// What time brings: sessions that have ended.
     pub(crate) fn expire(&mut self) {
-        let now_ms = self.config.clock.monotonic_ms();
-        for session in self.sessions.overdue(now_ms) {
+        for session in self.sessions.overdue() {
+            // Whom the log owes an answer is not read from for ever; what it says is not heard then.
+            if let Some(timeout_ms) = self.waits_for_log(session) {
+                self.sessions.touch(session, timeout_ms);
+                continue;
+            }
             info!(session = format_args!("0x{session:x}"), "session expired");
             self.sessions.set_closing(session);
             self.stats.sessions_expired += 1;
@@ -295,6 +306,30 @@ impl Pipeline {
                 self.close(id);
             }
         }
+    }
+
+    /// The timeout of a session whose client waits for what is not on the disk yet.
+    fn waits_for_log(&self, session: i64) -> Option<i32> {
+        let id = self.sessions.get(session)?.connection?;
+        let connection = self.connections.get(&id)?;
+        (!connection.waiting.is_empty()).then_some(connection.timeout_ms)
+    }
+
+    /// The nodes of sessions that ended before this server began go as those of any session: what comes
+    /// after them in the log was decided without them.
+    pub(crate) fn end_dead_sessions(&mut self) {
+        for session in std::mem::take(&mut self.dead_sessions) {
+            self.begin_by(session, 0, ops::CLOSE_SESSION, None, &[], |desk, asker| {
+                (desk.close_session(asker), None)
+            });
+        }
+        self.submit();
+        self.commit();
+    }
+
+    /// Whether something is on its way to the disk.
+    pub(crate) fn awaits_disk(&self) -> bool {
+        !self.in_flight.is_empty()
     }
 
     /// Containers that are empty and nodes whose time is over, at most `most` of them.

@@ -22,11 +22,17 @@ pub(crate) enum Waiting {
     Read {
         frame: Bytes,
         since_us: i64,
+        /// How many of the client's names it had shown by then: it is judged by those.
+        names: usize,
     },
 }
 
 /// Reads that may wait behind one write: their replies are all made when it is done.
 const READS_WAITING_MAX: usize = 32;
+/// Names one client may have: each request is judged by all of them.
+const NAMES_MAX: usize = 100;
+/// The same in bytes.
+const NAMES_BYTES_MAX: usize = 256 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -36,18 +42,22 @@ pub(crate) struct Connection {
     pub(crate) session: i64,
     pub(crate) timeout_ms: i32,
     pub(crate) with_read_only: bool,
+    /// Its session is told: whatever else it is sent comes after that.
+    pub(crate) welcomed: bool,
     /// A question of SASL's that waits for the client's answer.
     pub(crate) sasl: Option<Exchange>,
-    /// Who the client is known to be.
+    /// Who the client is known to be, in the order it came out.
     pub(crate) ids: Vec<Id>,
     pub(crate) waiting: VecDeque<Waiting>,
     /// How many of these are reads.
     pub(crate) reads_waiting: usize,
-    /// Requests not looked at yet, with the moment they came: the client does not take its replies,
-    /// or too many would be made at once.
+    /// Requests not looked at yet, with the moment they came: there is no session yet, the client does
+    /// not take its replies, or too many would be made at once.
     pub(crate) stalled: VecDeque<(Bytes, i64)>,
     /// Replies and events not yet left in the outbox.
     pub(crate) out: Vec<u8>,
+    /// How many of these bytes tell events.
+    pub(crate) events: usize,
     pub(crate) answered: u64,
     pub(crate) stats: ConnectionStats,
 }
@@ -67,29 +77,49 @@ impl Connection {
             session: 0,
             timeout_ms: 0,
             with_read_only: false,
+            welcomed: false,
             sasl: None,
             ids,
             waiting: VecDeque::new(),
             reads_waiting: 0,
             stalled: VecDeque::new(),
             out: Vec::new(),
+            events: 0,
             answered: 0,
             stats: ConnectionStats::new(established_ms),
         }
     }
 
-    /// Whether nothing more is to be answered for now.
+    /// Whether nothing more is to be looked at for now.
     pub(crate) fn is_stuck(&self) -> bool {
-        self.outbox.is_full(self.out.len()) || self.reads_waiting >= READS_WAITING_MAX
+        !self.welcomed
+            || self.outbox.is_full(self.out.len())
+            || self.reads_waiting >= READS_WAITING_MAX
+    }
+
+    /// Notes who the client has shown to be; false where it has more names than anybody needs.
+    pub(crate) fn learn(&mut self, names: Vec<Id>) -> bool {
+        for name in names {
+            if !self.ids.contains(&name) {
+                self.ids.push(name);
+            }
+        }
+        let bytes: usize = self
+            .ids
+            .iter()
+            .map(|id| id.scheme.len() + id.id.len())
+            .sum();
+        self.ids.len() <= NAMES_MAX && bytes <= NAMES_BYTES_MAX
     }
 
     /// Leaves what was written for the client; false where it must be dropped.
     pub(crate) fn leave(&mut self) -> bool {
         let answered = std::mem::take(&mut self.answered);
+        let events = std::mem::take(&mut self.events);
         if self.out.is_empty() && answered == 0 {
             return true;
         }
-        self.outbox.leave(&mut self.out, answered)
+        self.outbox.leave(&mut self.out, events, answered)
     }
 
     pub(crate) fn note_answer(&mut self, op: i32, xid: i32, zxid: i64, now_us: i64, ms: i64) {

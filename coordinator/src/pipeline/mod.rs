@@ -37,7 +37,7 @@ use crate::error::Error;
 use crate::outbox::Outbox;
 use crate::pending::Pending;
 use crate::pipeline::connection::{Connection, Waiting};
-use crate::prepare::{Asker, Desk};
+use crate::prepare::{Asker, Desk, NAMES_ROOM};
 use crate::sessions::Sessions;
 use crate::stats::Stats;
 use crate::store::recover::Recovered;
@@ -69,6 +69,8 @@ pub(crate) enum Message {
     Room {
         id: ConnectionId,
     },
+    /// Large replies may be made again.
+    RoomForLarge,
     Closed {
         id: ConnectionId,
     },
@@ -116,10 +118,14 @@ pub(crate) struct Pipeline {
     tree: Tree,
     pending: Pending,
     sessions: Sessions,
+    /// Sessions that are over and have left nodes in the files.
+    dead_sessions: Vec<i64>,
     watches: Watches,
     connections: HashMap<ConnectionId, Connection>,
     /// Connections that have bytes to be sent.
     dirty: Vec<ConnectionId>,
+    /// Connections whose next reply is large and waits for others to be taken.
+    hungry: VecDeque<ConnectionId>,
     in_flight: VecDeque<InFlight>,
     /// What a transaction has brought about while watchers are told; empty otherwise.
     happened: Vec<Happened>,
@@ -154,10 +160,10 @@ impl Pipeline {
         progress: Arc<Notify>,
         ports: Ports,
     ) -> Result<Self, Error> {
-        let now_ms = config.clock.monotonic_ms();
-        let mut sessions = Sessions::new(i64::from(config.tick_ms), config.clock.wall_ms());
+        let (now_ms, wall_ms) = (config.clock.monotonic_ms(), config.clock.wall_ms());
+        let mut sessions = Sessions::new(i64::from(config.tick_ms), now_ms, wall_ms);
         for (id, timeout_ms) in &recovered.sessions {
-            sessions.restore(*id, *timeout_ms, now_ms);
+            sessions.restore(*id, *timeout_ms);
         }
         let tree = recovered.tree;
         let place = LogPlace {
@@ -188,9 +194,11 @@ impl Pipeline {
             tree,
             pending: Pending::default(),
             sessions,
+            dead_sessions: recovered.dead_sessions,
             watches: Watches::default(),
             connections: HashMap::new(),
             dirty: Vec::new(),
+            hungry: VecDeque::new(),
             in_flight: VecDeque::new(),
             happened: Vec::new(),
             barriers: VecDeque::new(),
@@ -220,6 +228,12 @@ impl Pipeline {
         self.in_flight.len() < 100_000 && self.log.backlog() < (64 << 20)
     }
 
+    /// Sessions grow older, where clients were listened to meanwhile.
+    pub(crate) fn pass_time(&mut self, listened: bool) {
+        let now_ms = self.config.clock.monotonic_ms();
+        self.sessions.pass_time(now_ms, listened);
+    }
+
     pub(crate) fn handle(&mut self, message: Message) {
         match message {
             Message::Opened {
@@ -238,15 +252,23 @@ impl Pipeline {
             Message::Connect { id, request } => self.connect(id, &request),
             Message::Frames { id, bytes } => self.frames(id, &bytes),
             Message::Room { id } => self.resume(id),
-            Message::Closed { id } => self.forget(id),
+            Message::RoomForLarge => self.resume_large(),
+            Message::Closed { id } => {
+                self.forget(id);
+                // What it had not taken is nobody's now.
+                self.resume_large();
+            }
             Message::Word {
                 word,
                 mask,
                 visitor,
                 answer,
             } => {
+                self.stats.received += 1;
+                self.stats.bytes_received += word.len() as u64;
                 // Whoever asked may be gone.
                 let _gone = answer.send(self.word(word, mask, visitor));
+                self.stats.sent += 1;
             }
             Message::Metrics {
                 connections,
@@ -346,6 +368,7 @@ impl Pipeline {
             pending: &mut self.pending,
             schemes: &self.schemes,
             enforce_quota: self.config.enforce_quota,
+            names_room: NAMES_ROOM,
         };
         let (txn, code) = prepare(&mut desk, asker);
         // A refused request is in the log too; a multi stays one, its parts tell.

@@ -9,18 +9,19 @@ use protocol::zookeeper::requests::{Request, RequestHeader, Write};
 use protocol::zookeeper::txns::Txn;
 use tracing::warn;
 
-use crate::pipeline::connection::Waiting;
+use crate::outbox::LARGE;
+use crate::pipeline::connection::{Connection, Waiting};
 use crate::pipeline::{Asked, Pipeline, outcome};
 use crate::prepare::{Asker, Desk};
-use crate::reads::Reading;
+use crate::reads::{self, Reading};
+use crate::tree::Tree;
 use crate::watches::ConnectionId;
 
 impl Pipeline {
     pub(crate) fn frames(&mut self, id: ConnectionId, bytes: &Bytes) {
-        let now_ms = self.config.clock.monotonic_ms();
         if let Some(connection) = self.connections.get(&id) {
             self.sessions
-                .touch(connection.session, connection.timeout_ms, now_ms);
+                .touch(connection.session, connection.timeout_ms);
         }
         let since_us = self.config.clock.monotonic_us();
         self.stats.bytes_received += bytes.len() as u64;
@@ -40,7 +41,10 @@ impl Pipeline {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
-        if connection.stalled.is_empty() && !connection.is_stuck() {
+        if connection.stalled.is_empty()
+            && !connection.is_stuck()
+            && !waits_for_room(&self.tree, connection, &frame)
+        {
             return self.request(id, frame, since_us);
         }
         connection.stalled.push_back((frame, since_us));
@@ -60,9 +64,23 @@ impl Pipeline {
                     return;
                 }
             }
+            let next = connection.stalled.front();
+            if next.is_some_and(|(frame, _)| waits_for_room(&self.tree, connection, frame)) {
+                if !self.hungry.contains(&id) {
+                    self.hungry.push_back(id);
+                }
+                return;
+            }
             if let Some((frame, since_us)) = connection.stalled.pop_front() {
                 self.request(id, frame, since_us);
             }
+        }
+    }
+
+    /// Takes up requests for what is large, as long as there is room.
+    pub(super) fn resume_large(&mut self) {
+        for id in std::mem::take(&mut self.hungry) {
+            self.resume(id);
         }
     }
 
@@ -168,19 +186,26 @@ impl Pipeline {
             connection.waiting.push_back(Waiting::Barrier(zxid));
             self.barriers.push_back((zxid, id));
         }
+        let names = connection.ids.len();
         if connection.waiting.is_empty() {
-            self.answer_read(asked, request);
+            self.answer_read(asked, request, names);
         } else {
             connection.reads_waiting += 1;
             connection.waiting.push_back(Waiting::Read {
                 frame: frame.clone(),
                 since_us: asked.since_us,
+                names,
             });
         }
     }
 
-    /// Hot path: a read's reply.
-    pub(super) fn answer_read(&mut self, asked: Asked, request: Option<&Request<'_>>) {
+    /// Hot path: a read's reply, for one who had shown the first `names` of its names.
+    pub(super) fn answer_read(
+        &mut self,
+        asked: Asked,
+        request: Option<&Request<'_>>,
+        names: usize,
+    ) {
         let id = asked.connection;
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
@@ -217,7 +242,7 @@ impl Pipeline {
                     tree: &self.tree,
                     watches: &mut self.watches,
                     schemes: &self.schemes,
-                    ids: &connection.ids,
+                    ids: &connection.ids[..names],
                     session: connection.session,
                     connection: id,
                 };
@@ -230,9 +255,38 @@ impl Pipeline {
                 reading.answer(request, xid, &mut connection.out);
             }
         }
+        let is_large = connection.out.len() > LARGE;
         let latency_ms = self.note_answer(asked);
         self.stats.reads.add(latency_ms);
+        // It counts before another such is begun.
+        if is_large {
+            self.flush();
+        }
     }
+}
+
+/// Whether what `frame` asks for is large, and others have to take theirs first, or the client itself is
+/// owed answers: several such would be made at once when those have come.
+fn waits_for_room(tree: &Tree, connection: &Connection, frame: &[u8]) -> bool {
+    if connection.waiting.is_empty() && !connection.outbox.are_all_full() {
+        return false;
+    }
+    let mut reader = Reader::new(frame);
+    let Ok(header) = RequestHeader::read(&mut reader) else {
+        return false;
+    };
+    let Ok(request) = Request::read(header.op, &mut reader) else {
+        return false;
+    };
+    if reads::weight(tree, connection.session, &request, LARGE) <= LARGE {
+        return false;
+    }
+    if !connection.waiting.is_empty() {
+        return true;
+    }
+    connection.outbox.starve_for_large();
+    // Invariant: room that came before it was asked for is seen here.
+    connection.outbox.are_all_full()
 }
 
 /// Whether a part that creates has no access list at all.

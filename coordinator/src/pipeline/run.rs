@@ -19,15 +19,22 @@ pub(crate) async fn run(
     failed: mpsc::Sender<()>,
 ) {
     let clock = pipeline.config.clock.clone();
-    let tick_ms = i64::from(pipeline.config.tick_ms).clamp(1, 1_000);
+    let tick_ms = pipeline.sessions.step_ms();
     let containers_ms = pipeline.config.container_check_interval_ms.max(1);
     let mut next_containers_ms = clock.monotonic_ms() + containers_ms;
     let mut told = false;
+    pipeline.end_dead_sessions();
+    while pipeline.awaits_disk() {
+        progress.notified().await;
+        pipeline.commit();
+    }
     let mut next_tick_ms = clock.monotonic_ms() + tick_ms;
     loop {
         let wait_ms = next_tick_ms - clock.monotonic_ms();
+        let listens = pipeline.has_room();
         tokio::select! {
-            message = messages.recv(), if pipeline.has_room() => {
+            message = messages.recv(), if listens => {
+                pipeline.pass_time(listens);
                 let Some(message) = message else { break };
                 pipeline.handle(message);
                 for _ in 1..ROUND {
@@ -35,8 +42,9 @@ pub(crate) async fn run(
                     pipeline.handle(message);
                 }
             }
-            () = progress.notified() => {}
+            () = progress.notified() => pipeline.pass_time(listens),
             () = clock.sleep_ms(wait_ms) => {
+                pipeline.pass_time(listens);
                 pipeline.expire();
                 let now_ms = clock.monotonic_ms();
                 next_tick_ms = (now_ms / tick_ms + 1) * tick_ms;

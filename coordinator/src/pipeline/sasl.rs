@@ -66,10 +66,8 @@ impl Pipeline {
         if is_super {
             names.push(Id::new("super", ""));
         }
-        for name in names {
-            if !connection.ids.contains(&name) {
-                connection.ids.push(name);
-            }
+        if !connection.learn(names) {
+            return Err(());
         }
         Ok(Some(accepted.proof))
     }

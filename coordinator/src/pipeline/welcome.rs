@@ -27,9 +27,8 @@ impl Pipeline {
         let timeout_ms = request.timeout_ms.max(min).min(max);
         connection.timeout_ms = timeout_ms;
         connection.with_read_only = request.read_only.is_some();
-        let now_ms = self.config.clock.monotonic_ms();
         if request.session_id == 0 {
-            let session = self.sessions.open(timeout_ms, now_ms, id);
+            let session = self.sessions.open(timeout_ms, id);
             connection.session = session;
             let asked = self.asked(id, 0, ops::CREATE_SESSION);
             self.begin(session, 0, ops::CREATE_SESSION, asked, |_, _| {
@@ -49,7 +48,7 @@ impl Pipeline {
             return;
         };
         let known = request.password == sessions::password(session)
-            && self.sessions.touch(session, timeout_ms, now_ms);
+            && self.sessions.touch(session, timeout_ms);
         if !known {
             let refused = ConnectResponse::refused(connection.with_read_only);
             refused.write_frame(&mut connection.out);
@@ -72,6 +71,7 @@ impl Pipeline {
             with_read_only: connection.with_read_only,
         };
         response.write_frame(&mut connection.out);
+        connection.welcomed = true;
         connection.answered += 1;
         connection.stats.whole.sent += 1;
         self.stats.sent += 1;
@@ -104,25 +104,17 @@ impl Pipeline {
         };
         self.dirty.push(id);
         connection.answered += 1;
-        match self
+        let peer = connection.peer.ip();
+        let names = self
             .schemes
-            .authenticate(scheme, secret, connection.peer.ip())
-        {
-            Some(ids) => {
-                for id in ids {
-                    if !connection.ids.contains(&id) {
-                        connection.ids.push(id);
-                    }
-                }
-                replies::write_bare(&mut connection.out, xid, 0, Code::OK);
-            }
-            None => {
-                self.stats.auth_failures += 1;
-                debug!(peer = %connection.peer, scheme, "authentication failed");
-                replies::write_bare(&mut connection.out, xid, 0, Code::AUTH_FAILED);
-                self.close(id);
-            }
+            .authenticate(scheme, secret, peer, &connection.ids);
+        if names.is_some_and(|names| connection.learn(names)) {
+            return replies::write_bare(&mut connection.out, xid, 0, Code::OK);
         }
+        self.stats.auth_failures += 1;
+        debug!(peer = %connection.peer, scheme, "authentication failed");
+        replies::write_bare(&mut connection.out, xid, 0, Code::AUTH_FAILED);
+        self.close(id);
     }
 
     pub(crate) fn forget(&mut self, id: ConnectionId) {

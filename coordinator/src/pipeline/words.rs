@@ -358,7 +358,7 @@ impl Pipeline {
                 .try_for_each(|path| writeln!(out, "\t{path}"))?;
         }
         writeln!(out, "Connections dump:")?;
-        let now_ms = self.config.clock.monotonic_ms();
+        let now_ms = self.sessions.now_ms();
         let next = |ms: i64| (ms / CONNECTION_TICK_MS + 1) * CONNECTION_TICK_MS;
         let told = |peer, session| format!("ip: /{peer} sessionId: 0x{session:x}");
         let connections = self.connections.values().map(|connection| {
@@ -384,8 +384,7 @@ impl Pipeline {
             by_deadline.entry(deadline_ms).or_default().push(thing);
         }
         writeln!(out, "{what} Sets ({})/({count}):", by_deadline.len())?;
-        let clock = &self.config.clock;
-        let (now_ms, wall_ms) = (clock.monotonic_ms(), clock.wall_ms());
+        let (now_ms, wall_ms) = (self.sessions.now_ms(), self.config.clock.wall_ms());
         for (deadline_ms, things) in by_deadline {
             let at = date(wall_ms + deadline_ms - now_ms);
             writeln!(out, "{} expire at {at}:", things.len())?;

@@ -12,6 +12,13 @@ use std::fmt;
 
 pub use crate::sasl::asking::Answer;
 
+/// Whether a text may name a user: a plain name, or one of Kerberos's, `name/host@realm` with or without
+/// the host.
+pub(crate) fn is_principal(text: &str) -> bool {
+    text.split_once('@')
+        .is_none_or(|(name, realm)| !realm.contains(['/', '@']) && name.matches('/').count() <= 1)
+}
+
 /// Names and passwords. Never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Users(pub(crate) BTreeMap<String, String>);
@@ -53,4 +60,21 @@ pub struct Settings {
     pub(crate) super_users: Vec<String>,
     /// Whether a client that failed may stay.
     pub(crate) failed_may_stay: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_named_as_kerberos_names_them() {
+        for name in [
+            "", "bob", "a/b", "a/b/c", "a b", "a@B", "a/b@C", "@", "/@", "a@",
+        ] {
+            assert!(is_principal(name), "{name:?}");
+        }
+        for not in ["a@b@c", "a@b/c", "a/b/c@d", "@@", "a/@/"] {
+            assert!(!is_principal(not), "{not:?}");
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! Nothing is reserved by a length a client only claims. A client with many unanswered requests is
 //! not read from; one that does not take its replies is dropped.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +23,9 @@ use crate::watches::ConnectionId;
 
 const READ_BYTES: usize = 16 * 1024;
 /// More unanswered requests than this, and nothing more is read until some are answered.
-const UNANSWERED_MAX: u64 = 1_000;
+const UNANSWERED_MAX: usize = 1_000;
+/// The same in bytes: what waits for a slow disk is bounded for each client.
+const UNANSWERED_BYTES_MAX: usize = 8 << 20;
 /// A client that takes none of its replies for so long is gone.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// A connection that has not said what it wants within this time is closed. ZooKeeper's default.
@@ -64,12 +67,14 @@ pub(crate) async fn serve<S>(
         socket,
         outbox,
         incoming: BytesMut::new(),
-        unanswered: 0,
+        unanswered: Unanswered::default(),
     };
     let ended = talk.run(peer, names).await;
     if let Err(why) = &ended {
         debug!(%peer, %why, "connection ended");
     }
+    // The last hold on what was not sent is the pipeline's then, who may have others wait for the room.
+    drop(talk);
     // A pipeline that is gone has forgotten the connection already.
     let _gone = door.messages.send(Message::Closed { id }).await;
 }
@@ -80,7 +85,34 @@ struct Talk<'a, S> {
     socket: S,
     outbox: Arc<Outbox>,
     incoming: BytesMut,
-    unanswered: u64,
+    unanswered: Unanswered,
+}
+
+/// How long the requests are whose fate is open, the oldest first.
+#[derive(Default)]
+struct Unanswered {
+    lens: VecDeque<usize>,
+    bytes: usize,
+}
+
+impl Unanswered {
+    fn add(&mut self, len: usize) {
+        self.lens.push_back(len);
+        self.bytes += len;
+    }
+
+    fn take_off(&mut self, count: u64) {
+        for _ in 0..count {
+            let Some(len) = self.lens.pop_front() else {
+                return;
+            };
+            self.bytes -= len;
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.lens.len() >= UNANSWERED_MAX || self.bytes >= UNANSWERED_BYTES_MAX
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
@@ -104,14 +136,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
             request,
         })
         .await?;
-        self.unanswered = 1;
+        self.unanswered.add(first.len());
         self.pass_frames().await?;
         let mut spare = Vec::new();
         let door = self.door;
         let stopped = door.stop.stopped();
         tokio::pin!(stopped);
         loop {
-            let may_read = self.unanswered < UNANSWERED_MAX;
+            let may_read = !self.unanswered.is_full();
             self.incoming.reserve(READ_BYTES);
             tokio::select! {
                 () = self.outbox.filled() => spare = self.write_out(spare).await?,
@@ -200,17 +232,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
 
     /// Hands all whole frames to the pipeline in one message. Hot path.
     async fn pass_frames(&mut self) -> Result<(), Ended> {
-        let (mut end, mut count) = (0, 0);
+        let mut end = 0;
         while let Some(head) = self.incoming[end..].first_chunk::<4>() {
             let next = end + 4 + self.frame_len(*head)?;
             if next > self.incoming.len() {
                 break;
             }
+            self.unanswered.add(next - end);
             end = next;
-            count += 1;
         }
-        if count > 0 {
-            self.unanswered += count;
+        if end > 0 {
             let bytes = self.incoming.split_to(end).freeze();
             self.send(Message::Frames { id: self.id, bytes }).await?;
         }
@@ -220,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
     /// Sends what the pipeline left; gives the emptied buffer back.
     async fn write_out(&mut self, spare: Vec<u8>) -> Result<Vec<u8>, Ended> {
         let mut outgoing = self.outbox.take(spare);
-        self.unanswered = self.unanswered.saturating_sub(outgoing.answered);
+        self.unanswered.take_off(outgoing.answered);
         let mut rest = outgoing.bytes.as_slice();
         while !rest.is_empty() {
             let wrote = tokio::time::timeout(WRITE_PATIENCE, self.socket.write(rest)).await;
@@ -230,8 +261,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
             }
             rest = &rest[wrote..];
         }
-        if self.outbox.sent(outgoing.bytes.len()) {
+        let room = self.outbox.sent(outgoing.bytes.len());
+        if room.own {
             self.send(Message::Room { id: self.id }).await?;
+        }
+        if room.large {
+            self.send(Message::RoomForLarge).await?;
         }
         if outgoing.closing {
             self.socket.shutdown().await?;

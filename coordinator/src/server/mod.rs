@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base::clock::Clock;
@@ -23,6 +23,7 @@ use tracing::{debug, info, warn};
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::outbox::Unsent;
 use crate::pipeline::Message;
 use crate::tls::{Stores, subject};
 use crate::watches::ConnectionId;
@@ -45,8 +46,8 @@ pub(crate) struct Door {
     pub(crate) next_id: Arc<AtomicU64>,
     /// Whether `stmk` is heard: eight bytes follow it then.
     pub(crate) takes_mask: bool,
-    /// Bytes of replies that wait to be sent, over all connections.
-    pub(crate) unsent: Arc<AtomicUsize>,
+    /// What waits to be sent, over all connections.
+    pub(crate) unsent: Arc<Unsent>,
 }
 
 /// What a listener takes.

@@ -22,6 +22,8 @@ const SNAPSHOTS_TRIED: usize = 100;
 pub(crate) struct Recovered {
     pub(crate) tree: Tree,
     pub(crate) sessions: HashMap<i64, i32>,
+    /// Sessions that are nowhere, but own nodes: a server died between the two.
+    pub(crate) dead_sessions: Vec<i64>,
     pub(crate) replayed: usize,
     /// Snapshots that could not be used.
     pub(crate) refused: Vec<PathBuf>,
@@ -79,8 +81,9 @@ pub(crate) fn recover(disk: &dyn Disk, places: Places<'_>) -> Result<Recovered, 
     for (at, path) in wanted.into_iter().enumerate() {
         replay.file(disk, &path, at + 1 == count)?;
     }
-    replay.end_dead_sessions();
+    let dead_sessions = replay.dead_sessions();
     Ok(Recovered {
+        dead_sessions,
         tree: replay.tree,
         sessions: replay.sessions,
         replayed: replay.replayed,
@@ -260,22 +263,18 @@ impl Replay {
         suspected.map_or(Ok(()), Err)
     }
 
-    /// Nodes whose session is nowhere: a server died between the two.
-    fn end_dead_sessions(&mut self) {
-        let dead: Vec<i64> = self
-            .tree
-            .ephemerals()
-            .map(|(session, _)| session)
+    fn dead_sessions(&self) -> Vec<i64> {
+        let owners = self.tree.ephemerals().map(|(session, _)| session);
+        let dead: Vec<i64> = owners
             .filter(|session| !self.sessions.contains_key(session))
             .collect();
-        for session in dead {
+        for session in &dead {
             warn!(
                 session = format_args!("0x{session:x}"),
                 "nodes of a dead session are removed"
             );
-            self.tree
-                .close_session(session, self.last, None, &mut Vec::new());
         }
+        dead
     }
 }
 

@@ -5,6 +5,7 @@
 //! revoked certificates.
 
 pub(crate) mod der;
+pub(crate) mod principal;
 pub(crate) mod subject;
 pub(crate) mod stores;
 pub(crate) mod dialling;

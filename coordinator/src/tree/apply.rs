@@ -268,7 +268,7 @@ impl Tree {
     }
 
     /// Takes away what a session owned: what the transaction lists, then whatever is left.
-    pub(crate) fn close_session(
+    fn close_session(
         &mut self,
         session: i64,
         zxid: i64,

@@ -75,6 +75,7 @@ impl Properties {
         let mut config = Config::new(data_dir.unwrap_or_default());
         reading.server(&mut config);
         reading.security(&mut config);
+        reading.ports(&config);
         if reading.faults.is_empty() {
             return Ok((config, reading.left.into_keys().collect()));
         }
@@ -297,6 +298,67 @@ mod tests {
             assert!(told.contains(part), "{part} is not in: {told}");
         }
         assert!(!told.contains('\n'), "{told}");
+    }
+
+    #[test]
+    fn what_zookeeper_refuses_is_refused_with_its_reason() {
+        for (lines, why) in [
+            (
+                "minSessionTimeout=9\nmaxSessionTimeout=8",
+                "larger than maxSessionTimeout",
+            ),
+            (
+                "minSessionTimeout=-5\nmaxSessionTimeout=-2",
+                "no session would last",
+            ),
+            (
+                "maxSessionTimeout=0\nminSessionTimeout=0",
+                "no session would last",
+            ),
+            ("znode.container.checkIntervalMs=0", "must be positive"),
+            ("reconfigEnabled=maybe", "neither true nor false"),
+            ("standaloneEnabled=yes", "neither true nor false"),
+            ("initLimit=x", "not a number that fits"),
+            ("electionAlg=1", "3 is all there is"),
+            ("peerType=x", "neither observer nor participant"),
+            (
+                "metricsProvider.className=no.Such",
+                "not a metrics provider known here",
+            ),
+            ("enforce.auth.enabled=true", "names no scheme"),
+            (
+                "enforce.auth.enabled=true\nenforce.auth.schemes=ip,kerberos",
+                "there is no such scheme",
+            ),
+            ("sessionRequireClientSASLAuth=true", "set authProvider.1="),
+            (
+                "clientPort=7000\nmetricsProvider.className=\
+                 org.apache.zookeeper.metrics.prometheus.PrometheusMetricsProvider",
+                "clientPort is the same",
+            ),
+            (
+                "clientPort=1\nclientPortAddress=127.0.0.1\nsecureClientPort=1\n\
+                 ssl.keyStore.location=/k\nssl.trustStore.location=/t",
+                "secureClientPort = 1: clientPort is the same",
+            ),
+        ] {
+            let told = config(&format!("dataDir=/data\n{lines}\n")).unwrap_err();
+            assert!(told.to_string().contains(why), "{lines}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_zookeeper_puts_up_with_is_put_up_with() {
+        let (config, meaningless) = config(
+            "dataDir=/data\nsnapCount=-7\npreAllocSize=-1\nextendedTypesEnabled=yes\n\
+             minSessionTimeout=-1\nmaxSessionTimeout=-1\nstandaloneEnabled=FALSE\npeerType=observer\n\
+             metricsProvider.className=org.apache.zookeeper.metrics.impl.NullMetricsProvider\n",
+        )
+        .unwrap();
+        assert_eq!((config.snapshot_count, config.log_preallocate), (2, 0));
+        assert!(!config.extended_types, "only the word true is true");
+        assert_eq!(config.max_timeout_ms(), 60_000);
+        assert_eq!(meaningless, ["peerType", "standaloneEnabled"]);
     }
 
     #[test]

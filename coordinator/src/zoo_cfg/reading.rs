@@ -81,7 +81,29 @@ impl Reading {
 
     pub(super) fn flag(&mut self, key: &str, into: &mut bool) {
         if let Some(value) = self.text(key) {
-            *into = value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("yes");
+            *into = value.eq_ignore_ascii_case("true");
+        }
+    }
+
+    /// One of ZooKeeper's file, which is `true` or `false` and nothing else.
+    pub(super) fn strict_flag(&mut self, key: &str, into: &mut bool) {
+        if let Some(value) = self.text(key) {
+            match value.to_ascii_lowercase().as_str() {
+                "true" => *into = true,
+                "false" => *into = false,
+                _ => self.wrong(key, value, "neither true nor false"),
+            }
+        }
+    }
+
+    /// Looks at what has no meaning here, but must be right all the same; it stays.
+    pub(super) fn look_at(&mut self, key: &str, is_right: impl Fn(&str) -> bool, why: &str) {
+        if let Some(value) = self.left.get(key)
+            && !is_right(value)
+        {
+            let value = value.clone();
+            self.left.remove(key);
+            self.wrong(key, value, why);
         }
     }
 

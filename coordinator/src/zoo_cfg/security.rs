@@ -15,9 +15,10 @@ const X509_PROVIDER: &str = "org.apache.zookeeper.server.auth.X509Authentication
 impl Reading {
     pub(super) fn security(&mut self, config: &mut Config) {
         self.schemes(config);
-        self.enforced(config);
         self.sasl(config);
         self.tls(config);
+        // What there is of schemes is known by now.
+        self.enforced(config);
     }
 
     fn schemes(&mut self, config: &mut Config) {
@@ -64,6 +65,18 @@ impl Reading {
             config.enforce_auth_schemes = names(&schemes);
             if config.enforce_auth_schemes.is_empty() {
                 self.wrong("enforce.auth.schemes", schemes, "names no scheme");
+            }
+            for scheme in &config.enforce_auth_schemes {
+                let hint = match scheme.as_str() {
+                    "ip" => continue,
+                    "digest" if config.digest_auth => continue,
+                    "sasl" if config.sasl_provider => continue,
+                    "x509" if config.x509_provider => continue,
+                    "sasl" => format!("nobody could come in: set authProvider.1={SASL_PROVIDER}"),
+                    "x509" => format!("nobody could come in: set authProvider.1={X509_PROVIDER}"),
+                    _ => "there is no such scheme, so nobody could come in".to_owned(),
+                };
+                self.wrong("enforce.auth.schemes", scheme, hint);
             }
         }
     }

@@ -15,15 +15,42 @@ impl Reading {
         self.network(config);
         self.timeouts(config);
         self.ensemble();
+        self.ensembles_keys();
         self.nodes(config);
         self.metrics(config);
+    }
+
+    /// Two listeners want one port.
+    pub(super) fn ports(&mut self, config: &Config) {
+        let plain = SocketAddr::new(config.address, config.port);
+        let listeners = [
+            ("clientPort", Some(plain).filter(|_| !config.secure_only)),
+            ("secureClientPort", config.secure_address),
+            ("metricsProvider.httpPort", config.metrics_address),
+        ];
+        for (at, (key, address)) in listeners.iter().enumerate() {
+            for (before, other) in &listeners[..at] {
+                let (Some(address), Some(other)) = (address, other) else {
+                    continue;
+                };
+                let everywhere = address.ip().is_unspecified() || other.ip().is_unspecified();
+                let same_place = everywhere || address.ip() == other.ip();
+                if address.port() == other.port() && address.port() != 0 && same_place {
+                    self.wrong(
+                        key,
+                        address.port().to_string(),
+                        format!("{before} is the same"),
+                    );
+                }
+            }
+        }
     }
 
     fn files(&mut self, config: &mut Config) {
         let logs = self.text("dataLogDir").filter(|dir| !dir.is_empty());
         config.data_log_dir = logs.map(PathBuf::from);
-        if let Some(count) = self.property::<u64>("snapCount") {
-            config.snapshot_count = count.max(2);
+        if let Some(count) = self.property::<i64>("snapCount") {
+            config.snapshot_count = count.max(2).cast_unsigned();
         }
         if let Some(kib) = self.property::<i64>("snapSizeLimitInKb") {
             config.snapshot_bytes = kib.max(0).cast_unsigned().saturating_mul(1024);
@@ -35,8 +62,8 @@ impl Reading {
             Some((None, name)) => drop(self.left.insert(method.to_owned(), name)),
             None => {}
         }
-        if let Some(kib) = self.property::<u64>("preAllocSize") {
-            config.log_preallocate = kib.saturating_mul(1024);
+        if let Some(kib) = self.property::<i64>("preAllocSize") {
+            config.log_preallocate = kib.max(0).cast_unsigned().saturating_mul(1024);
         }
         if let Some(value) = self.text("forceSync") {
             config.force_sync = value != "no";
@@ -89,6 +116,12 @@ impl Reading {
         ] {
             let value: Option<i32> = self.parsed(key, "not a number that fits");
             *slot = value.filter(|ms| *ms != -1).or(*slot);
+            // ZooKeeper takes these, and ends every session at once.
+            let least = i32::from(key == "maxSessionTimeout");
+            if let Some(ms) = slot.filter(|ms| *ms < least) {
+                self.wrong(key, ms.to_string(), "no session would last");
+                return;
+            }
         }
         if config.min_timeout_ms() > config.max_timeout_ms() {
             let value = config.min_timeout_ms().to_string();
@@ -121,10 +154,52 @@ impl Reading {
         }
     }
 
+    /// ZooKeeper refuses these where they are wrong, whether it makes use of them or not.
+    fn ensembles_keys(&mut self) {
+        const NUMBERS: [&str; 4] = [
+            "initLimit",
+            "syncLimit",
+            "connectToLearnerMasterLimit",
+            "observerMasterPort",
+        ];
+        const FLAGS: [&str; 8] = [
+            "localSessionsEnabled",
+            "localSessionsUpgradingEnabled",
+            "quorumListenOnAllIPs",
+            "syncEnabled",
+            "standaloneEnabled",
+            "sslQuorum",
+            "portUnification",
+            "sslQuorumReloadCertFiles",
+        ];
+        for key in NUMBERS {
+            self.look_at(
+                key,
+                |value| value.parse::<i32>().is_ok(),
+                "not a number that fits",
+            );
+        }
+        for key in FLAGS {
+            let is_flag = |value: &str| {
+                value.eq_ignore_ascii_case("true") || value.eq_ignore_ascii_case("false")
+            };
+            self.look_at(key, is_flag, "neither true nor false");
+        }
+        self.look_at("electionAlg", |value| value == "3", "3 is all there is");
+        let is_peer = |value: &str| {
+            value.eq_ignore_ascii_case("observer") || value.eq_ignore_ascii_case("participant")
+        };
+        self.look_at("peerType", is_peer, "neither observer nor participant");
+    }
+
     fn nodes(&mut self, config: &mut Config) {
         self.flag("extendedTypesEnabled", &mut config.extended_types);
-        if let Some(ms) = self.property("znode.container.checkIntervalMs") {
+        let key = "znode.container.checkIntervalMs";
+        if let Some(ms) = self.property::<i64>(key) {
             config.container_check_interval_ms = ms;
+            if ms <= 0 {
+                self.wrong(key, ms.to_string(), "must be positive");
+            }
         }
         if let Some(count) = self.property("znode.container.maxPerMinute") {
             config.container_max_per_minute = count;
@@ -133,13 +208,17 @@ impl Reading {
             config.container_never_used_ms = ms;
         }
         self.flag("enforceQuota", &mut config.enforce_quota);
-        self.flag("reconfigEnabled", &mut config.reconfig_enabled);
+        self.strict_flag("reconfigEnabled", &mut config.reconfig_enabled);
     }
 
     fn metrics(&mut self, config: &mut Config) {
-        let class = self.text("metricsProvider.className").unwrap_or_default();
-        if !class.contains("Prometheus") {
-            return;
+        const PACKAGE: &str = "org.apache.zookeeper.metrics.";
+        let key = "metricsProvider.className";
+        let class = self.text(key).unwrap_or_default();
+        match class.strip_prefix(PACKAGE).unwrap_or(&class) {
+            "prometheus.PrometheusMetricsProvider" => {}
+            "" | "impl.DefaultMetricsProvider" | "impl.NullMetricsProvider" => return,
+            _ => return self.wrong(key, class, "not a metrics provider known here"),
         }
         let mut port = 7_000;
         if let Some(wanted) = self.parsed("metricsProvider.httpPort", "not a port") {
