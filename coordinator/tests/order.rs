@@ -221,3 +221,24 @@ async fn names_do_not_multiply_in_one_request() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_asked_before_the_end_of_a_session_is_answered() {
+    with_server(|address| {
+        let mut socket = raw::dial(address).unwrap();
+        let mut bytes = connect_request(0, &[0; 16]);
+        // The read waits for the write, and the end has come in by then.
+        bytes.extend(request(1, ops::SET_DATA, |w| {
+            w.string("/").buffer(None).int(-1);
+        }));
+        bytes.extend(request(2, ops::EXISTS, |w| {
+            w.string("/").bool(false);
+        }));
+        bytes.extend(request(3, ops::CLOSE_SESSION, |_| {}));
+        socket.write_all(&bytes).unwrap();
+        assert_ne!(welcomed(&mut socket), 0);
+        let replies = [(); 3].map(|()| next_reply(&mut socket));
+        assert_eq!(replies, [1, 2, 3].map(|xid| (xid, Code::OK)));
+    })
+    .await;
+}

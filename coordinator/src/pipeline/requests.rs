@@ -213,10 +213,8 @@ impl Pipeline {
         if connection.out.is_empty() {
             self.dirty.push(id);
         }
-        let closing = self
-            .sessions
-            .get(connection.session)
-            .is_none_or(|session| session.closing);
+        // One that is about to end is still there for what was asked before its end.
+        let is_over = self.sessions.get(connection.session).is_none();
         match request {
             Some(Request::Unknown) => {
                 // ZooKeeper: what is no operation is said so, and ends the connection.
@@ -224,7 +222,7 @@ impl Pipeline {
                 connection.answered += 1;
                 return self.close(id);
             }
-            _ if closing => {
+            _ if is_over => {
                 let zxid = self.tree.last_zxid;
                 replies::write_bare(&mut connection.out, asked.xid, zxid, Code::SESSION_EXPIRED);
             }
