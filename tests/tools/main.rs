@@ -14,6 +14,7 @@ mod apache;
 mod counts;
 mod differs;
 mod ends;
+mod endures;
 mod masks;
 mod partitions;
 mod run;
@@ -91,7 +92,7 @@ macro_rules! scenarios {
 scenarios! {
     topics, topics_changed, topics_zookeeper, topics_changed_zookeeper, configs, configs_changed, configs_zookeeper,
     configs_changed_zookeeper, console, records_written, internal_topics, consumer_groups, offsets, offsets_changed, logs,
-    elections, cluster, perf, verifiable, shell, shell_changed, classes, deserializers, servers,
+    elections, cluster, perf, verifiable, shell, shell_changed, classes, given_twice, before_brokers, deserializers, servers,
     offsets_refused, overrides,
 }
 

@@ -82,7 +82,7 @@ pub(crate) const USAGE: Usage = Usage {
 };
 
 pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
-    let args = Args::read(USAGE, line)?;
+    let args = Args::read_last(USAGE, line)?;
     let servers = args.get("bootstrap-server").or(args.get("broker-list"));
     let servers =
         servers.ok_or_else(|| args.misuse("Missing required option(s) [bootstrap-server]"))?;
@@ -136,7 +136,8 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
             "{first}, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec, rebalance.time.ms, fetch.time.ms, fetch.MB.sec, fetch.nMsg.sec"
         );
     }
-    // Kafka: the numbers are read after the header is printed.
+    // Kafka: what is there twice is noticed, and the numbers are read, after the header is printed.
+    args.once()?;
     let count = args.parsed::<i64>("messages")?.unwrap_or(0);
     let interval = args.parsed::<i64>("reporting-interval")?.unwrap_or(5000);
     if interval <= 0 {

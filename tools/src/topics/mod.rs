@@ -121,7 +121,7 @@ pub(crate) async fn run(line: &[String], out: &mut Out) -> Result<(), Failure> {
     let args = Args::read_last(USAGE, line)?;
     check(&args)?;
     if args.has("zookeeper") {
-        args.once()?;
+        args.once_of(&["zookeeper"])?;
         return zookeeper::topics::run(&args, out).await;
     }
     // Kafka: what it is given to connect with is read before the command begins to fail on stdout.

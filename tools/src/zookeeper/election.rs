@@ -11,7 +11,7 @@ use crate::args::Args;
 use crate::failure::Failure;
 use crate::print::Out;
 use crate::say;
-use crate::zookeeper::{session, writes};
+use crate::zookeeper::session;
 
 pub(crate) async fn run(
     args: &Args,
@@ -40,8 +40,9 @@ async fn elect(
 ) -> Result<(), Failure> {
     let mut there = BTreeSet::new();
     for name in zk.list(paths::TOPICS, None).await?.unwrap_or_default() {
-        let topic = writes::topic(zk, &name).await?.unwrap_or_default();
-        let ids = topic.partitions.into_keys();
+        // Kafka: a partition is there once the controller has led it.
+        let led = zk.list(&paths::partitions(&name), None).await?;
+        let ids = led.iter().flatten().filter_map(|id| id.parse::<i32>().ok());
         there.extend(ids.map(|id| (name.clone(), id)));
     }
     let (valid, invalid): (Vec<_>, Vec<_>) = match wanted {
@@ -107,10 +108,14 @@ mod tests {
     #[tokio::test]
     async fn the_controller_is_asked_once_for_partitions_that_exist() {
         let zk = World::new(Clock::system()).connect();
-        let topic = br#"{"partitions":{"0":[1],"1":[2]},"version":1}"#;
-        create_with_parents(&zk, "/brokers/topics/t", topic)
-            .await
-            .unwrap();
+        let body = br#"{"partitions":{"0":[1],"1":[2],"7":[1]},"version":1}"#;
+        for (path, body) in [
+            ("/brokers/topics/t", &body[..]),
+            ("/brokers/topics/t/partitions/0", &b""[..]),
+            ("/brokers/topics/t/partitions/1", &b""[..]),
+        ] {
+            create_with_parents(&zk, path, body).await.unwrap();
+        }
         let wanted = vec![("t".to_owned(), 1), ("t".to_owned(), 7)];
         elect(&zk, Some(wanted), &mut Out::new()).await.unwrap();
         let node = zk.get(paths::PREFERRED_ELECTION, None).await.unwrap();

@@ -39,6 +39,7 @@ pub(crate) async fn run(args: &Args, out: &mut Out) -> Result<(), Failure> {
 }
 
 async fn act(args: &Args, zk: &dyn Store, out: &mut Out) -> Result<(), Failure> {
+    args.once()?;
     if args.has("create") {
         return create(args, zk, &Chance::from_kernel(), out).await;
     }
@@ -488,8 +489,8 @@ mod tests {
                 crate::args::valued("partitions", "", ""),
                 crate::args::valued("replication-factor", "", ""),
                 crate::args::valued("replica-assignment", "", ""),
-                crate::args::valued("config", "", ""),
-                crate::args::valued("delete-config", "", ""),
+                crate::args::repeated("config", "", ""),
+                crate::args::repeated("delete-config", "", ""),
             ],
         };
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();

@@ -138,8 +138,9 @@ impl Producer {
             builder = builder
                 .producer(self.identity.0, self.identity.1, sequence)
                 .transactional(self.transaction.is_some());
-            lane.sequence = protocol::batch::next_sequence(sequence, count);
         }
+        // Also where the broker is not told: batches find their places in the lane by it.
+        lane.sequence = protocol::batch::next_sequence(sequence, count);
         let bytes = builder
             .build()
             .map_err(|error| Failure::said(error.to_string()))?;
@@ -219,10 +220,7 @@ impl Producer {
     /// They keep their sequence numbers, for none of them was taken.
     pub(super) fn halve(&mut self, place: &Place, mut batch: Batch) -> Result<(), Failure> {
         let first = batch.tags.len() / 2;
-        let skipped = match self.config.idempotent {
-            true => i32::try_from(first).unwrap_or(i32::MAX),
-            false => 0,
-        };
+        let skipped = i32::try_from(first).unwrap_or(i32::MAX);
         let sequence = protocol::batch::next_sequence(batch.sequence, skipped);
         let builder = |sequence| match self.config.idempotent {
             true => BatchBuilder::new(self.config.codec)

@@ -291,8 +291,13 @@ impl Producer {
                 .open
                 .as_ref()
                 .map(|open| open.since_ms + self.config.linger_ms);
-            let again = (!lane.ready.is_empty() && lane.flying == 0)
-                .then_some(lane.again_at_ms.max(now + 1));
+            // Nothing goes out before there is another identity.
+            let again_at_ms = match self.renew {
+                true => self.learn_at_ms,
+                false => lane.again_at_ms,
+            };
+            let again =
+                (!lane.ready.is_empty() && lane.flying == 0).then_some(again_at_ms.max(now + 1));
             linger.into_iter().chain(again).min()
         });
         let patience_ms = i64::from(self.config.request_timeout_ms);
