@@ -38,7 +38,7 @@ fn a_variable_that_is_no_utf8_is_told_by_its_name_and_a_foreign_one_is_passed_ov
     command.env("SERVER_JVMFLAGS", broken);
     let output = tool::run(&mut command, "");
     let words = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{words}");
+    assert_eq!(output.status.code(), Some(2), "{words}");
     assert!(words.contains("SERVER_JVMFLAGS is not UTF-8"), "{words}");
 }
 
