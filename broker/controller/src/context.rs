@@ -8,6 +8,9 @@ use znodes::bodies::broker::Broker;
 use znodes::bodies::partition::PartitionState;
 use znodes::bodies::topic::{self, Assignment};
 
+/// The leader of a partition that has none.
+pub(crate) const NOBODY: i32 = -1;
+
 /// Leadership of one partition as its state node tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Leadership {
@@ -105,6 +108,8 @@ impl Partition {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Topic {
     pub(crate) id: Option<TopicId>,
+    /// When its node was made: tells it from a later topic of the same name.
+    pub(crate) czxid: i64,
     pub(crate) partitions: BTreeMap<i32, Partition>,
 }
 
@@ -141,7 +146,6 @@ pub(crate) struct Context {
     /// Replicas that lie on failed directories, by broker.
     pub(crate) offline_dirs: BTreeMap<i32, BTreeSet<TopicPartition>>,
     pub(crate) to_delete: BTreeSet<Arc<str>>,
-    pub(crate) deletion_started: BTreeSet<Arc<str>>,
     pub(crate) ineligible: BTreeSet<Arc<str>>,
     /// Which `/admin/reassign_partitions` was obeyed last, by its czxid: our own trimming of it
     /// asks for nothing.
@@ -184,6 +188,14 @@ impl Context {
         self.offline_dirs
             .get(&broker)
             .is_some_and(|set| set.contains(tp))
+    }
+
+    /// Whether one of its partitions moves.
+    pub(crate) fn is_moving(&self, topic: &str) -> bool {
+        self.topics.get(topic).is_some_and(|topic| {
+            let mut partitions = topic.partitions.values();
+            partitions.any(|held| held.assignment.is_reassigning())
+        })
     }
 
     pub(crate) fn is_deleting(&self, topic: &str) -> bool {
@@ -298,7 +310,6 @@ impl Context {
             self.names.remove(&id);
         }
         self.to_delete.remove(name);
-        self.deletion_started.remove(name);
         self.ineligible.remove(name);
     }
 

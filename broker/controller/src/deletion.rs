@@ -14,7 +14,7 @@ use znodes::fence::Fenced;
 use znodes::paths;
 use znodes::store::{ANY, Error, Op};
 
-use crate::context::{PartitionPhase, ReplicaPhase};
+use crate::context::{Leadership, NOBODY, PartitionPhase, ReplicaPhase};
 use crate::event::Wake;
 use crate::reign::Reign;
 
@@ -28,6 +28,11 @@ impl Reign {
             .await?
             .unwrap_or_default();
         let asked: BTreeSet<Arc<str>> = names.into_iter().map(Arc::from).collect();
+        let is_known = |name: &Arc<str>| self.context.topics.contains_key(name);
+        if !asked.iter().all(is_known) {
+            // Perhaps made and marked since the last look at the topics.
+            self.topics_changed().await?;
+        }
         let (known, unknown): (Vec<_>, Vec<_>) = asked
             .into_iter()
             .partition(|name| self.context.topics.contains_key(name));
@@ -58,13 +63,7 @@ impl Reign {
         }
         info!(topics = ?fresh, "topics marked for deletion");
         for name in &fresh {
-            let reassigning = self.context.topics.get(name).is_some_and(|topic| {
-                topic
-                    .partitions
-                    .values()
-                    .any(|held| held.assignment.is_reassigning())
-            });
-            if reassigning {
+            if self.context.is_moving(name) {
                 self.context.ineligible.insert(name.clone());
             }
             self.context.to_delete.insert(name.clone());
@@ -87,7 +86,9 @@ impl Reign {
         for name in names.into_iter().map(Arc::<str>::from) {
             let waits = self.context.partitions_of(&name).iter().any(|tp| {
                 self.context.partition(tp).is_some_and(|held| {
-                    held.assignment.is_reassigning()
+                    // What nobody leads, for deleting it had begun, moves no further.
+                    let led = |one: &Leadership| one.leader != NOBODY;
+                    held.assignment.is_reassigning() && held.leadership.as_ref().is_some_and(led)
                         || held
                             .assignment
                             .replicas
@@ -126,10 +127,7 @@ impl Reign {
             if !under_way && phases.contains(&Some(ReplicaPhase::DeletionIneligible)) {
                 self.retry_deletion(&name).await?;
             }
-            if !self.context.ineligible.contains(&name)
-                && !self.context.deletion_started.contains(&name)
-                && !under_way
-            {
+            if !self.context.ineligible.contains(&name) && !under_way {
                 start.push(name);
             }
         }
@@ -164,7 +162,6 @@ impl Reign {
                     == Some(ReplicaPhase::DeletionIneligible)
             })
             .collect();
-        self.context.deletion_started.remove(topic);
         self.move_replicas(&failed, Some(ReplicaPhase::Offline))
             .await
     }
@@ -174,7 +171,6 @@ impl Reign {
         let mut partitions = Vec::new();
         for name in &topics {
             partitions.extend(self.context.partitions_of(name));
-            self.context.deletion_started.insert(name.clone());
         }
         let existing: Vec<TopicPartition> = partitions
             .iter()
@@ -295,21 +291,61 @@ impl Reign {
         let partitions = self.context.partitions_of(topic);
         let replicas: Vec<_> = self.context.replicas_of(&partitions);
         self.move_replicas(&replicas, None).await?;
-        let mut nodes = Vec::new();
+        let mut groups = Vec::new();
         let parent = paths::partitions(topic);
         for index in self.store.list(&parent, None).await?.unwrap_or_default() {
-            nodes.push(format!("{parent}/{index}/state"));
-            nodes.push(format!("{parent}/{index}"));
+            groups.push(vec![format!("{parent}/{index}/state")]);
+            groups.push(vec![format!("{parent}/{index}")]);
         }
-        nodes.extend([
+        // Together: as long as the topic's node is there, everything that says what to do is.
+        groups.push(vec![
             parent,
             paths::topic(topic),
             paths::topic_config(topic),
             paths::delete_topic(topic),
         ]);
-        self.delete_nodes(nodes).await?;
+        self.delete_topic_nodes(topic, groups).await?;
+        // What was to move is gone, and nobody would take it out of the old tools' node.
+        self.trim_reassign_node(|tp, _| tp.topic == *topic).await?;
         self.context.remove_topic(topic);
         info!(%topic, "topic deleted");
+        Ok(())
+    }
+
+    async fn delete_topic_nodes(
+        &mut self,
+        topic: &Arc<str>,
+        groups: Vec<Vec<String>>,
+    ) -> Result<(), Fenced> {
+        let known = self.context.topics.get(topic).map(|topic| topic.czxid);
+        let delete = |path: String| Op::delete(path, ANY);
+        let groups = groups.into_iter();
+        let groups = groups.map(|paths| paths.into_iter().map(delete).collect());
+        for mut batch in znodes::fence::pack(groups) {
+            while !batch.is_empty() {
+                match self.fence.write(&*self.store, batch.clone()).await {
+                    Ok(_) => break,
+                    Err(Fenced::Store(Error::Unknown { .. })) => {
+                        // Perhaps it was done, and a topic of the same name was made since.
+                        let there = self.store.exists(&paths::topic(topic), None).await?;
+                        if there.map(|stat| stat.czxid) != known {
+                            return Ok(());
+                        }
+                    }
+                    Err(Fenced::Store(error)) if error.is_no_node() => {
+                        let paths = batch.iter().map(|op| op.path().to_owned()).collect();
+                        let mut there = self.store.get_many(paths, None).await?.into_iter();
+                        batch.retain(|_| there.next().flatten().is_some());
+                    }
+                    Err(Fenced::Store(Error::Step { .. })) => {
+                        for op in std::mem::take(&mut batch) {
+                            self.delete_node(op).await?;
+                        }
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+        }
         Ok(())
     }
 

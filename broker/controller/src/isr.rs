@@ -137,6 +137,7 @@ impl Reign {
         by_id: bool,
         asked: &IsrProposal,
     ) -> Verdict {
+        let recovering = asked.recovering && self.config.agreed.recovery;
         let Some(held) = self.context.leadership(tp) else {
             return Verdict::Refused(ErrorCode::UnknownTopicOrPartition);
         };
@@ -147,15 +148,14 @@ impl Reign {
         if asked.leader_epoch < held.leader_epoch {
             return Verdict::Refused(ErrorCode::FencedLeaderEpoch);
         }
-        let same =
-            asked.isr == held.isr && asked.recovering == held.recovering && broker == held.leader;
+        let same = asked.isr == held.isr && recovering == held.recovering && broker == held.leader;
         if same {
             return Verdict::AsItIs(held.clone());
         }
         if asked.partition_epoch < held.partition_epoch {
             return Verdict::Refused(ErrorCode::InvalidUpdateVersion);
         }
-        if asked.recovering && (asked.isr.len() > 1 || !held.recovering) {
+        if recovering && (asked.isr.len() > 1 || !held.recovering) {
             return Verdict::Refused(ErrorCode::InvalidRequest);
         }
         if asked.isr.is_empty() {
@@ -172,7 +172,7 @@ impl Reign {
             leader: broker,
             leader_epoch: asked.leader_epoch,
             isr: asked.isr.clone(),
-            recovering: asked.recovering,
+            recovering,
             controller_epoch: self.epoch,
             partition_epoch: held.partition_epoch,
         })

@@ -14,6 +14,7 @@ mod outbox;
 pub mod event;
 mod election;
 pub mod producer_ids;
+mod agreed;
 mod features;
 pub mod reign;
 mod partitions;
@@ -28,5 +29,6 @@ mod brokers;
 mod failover;
 pub mod run;
 
+pub use agreed::Agreed;
 pub use reign::{Config, RememberedId};
 pub use run::{ControllerHandle, Parts, Status, start};

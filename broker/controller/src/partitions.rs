@@ -412,7 +412,7 @@ impl Reign {
             leader: chosen.leader,
             leader_epoch: held.leader_epoch.saturating_add(1),
             isr: chosen.isr,
-            recovering: chosen.unclean || held.recovering,
+            recovering: (chosen.unclean && self.config.agreed.recovery) || held.recovering,
             controller_epoch: self.epoch,
             partition_epoch: held.partition_epoch,
         })

@@ -18,9 +18,9 @@ use znodes::bodies::reassign;
 use znodes::bodies::topic::Assignment;
 use znodes::fence::Fenced;
 use znodes::paths;
-use znodes::store::{ANY, Op};
+use znodes::store::{Error, Op};
 
-use crate::context::{Leadership, PartitionPhase, ReplicaPhase};
+use crate::context::{Leadership, NOBODY, PartitionPhase, ReplicaPhase};
 use crate::event::{Ongoing, ReassignmentTargets, Verdict, Wake};
 use crate::partitions::{Strategy, target};
 use crate::reign::Reign;
@@ -151,15 +151,36 @@ impl Reign {
             self.stop_replicas(tp, &needless).await?;
         }
         if plan.is_reassigning() {
+            self.replace_stopped_leader(tp).await?;
             self.context.ineligible_while_reassigning(&tp.topic);
         }
         self.advance_reassignment(tp).await
+    }
+
+    /// The leader may have been among the replicas that were stopped: nobody else would ever notice,
+    /// and no replica could be added for want of a leader.
+    async fn replace_stopped_leader(&mut self, tp: &TopicPartition) -> Result<(), Fenced> {
+        let stopped = self.context.partition(tp).is_some_and(|held| {
+            let leader = held.leadership.as_ref().map(|one| one.leader);
+            held.phase == Some(PartitionPhase::Online) && leader == Some(NOBODY)
+        });
+        if stopped {
+            let unled = std::slice::from_ref(tp);
+            self.note_partitions(unled, Some(PartitionPhase::Offline));
+            self.bring_online(unled, Strategy::Offline { unclean: false })
+                .await?;
+        }
+        Ok(())
     }
 
     async fn advance_reassignment(&mut self, tp: &TopicPartition) -> Result<(), Fenced> {
         let Some(partition) = self.context.partition(tp) else {
             return Ok(());
         };
+        if partition.phase.is_none() {
+            // Deleting it has begun: whatever is told now brings replicas back.
+            return Ok(());
+        }
         let assignment = partition.assignment.clone();
         if self.is_complete(tp) {
             return self.finish_reassignment(tp, assignment).await;
@@ -311,19 +332,19 @@ impl Reign {
             return Ok(());
         };
         let assignment = partition.assignment.clone();
-        if assignment.is_reassigning() && self.is_complete(tp) {
+        let exists = partition.phase.is_some();
+        if exists && assignment.is_reassigning() && self.is_complete(tp) {
             self.finish_reassignment(tp, assignment).await?;
         }
         Ok(())
     }
 
-    /// Brokers came that a reassignment waits for.
+    /// Brokers came that a reassignment waits for, or without whom a partition had never been led.
     pub(crate) async fn resume_reassignments(&mut self, brokers: &[i32]) -> Result<(), Fenced> {
-        let waiting = self.context.partitions_where(|_, partition| {
+        let waiting = self.context.partitions_where(|tp, partition| {
+            let mut targets = target(&partition.assignment).into_iter();
             partition.assignment.is_reassigning()
-                && target(&partition.assignment)
-                    .iter()
-                    .any(|id| brokers.contains(id))
+                && (targets.any(|id| brokers.contains(&id)) || self.is_complete(tp))
         });
         for tp in waiting {
             self.advance_reassignment(&tp).await?;
@@ -399,42 +420,48 @@ impl Reign {
     }
 
     /// Takes partitions out of the old tools' node; the last one takes the node along.
-    async fn trim_reassign_node(
+    pub(crate) async fn trim_reassign_node(
         &mut self,
         is_done: impl Fn(&TopicPartition, &Vec<i32>) -> bool,
     ) -> Result<(), Fenced> {
-        let Some(node) = self.store.get(paths::REASSIGN, None).await? else {
-            return Ok(());
-        };
-        let Ok(targets) = reassign::decode_targets(&node.data) else {
-            return Ok(());
-        };
-        let left: Vec<_> = targets
-            .iter()
-            .filter(|(tp, replicas)| !is_done(tp, replicas))
-            .cloned()
-            .collect();
-        if left.len() == targets.len() {
-            return Ok(());
-        }
-        if left.is_empty() {
-            self.delete_nodes(vec![paths::REASSIGN.to_owned()]).await?;
-            let listener = self.wakes.listener(Wake::Reassign);
-            if self
-                .store
-                .exists(paths::REASSIGN, Some(listener))
-                .await?
-                .is_some()
-            {
-                self.wakes.add(Wake::Reassign);
+        while let Some(node) = self.store.get(paths::REASSIGN, None).await? {
+            let Ok(targets) = reassign::decode_targets(&node.data) else {
+                return Ok(());
+            };
+            let mut left = targets.clone();
+            left.retain(|(tp, replicas)| !is_done(tp, replicas));
+            if left.len() == targets.len() {
+                return Ok(());
             }
-            return Ok(());
+            // Over what was read: another tool's node may have come in its place.
+            let version = node.stat.version;
+            let op = match left.is_empty() {
+                true => Op::delete(paths::REASSIGN, version),
+                false => Op::set(paths::REASSIGN, reassign::encode_targets(&left), version),
+            };
+            match self.fence.write(&*self.store, vec![op]).await {
+                Ok(_) if left.is_empty() => return self.await_reassign_node().await,
+                Ok(_) => return Ok(()),
+                Err(Fenced::Store(Error::Unknown { .. })) => {}
+                Err(Fenced::Store(error)) if error.is_bad_version() || error.is_no_node() => {}
+                Err(Fenced::Store(error @ Error::Step { .. })) => {
+                    warn!(%error, "could not write {}", paths::REASSIGN);
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
         }
-        let op = Op::set(paths::REASSIGN, reassign::encode_targets(&left), ANY);
-        match self.fence.write(&*self.store, vec![op]).await {
-            Err(Fenced::Moved) => Err(Fenced::Moved),
-            _ => Ok(()),
+        Ok(())
+    }
+
+    /// Watches for the next node of the old tools; it may be there already.
+    async fn await_reassign_node(&mut self) -> Result<(), Fenced> {
+        let listener = self.wakes.listener(Wake::Reassign);
+        let next = self.store.exists(paths::REASSIGN, Some(listener)).await?;
+        if next.is_some() {
+            self.wakes.add(Wake::Reassign);
         }
+        Ok(())
     }
 
     /// ListPartitionReassignments.

@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use base::clock::Clock;
 use protocol::ids::{TopicId, TopicPartition};
+use tokio::sync::mpsc;
 use tracing::warn;
 use znodes::bodies::config::Overrides;
 use znodes::fence::{Fence, Fenced};
 use znodes::store::Store;
 
+use crate::agreed::Agreed;
 use crate::context::{Context, Leadership};
 use crate::event::Wakes;
 use crate::measures::Measures;
 use crate::outbox::Outbox;
-use crate::sender::{Answers, Peer, PeerSender};
+use crate::sender::{Answered, Answers, Peer, PeerSender};
 
 /// What a controller is told about its broker and how to behave.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Config {
     pub listener: String,
     /// The listener on which followers reach their leaders, also where control has its own.
     pub leader_listener: String,
+    /// `inter.broker.protocol.version`.
+    pub agreed: Agreed,
     /// `delete.topic.enable`.
     pub delete_topics: bool,
     /// `unclean.leader.election.enable` of the broker; topics may override it.
@@ -46,6 +50,7 @@ impl Config {
             broker,
             leader_listener: listener.clone(),
             listener,
+            agreed: Agreed::at("3.9"),
             delete_topics: true,
             unclean_election: false,
             rebalance: true,
@@ -55,8 +60,8 @@ impl Config {
     }
 }
 
-/// Looks up a topic's id by its name.
-pub type RememberedId = Arc<dyn Fn(&str) -> Option<TopicId> + Send + Sync>;
+/// Looks up a topic's id by its name and its partitions.
+pub type RememberedId = Arc<dyn Fn(&str, &[i32]) -> Option<TopicId> + Send + Sync>;
 
 /// The controllership itself.
 pub(crate) struct Reign {
@@ -66,7 +71,7 @@ pub(crate) struct Reign {
     pub(crate) clock: Clock,
     pub(crate) wakes: Wakes,
     pub(crate) remembered_id: RememberedId,
-    pub(crate) answers: Answers,
+    pub(crate) answers: mpsc::Sender<Answered>,
     pub(crate) epoch: i32,
     pub(crate) fence: Fence,
     pub(crate) context: Context,
@@ -103,7 +108,8 @@ impl Reign {
             epoch: registered.epoch,
             endpoint: endpoint.clone(),
         };
-        self.sender.open(peer, self.answers.clone());
+        let answers = Answers::of(&peer, self.answers.clone());
+        self.sender.open(peer, answers);
     }
 
     /// Writes new leaderships, each over the version it was decided on (`partition_epoch`). Returns

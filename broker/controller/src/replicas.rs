@@ -11,7 +11,7 @@ use protocol::ids::TopicPartition;
 use tracing::{error, info};
 use znodes::fence::Fenced;
 
-use crate::context::{Leadership, ReplicaPhase};
+use crate::context::{Leadership, NOBODY, ReplicaPhase};
 use crate::reign::Reign;
 
 fn is_legal(from: Option<ReplicaPhase>, to: Option<ReplicaPhase>) -> bool {
@@ -184,7 +184,7 @@ impl Reign {
                 }
                 let leadership = Leadership {
                     leader: if held.leader == broker {
-                        -1
+                        NOBODY
                     } else {
                         held.leader
                     },

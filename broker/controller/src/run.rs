@@ -30,7 +30,7 @@ use crate::measures::{Counts, Measures, Work};
 use crate::outbox::Outbox;
 use crate::producer_ids;
 use crate::reign::{Config, Reign, RememberedId};
-use crate::sender::{Answer, PeerSender};
+use crate::sender::{Answer, Answered, PeerSender};
 
 /// Requests waiting for the controller; more of them wait at the door.
 const REQUESTS_MAX: usize = 256;
@@ -257,7 +257,7 @@ struct Desk {
     wakes: Wakes,
     status: watch::Sender<Status>,
     reign: Option<Reign>,
-    answers: Option<mpsc::Receiver<(i32, Answer)>>,
+    answers: Option<mpsc::Receiver<Answered>>,
     term: u64,
     measures: Arc<Measures>,
     /// The last try to register under a new session failed; it is tried again before anything else.
@@ -269,7 +269,7 @@ struct Desk {
 enum Next {
     Wake(Wake),
     Request(Request),
-    Answer(i32, Answer),
+    Answer(Answered),
     Rebalance,
     Session,
     Stop,
@@ -300,9 +300,11 @@ impl Next {
                     Work::Other
                 }
             },
-            Next::Answer(_, Answer::LeaderAndIsr { .. }) => Work::LeaderAndIsrResponseReceived,
-            Next::Answer(_, Answer::StopReplica { .. }) => Work::TopicDeletion,
-            Next::Answer(_, Answer::UpdateMetadata { .. }) => Work::Other,
+            Next::Answer(answered) => match answered.answer {
+                Answer::LeaderAndIsr { .. } => Work::LeaderAndIsrResponseReceived,
+                Answer::StopReplica { .. } => Work::TopicDeletion,
+                Answer::UpdateMetadata { .. } => Work::Other,
+            },
             Next::Rebalance => Work::AutoLeaderBalance,
             Next::Session | Next::Stop => Work::ControllerChange,
         }
@@ -329,7 +331,7 @@ impl Desk {
                 }
                 Next::Wake(wake) => self.awake(wake).await,
                 Next::Request(request) => self.request(request).await,
-                Next::Answer(broker, answer) => self.answer(broker, answer).await,
+                Next::Answer(answered) => self.answer(answered).await,
                 Next::Rebalance => {
                     rebalance_at =
                         self.parts.clock.monotonic_ms() + self.parts.config.rebalance_interval_ms;
@@ -388,7 +390,7 @@ impl Desk {
                 _changed = state.changed() => return Next::Session,
                 () = self.parts.stop.stopped() => return Next::Stop,
                 () = self.wakes.woken() => {}
-                Some((broker, answer)) = answered => return Next::Answer(broker, answer),
+                Some(answered) = answered => return Next::Answer(answered),
                 request = incoming.recv() => match request {
                     Some(request) => return Next::Request(request),
                     None => return Next::Stop,
@@ -650,10 +652,19 @@ impl Desk {
         self.wakes.add(Wake::Controller);
     }
 
-    async fn answer(&mut self, broker: i32, answer: Answer) -> Result<(), Fenced> {
+    async fn answer(&mut self, answered: Answered) -> Result<(), Fenced> {
         let Some(reign) = &mut self.reign else {
             return Ok(());
         };
+        let Answered {
+            broker,
+            epoch,
+            answer,
+        } = answered;
+        if reign.context.brokers.get(&broker).map(|held| held.epoch) != Some(epoch) {
+            // Of a process that is gone: whatever failed there, its successor was asked anew.
+            return Ok(());
+        }
         match answer {
             Answer::LeaderAndIsr { error, partitions } if error.is_none() => {
                 reign.led_answered(broker, partitions).await

@@ -168,8 +168,54 @@ pub enum Answer {
     },
 }
 
-/// Where answers go: the broker and what it said. A carrier waits where the controller is behind.
-pub type Answers = mpsc::Sender<(i32, Answer)>;
+/// What a broker answered, and under which registration.
+#[derive(Debug)]
+pub(crate) struct Answered {
+    pub(crate) broker: i32,
+    pub(crate) epoch: i64,
+    pub(crate) answer: Answer,
+}
+
+/// Where the answers of one registration of a broker go. A carrier waits where the controller is
+/// behind.
+#[derive(Clone, Debug)]
+pub struct Answers {
+    broker: i32,
+    epoch: i64,
+    to: mpsc::Sender<Answered>,
+}
+
+impl Answers {
+    pub(crate) fn of(peer: &Peer, to: mpsc::Sender<Answered>) -> Self {
+        Answers {
+            broker: peer.id,
+            epoch: peer.epoch,
+            to,
+        }
+    }
+
+    fn marked(&self, answer: Answer) -> Answered {
+        Answered {
+            broker: self.broker,
+            epoch: self.epoch,
+            answer,
+        }
+    }
+
+    /// Waits for room; whether anybody listens still.
+    pub async fn send(&self, answer: Answer) -> bool {
+        self.to.send(self.marked(answer)).await.is_ok()
+    }
+
+    /// Whether there was room, and somebody who listens.
+    pub fn try_send(&self, answer: Answer) -> bool {
+        self.to.try_send(self.marked(answer)).is_ok()
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.to.is_closed()
+    }
+}
 
 /// Carries orders to brokers.
 pub trait PeerSender: Send + Sync + fmt::Debug {

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use znodes::bodies::topic::Topic as Body;
 use znodes::fence::Fenced;
 use znodes::paths;
-use znodes::store::{ANY, Error, Op};
+use znodes::store::{Error, Op};
 
 use crate::context::{Partition, PartitionPhase, ReplicaPhase, Topic};
 use crate::event::Wake;
@@ -49,7 +49,7 @@ impl Reign {
                     Body::default()
                 }
             };
-            if body.id.is_none() {
+            if body.id.is_none() && self.config.agreed.topic_ids {
                 without_id.push((name.clone(), node.stat.version));
             }
             let partitions = body
@@ -61,6 +61,7 @@ impl Reign {
                 name.clone(),
                 Topic {
                     id: None,
+                    czxid: node.stat.czxid,
                     partitions,
                 },
             );
@@ -77,7 +78,9 @@ impl Reign {
     /// log has another one.
     async fn give_ids(&mut self, topics: &[(Arc<str>, i32)]) -> Result<(), Fenced> {
         for (name, _) in topics {
-            let id = match (self.remembered_id)(name) {
+            let partitions = self.context.partitions_of(name);
+            let indexes: Vec<i32> = partitions.iter().map(|tp| tp.partition).collect();
+            let id = match (self.remembered_id)(name, &indexes) {
                 Some(id) if self.has_partition_nodes(name).await? => {
                     info!(%name, %id, "the topic's node had lost its id; it gets the same again");
                     id
@@ -220,6 +223,7 @@ impl Reign {
         if fresh.is_empty() {
             return Ok(());
         }
+        let lost_id = body.id.is_none() && topic.id.is_some();
         if self.context.is_deleting(name) {
             warn!(%name, "partitions were added to a topic that is being deleted; taken back");
             return self.write_topic(name).await;
@@ -231,7 +235,6 @@ impl Reign {
         }
         // Old tools drop the id when they add partitions; the one in memory is put back, so that
         // no failover can give another (brokers would refuse it with INCONSISTENT_TOPIC_ID).
-        let lost_id = body.id.is_none();
         let mut added = Vec::with_capacity(fresh.len());
         if let Some(topic) = self.context.topics.get_mut(name) {
             for (index, assignment) in body.partitions {
@@ -251,17 +254,29 @@ impl Reign {
         self.start_partitions(&added).await
     }
 
-    /// Writes a topic's node as memory has it.
+    /// Writes a topic's node as memory has it, together with partitions that others have added to it
+    /// and nobody has looked at yet, unless the topic is being deleted.
     pub(crate) async fn write_topic(&mut self, name: &Arc<str>) -> Result<(), Fenced> {
-        let Some(topic) = self.context.topics.get(name) else {
-            return Ok(());
-        };
-        let body = topic.body().encode();
         loop {
-            let op = Op::set(paths::topic(name), body.clone(), ANY);
+            // A topic that went meanwhile tells us so by its watch.
+            let Some(node) = self.store.get(&paths::topic(name), None).await? else {
+                return Ok(());
+            };
+            let Some(topic) = self.context.topics.get(name) else {
+                return Ok(());
+            };
+            let mut body = topic.body();
+            if !self.context.is_deleting(name) {
+                let there = Body::decode(&node.data).unwrap_or_default();
+                for (index, assignment) in there.partitions {
+                    body.partitions.entry(index).or_insert(assignment);
+                }
+            }
+            let op = Op::set(paths::topic(name), body.encode(), node.stat.version);
             match self.fence.write(&*self.store, vec![op]).await {
                 Ok(_) => return Ok(()),
                 Err(Fenced::Store(Error::Unknown { .. })) => {}
+                Err(Fenced::Store(error)) if error.is_bad_version() || error.is_no_node() => {}
                 Err(Fenced::Store(error @ Error::Step { .. })) => {
                     warn!(%name, %error, "could not write the topic's node");
                     return Ok(());

@@ -14,11 +14,12 @@ use protocol::ids::TopicId;
 use protocol::kafka::errors::ErrorCode;
 use protocol::names;
 use settings::layers::Texts;
+use settings::versions::at_least;
 use znodes::bodies::config::Overrides;
 use znodes::bodies::topic::{Assignment, Topic};
 use znodes::paths;
 use znodes::registration;
-use znodes::store::{ANY, Error, Kind, Store, create_with_parents};
+use znodes::store::{Error, Kind, Store, create_with_parents};
 
 use crate::config::Live;
 use crate::metadata::Metadata;
@@ -137,7 +138,9 @@ impl Topics {
             replication_factor: i16::try_from(factor).unwrap_or(i16::MAX),
         };
         if !check_only {
-            made.id = TopicId::random();
+            if at_least(&config.identity.protocol_version, "2.8-IV0") {
+                made.id = TopicId::random();
+            }
             let configs = wanted
                 .configs
                 .iter()
@@ -307,18 +310,15 @@ impl Topics {
             .into_iter()
             .map(|(index, replicas)| (index, Assignment::of(replicas)));
         let topic = Topic {
-            id: Some(id),
+            id: (!id.is_zero()).then_some(id),
             partitions: partitions.collect(),
-        }
-        .encode();
-        let path = paths::topic(name);
-        match create_with_parents(&*self.store, &path, topic.as_bytes()).await {
+        };
+        let (path, body) = (paths::topic(name), topic.encode());
+        match create_with_parents(&*self.store, &path, body.as_bytes()).await {
             Ok(_) => Ok(()),
             Err(Error::NodeExists { .. }) => Err(exists(name)),
             Err(Error::Unknown { .. }) => match self.store.get(&path, None).await? {
-                Some(node) if Topic::decode(&node.data).is_ok_and(|held| held.id == Some(id)) => {
-                    Ok(())
-                }
+                Some(node) if Topic::decode(&node.data).is_ok_and(|held| held == topic) => Ok(()),
                 Some(_) => Err(exists(name)),
                 None => Err(Refusal::new(
                     ErrorCode::RequestTimedOut,
@@ -345,11 +345,38 @@ impl Topics {
             });
         }
         let path = paths::topic(name);
-        let missing = || {
-            let text = format!("The topic '{name}' does not exist.");
-            Refusal::new(ErrorCode::UnknownTopicOrPartition, text)
-        };
-        let node = self.store.get(&path, None).await?.ok_or_else(missing)?;
+        loop {
+            let (topic, version) = self.grown(name, count, given.as_deref()).await?;
+            if check_only {
+                return Ok(());
+            }
+            // Over what was read: a move may have begun, or others may have added partitions.
+            let body = topic.encode();
+            match self.store.set(&path, body.as_bytes(), version).await {
+                Ok(_) => return Ok(()),
+                Err(Error::BadVersion { .. }) => {}
+                Err(Error::Unknown { .. }) => {
+                    let node = self.store.get(&path, None).await?;
+                    let held = node.and_then(|node| Topic::decode(&node.data).ok());
+                    if held.is_some_and(|held| held == topic) {
+                        return Ok(());
+                    }
+                }
+                Err(Error::NoNode { .. }) => return Err(missing(name)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// A topic as it is to be, and the version of the node it is to be written over.
+    async fn grown(
+        &self,
+        name: &str,
+        count: i32,
+        given: Option<&[Vec<i32>]>,
+    ) -> Result<(Topic, i32), Refusal> {
+        let node = self.store.get(&paths::topic(name), None).await?;
+        let node = node.ok_or_else(|| missing(name))?;
         let mut topic = Topic::decode(&node.data)
             .map_err(|error| Refusal::new(ErrorCode::UnknownServerError, error.to_string()))?;
         if topic.partitions.values().any(Assignment::is_reassigning) {
@@ -362,7 +389,7 @@ impl Topics {
             .await?
             .is_some()
         {
-            return Err(missing());
+            return Err(missing(name));
         }
         let now = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         if count < now {
@@ -388,23 +415,16 @@ impl Topics {
                 self.assign(&brokers, more, factor, now)?
             }
             Some(lists) => {
-                check_given(&lists, (now, more), factor, &brokers)?;
-                (now..).zip(lists).collect()
+                check_given(lists, (now, more), factor, &brokers)?;
+                (now..).zip(lists.iter().cloned()).collect()
             }
         };
         only_one_replica(added.values())?;
-        if check_only {
-            return Ok(());
-        }
         let added = added
             .into_iter()
             .map(|(index, replicas)| (index, Assignment::of(replicas)));
         topic.partitions.extend(added);
-        match self.store.set(&path, topic.encode().as_bytes(), ANY).await {
-            Ok(_) | Err(Error::Unknown { .. }) => Ok(()),
-            Err(Error::NoNode { .. }) => Err(missing()),
-            Err(error) => Err(error.into()),
-        }
+        Ok((topic, node.stat.version))
     }
 
     /// Marks a topic for deletion.
@@ -453,6 +473,11 @@ impl Topics {
             () = self.clock.sleep_ms(i64::from(within_ms)) => false,
         }
     }
+}
+
+fn missing(name: &str) -> Refusal {
+    let text = format!("The topic '{name}' does not exist.");
+    Refusal::new(ErrorCode::UnknownTopicOrPartition, text)
 }
 
 fn exists(name: &str) -> Refusal {

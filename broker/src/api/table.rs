@@ -601,21 +601,19 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
 }
 
 /// Obeys an order of a controller in this process, by the door it would come in by.
-pub(crate) async fn obey(orders: &Orders, request: RequestKind) -> Option<ResponseKind> {
-    let newest = |api: Api| Context::of_this_broker(api.row().version_max);
+pub(crate) async fn obey(
+    orders: &Orders,
+    version: i16,
+    request: RequestKind,
+) -> Option<ResponseKind> {
+    let context = Context::of_this_broker(version);
     match request {
-        RequestKind::LeaderAndIsr(request) => {
-            let context = newest(Api::LeaderAndIsr);
-            Some(ResponseKind::LeaderAndIsr(
-                peers::leader_and_isr::answer(&context, orders, request).await,
-            ))
-        }
-        RequestKind::StopReplica(request) => {
-            let context = newest(Api::StopReplica);
-            Some(ResponseKind::StopReplica(
-                peers::stop_replica::answer(&context, orders, request).await,
-            ))
-        }
+        RequestKind::LeaderAndIsr(request) => Some(ResponseKind::LeaderAndIsr(
+            peers::leader_and_isr::answer(&context, orders, request).await,
+        )),
+        RequestKind::StopReplica(request) => Some(ResponseKind::StopReplica(
+            peers::stop_replica::answer(&context, orders, request).await,
+        )),
         RequestKind::UpdateMetadata(request) => Some(ResponseKind::UpdateMetadata(
             peers::update_metadata::answer(orders, request),
         )),

@@ -5,6 +5,7 @@
 //! [`LocalBroker`] as the same request values, one at a time, answered before the next, so that
 //! nothing but the bytes is saved.
 
+pub mod versions;
 pub mod spelling;
 pub mod orders;
 pub mod link;
@@ -18,9 +19,10 @@ use protocol::messages::{RequestKind, ResponseKind};
 
 /// Obeys orders inside this process: the same handlers that serve the wire.
 pub trait LocalBroker: Send + Sync + fmt::Debug {
-    /// `None` where the request is not an order.
+    /// Answers in the same version; `None` where the request is not an order.
     fn obey(
         &self,
+        version: i16,
         request: RequestKind,
     ) -> Pin<Box<dyn Future<Output = Option<ResponseKind>> + Send + '_>>;
 }

@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tracing::{debug, warn};
 
-use crate::peer::spelling::Versions;
+use crate::peer::versions::Versions;
 use crate::peer::{LocalBroker, spelling};
 
 /// Kafka: the pause of `RequestSendThread` after a failure.
@@ -119,7 +119,8 @@ impl PeerSender for Orders {
     fn send(&self, broker: i32, order: Order) {
         let queue = self.queues.lock().get(&broker).cloned();
         if let Some(queue) = queue {
-            queue.orders.lock().push_back(order);
+            let orders = spelling::orders(order, self.versions);
+            queue.orders.lock().extend(orders);
             queue.woken.notify_one();
         }
     }
@@ -167,12 +168,7 @@ impl Carrier {
             let Some(answer) = self.deliver(&order).await else {
                 return;
             };
-            if self
-                .answers
-                .send((self.queue.peer.id, answer))
-                .await
-                .is_err()
-            {
+            if !self.answers.send(answer).await {
                 return;
             }
         }
@@ -203,9 +199,8 @@ impl Carrier {
         if local.broker.get().is_none() {
             ready.await;
         }
-        // In this process the newest form is as good as any.
-        let (_, _, request) = spelling::request(order, Versions::LATEST);
-        let response = local.broker.get()?.obey(request).await?;
+        let (_, version, request) = spelling::request(order, self.versions);
+        let response = local.broker.get()?.obey(version, request).await?;
         spelling::answer(order, response)
     }
 

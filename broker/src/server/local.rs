@@ -23,8 +23,9 @@ impl Local {
 impl LocalBroker for Local {
     fn obey(
         &self,
+        version: i16,
         request: RequestKind,
     ) -> Pin<Box<dyn Future<Output = Option<ResponseKind>> + Send + '_>> {
-        Box::pin(table::obey(&self.orders, request))
+        Box::pin(table::obey(&self.orders, version, request))
     }
 }

@@ -46,7 +46,7 @@ use crate::metadata::features::FeaturesEpoch;
 use crate::peer::isr::Keeper;
 use crate::peer::link::Link;
 use crate::peer::orders::Orders;
-use crate::peer::spelling::Versions;
+use crate::peer::versions::Versions;
 use crate::quota::Quotas;
 use crate::server::error::StartError;
 use crate::server::local::Local;
@@ -202,7 +202,7 @@ impl Rooms {
             broker_epoch: epoch,
             cluster_id: Arc::clone(&side.cluster_id),
             past_sessions,
-            remembered_id: remembered_ids(Arc::clone(&metadata)),
+            remembered_id: remembered_ids(Arc::clone(&metadata), Arc::clone(&replicas)),
         });
         obeying.controller = Some(controller.clone());
         let authority = Authority {
@@ -462,6 +462,7 @@ fn controlling(config: &Config, broker: BrokerId) -> controller::Config {
         .clone()
         .unwrap_or_else(|| config.listeners.inter_broker.clone());
     controller::Config {
+        agreed: controller::Agreed::at(&config.identity.protocol_version),
         delete_topics: config.topics.delete_enable,
         unclean_election: config.controlling.unclean_leader_election,
         rebalance: config.controlling.auto_rebalance,
@@ -472,10 +473,17 @@ fn controlling(config: &Config, broker: BrokerId) -> controller::Config {
     }
 }
 
-fn remembered_ids(metadata: Arc<Metadata>) -> controller::RememberedId {
-    Arc::new(move |topic| {
-        let id = metadata.image().topic(topic)?.id;
-        Some(id).filter(|id| !id.is_zero())
+/// What a controller has told this broker; after a start, before any has, what its own logs say.
+fn remembered_ids(metadata: Arc<Metadata>, replicas: Arc<Replicas>) -> controller::RememberedId {
+    Arc::new(move |topic, partitions| {
+        let told = metadata.image().topic(topic).map(|topic| topic.id);
+        let kept = || {
+            partitions.iter().find_map(|index| {
+                let tp = TopicPartition::new(topic, *index);
+                replicas.store().log(&tp)?.topic_id()
+            })
+        };
+        told.filter(|id| !id.is_zero()).or_else(kept)
     })
 }
 

@@ -77,6 +77,11 @@ fn moves_are_called_off_and_a_new_order_waits_for_nobody() {
 }
 
 #[test]
+fn a_superseded_move_leaves_a_leader() {
+    plays("superseded.txt");
+}
+
+#[test]
 fn moves_by_the_old_tools_node_are_begun_once() {
     plays("node.txt");
 }
@@ -99,6 +104,11 @@ fn a_failed_directory_costs_leaderships() {
 #[test]
 fn leaders_go_home_by_the_clock() {
     plays("balance.txt");
+}
+
+#[test]
+fn a_broker_that_returns_is_asked_again_to_delete() {
+    plays("returned.txt");
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Clerk {
                 each.map(|one| (TopicPartition::new(topic.name.clone(), one.index), code))
             });
             let answer = order.answered(ErrorCode::None, partitions);
-            answers.try_send((broker, answer)).unwrap();
+            assert!(answers.try_send(answer));
         }
     }
 
@@ -147,7 +147,7 @@ impl PeerSender for Clerk {
             }
         };
         self.sent.lock().extend(lines);
-        answers.try_send((broker, answer)).unwrap();
+        assert!(answers.try_send(answer));
     }
 }
 
@@ -189,7 +189,7 @@ pub(crate) async fn play(script: &str) -> String {
         cluster_id: "scripted".into(),
         broker_epoch,
         past_sessions: Arc::new(Vec::new),
-        remembered_id: Arc::new(move |topic| remembering.ids.lock().get(topic).copied()),
+        remembered_id: Arc::new(move |topic, _| remembering.ids.lock().get(topic).copied()),
     });
     let mut stage = Stage {
         world,

@@ -8,16 +8,18 @@ use base::clock::Clock;
 use base::stop::Stopper;
 use controller::event::{IsrProposal, IsrProposals, IsrState, TopicKey};
 use controller::sender::{Answer, Answers, Order, Peer, PeerSender};
-use controller::{Config, ControllerHandle, Parts};
+use controller::{Config, ControllerHandle, Parts, RememberedId};
 use parking_lot::Mutex;
-use protocol::ids::TopicPartition;
+use protocol::ids::{TopicId, TopicPartition};
 use protocol::kafka::errors::ErrorCode;
 use tokio::sync::oneshot;
+use znodes::bodies::notices;
 use znodes::memory::World;
-use znodes::registration;
+use znodes::store::{Kind, Store};
+use znodes::{paths, registration};
 
 use crate::registered::body;
-use crate::replica::{Record, Replica, Role};
+use crate::replica::{Kept, Replica, Role};
 use crate::wire::{Wire, Witness};
 
 pub(crate) const CLUSTER: &str = "simulated";
@@ -86,7 +88,7 @@ impl Post {
             return;
         };
         // A controller that has resigned hears nothing any more.
-        if queue.answers.try_send((to, answer)).is_ok() || queue.answers.is_closed() {
+        if queue.answers.try_send(answer) || queue.answers.is_closed() {
             queue.orders.pop_front();
         }
     }
@@ -106,6 +108,8 @@ pub(crate) struct Process {
     pub(crate) post: Post,
     pub(crate) handle: Arc<Mutex<Option<ControllerHandle>>>,
     stopper: Stopper,
+    /// Which of its two directories failed: the second, or the first.
+    pub(crate) failed: Option<bool>,
     pub(crate) replicas: BTreeMap<TopicPartition, Replica>,
     pub(crate) controller_epoch: i32,
     /// As UpdateMetadata told it.
@@ -115,11 +119,17 @@ pub(crate) struct Process {
 pub(crate) struct Host {
     pub(crate) id: i32,
     pub(crate) process: Option<Process>,
-    pub(crate) disk: BTreeMap<TopicPartition, Vec<Record>>,
+    pub(crate) disk: BTreeMap<TopicPartition, Kept>,
 }
 
-/// An answer of the controller to a proposal, as it comes back.
-pub(crate) type Verdict = (i32, TopicPartition, i32, Result<IsrState, ErrorCode>);
+/// An answer of the controller to a proposal of a leader in its epoch, as it comes back.
+pub(crate) struct Verdict {
+    pub(crate) to: i32,
+    pub(crate) tp: TopicPartition,
+    pub(crate) id: TopicId,
+    pub(crate) epoch: i32,
+    pub(crate) outcome: Result<IsrState, ErrorCode>,
+}
 
 impl Host {
     pub(crate) fn new(id: i32) -> Host {
@@ -131,25 +141,33 @@ impl Host {
     }
 
     /// A new process: opens a session, registers, and runs its controller.
-    pub(crate) fn start(&mut self, world: &World, clock: &Clock, witness: &Witness) {
+    pub(crate) fn start(
+        &mut self,
+        world: &World,
+        clock: &Clock,
+        witness: &Witness,
+        remembered_id: &RememberedId,
+    ) {
         let wire = Wire::open(self.id, world, Arc::clone(witness));
         let (stopper, stop) = base::stop::pair();
         let post = Post::default();
         let handle: Arc<Mutex<Option<ControllerHandle>>> = Arc::default();
         let replicas = std::mem::take(&mut self.disk)
             .into_iter()
-            .map(|(tp, log)| (tp, Replica::on_disk(log)))
+            .map(|(tp, kept)| (tp, Replica::on_disk(kept)))
             .collect();
         self.process = Some(Process {
             wire: wire.clone(),
             post: post.clone(),
             handle: Arc::clone(&handle),
             stopper,
+            failed: None,
             replicas,
             controller_epoch: 0,
             controller: -1,
         });
         let (id, clock) = (self.id, clock.clone());
+        let remembered_id = Arc::clone(remembered_id);
         base::tasks::spawn("broker start", async move {
             let body = body(id);
             let epoch = loop {
@@ -173,7 +191,7 @@ impl Host {
                 cluster_id: CLUSTER.into(),
                 broker_epoch: epoch,
                 past_sessions: Arc::new(move || past.past_sessions()),
-                remembered_id: Arc::new(|_topic| None),
+                remembered_id,
             };
             *handle.lock() = Some(controller::start(parts));
         });
@@ -188,7 +206,7 @@ impl Host {
         self.disk = process
             .replicas
             .into_iter()
-            .map(|(tp, replica)| (tp, replica.log))
+            .map(|(tp, replica)| (tp, replica.kept()))
             .collect();
         Some(session)
     }
@@ -205,11 +223,11 @@ impl Host {
                 for topic in order.topics.iter().filter(|_| refused.is_none()) {
                     for one in &topic.partitions {
                         let tp = TopicPartition::new(topic.name.clone(), one.index);
-                        let replica = process
-                            .replicas
-                            .entry(tp.clone())
-                            .or_insert_with(|| Replica::on_disk(vec![]));
-                        partitions.push((tp, replica.obey(me, one)));
+                        let code = match process.replica(me, &tp, topic.id, one.is_new) {
+                            Some(replica) => replica.obey(me, topic.id, one),
+                            None => ErrorCode::KafkaStorageError,
+                        };
+                        partitions.push((tp, code));
                     }
                 }
                 Answer::LeaderAndIsr {
@@ -268,13 +286,13 @@ impl Host {
             return false;
         }
         proposed.in_flight = true;
-        let epoch = replica.epoch;
+        let (epoch, id) = (replica.epoch, replica.id);
         let asked = IsrProposals {
             broker: me,
             broker_epoch,
-            by_id: false,
+            by_id: true,
             topics: vec![(
-                TopicKey::Name(tp.topic.clone()),
+                TopicKey::Id(id),
                 vec![IsrProposal {
                     partition: tp.partition,
                     leader_epoch: epoch,
@@ -301,7 +319,13 @@ impl Host {
                 // Of the whole request: it is sent again, whatever the code.
                 Err(_) => Err(ErrorCode::NotController),
             };
-            verdicts.lock().push((me, tp, epoch, outcome));
+            verdicts.lock().push(Verdict {
+                to: me,
+                tp,
+                id,
+                epoch,
+                outcome,
+            });
         });
         true
     }
@@ -319,10 +343,65 @@ impl Process {
         None
     }
 
+    /// The replica that an order is about, made where there is none. `None`: it may lie in the
+    /// directory that failed, and must not come into being in the other.
+    fn replica(
+        &mut self,
+        me: i32,
+        tp: &TopicPartition,
+        id: TopicId,
+        is_new: bool,
+    ) -> Option<&mut Replica> {
+        if !self.replicas.contains_key(tp) {
+            let home = (tp.partition + me) % 2 == 0;
+            let second = match self.failed {
+                Some(_) if !is_new => return None,
+                Some(failed) => !failed,
+                None => home,
+            };
+            let log = vec![];
+            let made = Replica::on_disk(Kept { id, second, log });
+            self.replicas.insert(tp.clone(), made);
+        }
+        self.replicas.get_mut(tp)
+    }
+
+    /// A log directory fails: its replicas stop, and the controller is told until it is known that
+    /// it heard. The last directory does not fail, for a broker without any ends.
+    pub(crate) fn fail_directory(&mut self, me: i32, second: bool) -> bool {
+        if self.failed.is_some() {
+            return false;
+        }
+        self.failed = Some(second);
+        let lost = self
+            .replicas
+            .values_mut()
+            .filter(|one| one.second == second);
+        lost.for_each(Replica::fail);
+        let (wire, stop) = (self.wire.clone(), self.stopper.listen());
+        base::tasks::spawn("directory failure", async move {
+            let path = format!("{}/{}", paths::LOG_DIR_EVENTS, paths::LOG_DIR_EVENT_PREFIX);
+            let body = notices::encode_log_dir_failure(me);
+            let sequential = Kind::PersistentSequential;
+            while !stop.is_stopped()
+                && wire
+                    .create(&path, body.as_bytes(), sequential)
+                    .await
+                    .is_err()
+            {
+                tokio::task::yield_now().await;
+            }
+        });
+        true
+    }
+
     fn stop(&mut self, tp: &TopicPartition, epoch: i32, delete: bool) -> ErrorCode {
         let Some(replica) = self.replicas.get_mut(tp) else {
             return ErrorCode::None;
         };
+        if replica.offline {
+            return ErrorCode::KafkaStorageError;
+        }
         if epoch >= 0 && epoch < replica.epoch {
             return ErrorCode::FencedLeaderEpoch;
         }

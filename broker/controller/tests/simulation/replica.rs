@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use controller::event::IsrState;
 use controller::sender::PartitionOrder;
+use protocol::ids::TopicId;
 use protocol::kafka::errors::ErrorCode;
 
 /// A record: the epoch of the leader that took it, and a number of its own.
@@ -27,10 +28,22 @@ pub(crate) struct Proposed {
     pub(crate) stuck: bool,
 }
 
+/// What survives a crash.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) id: TopicId,
+    /// In which of the broker's two directories it lies.
+    pub(crate) second: bool,
+    pub(crate) log: Vec<Record>,
+}
+
 #[derive(Debug)]
 pub(crate) struct Replica {
-    /// What survives a crash.
+    pub(crate) id: TopicId,
+    pub(crate) second: bool,
     pub(crate) log: Vec<Record>,
+    /// Its directory failed.
+    pub(crate) offline: bool,
     pub(crate) role: Role,
     pub(crate) leader: i32,
     pub(crate) epoch: i32,
@@ -44,9 +57,12 @@ pub(crate) struct Replica {
 }
 
 impl Replica {
-    pub(crate) fn on_disk(log: Vec<Record>) -> Replica {
+    pub(crate) fn on_disk(kept: Kept) -> Replica {
         Replica {
-            log,
+            id: kept.id,
+            second: kept.second,
+            log: kept.log,
+            offline: false,
             role: Role::Stopped,
             leader: -1,
             epoch: -1,
@@ -60,8 +76,28 @@ impl Replica {
         }
     }
 
+    pub(crate) fn kept(self) -> Kept {
+        Kept {
+            id: self.id,
+            second: self.second,
+            log: self.log,
+        }
+    }
+
+    /// Its directory fails: what lies there is neither read nor written before the next start.
+    pub(crate) fn fail(&mut self) {
+        self.offline = true;
+        self.role = Role::Stopped;
+    }
+
     /// One entry of a LeaderAndIsr. Kafka: `becomeLeaderOrFollower`.
-    pub(crate) fn obey(&mut self, me: i32, order: &PartitionOrder) -> ErrorCode {
+    pub(crate) fn obey(&mut self, me: i32, id: TopicId, order: &PartitionOrder) -> ErrorCode {
+        if self.offline {
+            return ErrorCode::KafkaStorageError;
+        }
+        if self.id != id {
+            return ErrorCode::InconsistentTopicId;
+        }
         if order.leader_epoch <= self.epoch {
             return ErrorCode::StaleControllerEpoch;
         }

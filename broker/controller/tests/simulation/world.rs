@@ -1,29 +1,25 @@
-//! The scheduler, and what must hold.
+//! The scheduler: what happens next, and what must hold after every step.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base::chance::Chance;
 use base::clock::Clock;
-use controller::event::ElectionKind;
+use controller::{ControllerHandle, RememberedId};
 use parking_lot::Mutex;
-use protocol::ids::TopicPartition;
+use protocol::ids::{TopicId, TopicPartition};
 use tokio::sync::oneshot;
-use znodes::bodies::partition::PartitionState;
 use znodes::memory::{Memory, World};
-use znodes::paths;
 use znodes::registration;
 use znodes::session::create_base_nodes;
-use znodes::store::{Kind, Op, Store};
 
+use crate::chronicle::Chronicle;
 use crate::host::{CLUSTER, Host, Verdict};
-use crate::replica::Role;
+use crate::replica::{Kept, Role};
 use crate::wire::Witness;
 
-const BROKERS: i32 = 4;
+pub(crate) const BROKERS: i32 = 4;
 const STEPS: usize = 4_000;
-/// Enough for everything to be told to everybody when nothing happens any more.
-const QUIET_ROUNDS: usize = 4_000;
 
 /// What happened in a run, so that a run in which nothing did is seen.
 #[derive(Debug, Default)]
@@ -35,6 +31,11 @@ pub(crate) struct Totals {
     pub(crate) kills: usize,
     pub(crate) expiries: usize,
     pub(crate) repeated_orders: usize,
+    pub(crate) deletions: usize,
+    pub(crate) growths: usize,
+    pub(crate) moves: usize,
+    pub(crate) leavings: usize,
+    pub(crate) failed_directories: usize,
 }
 
 impl Totals {
@@ -46,94 +47,33 @@ impl Totals {
         self.kills += other.kills;
         self.expiries += other.expiries;
         self.repeated_orders += other.repeated_orders;
+        self.deletions += other.deletions;
+        self.growths += other.growths;
+        self.moves += other.moves;
+        self.leavings += other.leavings;
+        self.failed_directories += other.failed_directories;
     }
 }
 
-/// What the writes to ZooKeeper say, checked as they go through.
-#[derive(Default)]
-struct Chronicle {
-    controller: Option<i32>,
-    elections: usize,
-    leaders: BTreeMap<(TopicPartition, i32), i32>,
-    states: BTreeMap<TopicPartition, PartitionState>,
-    leader_changes: usize,
-    isr_changes: usize,
-}
-
-impl Chronicle {
-    fn note(&mut self, broker: i32, ops: &[Op]) {
-        if ops
-            .iter()
-            .any(|op| matches!(op, Op::Create { path, .. } if path == paths::CONTROLLER))
-        {
-            self.controller = Some(broker);
-            self.elections += 1;
-        }
-        for op in ops {
-            let path = op.path();
-            let of_controllers = (path.starts_with("/brokers/topics/")
-                || path.starts_with("/admin/"))
-                && !matches!(op, Op::Check { .. });
-            assert!(
-                !of_controllers || self.controller == Some(broker),
-                "broker {broker} wrote {path} while {:?} had been elected after it",
-                self.controller
-            );
-            let (Op::Set { data, .. } | Op::Create { data, .. }) = op else {
-                continue;
-            };
-            if let Some(tp) = partition_of(path) {
-                self.note_state(tp, PartitionState::decode(data).unwrap());
-            }
-        }
-    }
-
-    fn note_state(&mut self, tp: TopicPartition, state: PartitionState) {
-        if state.leader >= 0 {
-            let epoch = (tp.clone(), state.leader_epoch);
-            let known = *self.leaders.entry(epoch).or_insert(state.leader);
-            assert_eq!(
-                known, state.leader,
-                "two leaders of {tp} in epoch {}",
-                state.leader_epoch
-            );
-        }
-        if let Some(before) = self.states.get(&tp) {
-            self.leader_changes += usize::from(before.leader != state.leader);
-            self.isr_changes += usize::from(before.isr != state.isr);
-            assert!(
-                before.leader_epoch <= state.leader_epoch,
-                "the epoch of {tp} went back"
-            );
-        }
-        self.states.insert(tp, state);
-    }
-}
-
-fn partition_of(path: &str) -> Option<TopicPartition> {
-    let rest = path.strip_prefix("/brokers/topics/")?;
-    let (topic, rest) = rest.split_once("/partitions/")?;
-    let index = rest.strip_suffix("/state")?.parse().ok()?;
-    Some(TopicPartition::new(topic, index))
-}
-
-struct Stage {
-    chance: Chance,
-    clock: Clock,
-    world: World,
-    admin: Memory,
-    hosts: Vec<Host>,
-    witness: Witness,
-    chronicle: Arc<Mutex<Chronicle>>,
-    gates: Mutex<Vec<oneshot::Sender<()>>>,
-    verdicts: Arc<Mutex<Vec<Verdict>>>,
+pub(crate) struct Stage {
+    pub(crate) chance: Chance,
+    pub(crate) clock: Clock,
+    pub(crate) world: World,
+    pub(crate) admin: Memory,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) witness: Witness,
+    pub(crate) remembered_id: RememberedId,
+    pub(crate) chronicle: Arc<Mutex<Chronicle>>,
+    pub(crate) gates: Arc<Mutex<Vec<oneshot::Sender<()>>>>,
+    pub(crate) verdicts: Arc<Mutex<Vec<Verdict>>>,
     /// Sessions nobody uses any more, which the server still believes in.
-    ghosts: Vec<i64>,
-    committed: BTreeMap<TopicPartition, BTreeSet<u64>>,
-    acting: BTreeMap<(TopicPartition, i32), i32>,
-    topics: usize,
+    pub(crate) ghosts: Vec<i64>,
+    committed: BTreeMap<(TopicId, i32), BTreeSet<u64>>,
+    acting: BTreeMap<(TopicId, i32, i32), i32>,
+    /// Brokers that asked to leave, and go sooner or later.
+    pub(crate) leaving: BTreeSet<usize>,
     next_record: u64,
-    totals: Totals,
+    pub(crate) totals: Totals,
 }
 
 /// One run; panics where something does not hold.
@@ -146,7 +86,7 @@ pub(crate) async fn run(seed: u64) -> Totals {
         .await
         .unwrap();
     let chronicle: Arc<Mutex<Chronicle>> = Arc::default();
-    let noted = Arc::clone(&chronicle);
+    let (noted, known) = (Arc::clone(&chronicle), Arc::clone(&chronicle));
     let mut stage = Stage {
         chance: Chance::seeded(seed),
         clock,
@@ -154,18 +94,19 @@ pub(crate) async fn run(seed: u64) -> Totals {
         admin,
         hosts: (1..=BROKERS).map(Host::new).collect(),
         witness: Arc::new(move |broker, ops| noted.lock().note(broker, ops)),
+        remembered_id: Arc::new(move |name, _| known.lock().last_ids.get(name).copied()),
         chronicle,
-        gates: Mutex::default(),
+        gates: Arc::default(),
         verdicts: Arc::default(),
         ghosts: vec![],
         committed: BTreeMap::new(),
         acting: BTreeMap::new(),
-        topics: 0,
+        leaving: BTreeSet::new(),
         next_record: 0,
         totals: Totals::default(),
     };
-    for host in &mut stage.hosts {
-        host.start(&stage.world, &stage.clock, &stage.witness);
+    for at in 0..stage.hosts.len() {
+        stage.start(at);
     }
     for _ in 0..STEPS {
         stage.step().await;
@@ -173,56 +114,79 @@ pub(crate) async fn run(seed: u64) -> Totals {
         stage.check();
     }
     stage.come_to_rest().await;
-    stage.totals.elections = stage.chronicle.lock().elections;
-    stage.totals.leader_changes = stage.chronicle.lock().leader_changes;
-    stage.totals.isr_changes = stage.chronicle.lock().isr_changes;
-    stage.totals.committed = stage.committed.values().map(BTreeSet::len).sum();
-    stage.totals
+    let Stage {
+        chronicle,
+        committed,
+        mut totals,
+        ..
+    } = stage;
+    let chronicle = chronicle.lock();
+    totals.elections = chronicle.elections;
+    totals.leader_changes = chronicle.leader_changes;
+    totals.isr_changes = chronicle.isr_changes;
+    totals.deletions = chronicle.deletions;
+    totals.moves = chronicle.moves;
+    totals.committed = committed.values().map(BTreeSet::len).sum();
+    totals
 }
 
 impl Stage {
-    fn below(&self, bound: usize) -> usize {
+    pub(crate) fn below(&self, bound: usize) -> usize {
         usize::try_from(self.chance.below(bound.max(1) as u64)).unwrap()
     }
 
-    fn pick<'a, T>(&self, of: &'a [T]) -> Option<&'a T> {
+    pub(crate) fn pick<'a, T>(&self, of: &'a [T]) -> Option<&'a T> {
         of.get(self.below(of.len()))
     }
 
     /// Lets every task go as far as it can without the outside.
-    async fn settle(&self) {
+    pub(crate) async fn settle(&self) {
         for _ in 0..6 {
             tokio::task::yield_now().await;
         }
     }
 
     async fn step(&mut self) {
-        match self.below(1_000) {
+        match self.below(1_030) {
             0..280 => self.zookeeper_serves(),
             280..530 => self.zookeeper_answers(),
             530..660 => self.an_order_arrives(),
             660..740 => self.somebody_appends(),
             740..880 => self.somebody_fetches(),
             880..915 => self.somebody_proposes(),
-            915..930 => self.a_proposal_arrives(),
+            915..930 => self.a_request_arrives(),
             930..945 => self.a_verdict_arrives(),
             945..965 => self.somebody_lags(),
             965..975 => self.clock.advance(300),
-            975..980 => self.a_topic_is_made().await,
-            980..983 => self.a_process_dies(),
-            983..987 => self.a_process_starts(),
-            987..989 => self.a_session_is_renewed(),
-            989..992 => self.a_ghost_goes(),
-            992..995 => self.a_connection_breaks(),
-            995..998 => self.an_election_is_asked_for(),
-            _ => self.a_stray_order_arrives(),
+            975..983 => self.a_topic_is_made().await,
+            983..986 => self.a_process_dies(),
+            986..990 => self.a_process_starts(),
+            990..992 => self.a_session_is_renewed(),
+            992..995 => self.a_ghost_goes(),
+            995..998 => self.a_connection_breaks(),
+            998..1_001 => self.an_election_is_asked_for(),
+            1_001..1_003 => self.a_stray_order_arrives(),
+            1_003..1_006 => self.a_topic_is_deleted().await,
+            1_006..1_009 => self.a_topic_grows().await,
+            1_009..1_016 => self.a_move_is_asked_for(),
+            1_016..1_019 => self.a_move_is_written_down().await,
+            1_019..1_021 => self.an_election_is_written_down().await,
+            1_021..1_023 => self.somebody_asks_to_leave(),
+            1_023..1_027 => self.somebody_leaves(),
+            _ => self.a_directory_fails(),
         }
     }
 
-    fn running(&self) -> Vec<usize> {
+    pub(crate) fn running(&self) -> Vec<usize> {
         (0..self.hosts.len())
             .filter(|at| self.hosts[*at].process.is_some())
             .collect()
+    }
+
+    /// The controller of this broker, where it runs.
+    pub(crate) fn handle(&self, at: usize) -> Option<ControllerHandle> {
+        let process = self.hosts.get(at)?.process.as_ref()?;
+        process.handle.lock().clone()
     }
 
     fn zookeeper_serves(&mut self) {
@@ -255,7 +219,7 @@ impl Stage {
         self.carry(from, to, lost);
     }
 
-    fn carry(&mut self, from: usize, to: i32, lost: bool) {
+    pub(crate) fn carry(&mut self, from: usize, to: i32, lost: bool) {
         let Some(post) = self.hosts[from]
             .process
             .as_ref()
@@ -296,7 +260,8 @@ impl Stage {
         let id = self.hosts[at].id;
         for (tp, replica) in &process.replicas {
             if replica.role == Role::Leader {
-                let known = *self.acting.entry((tp.clone(), replica.epoch)).or_insert(id);
+                let key = (replica.id, tp.partition, replica.epoch);
+                let known = *self.acting.entry(key).or_insert(id);
                 assert_eq!(
                     known, id,
                     "two brokers lead {tp} in epoch {}",
@@ -326,12 +291,16 @@ impl Stage {
             && let Some(replica) = process.replicas.get_mut(tp)
             && replica.role == Role::Leader
         {
-            let committed = self.committed.entry(tp.clone()).or_default();
+            let key = (replica.id, tp.partition);
+            let committed = self.committed.entry(key).or_default();
             committed.extend(replica.advance(me).iter().map(|record| record.1));
         }
     }
 
-    fn some_replica(&self, fits: impl Fn(Role) -> bool) -> Option<(usize, TopicPartition)> {
+    pub(crate) fn some_replica(
+        &self,
+        fits: impl Fn(Role) -> bool,
+    ) -> Option<(usize, TopicPartition)> {
         let mut found = Vec::new();
         for at in self.running() {
             if let Some(process) = &self.hosts[at].process {
@@ -352,7 +321,7 @@ impl Stage {
         }
     }
 
-    fn fetch(&mut self, at: usize, tp: &TopicPartition, most: usize) {
+    pub(crate) fn fetch(&mut self, at: usize, tp: &TopicPartition, most: usize) {
         let me = self.hosts[at].id;
         let Some(mut mine) = self.hosts[at]
             .process
@@ -369,6 +338,7 @@ impl Stage {
                 .and_then(|one| one.process.as_mut())
             && let Some(theirs) = process.replicas.get_mut(tp)
             && theirs.role == Role::Leader
+            && theirs.id == mine.id
             && theirs.epoch == mine.epoch
         {
             mine.truncate_to(&theirs.log);
@@ -402,7 +372,7 @@ impl Stage {
         }
     }
 
-    fn propose(&mut self, at: usize, tp: &TopicPartition) {
+    pub(crate) fn propose(&mut self, at: usize, tp: &TopicPartition) {
         let believed = self.hosts[at]
             .process
             .as_ref()
@@ -410,26 +380,21 @@ impl Stage {
         let Ok(controller) = usize::try_from(believed - 1) else {
             return;
         };
-        let process = self
-            .hosts
-            .get(controller)
-            .and_then(|one| one.process.as_ref());
-        let handle = process.and_then(|one| one.handle.lock().clone());
-        if let Some(handle) = handle {
+        if let Some(handle) = self.handle(controller) {
             self.hosts[at].propose(tp, &handle, &self.gates, &self.verdicts);
         }
     }
 
-    fn a_proposal_arrives(&mut self) {
+    pub(crate) fn a_request_arrives(&mut self) {
         let mut gates = self.gates.lock();
         if !gates.is_empty() {
             let at = usize::try_from(self.chance.below(gates.len() as u64)).unwrap();
-            // Whoever proposed it may be dead.
+            // Whoever sent it may be dead.
             let _gone = gates.swap_remove(at).send(());
         }
     }
 
-    fn a_verdict_arrives(&mut self) {
+    pub(crate) fn a_verdict_arrives(&mut self) {
         let verdict = {
             let mut verdicts = self.verdicts.lock();
             if verdicts.is_empty() {
@@ -438,37 +403,14 @@ impl Stage {
             let at = usize::try_from(self.chance.below(verdicts.len() as u64)).unwrap();
             verdicts.remove(at)
         };
-        let (id, tp, epoch, outcome) = verdict;
-        let at = usize::try_from(id - 1).unwrap();
+        let at = usize::try_from(verdict.to - 1).unwrap();
         if let Some(process) = &mut self.hosts[at].process
-            && let Some(replica) = process.replicas.get_mut(&tp)
+            && let Some(replica) = process.replicas.get_mut(&verdict.tp)
+            && replica.id == verdict.id
         {
-            replica.answered(epoch, outcome);
+            replica.answered(verdict.epoch, verdict.outcome);
         }
-        self.advance(at, &tp);
-    }
-
-    async fn a_topic_is_made(&mut self) {
-        if self.topics >= 4 {
-            return;
-        }
-        self.topics += 1;
-        let name = format!("t{}", self.topics);
-        let mut lists = Vec::new();
-        for partition in 0..=self.below(2) {
-            let first = self.below(4);
-            let factor = 1 + self.below(3);
-            let ids: Vec<String> = (0..factor)
-                .map(|more| ((first + more) % 4 + 1).to_string())
-                .collect();
-            lists.push(format!("\"{partition}\":[{}]", ids.join(",")));
-        }
-        let body = format!("{{\"version\":1,\"partitions\":{{{}}}}}", lists.join(","));
-        let path = paths::topic(&name);
-        self.admin
-            .create(&path, body.as_bytes(), Kind::Persistent)
-            .await
-            .unwrap();
+        self.advance(at, &verdict.tp);
     }
 
     fn a_process_dies(&mut self) {
@@ -480,7 +422,13 @@ impl Stage {
         }
     }
 
+    pub(crate) fn start(&mut self, at: usize) {
+        let (world, clock) = (&self.world, &self.clock);
+        self.hosts[at].start(world, clock, &self.witness, &self.remembered_id);
+    }
+
     fn kill(&mut self, at: usize) {
+        self.leaving.remove(&at);
         let chance = &self.chance;
         if let Some(session) = self.hosts[at].kill(|| chance.below(2) == 0) {
             self.ghosts.push(session);
@@ -499,7 +447,7 @@ impl Stage {
                     self.world.expire(ghost);
                 }
             }
-            self.hosts[at].start(&self.world, &self.clock, &self.witness);
+            self.start(at);
         }
     }
 
@@ -532,141 +480,64 @@ impl Stage {
         }
     }
 
-    fn an_election_is_asked_for(&mut self) {
-        let Some(at) = self.pick(&self.running()).copied() else {
-            return;
+    /// What this broker has of a partition, running or not.
+    pub(crate) fn log(
+        &self,
+        broker: i32,
+        id: TopicId,
+        tp: &TopicPartition,
+    ) -> Option<&[(i32, u64)]> {
+        let host = &self.hosts[usize::try_from(broker - 1).unwrap()];
+        let (held, log) = match &host.process {
+            Some(process) => process.replicas.get(tp).map(|one| (one.id, &one.log))?,
+            None => host.disk.get(tp).map(|one: &Kept| (one.id, &one.log))?,
         };
-        let handle = self.hosts[at]
-            .process
-            .as_ref()
-            .and_then(|one| one.handle.lock().clone());
-        if let Some(handle) = handle {
-            base::tasks::spawn("election", async move {
-                // Whoever is not controller refuses.
-                let _answer = handle.elect_leaders(ElectionKind::Preferred, None).await;
-            });
-        }
+        (held == id).then_some(log)
+    }
+
+    pub(crate) fn check(&self) {
+        self.check_isrs();
+        self.check_deletions();
     }
 
     /// Members of the ISR, and the leader among them, hold all that was committed.
-    fn check(&self) {
+    fn check_isrs(&self) {
         let chronicle = self.chronicle.lock();
         for (tp, state) in &chronicle.states {
-            let Some(committed) = self.committed.get(tp) else {
+            let id = chronicle.topics.get(&tp.topic).and_then(|topic| topic.id);
+            let id = id.unwrap_or(TopicId::ZERO);
+            // A topic on its way out has let its replicas go.
+            let (Some(committed), false) = (
+                self.committed.get(&(id, tp.partition)),
+                chronicle.marked.contains(&tp.topic),
+            ) else {
                 continue;
             };
-            for id in &state.isr {
-                let host = &self.hosts[usize::try_from(*id - 1).unwrap()];
-                let log = match &host.process {
-                    Some(process) => process.replicas.get(tp).map(|replica| &replica.log),
-                    None => host.disk.get(tp),
-                };
-                let held: BTreeSet<u64> = log.into_iter().flatten().map(|one| one.1).collect();
+            for broker in &state.isr {
+                let log = self.log(*broker, id, tp).unwrap_or_default();
+                let held: BTreeSet<u64> = log.iter().map(|one| one.1).collect();
                 let lost: Vec<&u64> = committed.difference(&held).collect();
                 assert!(
                     lost.is_empty(),
-                    "{id} is in the ISR of {tp} ({state:?}) without the committed {lost:?}"
+                    "{broker} is in the ISR of {tp} ({state:?}) without the committed {lost:?}"
                 );
             }
         }
     }
 
-    /// Everybody lives, nothing is lost any more: all partitions are led, and all brokers know.
-    async fn come_to_rest(&mut self) {
-        for ghost in std::mem::take(&mut self.ghosts) {
-            self.world.expire(ghost);
-        }
-        for host in &mut self.hosts {
-            if host.process.is_none() {
-                host.start(&self.world, &self.clock, &self.witness);
-            }
-        }
-        let mut last = String::new();
-        for round in 0..QUIET_ROUNDS {
-            for at in 0..self.hosts.len() {
-                if let Some(process) = &self.hosts[at].process {
-                    while process.wire.serve() {}
-                    while process.wire.deliver() {}
-                }
-                self.settle().await;
-                let targets = self.hosts[at]
-                    .process
-                    .as_ref()
-                    .map(|one| one.post.targets());
-                for to in targets.unwrap_or_default() {
-                    self.carry(at, to, false);
-                }
-                self.settle().await;
-            }
-            while !self.gates.lock().is_empty() {
-                self.a_proposal_arrives();
-            }
-            self.settle().await;
-            while !self.verdicts.lock().is_empty() {
-                self.a_verdict_arrives();
-            }
-            let all: Vec<(usize, TopicPartition)> = (0..self.hosts.len())
-                .flat_map(|at| {
-                    let process = self.hosts[at].process.as_ref();
-                    let keys = process.map(|one| one.replicas.keys().cloned().collect::<Vec<_>>());
-                    keys.unwrap_or_default().into_iter().map(move |tp| (at, tp))
-                })
-                .collect();
-            for (at, tp) in &all {
-                self.fetch(*at, tp, 100);
-                self.propose(*at, tp);
-            }
-            self.clock.advance(50);
-            self.check();
-            if round % 20 == 19 {
-                match self.unrest().await {
-                    None => return,
-                    Some(why) => last = why,
+    /// When a topic's nodes go, every replica it had is gone already: nobody would ask for it again.
+    fn check_deletions(&self) {
+        for gone in std::mem::take(&mut self.chronicle.lock().gone) {
+            let id = gone.topic.id.unwrap_or(TopicId::ZERO);
+            for (index, assigned) in &gone.topic.partitions {
+                let tp = TopicPartition::new(Arc::clone(&gone.name), *index);
+                for broker in &assigned.replicas {
+                    assert!(
+                        self.log(*broker, id, &tp).is_none(),
+                        "{tp} is deleted, and broker {broker} still has it"
+                    );
                 }
             }
         }
-        panic!("no rest: {last}");
-    }
-
-    /// What is still not as it should be.
-    async fn unrest(&self) -> Option<String> {
-        for topic in 1..=self.topics {
-            let name = format!("t{topic}");
-            let node = self.admin.get(&paths::topic(&name), None).await.unwrap();
-            let Some(node) = node else { continue };
-            let body = znodes::bodies::topic::Topic::decode(&node.data).unwrap();
-            for (index, assigned) in &body.partitions {
-                let tp = TopicPartition::new(name.as_str(), *index);
-                let path = paths::partition_state(&name, *index);
-                let Some(node) = self.admin.get(&path, None).await.unwrap() else {
-                    return Some(format!("{tp} was never led"));
-                };
-                let state = PartitionState::decode(&node.data).unwrap();
-                if state.leader < 0 || !state.isr.contains(&state.leader) {
-                    return Some(format!("{tp} is not led: {state:?}"));
-                }
-                for id in &assigned.replicas {
-                    let host = &self.hosts[usize::try_from(*id - 1).unwrap()];
-                    let replica = host.process.as_ref().and_then(|one| one.replicas.get(&tp));
-                    let Some(replica) = replica else {
-                        return Some(format!("broker {id} has never heard of {tp}"));
-                    };
-                    let role = match *id == state.leader {
-                        true => Role::Leader,
-                        false => Role::Follower,
-                    };
-                    if replica.role != role || replica.epoch != state.leader_epoch {
-                        return Some(format!(
-                            "broker {id} is {:?} of {tp} in epoch {}, not {role:?}: {state:?}",
-                            replica.role, replica.epoch
-                        ));
-                    }
-                    if !state.isr.contains(id) {
-                        return Some(format!("broker {id} is not in sync: {tp} {state:?}"));
-                    }
-                }
-            }
-        }
-        None
     }
 }
