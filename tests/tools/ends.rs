@@ -290,6 +290,15 @@ fn a_producer_that_is_interrupted_sends_what_it_took() {
     ));
     assert!(lines.starts_with(&read), "lines are lost or out of order");
     assert_eq!(read.lines().count(), count);
+    // The same where it waits for lines.
+    world.said("topics --create --topic quiet");
+    let mut child = world.tool("console-producer --topic quiet --timeout 0");
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"one\ntwo\n").unwrap();
+    world.until("get-offsets --topic quiet", "quiet:0:2");
+    signal(&child, "INT");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdin);
     world.cluster.stop();
 }
 

@@ -216,12 +216,15 @@ impl Pouring<'_> {
         let mut lines = lines();
         let mut done = Ok(());
         while done.is_ok() {
+            // An interrupt may come while lines are waited for, or while they are sent. What was
+            // read already goes out; nothing more is read.
+            if self.interrupted.is_some() {
+                lines.close();
+            }
             tokio::select! {
                 biased;
                 code = self.interrupts.next(), if self.interrupted.is_none() => {
                     self.interrupted = Some(code);
-                    // What was read already goes out; nothing more is read.
-                    lines.close();
                 }
                 batch = lines.recv() => match batch {
                     Some(Ok(batch)) => {
