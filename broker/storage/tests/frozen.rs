@@ -248,3 +248,40 @@ fn nobody_waits_to_append_while_aborted_transactions_are_read() {
     let aborted = stuck.recv_timeout(PATIENCE);
     assert_eq!(aborted.expect("it answers again").unwrap(), 1);
 }
+
+#[test]
+fn nobody_waits_to_append_or_to_read_the_end_while_an_index_is_read() {
+    let World { disk, logs, .. } = world(LogConfig {
+        index_interval_bytes: 0,
+        ..LogConfig::default()
+    });
+    let [_, log] = &logs;
+    // More entries than wait in memory.
+    append(log, 200);
+    log.set_high_watermark(Offset(200));
+    let read = |from: i64| {
+        let reads = Arc::clone(log);
+        beside(move || {
+            let request = ReadRequest {
+                from: Offset(from),
+                bytes_max: 1,
+                min_one: true,
+                upto: Upto::End,
+            };
+            reads.read(request).map(|plan| plan.first_offset)
+        })
+    };
+    disk.freeze(".index");
+    let stuck = read(5);
+    disk.await_hanging(1);
+    let newest = read(199).recv_timeout(PATIENCE);
+    let newest = newest.expect("where the newest are is known");
+    assert_eq!(newest.unwrap(), Offset(199));
+    let appends = Arc::clone(log);
+    let appended = beside(move || append(&appends, 1)).recv_timeout(PATIENCE);
+    appended.expect("an append needs nothing of that file");
+    assert!(stuck.try_recv().is_err());
+    disk.thaw();
+    let found = stuck.recv_timeout(PATIENCE);
+    assert_eq!(found.expect("it answers again").unwrap(), Offset(5));
+}

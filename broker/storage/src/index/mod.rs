@@ -122,7 +122,44 @@ pub(crate) struct Glance<const N: usize> {
     unwritten: Vec<[u8; N]>,
 }
 
+/// What memory says of the last entry that something holds for.
+#[derive(Debug)]
+pub(crate) enum Floor<const N: usize> {
+    Known(Option<[u8; N]>),
+    /// It is in the file, if anywhere.
+    Stored(Glance<N>),
+}
+
 impl<const N: usize> Glance<N> {
+    /// The last entry of the file that `is_before` holds for; they are sorted by it. With it goes how
+    /// many the file holds, where that was not known.
+    pub(crate) fn floor(
+        &self,
+        at: At<'_>,
+        is_before: impl Fn(&[u8; N]) -> bool,
+    ) -> Result<(Option<[u8; N]>, Option<u32>)> {
+        let act = "open index";
+        let (file, stored) = match self.stored {
+            Some(stored) => (at.open(&self.slot, Open::Write, act)?, stored),
+            None => {
+                let Some(file) = at.try_open(&self.slot, Open::Write, act)? else {
+                    return Ok((None, Some(0)));
+                };
+                let len = file
+                    .len()
+                    .map_err(|e| Error::io("read index", &(at.path)(), e))?;
+                (file, u32::try_from(len / N as u64).unwrap_or(u32::MAX))
+            }
+        };
+        let entry = |number| stored_entry(&self.slot, &*file, at, stored, number);
+        let before = partition_point(stored, entry, is_before)?;
+        let found = match before.checked_sub(1) {
+            Some(last) => entry(last)?,
+            None => None,
+        };
+        Ok((found, self.stored.is_none().then_some(stored)))
+    }
+
     /// Hands over all entries in order, until one is not wanted. Gives how many the file holds, where
     /// that was not known.
     pub(crate) fn visit(
@@ -208,30 +245,8 @@ impl<const N: usize> IndexFile<N> {
         if number >= stored {
             return Ok(self.unwritten.get((number - stored) as usize).copied());
         }
-        let from = number as usize * N;
-        let mut entry = [0; N];
-        let mut filled = 0;
         let file = self.file(at, Open::Write)?;
-        while filled < N {
-            let byte = from + filled;
-            let block = byte / BLOCK_BYTES;
-            let whole = (block + 1) * BLOCK_BYTES <= stored as usize * N;
-            let block_number = u32::try_from(block).unwrap_or(u32::MAX);
-            let bytes = at
-                .handles
-                .block(&self.slot, &*file, block_number, whole)
-                .map_err(|e| Error::io("read index", &(at.path)(), e))?;
-            let Some(rest) = bytes
-                .get(byte % BLOCK_BYTES..)
-                .filter(|rest| !rest.is_empty())
-            else {
-                return Ok(None);
-            };
-            let take = rest.len().min(N - filled);
-            entry[filled..filled + take].copy_from_slice(&rest[..take]);
-            filled += take;
-        }
-        Ok(Some(entry))
+        stored_entry(&self.slot, &*file, at, stored, number)
     }
 
     pub(crate) fn last(&mut self, at: At<'_>) -> Result<Option<[u8; N]>> {
@@ -245,17 +260,10 @@ impl<const N: usize> IndexFile<N> {
     pub(crate) fn partition_point(
         &mut self,
         at: At<'_>,
-        mut is_before: impl FnMut(&[u8; N]) -> bool,
+        is_before: impl Fn(&[u8; N]) -> bool,
     ) -> Result<u32> {
-        let (mut low, mut high) = (0, self.len(at)?);
-        while low < high {
-            let middle = low + (high - low) / 2;
-            match self.get(at, middle)? {
-                Some(entry) if is_before(&entry) => low = middle + 1,
-                _ => high = middle,
-            }
-        }
-        Ok(low)
+        let len = self.len(at)?;
+        partition_point(len, |number| self.get(at, number), is_before)
     }
 
     pub(crate) fn push(&mut self, at: At<'_>, entry: [u8; N]) -> Result<()> {
@@ -314,6 +322,21 @@ impl<const N: usize> IndexFile<N> {
         Ok(())
     }
 
+    /// The last entry that `is_before` holds for, or what it takes to look for it without whoever
+    /// owns this: who appends waits for nobody's disk but his own.
+    pub(crate) fn floor(&self, is_before: impl Fn(&[u8; N]) -> bool) -> Floor<N> {
+        let waiting = self.unwritten.partition_point(is_before);
+        match (waiting.checked_sub(1), self.stored) {
+            (Some(last), _) => Floor::Known(self.unwritten.get(last).copied()),
+            (None, Some(0)) => Floor::Known(None),
+            (None, stored) => Floor::Stored(Glance {
+                slot: Arc::clone(&self.slot),
+                stored,
+                unwritten: Vec::new(),
+            }),
+        }
+    }
+
     /// What it takes to read the entries without whoever owns this.
     pub(crate) fn glance(&self) -> Glance<N> {
         Glance {
@@ -336,4 +359,54 @@ impl<const N: usize> IndexFile<N> {
     pub(crate) fn close(&self) {
         self.slot.close();
     }
+}
+
+/// The entry `number` of a file that holds `stored`; `None` where it is shorter than it was.
+fn stored_entry<const N: usize>(
+    slot: &Slot,
+    file: &dyn DiskFile,
+    at: At<'_>,
+    stored: u32,
+    number: u32,
+) -> Result<Option<[u8; N]>> {
+    let from = number as usize * N;
+    let mut entry = [0; N];
+    let mut filled = 0;
+    while filled < N {
+        let byte = from + filled;
+        let block = byte / BLOCK_BYTES;
+        let whole = (block + 1) * BLOCK_BYTES <= stored as usize * N;
+        let block_number = u32::try_from(block).unwrap_or(u32::MAX);
+        let bytes = at
+            .handles
+            .block(slot, file, block_number, whole)
+            .map_err(|e| Error::io("read index", &(at.path)(), e))?;
+        let Some(rest) = bytes
+            .get(byte % BLOCK_BYTES..)
+            .filter(|rest| !rest.is_empty())
+        else {
+            return Ok(None);
+        };
+        let take = rest.len().min(N - filled);
+        entry[filled..filled + take].copy_from_slice(&rest[..take]);
+        filled += take;
+    }
+    Ok(Some(entry))
+}
+
+/// How many leading entries of `len` `is_before` holds for; they are sorted by it.
+fn partition_point<const N: usize>(
+    len: u32,
+    mut entry: impl FnMut(u32) -> Result<Option<[u8; N]>>,
+    is_before: impl Fn(&[u8; N]) -> bool,
+) -> Result<u32> {
+    let (mut low, mut high) = (0, len);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match entry(middle)? {
+            Some(entry) if is_before(&entry) => low = middle + 1,
+            _ => high = middle,
+        }
+    }
+    Ok(low)
 }

@@ -18,19 +18,17 @@ pub(crate) struct OffsetIndex {
     pub(crate) file: IndexFile<ENTRY>,
 }
 
+pub(crate) fn decode(base: i64, entry: &[u8; ENTRY]) -> OffsetEntry {
+    let [o0, o1, o2, o3, p0, p1, p2, p3] = *entry;
+    OffsetEntry {
+        offset: base.saturating_add(i64::from(i32::from_be_bytes([o0, o1, o2, o3]))),
+        position: u64::from(u32::from_be_bytes([p0, p1, p2, p3])),
+    }
+}
+
 impl OffsetIndex {
     pub(crate) fn new(base: i64, file: IndexFile<ENTRY>) -> Self {
         OffsetIndex { base, file }
-    }
-
-    fn decode(&self, entry: [u8; ENTRY]) -> OffsetEntry {
-        let [o0, o1, o2, o3, p0, p1, p2, p3] = entry;
-        OffsetEntry {
-            offset: self
-                .base
-                .saturating_add(i64::from(i32::from_be_bytes([o0, o1, o2, o3]))),
-            position: u64::from(u32::from_be_bytes([p0, p1, p2, p3])),
-        }
     }
 
     /// Notes an entry; refused silently where it does not follow the last (Apache would throw).
@@ -52,36 +50,15 @@ impl OffsetIndex {
     }
 
     pub(crate) fn last(&mut self, at: At<'_>) -> Result<Option<OffsetEntry>> {
-        Ok(self.file.last(at)?.map(|entry| self.decode(entry)))
-    }
-
-    /// The last entry at or below `offset`; the segment's beginning where there is none.
-    pub(crate) fn floor(&mut self, at: At<'_>, offset: i64) -> Result<OffsetEntry> {
-        let base = self.base;
-        let before = self.file.partition_point(at, |entry| {
-            let [o0, o1, o2, o3, ..] = *entry;
-            base.saturating_add(i64::from(i32::from_be_bytes([o0, o1, o2, o3]))) <= offset
-        })?;
-        let found = match before {
-            0 => None,
-            number => self.file.get(at, number - 1)?,
-        };
-        Ok(found.map_or(
-            OffsetEntry {
-                offset: base,
-                position: 0,
-            },
-            |entry| self.decode(entry),
-        ))
+        Ok(self.file.last(at)?.map(|entry| decode(self.base, &entry)))
     }
 
     /// Drops entries at or above `offset`.
     pub(crate) fn truncate_to(&mut self, at: At<'_>, offset: i64) -> Result<()> {
         let base = self.base;
-        let keep = self.file.partition_point(at, |entry| {
-            let [o0, o1, o2, o3, ..] = *entry;
-            base.saturating_add(i64::from(i32::from_be_bytes([o0, o1, o2, o3]))) < offset
-        })?;
+        let keep = self
+            .file
+            .partition_point(at, |entry| decode(base, entry).offset < offset)?;
         self.file.truncate(at, keep)
     }
 
@@ -94,8 +71,8 @@ impl OffsetIndex {
             position: 0,
         };
         for number in 0..len {
-            let entry = self.file.get(at, number)?.map(|entry| self.decode(entry));
-            match entry {
+            let entry = self.file.get(at, number)?;
+            match entry.map(|entry| decode(self.base, &entry)) {
                 Some(entry)
                     if entry.offset > before.offset
                         && entry.position >= before.position

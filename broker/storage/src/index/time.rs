@@ -18,7 +18,7 @@ pub(crate) struct TimeIndex {
     pub(crate) file: IndexFile<ENTRY>,
 }
 
-fn decode(base: i64, entry: &[u8; ENTRY]) -> TimeEntry {
+pub(crate) fn decode(base: i64, entry: &[u8; ENTRY]) -> TimeEntry {
     let [t0, t1, t2, t3, t4, t5, t6, t7, o0, o1, o2, o3] = *entry;
     TimeEntry {
         timestamp: i64::from_be_bytes([t0, t1, t2, t3, t4, t5, t6, t7]),
@@ -50,25 +50,6 @@ impl TimeIndex {
         entry[..8].copy_from_slice(&timestamp.to_be_bytes());
         entry[8..].copy_from_slice(&relative.to_be_bytes());
         self.file.push(at, entry)
-    }
-
-    /// The last entry at or below `timestamp`: (−1, base) where there is none.
-    pub(crate) fn floor(&mut self, at: At<'_>, timestamp: i64) -> Result<TimeEntry> {
-        let base = self.base;
-        let before = self
-            .file
-            .partition_point(at, |entry| decode(base, entry).timestamp <= timestamp)?;
-        let found = match before {
-            0 => None,
-            number => self.file.get(at, number - 1)?,
-        };
-        Ok(found.map_or(
-            TimeEntry {
-                timestamp: -1,
-                offset: base,
-            },
-            |entry| decode(base, &entry),
-        ))
     }
 
     /// Drops entries at or above `offset`.

@@ -4,9 +4,11 @@ use std::sync::atomic::Ordering;
 
 use crate::error::{Damage, Error, Result};
 use crate::files;
-use crate::index::offset::OffsetEntry;
+use crate::index::offset::{self, OffsetEntry};
+use crate::index::{Floor, IndexFile, time};
 use crate::scan::Heads;
 use crate::segment::Segment;
+use crate::segment::marks::Marks;
 use crate::vetting::{self, Bounds, Fault};
 
 /// Where a batch lies and which offsets it covers.
@@ -143,11 +145,35 @@ impl Segment {
         })
     }
 
+    /// The last entry of the offset index at or below `offset`; the beginning where there is none.
     fn floor_entry(&self, offset: i64) -> Result<OffsetEntry> {
-        let mut marks = self.marks.lock();
-        marks
-            .offsets
-            .floor(self.at(&|| self.path(files::OFFSET_INDEX)), offset)
+        let is_before = |entry: &_| offset::decode(self.base, entry).offset <= offset;
+        let kind = files::OFFSET_INDEX;
+        let found = self.floor_of(|marks| &mut marks.offsets.file, kind, is_before)?;
+        Ok(found.map_or_else(
+            || self.beginning(),
+            |entry| offset::decode(self.base, &entry),
+        ))
+    }
+
+    /// The last entry of an index that `is_before` holds for. Its file is read with no lock held: an
+    /// append, and who reads what memory knows, do not wait for the disk.
+    fn floor_of<const N: usize>(
+        &self,
+        index: impl Fn(&mut Marks) -> &mut IndexFile<N>,
+        kind: &str,
+        is_before: impl Fn(&[u8; N]) -> bool,
+    ) -> Result<Option<[u8; N]>> {
+        let floor = index(&mut self.marks.lock()).floor(&is_before);
+        let glance = match floor {
+            Floor::Known(entry) => return Ok(entry),
+            Floor::Stored(glance) => glance,
+        };
+        let (entry, learned) = glance.floor(self.at(&|| self.path(kind)), is_before)?;
+        if let Some(stored) = learned {
+            index(&mut self.marks.lock()).note_stored(stored);
+        }
+        Ok(entry)
     }
 
     fn beginning(&self) -> OffsetEntry {
@@ -192,29 +218,24 @@ impl Segment {
 
     /// From where a record of at least `timestamp`, not below `from`, is looked for.
     pub(crate) fn position_for_time(&self, timestamp: i64, from: i64) -> Result<u64> {
-        let mut marks = self.marks.lock();
-        let by_time = marks
-            .times
-            .floor(self.at(&|| self.path(files::TIME_INDEX)), timestamp)?;
-        let offset = by_time.offset.max(from);
-        let entry = marks
-            .offsets
-            .floor(self.at(&|| self.path(files::OFFSET_INDEX)), offset)?;
-        Ok(entry.position)
+        let is_before = |entry: &_| time::decode(self.base, entry).timestamp <= timestamp;
+        let kind = files::TIME_INDEX;
+        let by_time = self.floor_of(|marks| &mut marks.times.file, kind, is_before)?;
+        let by_time = by_time.map_or(self.base, |entry| time::decode(self.base, &entry).offset);
+        Ok(self.floor_entry(by_time.max(from))?.position)
     }
 
     /// Before a scan that begins at a batch found by the index: keeps the index entries that can be
     /// trusted up to `offset`, and gives where to begin. Kafka scans the whole segment.
     pub(crate) fn trusted_start(&self, offset: i64) -> Result<OffsetEntry> {
         let mut marks = self.marks.lock();
-        let marks = &mut *marks;
-        let size = self.size();
         let index_path = || self.path(files::OFFSET_INDEX);
         let time_path = || self.path(files::TIME_INDEX);
+        let size = self.size();
         marks.offsets.keep_sound(self.at(&index_path), size)?;
         marks.times.keep_sound(self.at(&time_path))?;
-        let entry = marks.offsets.floor(self.at(&index_path), offset)?;
-        Ok(entry)
+        drop(marks);
+        self.floor_entry(offset)
     }
 
     /// The last entry of the offset index; the beginning where there is none.

@@ -21,8 +21,10 @@ pub(in crate::log::recover) struct Folder {
     pub(in crate::log::recover) offset_indexes: Vec<i64>,
     pub(in crate::log::recover) txn_indexes: Vec<i64>,
     pub(in crate::log::recover) snapshots: Vec<i64>,
-    /// Of segments whose bytes were put in the place of others: those wait under another ending.
-    pub(in crate::log::recover) rewritten: BTreeSet<i64>,
+    /// Of segments whose bytes were being put in the place of others.
+    pub(in crate::log::recover) swapped: BTreeSet<i64>,
+    /// Of segments that were out of the log and waited to be removed.
+    pub(in crate::log::recover) replaced: BTreeSet<i64>,
     pub(in crate::log::recover) has_epochs: bool,
     pub(in crate::log::recover) has_topic_id: bool,
 }
@@ -32,7 +34,8 @@ pub(in crate::log::recover) fn sort_folder(disk: &dyn Disk, path: &Path) -> Resu
     let mut names = list(disk, path)?;
     let mut folder = Folder::default();
     if names.iter().any(|name| has_ending(name)) {
-        folder.rewritten = rewritten(&names);
+        folder.swapped = logs_with(&names, files::SWAP);
+        folder.replaced = logs_with(&names, files::DELETED);
         end_swaps(disk, path, &names)?;
         names = list(disk, path)?;
     }
@@ -90,14 +93,12 @@ fn has_ending(name: &str) -> bool {
     .any(|ending| name.ends_with(ending))
 }
 
-/// The segments that take the place of others, whose files are still here.
-fn rewritten(names: &[String]) -> BTreeSet<i64> {
-    let replaced = [files::DELETED, files::SWAP];
-    let bases = names.iter().filter_map(|name| {
-        let plain = replaced.iter().find_map(|end| name.strip_suffix(end))?;
-        files::parse_base(plain, files::LOG)
-    });
-    bases.collect()
+/// The bases of logs under another ending.
+fn logs_with(names: &[String], ending: &str) -> BTreeSet<i64> {
+    let plain = names.iter().filter_map(|name| name.strip_suffix(ending));
+    plain
+        .filter_map(|name| files::parse_base(name, files::LOG))
+        .collect()
 }
 
 fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {

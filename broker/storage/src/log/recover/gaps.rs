@@ -13,9 +13,11 @@
 //! A gap belongs to the log where
 //! - it begins below the recovery point, or the stop was clean: all around it was on the disk, and Kafka
 //!   keeps it;
-//! - something shows that a cleaner was at work there: its checkpoint lies above, or the files that the
-//!   segment before the gap replaced are still around. This is for logs that Apache wrote: ours
-//!   has its recovery point noted above whatever the cleaner puts in place;
+//! - something shows that a cleaner was at work there: its checkpoint lies above, the segment before the
+//!   gap is being put in the place of others, or those are still around under another ending. The last
+//!   shows it in a compacted topic only: elsewhere retention and truncation are what gives files that
+//!   ending, and a log that was cut goes on in a segment of the same name. This is for logs that Apache
+//!   wrote: ours has its recovery point noted above whatever the cleaner puts in place;
 //! - it lies inside a segment of a compacted topic: bytes that follow one another with right checksums
 //!   lack no page, and a follower is sent gaps. Between segments it gets none: it names a new one
 //!   after the end of the one before. Where nothing is compacted, an offset was spoilt, which
@@ -42,8 +44,10 @@ pub(in crate::log::recover) struct Gaps {
     pub(in crate::log::recover) recovery: i64,
     /// The cleaner's checkpoint.
     pub(in crate::log::recover) cleaned_to: i64,
-    /// Bases of segments that were put in the place of others a short while ago.
-    pub(in crate::log::recover) rewritten: BTreeSet<i64>,
+    /// Bases of segments that were just being put in the place of others.
+    pub(in crate::log::recover) swapped: BTreeSet<i64>,
+    /// Of segments beside which another of the same name waits to be removed.
+    pub(in crate::log::recover) replaced: BTreeSet<i64>,
     pub(in crate::log::recover) compacts: bool,
 }
 
@@ -51,7 +55,9 @@ impl Gaps {
     /// Whether the offsets missing from `at` on, in or behind the segment of this base, were lost.
     pub(in crate::log::recover) fn is_torn(&self, at: i64, base: i64, side: Side) -> bool {
         let was_on_the_disk = self.clean || at < self.recovery;
-        let was_cleaned = at < self.cleaned_to || self.rewritten.contains(&base);
+        let was_rewritten =
+            self.swapped.contains(&base) || (self.compacts && self.replaced.contains(&base));
+        let was_cleaned = at < self.cleaned_to || was_rewritten;
         let was_sent = self.compacts && side == Side::Inside;
         !was_on_the_disk && !was_cleaned && !was_sent
     }
@@ -85,12 +91,26 @@ mod tests {
     fn a_gap_that_a_cleaner_left_belongs_to_the_log() {
         let cleaned = Gaps {
             cleaned_to: 50,
-            rewritten: BTreeSet::from([20]),
+            swapped: BTreeSet::from([20]),
             ..crashed()
         };
         for side in [Side::Inside, Side::Behind] {
             assert!(!cleaned.is_torn(49, 0, side) && cleaned.is_torn(50, 0, side));
             assert!(!cleaned.is_torn(60, 20, side));
+        }
+    }
+
+    #[test]
+    fn a_segment_that_waits_to_be_removed_vouches_for_its_successor_in_a_compacted_topic_only() {
+        let replaced = |compacts| Gaps {
+            replaced: BTreeSet::from([20]),
+            compacts,
+            ..crashed()
+        };
+        assert!(!replaced(true).is_torn(60, 20, Side::Behind));
+        assert!(replaced(true).is_torn(60, 0, Side::Behind));
+        for side in [Side::Inside, Side::Behind] {
+            assert!(replaced(false).is_torn(60, 20, side));
         }
     }
 

@@ -129,7 +129,8 @@ impl Log {
                 clean,
                 recovery: opening.recovery.unwrap_or(0),
                 cleaned_to: opening.cleaned_to.unwrap_or(0),
-                rewritten: folder.rewritten.clone(),
+                swapped: folder.swapped.clone(),
+                replaced: folder.replaced.clone(),
                 compacts: log.config().compact,
             };
             log.load(folder, gaps)?;
@@ -154,7 +155,8 @@ impl Log {
             let next = folder.logs.range(base + 1..).next();
             self.split_overflowed(base, size, next.map_or(i64::MAX, |(next, _)| *next))?;
             folder = sort_folder(&*self.place.handles.disk, &self.place.path())?;
-            gaps.rewritten.extend(&folder.rewritten);
+            gaps.swapped.extend(&folder.swapped);
+            gaps.replaced.extend(&folder.replaced);
             state.segments.clear();
             state.snapshots.clone_from(&folder.snapshots);
         }
