@@ -105,12 +105,8 @@ impl Replicas {
         }
     }
 
-    /// Writes every watermark to its directory's checkpoint: the last thing before the store is closed.
-    pub fn write_watermarks(&self) {
-        note_failure(self.store().write_watermarks());
-    }
-
-    fn write_watermarks_in(&self, dir: &Path) {
+    /// Writes the watermarks to a directory's checkpoint: the last thing before the store is closed.
+    pub fn write_watermarks_in(&self, dir: &Path) {
         note_failure(self.store().write_watermarks_in(dir));
     }
 }

@@ -6,9 +6,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::stop::Stop;
-use protocol::ids::{Offset, TopicPartition};
+use protocol::ids::TopicPartition;
 use storage::log::Log;
 use tracing::{info, warn};
 
@@ -125,13 +126,15 @@ impl Replicas {
         self.moves.failing()
     }
 
-    /// How many offsets the copy that is furthest behind still lacks.
-    pub fn move_lag_max(&self) -> i64 {
-        let lag = |(id, end): (TopicPartition, Offset)| {
+    /// How many offsets the copy that is furthest behind still lacks,
+    /// without those that somebody is at for longer than `wait`.
+    pub fn move_lag_max(&self, wait: Duration) -> i64 {
+        let end = |log: &Log| Some(log.measures(wait)?.offsets.end.0);
+        let lag = |(id, future): (TopicPartition, Arc<Log>)| {
             let log = self.store().log(&id)?;
-            Some(log.offsets().end.0.saturating_sub(end.0))
+            Some(end(&log)?.saturating_sub(end(&future)?))
         };
-        let lags = self.moves.ends().into_iter().filter_map(lag);
+        let lags = self.moves.all().into_iter().filter_map(lag);
         lags.max().unwrap_or(0).max(0)
     }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use base::io_pool::IoPool;
 use parking_lot::Mutex;
-use protocol::ids::{Offset, TopicPartition};
+use protocol::ids::TopicPartition;
 use storage::log::Log;
 use tokio::sync::Notify;
 
@@ -118,16 +118,12 @@ impl Moves {
         table.values().filter(|moving| moving.failures > 0).count()
     }
 
-    /// What is copied, and how far the copy has come.
-    pub(crate) fn ends(&self) -> Vec<(TopicPartition, Offset)> {
-        let futures: Vec<_> = {
-            let table = self.table.lock();
-            let each = table.iter();
-            each.map(|(id, moving)| (id.clone(), Arc::clone(&moving.future)))
-                .collect()
-        };
-        let end = |(id, future): (_, Arc<Log>)| (id, future.offsets().end);
-        futures.into_iter().map(end).collect()
+    /// What is copied, and the copies.
+    pub(crate) fn all(&self) -> Vec<(TopicPartition, Arc<Log>)> {
+        let table = self.table.lock();
+        let each = table.iter();
+        each.map(|(id, moving)| (id.clone(), Arc::clone(&moving.future)))
+            .collect()
     }
 
     /// Takes the next one in hand.

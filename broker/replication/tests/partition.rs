@@ -275,6 +275,25 @@ async fn what_takes_long_to_look_at_waits_in_a_lane_and_later_records_follow_it(
     assert_eq!(next.first_offset, Offset(32));
 }
 
+#[test]
+fn records_that_are_many_are_looked_at_in_a_lane_though_nothing_is_packed() {
+    let world = World::new();
+    let partition = world.lead("t", &[1], &[1]);
+    let in_a_lane = |bytes: usize| {
+        let mut batch = BatchBuilder::new(Codec::None);
+        let value = vec![0; bytes];
+        batch
+            .push(1_700_000_000_000, None, Some(&value), &[])
+            .unwrap();
+        let (records, origin) = (batch.build().unwrap(), Origin::Client);
+        let mut wakes = Wakes::none();
+        let append = append(&partition, records, origin, Acks::Leader, &mut wakes);
+        matches!(append, Append::Waits(_))
+    };
+    assert!(!in_a_lane(1 << 20));
+    assert!(in_a_lane(3 << 20));
+}
+
 #[tokio::test]
 async fn acks_from_all_wait_until_every_member_has_fetched_past_the_records() {
     let world = World::new();
@@ -706,7 +725,10 @@ fn a_watermark_outlives_a_restart() {
     answered(produce(&partition, 3, Acks::Leader));
     look(&partition, 3, follower(2)).unwrap();
     answered(produce(&partition, 2, Acks::Leader));
-    world.replicas.write_watermarks();
+    let [dir] = &world.replicas.store().directories()[..] else {
+        panic!("one directory");
+    };
+    world.replicas.write_watermarks_in(&dir.path);
     world.replicas.store().close().unwrap();
     drop(partition);
     let World {

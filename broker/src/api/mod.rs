@@ -4,13 +4,13 @@
 //! it may touch. Only `table` holds the bag of all services, and only `errors` knows both our
 //! errors and Kafka's codes.
 
+pub mod slow_lane;
 pub mod request;
 pub mod answer;
 pub mod toll;
 pub mod errors;
 pub mod legal;
 mod weight;
-pub mod slow_lane;
 pub mod session;
 pub mod data;
 pub mod groups;

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::api::slow_lane::Drawn;
+
 /// Who asks, how and when. One a request; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Context {
@@ -18,6 +20,8 @@ pub struct Context {
     pub peer: IpAddr,
     /// Monotonic milliseconds at which the request was read.
     pub arrived_ms: i64,
+    /// What a large one was decoded into is paid for with this.
+    pub drawn: Drawn,
 }
 
 impl Context {
@@ -31,6 +35,7 @@ impl Context {
             listener: "".into(),
             peer: IpAddr::from([127, 0, 0, 1]),
             arrived_ms: 0,
+            drawn: Drawn::default(),
         }
     }
 }

@@ -3,13 +3,16 @@
 //! Each is a task like any other, so waiting costs no thread; but while it works nobody's
 //! connection waits behind it. What large requests grow to when they are decoded is drawn from a
 //! memory of its own, as large as the largest request may be: whoever holds a part of it waits for
-//! no connection's memory, so it always comes back.
+//! no connection's memory, so it always comes back. And soon: a request that has been obeyed and only
+//! waits for the cluster to follow, as long as its client likes, gives it back before.
 
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base::tasks;
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -28,6 +31,41 @@ pub(crate) struct SlowLane {
     runtime: Option<Runtime>,
     memory: Arc<Semaphore>,
     memory_bytes: usize,
+    /// Requests that were handed in and are not answered yet.
+    under_way: Arc<AtomicUsize>,
+}
+
+/// Memory that a request holds while it is worked on; none for those that need none. Clones hold the
+/// same, and it is given back with the last.
+#[derive(Clone, Debug, Default)]
+pub struct Drawn(Option<Arc<Mutex<Option<OwnedSemaphorePermit>>>>);
+
+impl Drawn {
+    fn of(permit: Option<OwnedSemaphorePermit>) -> Self {
+        Drawn(Some(Arc::new(Mutex::new(permit))))
+    }
+
+    /// What was decoded is not needed any more.
+    pub(crate) fn give_back(&self) {
+        let permit = self.0.as_ref().and_then(|held| held.lock().take());
+        drop(permit);
+    }
+}
+
+/// One that counts as under way.
+struct UnderWay(Arc<AtomicUsize>);
+
+impl UnderWay {
+    fn begin(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(count))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// A request would take more memory than any may.
@@ -57,7 +95,16 @@ impl SlowLane {
             runtime: Some(runtime),
             memory: Arc::new(Semaphore::new(steps.clamp(1, Semaphore::MAX_PERMITS))),
             memory_bytes,
+            under_way: Arc::default(),
         })
+    }
+
+    /// Requests under way, and how much memory is drawn and left.
+    pub(crate) fn load(&self) -> (usize, usize, usize) {
+        let left = self.memory.available_permits().saturating_mul(STEP_BYTES);
+        let all = self.memory_bytes.next_multiple_of(STEP_BYTES);
+        let under_way = self.under_way.load(Ordering::Relaxed);
+        (under_way, all.saturating_sub(left), left)
     }
 
     /// Runs to the end whatever becomes of the handle.
@@ -66,14 +113,16 @@ impl SlowLane {
         work: impl Future<Output = T> + Send + 'static,
     ) -> Option<JoinHandle<T>> {
         let runtime = self.runtime.as_ref()?;
+        let counted = UnderWay::begin(&self.under_way);
+        let work = async move {
+            let _counted = counted;
+            work.await
+        };
         Some(tasks::spawn_on(runtime.handle(), "slow request", work))
     }
 
-    /// Waits until so much memory is there; given back on drop.
-    pub(crate) async fn draw(
-        &self,
-        bytes: usize,
-    ) -> Result<Option<OwnedSemaphorePermit>, TooLarge> {
+    /// Waits until so much memory is there.
+    pub(crate) async fn draw(&self, bytes: usize) -> Result<Drawn, TooLarge> {
         if bytes > self.memory_bytes {
             return Err(TooLarge {
                 bytes,
@@ -82,10 +131,8 @@ impl SlowLane {
         }
         let steps = u32::try_from(bytes.div_ceil(STEP_BYTES)).unwrap_or(u32::MAX);
         // It is never closed.
-        Ok(Arc::clone(&self.memory)
-            .acquire_many_owned(steps)
-            .await
-            .ok())
+        let permit = Arc::clone(&self.memory).acquire_many_owned(steps).await;
+        Ok(Drawn::of(permit.ok()))
     }
 }
 
@@ -111,8 +158,13 @@ mod tests {
         let second = second.unwrap();
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
-        drop(held);
+        assert_eq!(lane.load(), (1, 6 * STEP_BYTES, 4 * STEP_BYTES));
+        // Whoever else knows of it does not keep it.
+        let known = held.clone();
+        held.give_back();
         assert!(second.await.unwrap());
+        assert_eq!(lane.load(), (0, 0, 10 * STEP_BYTES));
+        drop(known);
         let refused = lane.draw(10 * STEP_BYTES + 1).await.unwrap_err();
         assert_eq!(refused.max, 10 * STEP_BYTES);
     }

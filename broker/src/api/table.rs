@@ -39,7 +39,7 @@ use crate::api::legal::{self, Unbelievable};
 use crate::api::peers::authority::Orders;
 use crate::api::request::Context;
 use crate::api::session::{api_versions, sasl_authenticate, sasl_handshake};
-use crate::api::slow_lane::{SlowLane, TooLarge};
+use crate::api::slow_lane::{Drawn, SlowLane, TooLarge};
 use crate::api::toll::{self, Counted, Mutations, Toll};
 use crate::api::transactions::producer_ids::ProducerIds;
 use crate::api::{cluster, configs, data, groups, peers, security, topics, transactions, weight};
@@ -95,6 +95,7 @@ impl Caller {
             listener: Arc::clone(&self.listener),
             peer: self.peer,
             arrived_ms: now_ms,
+            drawn: Drawn::default(),
         }
     }
 }
@@ -299,7 +300,8 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
         R::DeleteRecords(request) => {
             later!(DeleteRecords, {
                 let _parked = s.requests.park(Waits::DeleteRecords);
-                data::delete_records::answer(&s.replicas, &s.metadata.image(), request).await
+                let image = s.metadata.image();
+                data::delete_records::answer(&context, &s.replicas, &image, request).await
             })
         }
         R::DescribeProducers(request) => {
@@ -456,6 +458,7 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
             later!(
                 CreatePartitions,
                 topics::create_partitions::answer(
+                    &context,
                     &s.topics,
                     &s.metadata.image(),
                     &s.controller,
@@ -481,7 +484,8 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
         R::ElectLeaders(request) => {
             later!(
                 ElectLeaders,
-                elect_leaders::answer(&s.controller, &s.metadata, &s.clock, request).await
+                elect_leaders::answer(&context, &s.controller, &s.metadata, &s.clock, request)
+                    .await
             )
         }
         R::UpdateFeatures(request) => {
@@ -688,15 +692,15 @@ fn slowly(
     }
 }
 
-fn read_slowly(s: Arc<Services>, context: Context, head: Head, body: Bytes) -> ReadingSlowly {
+fn read_slowly(s: Arc<Services>, mut context: Context, head: Head, body: Bytes) -> ReadingSlowly {
     Box::pin(async move {
         let is_large = body.len() > weight::FRAME_BYTES_MAX;
         let checked = CheckedRequest::check(head.api, head.version, body)?;
-        let drawn = match is_large {
-            true => Some(s.slow_lane.draw(checked.memory()).await?),
-            // What somebody may want to look at in need waits for no memory.
-            false => None,
-        };
+        // What somebody may want to look at in need waits for no memory.
+        if is_large {
+            context.drawn = s.slow_lane.draw(checked.memory()).await?;
+        }
+        let drawn = context.drawn.clone();
         let request = checked.decode()?;
         legal::check(head.version, &request)?;
         let mut answering =
@@ -705,10 +709,10 @@ fn read_slowly(s: Arc<Services>, context: Context, head: Head, body: Bytes) -> R
         if let Poll::Ready(response) = begun {
             return Ok(response);
         }
-        let drawn = drawn.filter(|_| !weight::waits_for_others(head.api));
-        let response = answering.await;
-        drop(drawn);
-        Ok(response)
+        if weight::waits_for_others(head.api) {
+            drawn.give_back();
+        }
+        Ok(answering.await)
     })
 }
 

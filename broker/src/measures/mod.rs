@@ -9,6 +9,9 @@
 pub mod requests;
 /// Connections, by listener.
 pub mod doors;
+/// Waiting for what hangs.
+pub mod patience;
 
 pub use doors::{Door, Doors};
+pub use patience::Patience;
 pub use requests::{Parked, Requests, Waits};

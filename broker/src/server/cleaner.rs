@@ -1,6 +1,7 @@
 //! The threads that compact: as many as `log.cleaner.threads`, but one for each log directory at least;
 //! none where cleaning is off. Their number, pace and memory may change while they run.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::thread::JoinHandle;
@@ -17,7 +18,7 @@ use tracing::{error, info};
 
 use crate::config::parts;
 
-/// Running threads; they end soon after [`Cleaners::stop`], at a point where dying would be safe
+/// Running threads; they end soon after [`Cleaners::halt`], at a point where dying would be safe
 /// too. Clones are the same threads.
 #[derive(Clone, Debug)]
 pub(crate) struct Cleaners(Arc<Shared>);
@@ -131,21 +132,25 @@ impl Cleaners {
         self.0.compactor.dirty_bytes(log).unwrap_or(0)
     }
 
-    /// Blocks until the last thread has ended.
-    pub(crate) fn stop(self) {
-        let (at_work, leaving) = {
-            let mut crew = self.0.crew.lock();
-            crew.is_over = true;
-            (
-                std::mem::take(&mut crew.at_work),
-                std::mem::take(&mut crew.leaving),
-            )
-        };
-        for cleaner in &at_work {
+    /// Tells all threads to end.
+    pub(crate) fn halt(&self) {
+        let mut crew = self.0.crew.lock();
+        crew.is_over = true;
+        for cleaner in std::mem::take(&mut crew.at_work) {
             cleaner.halt.stop();
+            crew.leaving.push(cleaner.thread);
         }
-        let at_work = at_work.into_iter().map(|cleaner| cleaner.thread);
-        for thread in at_work.chain(leaving) {
+    }
+
+    /// Blocks until nobody cleans in a directory any more, after [`Cleaners::halt`].
+    pub(crate) fn await_left(&self, directory: &Path) {
+        self.0.compactor.await_left(directory);
+    }
+
+    /// Blocks until the last thread has ended, after [`Cleaners::halt`].
+    pub(crate) fn join(self) {
+        let leaving = std::mem::take(&mut self.0.crew.lock().leaving);
+        for thread in leaving {
             if thread.join().is_err() {
                 error!("a cleaner thread panicked; this is a defect, please report it");
             }

@@ -65,6 +65,8 @@ const BUDGET_BYTES: usize = 256 << 20;
 const CONNECTIONS_LIMIT: Duration = Duration::from_secs(5);
 /// A session may last 40 s with ZooKeeper's own bounds; who lives longer is no dead broker.
 const FOREIGN_SESSION_LIMIT: Duration = Duration::from_secs(90);
+/// How long the stop waits for disks before it leaves the cluster without their clean end.
+const DISKS_PATIENCE: Duration = Duration::from_secs(10);
 /// How long the stop waits for ZooKeeper's goodbye.
 const SESSION_LIMIT: Duration = Duration::from_secs(1);
 
@@ -283,22 +285,34 @@ impl Server {
             }
         };
         tokio::pin!(upkeep);
+        // What is left behind hangs in a disk: it, too, holds nothing up but its own directory's end.
         let away = tokio::select! {
             () = &mut upkeep => false,
             _away = state.wait_for(|state| !state.is_alive()) => true,
+            () = tokio::time::sleep(DISKS_PATIENCE) => false,
         };
         if away {
             // A task that waits for ZooKeeper waits until the session is given up.
             say_goodbye(&self.zookeeper, &self.session_dir).await;
-            upkeep.await;
+            let _left_behind = tokio::time::timeout(DISKS_PATIENCE, upkeep).await;
         }
         let (replicas, logs) = (&self.assembled.services.replicas, &self.assembled.logs);
-        close_logs(self.cleaners, Arc::clone(replicas), Arc::clone(logs)).await;
+        let closing = close_logs(self.cleaners, Arc::clone(replicas), Arc::clone(logs));
+        tokio::pin!(closing);
+        let closed = tokio::time::timeout(DISKS_PATIENCE, &mut closing).await;
+        if closed.is_err() {
+            warn!(
+                "a log directory takes long to close; the stop waits for it, unless it is asked for again"
+            );
+        }
         if !away {
             say_goodbye(&self.zookeeper, &self.session_dir).await;
         }
         if let Some(coordinator) = self.coordinator {
             coordinator.stop().await;
+        }
+        if closed.is_err() {
+            closing.await;
         }
         info!(target: "kafka", "shut down completed (kafka.server.KafkaServer)");
     }
@@ -314,9 +328,13 @@ async fn say_goodbye(zookeeper: &ZooKeeper, directory: &std::path::Path) {
 /// Cleaners, watermarks, then the logs: what was flushed and closed is marked clean.
 async fn close_logs(cleaners: Cleaners, replicas: Arc<Replicas>, logs: Arc<Logs>) {
     let closed = tokio::task::spawn_blocking(move || {
-        cleaners.stop();
-        replicas.write_watermarks();
-        logs.close()
+        cleaners.halt();
+        let closed = logs.close_after(|directory| {
+            cleaners.await_left(directory);
+            replicas.write_watermarks_in(directory);
+        });
+        cleaners.join();
+        closed
     });
     match closed.await {
         Ok(Ok(())) => {}

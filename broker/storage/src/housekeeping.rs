@@ -68,6 +68,10 @@ impl Store {
             directory.announce();
             return;
         }
+        let _not_while_it_closes = home.turn.lock();
+        if !directory.is_locked() {
+            return;
+        }
         let (now_ms, config) = (self.clock.monotonic_ms(), &self.config);
         self.empty_trash(&home.trash);
         let checkpoint = is_due(&due.recovery, now_ms, config.recovery_checkpoint_ms);
@@ -132,7 +136,9 @@ impl Store {
     pub fn compact(&self, compactor: &Compactor, halt: &Halt) -> bool {
         let mut cleaned = false;
         for Home { directory, .. } in self.online().take_while(|_| !halt.is_stopped()) {
-            if let Some(_turn) = compactor.begin_turn(&directory.path) {
+            if let Some(_turn) = compactor.begin_turn(&directory.path)
+                && !halt.is_stopped()
+            {
                 cleaned |= self.compact_in(directory, compactor, halt);
             }
         }
@@ -196,7 +202,17 @@ impl Store {
 
     /// Stops cleanly: flushes, writes snapshots, checkpoints and the marker.
     pub fn close(&self) -> Result<()> {
-        self.side_by_side(|home| self.close_directory(&home.directory))
+        self.close_after(|_nothing_else| ())
+    }
+
+    /// As [`Store::close`], with something to be done in each directory just before. One whose disk
+    /// hangs, or that much has to be brought to, keeps no other from its clean end.
+    pub fn close_after(&self, before: impl Fn(&Path) + Sync) -> Result<()> {
+        self.side_by_side(|home| {
+            before(&home.directory.path);
+            let _no_upkeep = home.turn.lock();
+            self.close_directory(&home.directory)
+        })
     }
 
     /// All logs sealed, one sync of the file system for all of them, then what vouches for it.

@@ -285,3 +285,57 @@ fn nobody_waits_to_append_or_to_read_the_end_while_an_index_is_read() {
     let found = stuck.recv_timeout(PATIENCE);
     assert_eq!(found.expect("it answers again").unwrap(), Offset(5));
 }
+
+#[test]
+fn who_measures_waits_for_no_disk() {
+    let World { disk, logs, .. } = world(LogConfig::default());
+    let [stuck, works] = &logs;
+    disk.freeze(FROZEN);
+    let appends = Arc::clone(stuck);
+    let appended = beside(move || append(&appends, 1));
+    disk.await_hanging(1);
+    let wait = Duration::from_millis(1);
+    let measured = [stuck, works].map(|log| {
+        let log = Arc::clone(log);
+        let measures = beside(move || log.measures(wait)).recv_timeout(PATIENCE);
+        measures.expect("it is told").is_some()
+    });
+    assert_eq!(measured, [false, true]);
+    disk.thaw();
+    appended.recv_timeout(PATIENCE).expect("it answers again");
+    assert_eq!(stuck.measures(PATIENCE).unwrap().offsets.end, Offset(1));
+}
+
+#[test]
+fn the_directories_that_answer_end_cleanly() {
+    let World {
+        disk,
+        store,
+        logs: _logs,
+        ..
+    } = world(LogConfig::default());
+    disk.freeze(FROZEN);
+    let keeps = Arc::clone(&store);
+    let upkeep = beside(move || keeps.housekeep_in(Path::new(FROZEN)));
+    disk.await_hanging(1);
+    let closes = Arc::clone(&store);
+    let closed = beside(move || closes.close());
+    let is_clean = |dir: &str| disk.exists(&Path::new(dir).join(".kafka_cleanshutdown"));
+    let (reached, ended) = channel();
+    let marker = disk.clone();
+    std::thread::spawn(move || {
+        while !marker.exists(Path::new("/b/.kafka_cleanshutdown")).unwrap() {
+            std::thread::yield_now();
+        }
+        reached.send(())
+    });
+    ended.recv_timeout(PATIENCE).expect("its disk works");
+    assert!(closed.try_recv().is_err() && upkeep.try_recv().is_err());
+    disk.thaw();
+    closed
+        .recv_timeout(PATIENCE)
+        .expect("it answers again")
+        .unwrap();
+    assert!(is_clean(FROZEN).unwrap());
+    upkeep.recv_timeout(PATIENCE).expect("it answers again");
+}

@@ -1,5 +1,7 @@
 //! A partition at one moment, for whoever describes or measures it.
 
+use std::time::Duration;
+
 use protocol::ids::{BrokerId, LeaderEpoch, Offset};
 use storage::log::LogMeasures;
 use storage::offsets::Offsets;
@@ -39,9 +41,6 @@ pub struct RemoteCopy {
     /// How long ago it last had everything.
     pub behind_ms: i64,
 }
-
-/// How long a measurement waits for an order that is being obeyed.
-const MEASURE_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
 
 impl Partition {
     /// Asks the log too, and so may wait for its disk.
@@ -91,13 +90,13 @@ impl Partition {
         Ok(state.log.offsets())
     }
 
-    /// The partition in numbers, for whoever measures. `None` while its directory is slow or an
-    /// order of the controller is being obeyed: a measurement waits for nobody.
-    pub fn measures(&self) -> Option<Measures> {
+    /// The partition in numbers, for whoever measures. `None` while its directory is slow, or where an
+    /// order of the controller or a write takes longer than `wait`: a measurement waits for no disk.
+    pub fn measures(&self, wait: Duration) -> Option<Measures> {
         if self.shared.lanes.is_slow(&self.lane()) {
             return None;
         }
-        let state = self.state.try_read_for(MEASURE_WAIT)?;
+        let state = self.state.try_read_for(wait)?;
         let in_sync = match &state.role {
             Role::Leader(led) => Some(led.progress.lock().isr.committed().len()),
             Role::Idle | Role::Follower => None,
@@ -108,7 +107,7 @@ impl Partition {
             reassigning: !(state.assignment.adding.is_empty()
                 && state.assignment.removing.is_empty()),
             min_in_sync: state.min_isr(),
-            log: state.log.measures(),
+            log: state.log.measures(wait)?,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! DescribeLogDirs: what lies in which log directory of this broker, and how full its disk is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,7 +14,10 @@ use protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, TopicN
 use replication::replicas::Replicas;
 use storage::log::Log;
 
-/// Kafka's word for a size that could not be asked of the disk.
+use crate::measures::Patience;
+
+/// Kafka's word for a size that could not be asked of the disk. Here also a log's on a disk that hangs:
+/// what is to be moved away from it must be told.
 const UNKNOWN_BYTES: i64 = -1;
 /// Kafka's word for a lag that nobody knows: the replica serves no partition.
 const UNKNOWN_LAG: i64 = -1;
@@ -36,16 +39,23 @@ pub(crate) async fn answer(
 
 fn describe(replicas: &Replicas, request: &DescribeLogDirsRequest) -> Vec<DescribeLogDirsResult> {
     let logs = replicas.store();
-    let wanted = |log: &Log| match &request.topics {
-        None => true,
-        Some(topics) => topics.iter().any(|topic| {
-            let id = log.partition();
-            topic.topic.0.as_str() == &*id.topic && topic.partitions.contains(&id.partition)
-        }),
+    let asked: Option<HashSet<(&str, i32)>> = request.topics.as_ref().map(|topics| {
+        let each = topics.iter().flat_map(|topic| {
+            let partitions = topic.partitions.iter();
+            partitions.map(|index| (topic.topic.0.as_str(), *index))
+        });
+        each.collect()
+    });
+    let wanted = |log: &Log| {
+        let id = log.partition();
+        asked
+            .as_ref()
+            .is_none_or(|asked| asked.contains(&(&*id.topic, id.partition)))
     };
     let mut all = logs.all();
     all.extend(logs.all_futures());
     all.retain(|log| wanted(log));
+    let mut patience = Patience::default();
     let each = logs.directories().into_iter().map(|directory| {
         // Kafka shows absolute paths, whatever the settings say.
         let shown = std::path::absolute(&directory.path).unwrap_or_else(|_| directory.path.clone());
@@ -62,7 +72,7 @@ fn describe(replicas: &Replicas, request: &DescribeLogDirsRequest) -> Vec<Descri
         result
             .with_total_bytes(total)
             .with_usable_bytes(usable)
-            .with_topics(topics(replicas, here))
+            .with_topics(topics(replicas, here, &mut patience))
     });
     each.collect()
 }
@@ -70,20 +80,28 @@ fn describe(replicas: &Replicas, request: &DescribeLogDirsRequest) -> Vec<Descri
 fn topics<'a>(
     replicas: &Replicas,
     here: impl Iterator<Item = &'a Arc<Log>>,
+    patience: &mut Patience,
 ) -> Vec<DescribeLogDirsTopic> {
+    let store = replicas.store();
     let mut by_topic: BTreeMap<Arc<str>, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+    let mut measure = |log: &Log| patience.measure(&log.directory(), |wait| log.measures(wait));
     for log in here {
         let id = log.partition();
-        let end = log.offsets().end;
+        let found = measure(log);
+        let served = store
+            .log(id)
+            .filter(|_| replicas.find(id).online().is_some());
+        let served = served.and_then(|served| Some(measure(&served)?.offsets));
         // A future replica lags behind the current one; a current one behind its own watermark.
-        let lag = match replicas.find(id).online().map(|it| it.log().offsets()) {
-            Some(served) if log.is_future() => served.end - end,
-            Some(served) => (served.watermark - end).max(0),
-            None => UNKNOWN_LAG,
+        let lag = match (&found, served) {
+            (Some(found), Some(served)) if log.is_future() => served.end - found.offsets.end,
+            (Some(found), Some(served)) => (served.watermark - found.offsets.end).max(0),
+            _ => UNKNOWN_LAG,
         };
+        let size = found.map(|found| i64::try_from(found.bytes).unwrap_or(i64::MAX));
         let partition = DescribeLogDirsPartition::default()
             .with_partition_index(id.partition)
-            .with_partition_size(i64::try_from(log.size()).unwrap_or(i64::MAX))
+            .with_partition_size(size.unwrap_or(UNKNOWN_BYTES))
             .with_offset_lag(lag)
             .with_is_future_key(log.is_future());
         by_topic

@@ -11,6 +11,7 @@ use protocol::kafka::errors::ErrorCode;
 use protocol::messages::elect_leaders_response::{PartitionResult, ReplicaElectionResult};
 use protocol::messages::{ElectLeadersRequest, ElectLeadersResponse};
 
+use crate::api::request::Context;
 use crate::metadata::Metadata;
 use crate::peer::spelling::topic_name;
 
@@ -65,6 +66,7 @@ async fn await_leaders(
 }
 
 pub(crate) async fn answer(
+    context: &Context,
     controller: &ControllerHandle,
     metadata: &Metadata,
     clock: &Clock,
@@ -92,7 +94,11 @@ pub(crate) async fn answer(
     let mut as_a_whole = ErrorCode::None;
     let outcomes = match kind {
         Some(kind) => match controller.elect_leaders(kind, asked.clone()).await {
-            Ok(outcomes) => await_leaders(metadata, clock, request.timeout_ms, outcomes).await,
+            Ok(outcomes) => {
+                drop(asked);
+                context.drawn.give_back();
+                await_leaders(metadata, clock, request.timeout_ms, outcomes).await
+            }
             // Kafka: the answer as a whole carries no code, each named partition does.
             Err(code) => each(code, asked),
         },

@@ -1,5 +1,7 @@
 //! UpdateFeatures: in ZooKeeper mode 3.9 supports no feature, so every update is refused.
 
+use std::collections::HashMap;
+
 use controller::ControllerHandle;
 use protocol::StrBytes;
 use protocol::kafka::errors::ErrorCode;
@@ -27,12 +29,12 @@ pub(crate) fn answer(
             .with_error_message(code.message().map(StrBytes::from_static_str));
     }
     // Kafka: of a feature that is named more often only the last counts.
-    let last = |place: usize, update: &FeatureUpdateKey| {
-        let after = &request.feature_updates[place + 1..];
-        !after.iter().any(|other| other.feature == update.feature)
-    };
     let updates = request.feature_updates.iter().enumerate();
-    let updates = updates.filter(|(place, update)| last(*place, update));
+    let last: HashMap<&str, usize> = updates
+        .clone()
+        .map(|(place, update)| (&*update.feature, place))
+        .collect();
+    let updates = updates.filter(|(place, update)| last.get(&*update.feature) == Some(place));
     let results = updates.map(|(_, update)| {
         UpdatableFeatureResult::default()
             .with_feature(update.feature.clone())

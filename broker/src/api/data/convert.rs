@@ -31,37 +31,54 @@ pub(super) fn target_magic(version: i16) -> Option<u8> {
     }
 }
 
-/// Leaves of the plans what one answer may hold. Each answer begins at another partition, so that
-/// one that is never read to its end keeps nobody else's back.
-pub(super) fn bound(plans: &mut [&mut Option<ReadPlan>], correlation_id: i32) {
+/// How much of each plan one answer may hold. Each answer begins at another partition, so that one
+/// that is never read to its end keeps nobody else's back.
+pub(super) fn bound(plans: &[Option<&ReadPlan>], correlation_id: i32) -> Vec<usize> {
     let first = correlation_id.unsigned_abs() as usize % plans.len().max(1);
-    let (later, sooner) = plans.split_at_mut(first);
+    let mut shares = vec![0; plans.len()];
     let mut left = ANSWER_BYTES_MAX;
-    for plan in sooner.iter_mut().chain(later) {
-        match plan {
-            Some(plan) if left > 0 => {
-                plan.cut(left);
-                left = left.saturating_sub(plan.len());
-            }
-            _ => **plan = None,
+    let turns = (0..plans.len()).cycle().skip(first).take(plans.len());
+    for turn in turns {
+        if let (Some(Some(plan)), Some(share)) = (plans.get(turn), shares.get_mut(turn))
+            && left > 0
+        {
+            *share = plan.len().min(left.max(plan.first_bytes));
+            left = left.saturating_sub(*share);
         }
     }
+    shares
 }
 
-/// Rewrites planned bytes for an old client. Kafka: the answer is as long as what was planned; what
+/// Rewrites the first `bytes_max` planned bytes for an old client. Kafka: the answer is as long as what was planned; what
 /// the conversion saved is filled with one message that claims to go on past the end
 /// (`LazyDownConversionRecordsSend`), which clients leave alone as cut off. Where nothing is left of
 /// what was planned, the beginning of such a message is all there is.
-pub(super) fn convert(plan: &ReadPlan, magic: u8, from: Offset) -> Result<Bytes, ErrorCode> {
-    let bytes = plan
-        .read()
-        .map_err(|failed| errors::replication_code(&failed.into()))?;
-    let converted = down_convert(&bytes, magic, from, UNPACKED_BYTES_MAX);
-    let converted = converted.map_err(|error| match error {
-        DownConvertError::Zstd => ErrorCode::UnsupportedCompressionType,
-        DownConvertError::Fault(_) => ErrorCode::CorruptMessage,
-    })?;
-    Ok(padded(&bytes, converted))
+pub(super) fn convert(
+    plan: &ReadPlan,
+    bytes_max: usize,
+    magic: u8,
+    from: Offset,
+) -> Result<Bytes, ErrorCode> {
+    let mut bytes_max = bytes_max;
+    loop {
+        let mut piece = plan.clone();
+        piece.cut(bytes_max);
+        let bytes = piece
+            .read()
+            .map_err(|failed| errors::replication_code(&failed.into()))?;
+        let converted = down_convert(&bytes, magic, from, UNPACKED_BYTES_MAX);
+        let converted = converted.map_err(|error| match error {
+            DownConvertError::Zstd => ErrorCode::UnsupportedCompressionType,
+            DownConvertError::Fault(_) => ErrorCode::CorruptMessage,
+        })?;
+        // Of markers alone nothing is left, and a client that finds nothing whole ends: it takes that
+        // for a message that no fetch will ever hold. So what was planned is gone through, as Kafka
+        // does, before that is said.
+        if !converted.is_empty() || piece.len() >= plan.len() {
+            return Ok(padded(&bytes, converted));
+        }
+        bytes_max = piece.len().saturating_mul(2).max(ANSWER_BYTES_MAX);
+    }
 }
 
 fn padded(planned: &Bytes, converted: Bytes) -> Bytes {
@@ -89,8 +106,8 @@ mod tests {
     use std::sync::Arc;
 
     use base::disk::{Disk, Open, SystemDisk};
-    use protocol::batch::{Marker, end_marker};
-    use protocol::ids::{ProducerEpoch, ProducerId};
+    use protocol::batch::{BatchBuilder, Codec, Marker, end_marker, patch_offset_epoch};
+    use protocol::ids::{LeaderEpoch, ProducerEpoch, ProducerId};
     use smallvec::SmallVec;
     use storage::log::Range;
     use storage::offsets::Offsets;
@@ -115,15 +132,50 @@ mod tests {
             aborted: Vec::new(),
         };
         let bounded = |first_bytes: usize, correlation_id| {
-            let mut plans = [(); 3].map(|()| Some(planned(first_bytes)));
-            bound(&mut plans.each_mut(), correlation_id);
-            plans.map(|plan| plan.map_or(0, |plan| plan.len()))
+            let plans = [(); 3].map(|()| planned(first_bytes));
+            bound(&plans.each_ref().map(Some), correlation_id)
         };
         assert_eq!(bounded(100, 0), [ANSWER_BYTES_MAX, 0, 0]);
         assert_eq!(bounded(100, 1), [0, ANSWER_BYTES_MAX, 0]);
         assert_eq!(bounded(100, 5), [0, 0, ANSWER_BYTES_MAX]);
         assert_eq!(bounded(2 << 20, 0), [2 << 20, 0, 0], "one batch is given");
-        bound(&mut [], 7);
+        let short = ReadPlan {
+            ranges: SmallVec::new(),
+            ..planned(100)
+        };
+        let other = planned(100);
+        let shares = bound(&[Some(&short), None, Some(&other)], 0);
+        assert_eq!(shares, [0, 0, ANSWER_BYTES_MAX]);
+        assert!(bound(&[], 7).is_empty());
+    }
+
+    #[test]
+    fn markers_before_records_do_not_hide_them_however_little_is_to_be_rewritten() {
+        let marker = end_marker(Marker::Commit, ProducerId(5), ProducerEpoch(0), 0, 0);
+        let mut records = BatchBuilder::new(Codec::None);
+        records.push(7, Some(b"k"), Some(b"v"), &[]).unwrap();
+        let mut records = records.build().unwrap().to_vec();
+        patch_offset_epoch(&mut records, Offset(1), LeaderEpoch(0));
+        let dir = tempfile::tempdir().unwrap();
+        let file = SystemDisk
+            .open(&dir.path().join("log"), Open::Create)
+            .unwrap();
+        file.write_at(&marker, 0).unwrap();
+        file.write_at(&records, marker.len() as u64).unwrap();
+        let plan = ReadPlan {
+            first_offset: Offset(0),
+            first_bytes: marker.len(),
+            ranges: SmallVec::from_iter([Range {
+                file,
+                position: 0,
+                len: marker.len() + records.len(),
+            }]),
+            offsets: Offsets::default(),
+            aborted: Vec::new(),
+        };
+        let told = convert(&plan, marker.len(), 1, Offset(0)).unwrap();
+        assert_eq!(told.len(), plan.len());
+        assert_eq!(told[..8], 1_i64.to_be_bytes(), "the record's offset");
     }
 
     #[test]

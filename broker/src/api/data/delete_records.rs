@@ -2,10 +2,12 @@
 //! replica. Versions 0 to 2.
 //! Kafka: `ReplicaManager.deleteRecords`, `DelayedDeleteRecords`.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use protocol::ids::Offset;
 use protocol::kafka::errors::ErrorCode;
+use protocol::messages::delete_records_request::DeleteRecordsPartition;
 use protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
 };
@@ -18,6 +20,7 @@ use replication::waiting::{Stay, Until};
 
 use crate::api::data::leader::find;
 use crate::api::errors;
+use crate::api::request::Context;
 use crate::metadata::Image;
 
 /// Stands for the watermark, wherever it is.
@@ -27,6 +30,7 @@ const TO_WATERMARK: i64 = -1;
 type Started = Result<(Arc<Partition>, Offset, Option<Offset>), ErrorCode>;
 
 pub(crate) async fn answer(
+    context: &Context,
     replicas: &Arc<Replicas>,
     image: &Arc<Image>,
     request: DeleteRecordsRequest,
@@ -40,23 +44,16 @@ pub(crate) async fn answer(
         .filter(|topic| !topic.partitions.is_empty())
     {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for (place, asked) in topic.partitions.iter().enumerate() {
-            let index = asked.partition_index;
-            let after = &topic.partitions[place + 1..];
-            if after.iter().any(|other| other.partition_index == index) {
-                continue;
-            }
-            partitions.push((
-                index,
-                start(replicas, image, &topic.name, index, asked.offset).await,
-            ));
+        for (index, offset) in last_of_each(&topic.partitions) {
+            let started = start(replicas, image, &topic.name, index, offset).await;
+            partitions.push((index, started));
         }
         started.push((topic.name.clone(), partitions));
     }
-    let stay = replicas
-        .shared()
-        .deadlines
-        .park(i64::from(request.timeout_ms));
+    let timeout_ms = i64::from(request.timeout_ms);
+    drop(request);
+    context.drawn.give_back();
+    let stay = replicas.shared().deadlines.park(timeout_ms);
     let mut topics = Vec::with_capacity(started.len());
     for (name, partitions) in started {
         let mut results = Vec::with_capacity(partitions.len());
@@ -83,6 +80,18 @@ pub(crate) async fn answer(
         );
     }
     DeleteRecordsResponse::default().with_topics(topics)
+}
+
+/// Partitions and offsets in the order of the request; of one that is named more often the last.
+fn last_of_each(asked: &[DeleteRecordsPartition]) -> Vec<(i32, i64)> {
+    let mut seen = HashSet::with_capacity(asked.len());
+    let from_behind = asked.iter().rev();
+    let mut last: Vec<_> = from_behind
+        .filter(|one| seen.insert(one.partition_index))
+        .map(|one| (one.partition_index, one.offset))
+        .collect();
+    last.reverse();
+    last
 }
 
 async fn start(
@@ -131,5 +140,24 @@ async fn finish(
         if low.is_none_or(|low| low < wanted) {
             stay.parked().wait().await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_partition_that_is_named_more_often_the_last_counts_however_many_there_are() {
+        let one = |index: i32, offset: i64| {
+            DeleteRecordsPartition::default()
+                .with_partition_index(index)
+                .with_offset(offset)
+        };
+        let asked = [one(3, 1), one(1, 2), one(3, 4), one(2, 5)];
+        assert_eq!(last_of_each(&asked), [(1, 2), (3, 4), (2, 5)]);
+        // Looked at in pairs, these would take minutes.
+        let many: Vec<_> = (0..400_000).map(|index| one(index, 0)).collect();
+        assert_eq!(last_of_each(&many).len(), many.len());
     }
 }

@@ -509,11 +509,9 @@ impl Fetching {
     /// Warms or rewrites on a thread of the directory, then answers.
     async fn tell_slowly(self, mut shares: Vec<Share>) -> Answer {
         let magic = convert::target_magic(self.context.version);
-        if magic.is_some() {
-            let mut plans: Vec<_> = shares.iter_mut().map(|share| &mut share.plan).collect();
-            convert::bound(&mut plans, self.context.correlation_id);
-        }
-        for share in &mut shares {
+        let plans: Vec<_> = shares.iter().map(|share| share.plan.as_ref()).collect();
+        let rewritten = convert::bound(&plans, self.context.correlation_id);
+        for (share, bytes_max) in shares.iter_mut().zip(rewritten) {
             let (Some(plan), Some(asked)) = (share.plan.take(), self.session.asks.get(share.ask))
             else {
                 continue;
@@ -521,11 +519,15 @@ impl Fetching {
             let Some(one) = self.wanted.iter().find(|one| one.index == share.ask) else {
                 continue;
             };
+            if magic.is_some() && bytes_max == 0 {
+                continue;
+            }
             let from = asked.fetch_offset;
             let lane = one.partition.lane();
             let done = lane.run_read(move || match magic {
                 Some(magic) => {
-                    convert::convert(&plan, magic, from).map(|bytes| (None, Some(bytes)))
+                    let converted = convert::convert(&plan, bytes_max, magic, from);
+                    converted.map(|bytes| (None, Some(bytes)))
                 }
                 None => {
                     cold::warm(&plan);

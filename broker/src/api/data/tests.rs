@@ -35,6 +35,7 @@ use crate::api::answer::{Answer, Outcome, Part};
 use crate::api::data::fetch::FetchServices;
 use crate::api::data::{delete_records, fetch, list_offsets, offset_for_leader_epoch, produce};
 use crate::api::request::Context;
+use crate::api::slow_lane::Drawn;
 use crate::api::toll::Toll;
 use crate::config::parts;
 use crate::measures::Requests;
@@ -175,6 +176,7 @@ impl World {
             listener: "PLAINTEXT".into(),
             peer: [127, 0, 0, 1].into(),
             arrived_ms: 0,
+            drawn: Drawn::default(),
         };
         let FetchServices {
             replicas,
@@ -203,7 +205,7 @@ impl World {
                         )
                     }
                     RequestKind::DeleteRecords(request) => ResponseKind::DeleteRecords(
-                        delete_records::answer(replicas, &image, request).await,
+                        delete_records::answer(&context, replicas, &image, request).await,
                     ),
                     other => panic!("no such case: {other:?}"),
                 };

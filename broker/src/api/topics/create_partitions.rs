@@ -1,40 +1,40 @@
 //! CreatePartitions: topics grow; answered once the new partitions are led.
 
+use std::collections::HashMap;
+
 use controller::ControllerHandle;
 use protocol::StrBytes;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::create_partitions_response::CreatePartitionsTopicResult;
-use protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
+use protocol::messages::{CreatePartitionsRequest, CreatePartitionsResponse, TopicName};
 
 use crate::admin::topics::{Refusal, Topics};
+use crate::api::request::Context;
 use crate::api::toll::Mutations;
 use crate::api::topics::too_many;
 use crate::metadata::Image;
 
 pub(crate) async fn answer(
+    context: &Context,
     topics: &Topics,
     image: &Image,
     controller: &ControllerHandle,
     mut mutations: Mutations<'_>,
     request: CreatePartitionsRequest,
 ) -> CreatePartitionsResponse {
+    let mut counts: HashMap<TopicName, usize> = HashMap::new();
+    for topic in &request.topics {
+        *counts.entry(topic.name.clone()).or_default() += 1;
+    }
     let mut results = Vec::with_capacity(request.topics.len());
     let mut grown = Vec::new();
-    for (place, topic) in request.topics.iter().enumerate() {
+    for topic in &request.topics {
         let name = topic.name.as_str();
         // Kafka: one that is named more often is refused once.
-        if request.topics[..place]
-            .iter()
-            .any(|other| other.name == topic.name)
-        {
+        let Some(count) = counts.remove(&topic.name) else {
             continue;
-        }
-        let twice = request
-            .topics
-            .iter()
-            .filter(|other| other.name == topic.name)
-            .count()
-            > 1;
+        };
+        let twice = count > 1;
         let outcome = if !controller.is_active() {
             Err(Refusal {
                 code: ErrorCode::NotController,
@@ -84,11 +84,14 @@ pub(crate) async fn answer(
                 .with_error_message(refusal.text.map(StrBytes::from_string)),
         });
     }
-    if !request.validate_only && !grown.is_empty() {
+    let (validate_only, timeout_ms) = (request.validate_only, request.timeout_ms);
+    drop(request);
+    context.drawn.give_back();
+    if !validate_only && !grown.is_empty() {
         // Kafka: without time to wait the answer is "timed out", however quick the controller was.
-        let done = request.timeout_ms > 0
+        let done = timeout_ms > 0
             && topics
-                .wait_until(request.timeout_ms, |image| {
+                .wait_until(timeout_ms, |image| {
                     grown.iter().all(|(name, count)| {
                         (0..*count).all(|index| {
                             image

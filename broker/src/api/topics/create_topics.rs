@@ -94,10 +94,13 @@ pub(crate) async fn answer(
             .with_throttle_time_ms(throttle_time_ms)
             .with_topics(results);
     }
+    let timeout_ms = request.timeout_ms;
+    drop((request, counts));
+    context.drawn.give_back();
     // Kafka: without time to wait the answer is "timed out", however quick the controller was.
-    let led = request.timeout_ms > 0
+    let led = timeout_ms > 0
         && topics
-            .wait_until(request.timeout_ms, |image| {
+            .wait_until(timeout_ms, |image| {
                 made.iter().all(|name| {
                     image.topic(name).is_some_and(|topic| {
                         topic

@@ -85,6 +85,8 @@ pub(crate) async fn answer(
             }
         }
     }
+    // What was asked is used up by now.
+    context.drawn.give_back();
     if !gone.is_empty() {
         // Kafka: with no time to wait nothing is looked at, however soon it is done.
         let done = request.timeout_ms > 0

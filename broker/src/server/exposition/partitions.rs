@@ -2,13 +2,18 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::metrics::Shape::{Counter, Gauge};
 use base::metrics::Text;
 use protocol::ids::TopicPartition;
-use replication::partition::Measures;
+use replication::partition::{Measures, Partition};
 
+use crate::measures::Patience;
 use crate::server::exposition::{Exposition, histogram};
+
+/// How long a measurement waits for a copy that is written.
+const MOVE_WAIT: Duration = Duration::from_millis(20);
 
 /// One partition, its index as text.
 struct Row {
@@ -41,22 +46,28 @@ impl Row {
 }
 
 pub(super) fn write(all: &Exposition, text: &mut Text<'_>) {
-    let mut rows: Vec<Row> = Vec::new();
-    for partition in all.services.replicas.all() {
-        if let Some(measures) = partition.measures() {
-            rows.push(Row {
-                topic: Arc::clone(&partition.id().topic),
-                partition: partition.id().partition.to_string(),
-                measures,
-            });
-        }
-    }
+    let rows = measured(all.services.replicas.all());
     each(&rows, text);
     sums(all, &rows, text);
     directories(all, text);
     cleaner(all, text);
     flushes_and_moves(all, text);
     groups(all, &rows, text);
+}
+
+/// Those that can be measured now.
+fn measured(partitions: Vec<Arc<Partition>>) -> Vec<Row> {
+    let mut patience = Patience::default();
+    let row = |partition: Arc<Partition>| {
+        let lane = partition.lane();
+        let measures = patience.measure(lane.path(), |wait| partition.measures(wait))?;
+        Some(Row {
+            topic: Arc::clone(&partition.id().topic),
+            partition: partition.id().partition.to_string(),
+            measures,
+        })
+    };
+    partitions.into_iter().filter_map(row).collect()
 }
 
 fn each(rows: &[Row], text: &mut Text<'_>) {
@@ -156,6 +167,13 @@ fn directories(all: &Exposition, text: &mut Text<'_>) {
         let offline = u8::from(!view.online);
         text.sample(name, &[("logDirectory", &quoted(&view.path))], offline);
     }
+    let slow = "rotpeter_log_directory_slow";
+    text.family(slow, Gauge);
+    let lanes = &all.services.replicas.shared().lanes;
+    for view in &views {
+        let is_slow = u8::from(lanes.is_slow(&lanes.lane(&view.path)));
+        text.sample(slow, &[("logDirectory", &quoted(&view.path))], is_slow);
+    }
     let offline = views.iter().filter(|view| !view.online).count();
     text.one(
         "kafka_log_logmanager_offlinelogdirectorycount",
@@ -220,7 +238,7 @@ fn flushes_and_moves(all: &Exposition, text: &mut Text<'_>) {
     let labels = [("clientId", "ReplicaAlterLogDirs")];
     let moves = "kafka_server_replicaalterlogdirsmanager";
     for (name, value) in [
-        ("maxlag", replicas.move_lag_max()),
+        ("maxlag", replicas.move_lag_max(MOVE_WAIT)),
         ("failedpartitionscount", whole(replicas.failing_moves())),
     ] {
         let name = format!("{moves}_{name}");

@@ -201,6 +201,14 @@ fn connections(all: &Exposition, text: &mut Text<'_>) {
     let (used, left) = all.budget.used_and_left();
     text.one(&format!("{server}_memorypoolused"), Gauge, used);
     text.one(&format!("{server}_memorypoolavailable"), Gauge, left);
+    let (under_way, used, left) = all.services.slow_lane.load();
+    for (name, value) in [
+        ("requests", under_way),
+        ("memory_used_bytes", used),
+        ("memory_available_bytes", left),
+    ] {
+        text.one(&format!("rotpeter_slow_lane_{name}"), Gauge, value);
+    }
 }
 
 fn workers(all: &Exposition, text: &mut Text<'_>) {

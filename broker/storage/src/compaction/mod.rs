@@ -29,7 +29,7 @@ use std::sync::Arc;
 use base::chance::Chance;
 use base::clock::Clock;
 use base::disk::Disk;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use protocol::ids::{Offset, ProducerEpoch, ProducerId, TopicPartition};
 
 use crate::compaction::checkpoint::CleanTo;
@@ -148,6 +148,8 @@ pub struct Compactor {
     measured: Measured,
     // Held for a few words only, never while a disk works.
     state: Mutex<State>,
+    /// Woken when a thread leaves a directory.
+    left: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -173,6 +175,7 @@ impl Drop for Turn<'_> {
         if let Some(turns) = state.turns.get_mut(&self.directory) {
             *turns = turns.saturating_sub(1);
         }
+        self.compactor.left.notify_all();
     }
 }
 
@@ -191,6 +194,7 @@ impl Compactor {
             chance,
             config: Mutex::new(config),
             state,
+            left: Condvar::new(),
         }
     }
 
@@ -221,6 +225,14 @@ impl Compactor {
             compactor: self,
             directory: directory.to_path_buf(),
         })
+    }
+
+    /// Returns once nobody works in a directory: for whoever has told all threads to halt, since one
+    /// that comes later finds that out before it touches anything.
+    pub fn await_left(&self, directory: &Path) {
+        let is_there =
+            |state: &mut State| state.turns.get(directory).is_some_and(|turns| *turns > 0);
+        self.left.wait_while(&mut self.state.lock(), is_there);
     }
 
     /// How much of this log waits to be compacted.

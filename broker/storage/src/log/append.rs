@@ -54,6 +54,8 @@ impl VerificationGuard {
     pub const OPEN: VerificationGuard = VerificationGuard(0);
 }
 
+/// A set that is no longer is checked, copied and written in a millisecond or two, as it is.
+const SOON_BYTES_MAX: usize = 2 << 20;
 /// A batch that unpacks to no more is looked at in a millisecond or two.
 const SOON_UNPACKED_BYTES_MAX: u64 = 1 << 20;
 /// One that must be packed anew is so if it is no longer than this.
@@ -76,7 +78,7 @@ impl Log {
     }
 
     /// The same for a thread that others wait for: `None` where looking at the records would take
-    /// long, as a thousand bytes may unpack to a million. Nothing was done then.
+    /// long: they are many, or a thousand bytes may unpack to a million. Nothing was done then.
     pub fn append_as_leader_soon(
         &self,
         records: &Bytes,
@@ -85,7 +87,11 @@ impl Log {
         guard: Option<&VerificationGuard>,
     ) -> Result<Option<Appended>, AppendError> {
         let config = self.config();
-        if config.compression.is_some() && records.len() > SOON_REPACKED_BYTES_MAX {
+        let bytes_max = match config.compression {
+            Some(_) => SOON_REPACKED_BYTES_MAX,
+            None => SOON_BYTES_MAX,
+        };
+        if records.len() > bytes_max {
             return Ok(None);
         }
         let checked = self.check_at_door(records, origin, &config, SOON_UNPACKED_BYTES_MAX);

@@ -33,6 +33,7 @@ pub(crate) use recover::Opening;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use base::clock::Clock;
 use base::disk::Disk;
@@ -241,15 +242,16 @@ impl Log {
             .sum()
     }
 
-    /// The log in numbers, all of one moment.
-    pub fn measures(&self) -> LogMeasures {
-        let state = self.state.lock();
-        LogMeasures {
+    /// The log in numbers, all of one moment; `None` where somebody is at its files for longer than
+    /// `wait`, as on a disk that hangs.
+    pub fn measures(&self, wait: Duration) -> Option<LogMeasures> {
+        let state = self.state.try_lock_for(wait)?;
+        Some(LogMeasures {
             offsets: state.offsets(),
             bytes: state.segments.iter().map(|segment| segment.size()).sum(),
             segments: state.segments.len(),
             producers: state.producers.iter().count(),
-        }
+        })
     }
 
     /// Whether bytes not flushed before the last stop may be gone: an unclean stop and another

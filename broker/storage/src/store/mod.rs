@@ -76,6 +76,8 @@ pub(crate) struct Home {
     pub(crate) directory: Arc<Directory>,
     pub(crate) trash: Arc<Trash>,
     pub(crate) next_due: NextDue,
+    /// Held by a turn of upkeep and by the clean stop.
+    pub(crate) turn: Mutex<()>,
 }
 
 struct OnFailureCell(Arc<OnceLock<OnFailure>>);
@@ -139,6 +141,7 @@ impl Store {
                 directory: Arc::new(directory),
                 trash: Arc::default(),
                 next_due: NextDue::starting(&config, clock.monotonic_ms()),
+                turn: Mutex::default(),
             });
         }
         let store = Store {
