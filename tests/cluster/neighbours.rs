@@ -244,6 +244,79 @@ fn producer_id(port: u16) -> i64 {
     eventually("a producer id", || ask::producer_id(port), |_| true)
 }
 
+/// The names in a broker's registration, and the version it says of itself.
+fn registration(shell: &Shell, id: i32) -> (Vec<String>, Option<i64>) {
+    let text = shell.get(&format!("/brokers/ids/{id}")).unwrap();
+    let body: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let names = body.as_object().unwrap().keys().cloned().collect();
+    (names, body["version"].as_i64())
+}
+
+/// In a cluster on its way from 2.6 leaders write ISRs themselves and tell the controller by
+/// notices, brokers take their producer ids themselves, and no topic has an id.
+#[test]
+fn apaches_broker_and_ours_are_one_cluster_at_an_old_protocol_version() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(zookeeper) = ZooKeeper::start(Make::Apache, dir.path()) else {
+        return;
+    };
+    let mut settings = LAG.to_vec();
+    settings.push("inter.broker.protocol.version=2.6");
+    let start = |make, id| Broker::start(make, dir.path(), id, zookeeper.port, &settings);
+    let Some(ours) = start(Make::Ours, 1) else {
+        return;
+    };
+    let shell = Shell::open(zookeeper.port);
+    // Taken at the start already.
+    shell.wait_for("/latest_producer_id_block", true);
+    eventually(
+        "our first block of producer ids",
+        || Ok(shell.get("/latest_producer_id_block").unwrap()),
+        |text| text == r#"{"version":1,"broker":1,"block_start":"0","block_end":"999"}"#,
+    );
+    let Some(apaches) = start(Make::Apache, 2) else {
+        return;
+    };
+    let mut cluster = Cluster {
+        shell,
+        ours,
+        apaches,
+    };
+    assert_eq!(cluster.shell.controller(), Some(1));
+    let (mine, theirs) = (
+        registration(&cluster.shell, 1),
+        registration(&cluster.shell, 2),
+    );
+    assert_eq!((mine.1, mine), (Some(4), theirs));
+    orders(&cluster, "first");
+    isrs_are_told(&cluster, "first");
+
+    cluster.ours.process.kill_9();
+    cluster.shell.wait_for_controller(2);
+    cluster.ours.restart();
+    orders(&cluster, "second");
+    isrs_are_told(&cluster, "second");
+}
+
+/// The controller has heard of the ISRs that leaders wrote, told everybody, and swept the notices.
+fn isrs_are_told(cluster: &Cluster, word: &str) {
+    let turned = format!("turned-{word}");
+    let state = cluster
+        .shell
+        .wait_for_state(&turned, 0, |state| state.isr == [2]);
+    assert_eq!(state.leader, 2, "{}", state.text);
+    for port in cluster.ports() {
+        eventually(
+            &format!("the ISR that Apache wrote, told by {port}"),
+            || ask::partition(port, &turned, 0),
+            |told| told.isr == [2],
+        );
+    }
+    soon("the notices to be swept", || {
+        cluster.shell.names("/isr_change_notification").is_empty()
+    });
+}
+
 #[test]
 fn apaches_broker_and_ours_are_one_cluster_under_either_controller() {
     let dir = tempfile::tempdir().unwrap();

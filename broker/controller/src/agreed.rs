@@ -14,6 +14,12 @@ pub struct Agreed {
     pub features: bool,
     /// The version of the features node's body.
     pub features_version: i32,
+    /// Since 2.7 leaders propose ISRs to the controller; before, they write them themselves.
+    pub alter_partition: bool,
+    /// Since 3.0 the controller allots producer ids; before, brokers take them themselves.
+    pub producer_ids: bool,
+    /// The version of a broker's registration.
+    pub registration_version: i32,
 }
 
 impl Agreed {
@@ -24,6 +30,13 @@ impl Agreed {
             recovery: at_least(text, "3.2-IV0"),
             features: at_least(text, "2.7-IV0"),
             features_version: if at_least(text, "3.3-IV0") { 2 } else { 1 },
+            alter_partition: at_least(text, "2.7-IV2"),
+            producer_ids: at_least(text, "3.0-IV0"),
+            registration_version: match () {
+                () if at_least(text, "2.7-IV0") => 5,
+                () if at_least(text, "0.10.0-IV1") => 4,
+                () => 2,
+            },
         }
     }
 }

@@ -23,6 +23,8 @@ pub(crate) enum Wake {
     DeleteTopics,
     LogDirs,
     IsrChanges,
+    /// The state of a partition that moves, where its leader writes that itself.
+    Moving(TopicPartition),
     Reassign,
     PreferredElection,
 }

@@ -9,9 +9,10 @@ use protocol::ids::TopicPartition;
 use protocol::kafka::errors::ErrorCode;
 use tracing::info;
 use znodes::fence::Fenced;
+use znodes::paths;
 
 use crate::context::Leadership;
-use crate::event::{IsrAnswer, IsrAnswers, IsrProposal, IsrProposals, IsrState, TopicKey};
+use crate::event::{IsrAnswer, IsrAnswers, IsrProposal, IsrProposals, IsrState, TopicKey, Wake};
 use crate::reign::Reign;
 
 impl Reign {
@@ -87,10 +88,46 @@ impl Reign {
         &mut self,
         partitions: &[TopicPartition],
     ) -> Result<(), Fenced> {
+        self.read_moving_states(partitions).await?;
         for tp in partitions {
             self.complete_reassignment_if_ready(tp).await?;
         }
         Ok(())
+    }
+
+    /// Looks at the states of those that move, before it is decided whether they have arrived: a
+    /// leader below protocol version 2.7-IV2 may have written since, and whom it has put out of the
+    /// ISR does not have the records. Kafka: `isReassignmentComplete`.
+    pub(crate) async fn read_moving_states(
+        &mut self,
+        partitions: &[TopicPartition],
+    ) -> Result<(), Fenced> {
+        let moves = |tp: &&TopicPartition| {
+            let held = self.context.partition(tp);
+            held.is_some_and(|held| held.leadership.is_some() && held.assignment.is_reassigning())
+        };
+        let moving: Vec<TopicPartition> = partitions.iter().filter(moves).cloned().collect();
+        if moving.is_empty() {
+            return Ok(());
+        }
+        if self.config.agreed.alter_partition {
+            self.read_states(&moving).await?;
+            return Ok(());
+        }
+        // A watch of each is enough: nodes are read more often than they change.
+        let (fresh, watched): (Vec<_>, Vec<_>) = moving
+            .into_iter()
+            .partition(|tp| self.context.watched_states.insert(tp.clone()));
+        let wakes = |path: &str| paths::partition_of_state(path).map(Wake::Moving);
+        let listener = self.wakes.listener_by(wakes);
+        self.read_states_watching(&fresh, Some(listener)).await?;
+        self.read_states(&watched).await.map(drop)
+    }
+
+    /// The watched state of a partition that moved when it was last looked at.
+    pub(crate) async fn moving_state_changed(&mut self, tp: TopicPartition) -> Result<(), Fenced> {
+        self.context.watched_states.remove(&tp);
+        self.after_isr_change(&[tp]).await
     }
 
     fn name_of(&self, key: &TopicKey) -> Result<Arc<str>, ErrorCode> {

@@ -174,6 +174,7 @@ impl Reign {
     }
 
     async fn advance_reassignment(&mut self, tp: &TopicPartition) -> Result<(), Fenced> {
+        self.read_moving_states(std::slice::from_ref(tp)).await?;
         let Some(partition) = self.context.partition(tp) else {
             return Ok(());
         };

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 use znodes::bodies::config::Overrides;
 use znodes::fence::{Fence, Fenced};
-use znodes::store::Store;
+use znodes::store::{Listener, Store};
 
 use crate::agreed::Agreed;
 use crate::context::{Context, Leadership};
@@ -205,11 +205,20 @@ impl Reign {
         &mut self,
         partitions: &[TopicPartition],
     ) -> Result<Vec<TopicPartition>, Fenced> {
+        self.read_states_watching(partitions, None).await
+    }
+
+    /// The same; `listener` is told of the next change of each.
+    pub(crate) async fn read_states_watching(
+        &mut self,
+        partitions: &[TopicPartition],
+        listener: Option<Listener>,
+    ) -> Result<Vec<TopicPartition>, Fenced> {
         let paths = partitions
             .iter()
             .map(|tp| znodes::paths::partition_state(&tp.topic, tp.partition))
             .collect();
-        let nodes = self.store.get_many(paths, None).await?;
+        let nodes = self.store.get_many(paths, listener).await?;
         let mut missing = Vec::new();
         for (tp, node) in partitions.iter().zip(nodes) {
             let read =

@@ -284,7 +284,7 @@ impl Next {
                 Wake::Topics | Wake::Topic(_) => Work::TopicChange,
                 Wake::DeleteTopics => Work::TopicDeletion,
                 Wake::LogDirs => Work::LogDirChange,
-                Wake::IsrChanges => Work::IsrChange,
+                Wake::IsrChanges | Wake::Moving(_) => Work::IsrChange,
                 Wake::Reassign => Work::PartitionReassignment,
                 Wake::PreferredElection => Work::ManualLeaderBalance,
             },
@@ -504,6 +504,7 @@ impl Desk {
             Wake::DeleteTopics => reign.deletions_changed().await,
             Wake::LogDirs => reign.log_dirs_changed().await,
             Wake::IsrChanges => reign.isr_changes().await,
+            Wake::Moving(tp) => reign.moving_state_changed(tp).await,
             Wake::Reassign => reign.reassign_node_changed().await,
             Wake::PreferredElection => reign.preferred_node_changed().await,
         };

@@ -1,5 +1,8 @@
 //! What an operator decides about groups: plain values, already checked.
 
+/// Since this version a group's value names its members' instance ids.
+const STATIC_SINCE: i16 = 3;
+
 /// Limits, delays and record versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -39,6 +42,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether the brokers' agreed version can write down who a member is. Where it cannot, a static
+    /// member would become another with the next coordinator.
+    pub fn knows_static_members(&self) -> bool {
+        self.group_value_version >= STATIC_SINCE
+    }
+
     /// Whether metadata of a committed offset is short enough.
     pub(crate) fn allows_metadata(&self, metadata: &str) -> bool {
         // A text has no more UTF-16 units than bytes, so counting is rare.

@@ -11,6 +11,8 @@ pub enum Refusal {
     CoordinatorLoadInProgress,
     #[error("this broker is not the group's coordinator")]
     NotCoordinator,
+    #[error("the brokers' agreed version does not know static members")]
+    UnsupportedVersion,
     #[error("the session timeout is outside the allowed range")]
     InvalidSessionTimeout,
     #[error("the member id is not known")]

@@ -1,6 +1,6 @@
 //! What replication asks of the world above it.
 
-use protocol::ids::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
+use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
 
 /// Carries proposals for the ISR to whoever decides, and knows who may be proposed.
 ///
@@ -20,6 +20,8 @@ pub struct Proposal {
     pub partition: TopicPartition,
     /// Zero where the topic has none.
     pub topic_id: TopicId,
+    /// Of the controller that gave the leadership.
+    pub controller_epoch: ControllerEpoch,
     pub leader_epoch: LeaderEpoch,
     pub partition_epoch: i32,
     pub isr: Vec<BrokerId>,

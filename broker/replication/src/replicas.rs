@@ -13,7 +13,7 @@ use storage::store::Store;
 use tokio::sync::watch;
 
 use crate::config::{ReplicationConfig, TopicConfigs};
-use crate::endpoint::IsrKeeper;
+use crate::endpoint::{IsrKeeper, Proposal};
 use crate::lanes::LaneTable;
 use crate::moves::Moves;
 use crate::partition::isr::IsrAnswer;
@@ -193,9 +193,9 @@ impl Replicas {
     }
 
     /// The controller has answered a proposal ([`IsrKeeper::propose`]).
-    pub fn note_isr_answer(&self, partition: &TopicPartition, answer: &IsrAnswer) {
-        if let Hosted::Online(partition) = self.find(partition) {
-            partition.note_isr_answer(answer).fire();
+    pub fn note_isr_answer(&self, proposal: &Proposal, answer: &IsrAnswer) {
+        if let Hosted::Online(partition) = self.find(&proposal.partition) {
+            partition.note_isr_answer(proposal, answer).fire();
         }
     }
 

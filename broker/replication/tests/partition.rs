@@ -384,6 +384,44 @@ async fn a_parked_fetch_is_woken_by_an_append_and_by_a_change_of_role() {
     assert_eq!(round.found[0].as_ref().unwrap_err(), &Refusal::NotLeader);
 }
 
+/// Taken for the answer to the proposal of today, it would make the leader forget a member that the
+/// controller has written down: records would be acknowledged that a later leader does not have.
+#[test]
+fn an_answer_to_a_former_leadership_changes_nothing() {
+    let world = World::new();
+    let partition = world.lead("t", &[1, 2], &[1]);
+    let proposal = || {
+        look(&partition, 2, follower(2)).unwrap();
+        let proposed = std::mem::take(&mut *world.keeper.proposed.lock().unwrap());
+        assert_eq!((proposed.len(), &proposed[0].isr), (1, &brokers(&[1, 2])));
+        proposed.into_iter().next().unwrap()
+    };
+    answered(produce(&partition, 2, Acks::All));
+    let former = proposal();
+    world.obey(order("t", 1, 1, &[1, 2], &[1])).unwrap();
+    let todays = proposal();
+    for late in [
+        IsrAnswer::Reverted,
+        IsrAnswer::Outdated,
+        IsrAnswer::TryAgain,
+    ] {
+        world.replicas.note_isr_answer(&former, &late);
+        assert!(world.keeper.proposed.lock().unwrap().is_empty());
+        // Whoever may be in sync already is waited for.
+        assert!(matches!(
+            produce(&partition, 1, Acks::All),
+            Append::Waits(_)
+        ));
+    }
+    let answer = IsrAnswer::Committed {
+        leader_epoch: LeaderEpoch(1),
+        partition_epoch: 2,
+        isr: brokers(&[1, 2]),
+    };
+    world.replicas.note_isr_answer(&todays, &answer);
+    assert_eq!(partition.view().isr, brokers(&[1, 2]));
+}
+
 #[test]
 fn a_follower_that_caught_up_is_proposed_once_and_joins_with_the_answer() {
     let world = World::new();
@@ -399,7 +437,7 @@ fn a_follower_that_caught_up_is_proposed_once_and_joins_with_the_answer() {
         partition_epoch: 1,
         isr: brokers(&[1, 2]),
     };
-    world.replicas.note_isr_answer(partition.id(), &answer);
+    world.replicas.note_isr_answer(&proposed[0], &answer);
     assert_eq!(partition.view().isr, brokers(&[1, 2]));
     // It falls silent, and leaves again; until the answer it holds the watermark.
     assert!(matches!(
@@ -416,7 +454,7 @@ fn a_follower_that_caught_up_is_proposed_once_and_joins_with_the_answer() {
         partition_epoch: 2,
         isr: brokers(&[1]),
     };
-    world.replicas.note_isr_answer(partition.id(), &answer);
+    world.replicas.note_isr_answer(&proposed[0], &answer);
     assert_eq!(partition.view().offsets.watermark, Offset(3));
 }
 

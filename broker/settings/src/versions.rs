@@ -93,6 +93,16 @@ pub fn at_least(text: &str, step: &str) -> bool {
     }
 }
 
+/// Since when there are records in the format of the version named by `text`. Kafka:
+/// `MetadataVersion.minSupportedFor`.
+pub fn records_since(text: &str) -> &'static str {
+    match text {
+        _ if at_least(text, "0.11.0-IV0") => "0.11.0-IV0",
+        _ if at_least(text, "0.10.0-IV0") => "0.10.0-IV0",
+        _ => "0.8.0",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,5 +122,8 @@ mod tests {
         assert_eq!(known("2.9"), None);
         assert_eq!(known(""), None);
         assert!(at_least("3.9-IV0", "2.8") && !at_least("2.6", "2.8"));
+        assert_eq!(records_since("3.0-IV1"), "0.11.0-IV0");
+        assert_eq!(records_since("0.10.2"), "0.10.0-IV0");
+        assert_eq!(records_since("0.9.0"), "0.8.0");
     }
 }

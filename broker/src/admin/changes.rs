@@ -60,8 +60,14 @@ pub async fn read_everything(store: &SharedStore, obeying: &Obeying) -> Result<(
     for topic in gone {
         obeying.topic(&topic, &Overrides::default());
     }
+    let mut free = obeying.quotas.named();
     for (entity, overrides) in quotas::all(store).await? {
+        free.remove(&entity);
         obeying.quotas.set(&entity, &quotas::limits(&overrides));
+    }
+    // Their nodes went, and the notices of that, while nothing could be heard here.
+    for entity in free {
+        obeying.quotas.set(&entity, &[]);
     }
     Ok(())
 }
@@ -590,6 +596,12 @@ mod tests {
         read_everything(&store, &obeying).await.unwrap();
         let bytes = crate::quota::Kind::ProducedBytes;
         assert!(obeying.quotas.record(bytes, "User:x", "c d", 1e9, 0) > 0);
+        // What went unheard is gone all the same; what is still there stays.
+        let gone = crate::quota::entities::Entity::client("gone");
+        obeying.quotas.set(&gone, &[(bytes, 1.0)]);
+        read_everything(&store, &obeying).await.unwrap();
+        assert_eq!(obeying.quotas.record(bytes, "User:y", "gone", 1e9, 0), 0);
+        assert!(obeying.quotas.record(bytes, "User:z", "c d", 1e9, 0) > 0);
         for key in ["request_percentage", "producer_byte_rate"] {
             room.alter(&both, &set(key, None), false).await.unwrap();
         }

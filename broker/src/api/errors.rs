@@ -13,6 +13,7 @@ pub(crate) fn of_group(refusal: GroupRefusal) -> ErrorCode {
         GroupRefusal::CoordinatorNotAvailable => ErrorCode::CoordinatorNotAvailable,
         GroupRefusal::CoordinatorLoadInProgress => ErrorCode::CoordinatorLoadInProgress,
         GroupRefusal::NotCoordinator => ErrorCode::NotCoordinator,
+        GroupRefusal::UnsupportedVersion => ErrorCode::UnsupportedVersion,
         GroupRefusal::InvalidSessionTimeout => ErrorCode::InvalidSessionTimeout,
         GroupRefusal::UnknownMemberId => ErrorCode::UnknownMemberId,
         GroupRefusal::GroupMaxSizeReached => ErrorCode::GroupMaxSizeReached,

@@ -14,7 +14,7 @@ use std::task::{Context as TaskContext, Poll, Waker};
 use base::clock::Clock;
 use base::tasks;
 use bytes::Bytes;
-use controller::ControllerHandle;
+use controller::{Agreed, ControllerHandle};
 use protocol::kafka::apis::Api;
 use protocol::kafka::codec::{self, CheckedRequest, CodecError};
 use protocol::kafka::errors::ErrorCode;
@@ -142,6 +142,8 @@ pub struct Services {
     pub clock: Clock,
     pub scram: Scram,
     pub features: FeaturesEpoch,
+    /// What the brokers of the cluster understand.
+    pub agreed: Agreed,
     pub topics: Arc<Topics>,
     pub auto_create: AutoCreate,
     pub controller: ControllerHandle,
@@ -491,7 +493,7 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
         R::UpdateFeatures(request) => {
             later!(
                 UpdateFeatures,
-                update_features::answer(&context, &s.controller, &request)
+                update_features::answer(&context, &s.controller, s.agreed, &request)
             )
         }
 

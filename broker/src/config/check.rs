@@ -173,11 +173,14 @@ fn replication(values: &Values, faults: &mut Vec<Fault>) {
     let format = values
         .text("log.message.format.version")
         .unwrap_or_default();
-    // Kafka: with 3.0 and later between the brokers, the format is always the newest.
-    if !versions::at_least(ibp, "3.0-IV1") && versions::known(format) > versions::known(ibp) {
+    // Kafka: with 3.0 and later between the brokers, the format is always the newest. What counts is
+    // the records' own format, which is the same since 0.11.
+    let records = versions::records_since(format);
+    if !versions::at_least(ibp, "3.0-IV1") && !versions::at_least(ibp, records) {
+        let records = records.split('-').next().unwrap_or(records);
         let words = format!(
             "log.message.format.version {format} can only be used when \
-             inter.broker.protocol.version is set to version {format} or higher"
+             inter.broker.protocol.version is set to version {records} or higher"
         );
         faults.push(Fault::between("log.message.format.version", words));
     }
@@ -292,6 +295,17 @@ mod tests {
             );
         }
         assert_eq!(faults.len(), 4);
+    }
+
+    #[test]
+    fn an_old_protocol_version_is_refused_only_where_records_had_another_format() {
+        let key = "inter.broker.protocol.version";
+        for fine in ["2.8", "2.6", "0.11.0-IV0"] {
+            assert!(Config::of(&[(key, fine)]).is_ok(), "{fine}");
+        }
+        let words = "log.message.format.version 3.0-IV1 can only be used when \
+                     inter.broker.protocol.version is set to version 0.11.0 or higher";
+        assert_eq!(said(&[(key, "0.10.2")]), [words]);
     }
 
     #[test]

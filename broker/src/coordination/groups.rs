@@ -112,6 +112,15 @@ pub struct Groups {
 }
 
 impl Groups {
+    /// Refuses who names an instance id that could not be written down. Kafka: below protocol
+    /// version 2.3, before anything else is looked at.
+    pub(super) fn check_static(&self, instance: Option<&str>) -> Result<(), Refusal> {
+        match instance {
+            Some(_) if !self.config.knows_static_members() => Err(Refusal::UnsupportedVersion),
+            _ => Ok(()),
+        }
+    }
+
     /// Nothing is coordinated until [`Groups::note_role`] says what this broker leads.
     pub fn new(settings: Settings, clock: Clock, runtime: Handle) -> std::io::Result<Arc<Self>> {
         let loaders = IoPool::new("groups-load", LOADERS, LOADS_QUEUED_MAX)?;

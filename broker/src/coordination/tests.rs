@@ -122,9 +122,13 @@ impl HostLog for MemoryLog {
 
 /// One partition, so that every group is in it.
 fn hosted(clock: &Clock) -> Arc<Groups> {
+    hosted_with(clock, Config::default())
+}
+
+fn hosted_with(clock: &Clock, config: Config) -> Arc<Groups> {
     let groups = Config {
         initial_rebalance_delay_ms: 0,
-        ..Config::default()
+        ..config
     };
     let settings = Settings {
         groups,
@@ -215,6 +219,47 @@ async fn joined(groups: &Arc<Groups>) -> JoinAnswer {
         tokio::task::yield_now().await;
     }
     answer.await.unwrap()
+}
+
+/// Below protocol version 2.3: an older coordinator to come would take it for somebody else.
+#[tokio::test]
+async fn a_static_member_that_cannot_be_written_down_is_refused() {
+    let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
+    for (version, refusal) in [
+        (2, Refusal::UnsupportedVersion),
+        (3, Refusal::NotCoordinator),
+    ] {
+        let config = Config {
+            group_value_version: version,
+            ..Config::default()
+        };
+        let groups = hosted_with(&clock, config);
+        let (instance, no) = (Some(Arc::from("i")), Err(refusal));
+        let joining = JoinRequest {
+            group_instance_id: instance.clone(),
+            ..joining("")
+        };
+        let answer = groups.join(joining).await;
+        assert_eq!(answer.refusal, no.err());
+        let syncing = SyncRequest {
+            group_instance_id: instance.clone(),
+            ..syncing(&answer)
+        };
+        assert_eq!(groups.sync(syncing).await.refusal, no.err());
+        assert_eq!(groups.heartbeat("g", "m", Some("i"), 1), no);
+        let committing = CommitRequest {
+            group_instance_id: instance,
+            ..committing("g", 1)
+        };
+        assert_eq!(groups.commit(committing).await, [no]);
+    }
+    let old = Config {
+        group_value_version: 2,
+        ..Config::default()
+    };
+    let groups = hosted_with(&clock, old);
+    led(&groups, &log, 0).await;
+    assert_eq!(joined(&groups).await.generation, 1);
 }
 
 #[tokio::test]

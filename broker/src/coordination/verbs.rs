@@ -1,6 +1,7 @@
 //! What can be asked of groups, with the checks that come before any group is looked at.
 //!
-//! Kafka: `GroupCoordinator.validateGroupStatus`. An id that must not be empty comes first, then
+//! Kafka: `GroupCoordinator.validateGroupStatus`. A static member that the brokers' agreed version
+//! cannot write down is refused first of all. An id that must not be empty comes first, then
 //! whether this broker is stopping, loading, or not the coordinator.
 
 use std::collections::BTreeMap;
@@ -41,7 +42,8 @@ impl Groups {
     pub async fn join(self: &Arc<Self>, request: JoinRequest) -> JoinAnswer {
         let member_id = Arc::clone(&request.member_id);
         let group = Arc::clone(&request.group);
-        let asked = check_named(&group).and_then(|()| {
+        let instance = self.check_static(request.group_instance_id.as_deref());
+        let asked = instance.and_then(|()| check_named(&group)).and_then(|()| {
             self.ask(&group, |machine, ticket, now, out| {
                 *out = machine.join(ticket, request, now)
             })
@@ -58,7 +60,8 @@ impl Groups {
     // hear of loading here.
     pub async fn sync(self: &Arc<Self>, request: SyncRequest) -> SyncAnswer {
         let group = Arc::clone(&request.group);
-        let asked = check_named(&group).and_then(|()| {
+        let instance = self.check_static(request.group_instance_id.as_deref());
+        let asked = instance.and_then(|()| check_named(&group)).and_then(|()| {
             self.ask(&group, |machine, ticket, now, out| {
                 *out = machine.sync(ticket, request, now)
             })
@@ -82,6 +85,7 @@ impl Groups {
         instance: Option<&str>,
         generation: i32,
     ) -> Result<(), Refusal> {
+        self.check_static(instance)?;
         check_named(group)?;
         let heard = self.tell(group, |machine, now, _out| {
             machine.heartbeat(group, member_id, instance, generation, now)
@@ -110,8 +114,11 @@ impl Groups {
     pub async fn commit(self: &Arc<Self>, request: CommitRequest) -> Vec<Result<(), Refusal>> {
         let count = request.offsets.len();
         let group = Arc::clone(&request.group);
-        let asked = self.ask(&group, |machine, ticket, now, out| {
-            *out = machine.commit(ticket, request, now)
+        let instance = self.check_static(request.group_instance_id.as_deref());
+        let asked = instance.and_then(|()| {
+            self.ask(&group, |machine, ticket, now, out| {
+                *out = machine.commit(ticket, request, now)
+            })
         });
         match answered(asked).await {
             Ok(Answer::Commit(verdicts)) => verdicts,

@@ -1,6 +1,6 @@
-//! Brings leaders' proposals for their ISRs to the controller, all that wait in one request.
+//! Brings leaders' proposals for their ISRs to whoever writes them down, all that wait at once.
 //!
-//! One request is in flight at a time; a partition has at most one proposal waiting. Every
+//! One batch is in flight at a time; a partition has at most one proposal waiting. Every
 //! proposal is answered exactly once. Kafka: `DefaultAlterPartitionManager`.
 
 use std::collections::BTreeMap;
@@ -19,9 +19,18 @@ use tracing::debug;
 
 use crate::metadata::Metadata;
 use crate::peer::link::Link;
+use crate::peer::writing::Writing;
 
 /// Rest before a proposal is sent again.
 const RETRY_MS: i64 = 50;
+
+/// Who writes a new ISR down.
+pub enum Way {
+    /// The controller, asked by AlterPartition.
+    Controller(Box<Link>),
+    /// The leader itself, where the brokers' protocol version is below 2.7-IV2.
+    Leader(Writing),
+}
 
 /// Implements [`IsrKeeper`]; the proposals are carried by [`Keeper::run`].
 #[derive(Debug)]
@@ -43,23 +52,30 @@ impl Keeper {
     }
 
     /// Carries proposals until stop is said. `replicas` hears the answers.
-    pub async fn run(self: Arc<Self>, replicas: Arc<Replicas>, mut link: Link, stop: Stop) {
+    pub async fn run(self: Arc<Self>, replicas: Arc<Replicas>, mut way: Way, stop: Stop) {
         if self.replicas.set(replicas).is_err() {
             return;
         }
         loop {
+            if let Way::Leader(writing) = &mut way {
+                writing.announce_if_due().await;
+            }
             let batch = std::mem::take(&mut *self.waiting.lock());
             if batch.is_empty() {
                 tokio::select! {
                     () = self.woken.notified() => {}
+                    () = way.wait_until_due() => {}
                     () = stop.stopped() => return,
                 }
                 continue;
             }
             if batch.values().any(|proposal| proposal.again) {
-                link.wait_ms(RETRY_MS).await;
+                way.wait_ms(RETRY_MS).await;
             }
-            self.carry(&mut link, batch).await;
+            match &mut way {
+                Way::Controller(link) => self.carry(link, batch).await,
+                Way::Leader(writing) => self.tell(writing.write(batch).await),
+            }
         }
     }
 
@@ -98,23 +114,39 @@ impl Keeper {
                     partitions = batch.len(),
                     "proposals not accepted as a whole"
                 );
-                let again = |tp| (tp, IsrAnswer::TryAgain);
-                self.tell(batch.into_keys().map(again).collect());
+                let again = |proposal| (proposal, IsrAnswer::TryAgain);
+                self.tell(batch.into_values().map(again).collect());
             }
         }
     }
 
     /// Off this runtime and not waited for: a partition in the middle of an append on a slow disk
     /// lets its answer wait, and nobody else's.
-    fn tell(&self, answers: Vec<(TopicPartition, IsrAnswer)>) {
+    fn tell(&self, answers: Vec<(Proposal, IsrAnswer)>) {
         let Some(replicas) = self.replicas.get().cloned() else {
             return;
         };
         tokio::task::spawn_blocking(move || {
-            for (tp, answer) in &answers {
-                replicas.note_isr_answer(tp, answer);
+            for (proposal, answer) in &answers {
+                replicas.note_isr_answer(proposal, answer);
             }
         });
+    }
+}
+
+impl Way {
+    async fn wait_until_due(&self) {
+        match self {
+            Way::Controller(_) => std::future::pending().await,
+            Way::Leader(writing) => writing.wait_until_due().await,
+        }
+    }
+
+    async fn wait_ms(&self, ms: i64) {
+        match self {
+            Way::Controller(link) => link.wait_ms(ms).await,
+            Way::Leader(writing) => writing.wait_ms(ms).await,
+        }
     }
 }
 
@@ -122,7 +154,7 @@ impl Keeper {
 fn verdicts(
     batch: BTreeMap<TopicPartition, Proposal>,
     answers: Vec<(TopicKey, Vec<Told>)>,
-) -> Vec<(TopicPartition, IsrAnswer)> {
+) -> Vec<(Proposal, IsrAnswer)> {
     let names: BTreeMap<TopicId, Arc<str>> = batch
         .iter()
         .map(|(tp, proposal)| (proposal.topic_id, tp.topic.clone()))
@@ -140,12 +172,13 @@ fn verdicts(
                 topic: name.clone(),
                 partition: told.partition,
             };
-            if silent.remove(&tp).is_some() {
-                found.push((tp, verdict(told)));
+            if let Some(proposal) = silent.remove(&tp) {
+                found.push((proposal, verdict(told)));
             }
         }
     }
-    found.extend(silent.into_keys().map(|tp| (tp, IsrAnswer::TryAgain)));
+    let unanswered = silent.into_values();
+    found.extend(unanswered.map(|proposal| (proposal, IsrAnswer::TryAgain)));
     found
 }
 

@@ -29,6 +29,8 @@ pub struct Link {
     listener: String,
     clock: Clock,
     patience: Duration,
+    /// ControlledShutdown's, by the agreed protocol version.
+    shutdown_version: i16,
     connection: Option<(BrokerId, Connection)>,
 }
 
@@ -41,6 +43,7 @@ impl Link {
         listener: impl Into<String>,
         clock: Clock,
         patience: Duration,
+        shutdown_version: i16,
     ) -> Self {
         let listener = listener.into();
         Link {
@@ -50,6 +53,7 @@ impl Link {
             listener,
             clock,
             patience,
+            shutdown_version,
             connection: None,
         }
     }
@@ -63,6 +67,7 @@ impl Link {
             listener: self.listener.clone(),
             clock: self.clock.clone(),
             patience: self.patience,
+            shutdown_version: self.shutdown_version,
             connection: None,
         }
     }
@@ -151,7 +156,7 @@ impl Link {
         match self
             .ask(
                 Api::ControlledShutdown,
-                3,
+                self.shutdown_version,
                 RequestKind::ControlledShutdown(request),
             )
             .await?

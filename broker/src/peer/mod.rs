@@ -1,7 +1,7 @@
 //! Talking to other brokers, and to ourselves when we are one of them.
 //!
 //! [`orders`] carries what the controller decided, [`link`] asks the controller, [`isr`] proposes
-//! ISRs through it. Orders for this very broker do not pass a socket: they are handed to
+//! ISRs through it, or at old protocol versions writes them by [`writing`]. Orders for this very broker do not pass a socket: they are handed to
 //! [`LocalBroker`] as the same request values, one at a time, answered before the next, so that
 //! nothing but the bytes is saved.
 
@@ -9,6 +9,7 @@ pub mod versions;
 pub mod spelling;
 pub mod orders;
 pub mod link;
+pub mod writing;
 pub mod isr;
 
 use std::fmt;

@@ -81,6 +81,11 @@ impl Limits {
         }
     }
 
+    /// Everybody a limit is set for.
+    pub fn named(&self) -> impl Iterator<Item = &Entity> {
+        self.of.keys()
+    }
+
     fn limit(&self, kind: Kind, user: Option<Name>, client: Option<Name>) -> Option<f64> {
         let limits = self.of.get(&Entity {
             user,

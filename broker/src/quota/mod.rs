@@ -9,7 +9,7 @@
 pub mod entities;
 pub mod rate;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -81,6 +81,11 @@ impl Quotas {
             next.set(entity, limits);
             next
         });
+    }
+
+    /// Everybody a limit is set for.
+    pub fn named(&self) -> BTreeSet<Entity> {
+        self.limits.load().named().cloned().collect()
     }
 
     /// Records bytes or time and says how long the client has to wait.

@@ -527,6 +527,7 @@ fn registration_body(
     clock: &Clock,
 ) -> znodes::bodies::broker::Broker {
     znodes::bodies::broker::Broker {
+        version: controller::Agreed::at(&config.identity.protocol_version).registration_version,
         endpoints: registered_endpoints(advertised),
         rack: config.identity.rack.clone(),
         features: Vec::new(),

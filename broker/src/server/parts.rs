@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tracing::warn;
 use znodes::bodies::broker::Broker;
 use znodes::bodies::notices;
+use znodes::bodies::producer_ids::BLOCK_LEN;
 use znodes::store::{Kind, Store};
 
 use crate::admin::auto_create::AutoCreate;
@@ -43,10 +44,11 @@ use crate::coordination::{Groups, Settings};
 use crate::measures::Requests;
 use crate::metadata::Metadata;
 use crate::metadata::features::FeaturesEpoch;
-use crate::peer::isr::Keeper;
+use crate::peer::isr::{Keeper, Way};
 use crate::peer::link::Link;
 use crate::peer::orders::Orders;
 use crate::peer::versions::Versions;
+use crate::peer::writing::Writing;
 use crate::quota::Quotas;
 use crate::server::error::StartError;
 use crate::server::local::Local;
@@ -225,11 +227,20 @@ impl Rooms {
             listener,
             side.clock.clone(),
             patience,
+            versions.controlled_shutdown,
         );
 
         let mut upkeep = Vec::new();
-        let proposing =
-            Arc::clone(&keeper).run(Arc::clone(&replicas), link.another(), side.stop.clone());
+        let agreed = controller::Agreed::at(&config.identity.protocol_version);
+        let way = match agreed.alter_partition {
+            true => Way::Controller(Box::new(link.another())),
+            false => Way::Leader(Writing::new(
+                side.broker,
+                Arc::clone(&side.store),
+                side.clock.clone(),
+            )),
+        };
+        let proposing = Arc::clone(&keeper).run(Arc::clone(&replicas), way, side.stop.clone());
         upkeep.push(tasks::spawn("isr keeper", proposing));
         let following = changes::follow(
             Arc::clone(&side.store),
@@ -262,10 +273,11 @@ impl Rooms {
         upkeep.push(tasks::spawn("failed directories", failures));
 
         let features = FeaturesEpoch::default();
-        let watching = features
-            .clone()
-            .follow(Arc::clone(&side.store), side.stop.clone());
-        upkeep.push(tasks::spawn("features", watching));
+        if agreed.features {
+            let following = features.clone();
+            let watching = following.follow(Arc::clone(&side.store), side.stop.clone());
+            upkeep.push(tasks::spawn("features", watching));
+        }
 
         let requests = Requests::new(side.clock.clone());
         let sessions = SessionsConfig {
@@ -290,6 +302,16 @@ impl Rooms {
             Arc::clone(&metadata),
             side.clock.clone(),
         ));
+        let producer_ids = Arc::new(match agreed.producer_ids {
+            true => ids_of_controller(&link),
+            false => ids_of_zookeeper(Arc::clone(&side.store), side.broker),
+        });
+        if !agreed.producer_ids {
+            // Kafka: who takes blocks himself takes the first at his start.
+            let ids = Arc::clone(&producer_ids);
+            let preparing = async move { ids.prepare().await };
+            upkeep.push(tasks::spawn("producer ids", preparing));
+        }
         let services = Services {
             auto_create: AutoCreate::new(Arc::clone(&topics), live.clone(), &side.clock),
             topics,
@@ -309,7 +331,7 @@ impl Rooms {
             store: side.store,
             replicas,
             fetches,
-            producer_ids: Arc::new(producer_ids(&link)),
+            producer_ids,
             groups,
             controller,
             orders: authority,
@@ -317,6 +339,7 @@ impl Rooms {
             loggers: Loggers::default(),
             slow_lane: SlowLane::start(config.network.request_bytes_max)?,
             features,
+            agreed,
         };
         Ok(Assembled {
             services: Arc::new(services),
@@ -488,7 +511,7 @@ fn remembered_ids(metadata: Arc<Metadata>, replicas: Arc<Replicas>) -> controlle
 }
 
 /// Ids come in blocks from the controller, whichever broker that is.
-fn producer_ids(link: &Link) -> ProducerIds {
+fn ids_of_controller(link: &Link) -> ProducerIds {
     let link = Arc::new(tokio::sync::Mutex::new(link.another()));
     ProducerIds::new(Arc::new(move || {
         let link = Arc::clone(&link);
@@ -503,6 +526,26 @@ fn producer_ids(link: &Link) -> ProducerIds {
                         error = code.name(),
                         "the controller gave no producer ids; clients ask again"
                     );
+                    None
+                }
+            }
+        })
+    }))
+}
+
+/// Below protocol version 3.0 every broker takes its blocks itself. Kafka: `ZkProducerIdManager`.
+fn ids_of_zookeeper(store: Arc<dyn Store>, me: BrokerId) -> ProducerIds {
+    ProducerIds::new(Arc::new(move || {
+        let store = Arc::clone(&store);
+        Box::pin(async move {
+            let block = |next: i64| Block {
+                next,
+                end: next.saturating_add(BLOCK_LEN),
+            };
+            match controller::producer_ids::allocate(&*store, me.0).await {
+                Ok(first) => first.ok().map(block),
+                Err(error) => {
+                    warn!(%error, "ZooKeeper gave no producer ids; clients ask again");
                     None
                 }
             }

@@ -17,4 +17,5 @@ pub mod session;
 pub mod fence;
 pub mod changes;
 pub mod registration;
+pub mod isr;
 pub mod belonging;

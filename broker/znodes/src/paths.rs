@@ -1,5 +1,7 @@
 //! Every path of Kafka's tree in ZooKeeper, once, and the escaping of names inside them.
 
+use protocol::ids::TopicPartition;
+
 /// Every broker creates these at every start, in this order, without data.
 /// Kafka: `ZkData.PersistentZkPaths`.
 pub const PERSISTENT: [&str; 14] = [
@@ -33,6 +35,7 @@ pub const DELETE_TOPICS: &str = "/admin/delete_topics";
 pub const REASSIGN: &str = "/admin/reassign_partitions";
 pub const PREFERRED_ELECTION: &str = "/admin/preferred_replica_election";
 pub const ISR_CHANGES: &str = "/isr_change_notification";
+pub const ISR_CHANGE_PREFIX: &str = "isr_change_";
 pub const LOG_DIR_EVENTS: &str = "/log_dir_event_notification";
 pub const LOG_DIR_EVENT_PREFIX: &str = "log_dir_event_";
 pub const PRODUCER_IDS: &str = "/latest_producer_id_block";
@@ -75,6 +78,14 @@ pub fn partition(topic: &str, partition: i32) -> String {
 
 pub fn partition_state(topic: &str, partition: i32) -> String {
     format!("{TOPICS}/{topic}/partitions/{partition}/state")
+}
+
+/// The partition whose state node this is.
+pub fn partition_of_state(path: &str) -> Option<TopicPartition> {
+    let rest = path.strip_prefix(TOPICS)?.strip_prefix('/')?;
+    let (topic, rest) = rest.split_once("/partitions/")?;
+    let partition = rest.strip_suffix("/state")?.parse().ok()?;
+    Some(TopicPartition::new(topic, partition))
 }
 
 pub fn delete_topic(name: &str) -> String {

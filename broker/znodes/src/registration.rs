@@ -227,6 +227,7 @@ mod tests {
             port,
         };
         Broker {
+            version: crate::bodies::broker::VERSION,
             endpoints: vec![endpoint],
             rack: None,
             features: vec![],

@@ -461,6 +461,7 @@ mod tests {
         let zk = World::new(Clock::system()).connect();
         for (id, rack) in racks.iter().enumerate() {
             let broker = Broker {
+                version: znodes::bodies::broker::VERSION,
                 endpoints: Vec::new(),
                 rack: rack.map(str::to_owned),
                 features: Vec::new(),

@@ -13,6 +13,8 @@
 //! | `unclean t` | `unclean.leader.election.enable` is set for the topic, as a notice tells |
 //! | `isr 1 t-0 1,2` | leader 1 proposes, with the epochs it knows |
 //! | `stale-isr 1 t-0 1,2` | the same over the version before |
+//! | `writes-isr t-0 1` | the leader writes it into ZooKeeper itself, as below 2.7-IV2 |
+//! | `notice t-0` | and tells so |
 //! | `elect preferred t-0`, `elect unclean t-0` | ElectLeaders |
 //! | `leaves 1` | ControlledShutdown |
 //! | `move t-0 2,3`, `cancel t-0` | AlterPartitionReassignments |
@@ -79,6 +81,11 @@ fn moves_are_called_off_and_a_new_order_waits_for_nobody() {
 #[test]
 fn a_superseded_move_leaves_a_leader() {
     plays("superseded.txt");
+}
+
+#[test]
+fn an_isr_that_its_leader_wrote_is_looked_at_before_a_move_ends() {
+    plays("written.txt");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use protocol::ids::{TopicId, TopicPartition};
 use protocol::kafka::errors::ErrorCode;
 use znodes::bodies::partition::PartitionState;
 use znodes::bodies::reassign;
+use znodes::isr::{self, Wanted};
 use znodes::memory::{Memory, World};
 use znodes::paths;
 use znodes::registration;
@@ -277,6 +278,20 @@ impl Stage {
             }
             ["isr", leader, tp, members] => self.propose(leader, tp, members, 0).await,
             ["stale-isr", leader, tp, members] => self.propose(leader, tp, members, 1).await,
+            ["writes-isr", tp, members] => {
+                let tp = named(tp);
+                let path = paths::partition_state(&tp.topic, tp.partition);
+                let node = self.admin.get(&path, None).await.unwrap().unwrap();
+                let mut state = PartitionState::decode(&node.data).unwrap();
+                state.isr = numbers(members);
+                let wanted = Wanted {
+                    partition: tp,
+                    state,
+                    version: node.stat.version,
+                };
+                isr::write(&self.admin, &[wanted]).await.unwrap();
+            }
+            ["notice", tp] => isr::announce(&self.admin, &[named(tp)]).await.unwrap(),
             ["elect", kind, tp] => {
                 let kind = match kind {
                     "preferred" => ElectionKind::Preferred,

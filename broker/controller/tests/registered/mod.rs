@@ -1,6 +1,6 @@
 //! What a broker of these tests says of itself in ZooKeeper.
 
-use znodes::bodies::broker::{Broker, Endpoint};
+use znodes::bodies::broker::{Broker, Endpoint, VERSION};
 
 pub(crate) fn body(id: i32) -> Broker {
     let endpoint = Endpoint {
@@ -10,6 +10,7 @@ pub(crate) fn body(id: i32) -> Broker {
         port: 9000 + id,
     };
     Broker {
+        version: VERSION,
         endpoints: vec![endpoint],
         rack: None,
         features: vec![],

@@ -1,6 +1,6 @@
 //! One broker: the real controller task, a registration, and models of its replicas.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,12 +8,14 @@ use base::clock::Clock;
 use base::stop::Stopper;
 use controller::event::{IsrProposal, IsrProposals, IsrState, TopicKey};
 use controller::sender::{Answer, Answers, Order, Peer, PeerSender};
-use controller::{Config, ControllerHandle, Parts, RememberedId};
+use controller::{Agreed, Config, ControllerHandle, Parts, RememberedId};
 use parking_lot::Mutex;
 use protocol::ids::{TopicId, TopicPartition};
 use protocol::kafka::errors::ErrorCode;
 use tokio::sync::oneshot;
 use znodes::bodies::notices;
+use znodes::bodies::partition::PartitionState;
+use znodes::isr::{self, Wanted};
 use znodes::memory::World;
 use znodes::store::{Kind, Store};
 use znodes::{paths, registration};
@@ -108,6 +110,10 @@ pub(crate) struct Process {
     pub(crate) post: Post,
     pub(crate) handle: Arc<Mutex<Option<ControllerHandle>>>,
     stopper: Stopper,
+    /// Of an old protocol version: leaders here write their ISRs into ZooKeeper themselves.
+    pub(crate) writes_isrs: bool,
+    /// Partitions whose ISR was written here and the controller not told.
+    pub(crate) unsaid: Arc<Mutex<BTreeSet<TopicPartition>>>,
     /// Which of its two directories failed: the second, or the first.
     pub(crate) failed: Option<bool>,
     pub(crate) replicas: BTreeMap<TopicPartition, Replica>,
@@ -147,6 +153,7 @@ impl Host {
         clock: &Clock,
         witness: &Witness,
         remembered_id: &RememberedId,
+        writes_isrs: bool,
     ) {
         let wire = Wire::open(self.id, world, Arc::clone(witness));
         let (stopper, stop) = base::stop::pair();
@@ -161,6 +168,8 @@ impl Host {
             post: post.clone(),
             handle: Arc::clone(&handle),
             stopper,
+            writes_isrs,
+            unsaid: Arc::default(),
             failed: None,
             replicas,
             controller_epoch: 0,
@@ -181,6 +190,10 @@ impl Host {
             let past = wire.clone();
             let mut config = Config::new(id, "PLAINTEXT");
             config.rebalance = false;
+            config.agreed = Agreed {
+                alter_partition: !writes_isrs,
+                ..config.agreed
+            };
             let parts = Parts {
                 config,
                 store: Arc::new(wire),
@@ -257,6 +270,82 @@ impl Host {
                 order.answered(refused.unwrap_or(ErrorCode::None), partitions)
             }
         })
+    }
+
+    /// Writes the ISR that a leader here would like to have, as leaders did before 2.7-IV2.
+    pub(crate) fn write_isr(&mut self, tp: &TopicPartition, verdicts: &Arc<Mutex<Vec<Verdict>>>) {
+        let me = self.id;
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        let Some(replica) = process.replicas.get_mut(tp) else {
+            return;
+        };
+        let Some(proposed) = &mut replica.proposed else {
+            return;
+        };
+        if proposed.in_flight || proposed.stuck || replica.role != Role::Leader {
+            return;
+        }
+        proposed.in_flight = true;
+        let (id, epoch) = (replica.id, replica.epoch);
+        let state = PartitionState {
+            controller_epoch: replica.controller_epoch,
+            leader: me,
+            leader_epoch: epoch,
+            isr: proposed.isr.clone(),
+            recovering: false,
+        };
+        let wanted = Wanted {
+            partition: tp.clone(),
+            state: state.clone(),
+            version: replica.partition_epoch,
+        };
+        let (wire, unsaid) = (process.wire.clone(), Arc::clone(&process.unsaid));
+        let (tp, verdicts) = (tp.clone(), Arc::clone(verdicts));
+        base::tasks::spawn("write isr", async move {
+            let outcome = match isr::write(&wire, &[wanted]).await.as_deref() {
+                Ok([Some(version)]) => {
+                    unsaid.lock().insert(tp.clone());
+                    Ok(IsrState {
+                        leader: me,
+                        leader_epoch: epoch,
+                        isr: state.isr,
+                        recovering: false,
+                        partition_epoch: *version,
+                    })
+                }
+                Ok(_) => Err(ErrorCode::InvalidUpdateVersion),
+                // The session is over: it is tried again under the next.
+                Err(_) => Err(ErrorCode::NotController),
+            };
+            verdicts.lock().push(Verdict {
+                to: me,
+                tp,
+                id,
+                epoch,
+                outcome,
+            });
+        });
+    }
+
+    /// Tells the controller which ISRs were written here.
+    pub(crate) fn announce(&self) -> bool {
+        let Some(process) = &self.process else {
+            return false;
+        };
+        let told = std::mem::take(&mut *process.unsaid.lock());
+        if told.is_empty() {
+            return false;
+        }
+        let (wire, unsaid) = (process.wire.clone(), Arc::clone(&process.unsaid));
+        base::tasks::spawn("isr notice", async move {
+            let partitions: Vec<_> = told.into_iter().collect();
+            if isr::announce(&wire, &partitions).await.is_err() {
+                unsaid.lock().extend(partitions);
+            }
+        });
+        true
     }
 
     /// Sends the proposals that wait to whom this broker takes for the controller.

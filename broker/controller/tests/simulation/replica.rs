@@ -47,6 +47,8 @@ pub(crate) struct Replica {
     pub(crate) role: Role,
     pub(crate) leader: i32,
     pub(crate) epoch: i32,
+    /// Of the controller that gave the leadership.
+    pub(crate) controller_epoch: i32,
     pub(crate) partition_epoch: i32,
     pub(crate) isr: Vec<i32>,
     pub(crate) replicas: Vec<i32>,
@@ -66,6 +68,7 @@ impl Replica {
             role: Role::Stopped,
             leader: -1,
             epoch: -1,
+            controller_epoch: 0,
             partition_epoch: -1,
             isr: vec![],
             replicas: vec![],
@@ -109,6 +112,7 @@ impl Replica {
             return ErrorCode::None;
         }
         self.epoch = order.leader_epoch;
+        self.controller_epoch = order.controller_epoch;
         self.partition_epoch = order.partition_epoch;
         self.leader = order.leader;
         self.replicas.clone_from(&order.replicas);

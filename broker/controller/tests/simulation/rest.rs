@@ -76,6 +76,9 @@ impl Stage {
             self.fetch(*at, tp, 100);
             self.propose(*at, tp);
         }
+        for at in 0..self.hosts.len() {
+            self.announce(at);
+        }
         self.clock.advance(50);
     }
 

@@ -36,6 +36,15 @@ pub(crate) struct Totals {
     pub(crate) moves: usize,
     pub(crate) leavings: usize,
     pub(crate) failed_directories: usize,
+    pub(crate) isr_notices: usize,
+}
+
+/// Who writes ISRs down: in a cluster of today, of long ago, or one on its way from there to here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Today,
+    Old,
+    Between,
 }
 
 impl Totals {
@@ -52,6 +61,7 @@ impl Totals {
         self.moves += other.moves;
         self.leavings += other.leavings;
         self.failed_directories += other.failed_directories;
+        self.isr_notices += other.isr_notices;
     }
 }
 
@@ -73,6 +83,7 @@ pub(crate) struct Stage {
     /// Brokers that asked to leave, and go sooner or later.
     pub(crate) leaving: BTreeSet<usize>,
     next_record: u64,
+    age: Age,
     pub(crate) totals: Totals,
 }
 
@@ -86,6 +97,12 @@ pub(crate) async fn run(seed: u64) -> Totals {
         .await
         .unwrap();
     let chronicle: Arc<Mutex<Chronicle>> = Arc::default();
+    let age = match seed % 4 {
+        2 => Age::Between,
+        3 => Age::Old,
+        _ => Age::Today,
+    };
+    chronicle.lock().leaders_write = age != Age::Today;
     let (noted, known) = (Arc::clone(&chronicle), Arc::clone(&chronicle));
     let mut stage = Stage {
         chance: Chance::seeded(seed),
@@ -103,6 +120,7 @@ pub(crate) async fn run(seed: u64) -> Totals {
         acting: BTreeMap::new(),
         leaving: BTreeSet::new(),
         next_record: 0,
+        age,
         totals: Totals::default(),
     };
     for at in 0..stage.hosts.len() {
@@ -147,6 +165,9 @@ impl Stage {
     }
 
     async fn step(&mut self) {
+        if self.age != Age::Today && self.below(40) == 0 {
+            return self.somebody_announces();
+        }
         match self.below(1_030) {
             0..280 => self.zookeeper_serves(),
             280..530 => self.zookeeper_answers(),
@@ -372,7 +393,25 @@ impl Stage {
         }
     }
 
+    /// The controller is told which ISRs were written by their leaders.
+    fn somebody_announces(&mut self) {
+        if let Some(at) = self.pick(&self.running()).copied() {
+            self.announce(at);
+        }
+    }
+
+    pub(crate) fn announce(&mut self, at: usize) {
+        self.totals.isr_notices += usize::from(self.hosts[at].announce());
+    }
+
     pub(crate) fn propose(&mut self, at: usize, tp: &TopicPartition) {
+        if self.hosts[at]
+            .process
+            .as_ref()
+            .is_some_and(|one| one.writes_isrs)
+        {
+            return self.hosts[at].write_isr(tp, &self.verdicts);
+        }
         let believed = self.hosts[at]
             .process
             .as_ref()
@@ -423,8 +462,14 @@ impl Stage {
     }
 
     pub(crate) fn start(&mut self, at: usize) {
+        let writes_isrs = match self.age {
+            Age::Today => false,
+            Age::Old => true,
+            Age::Between => self.below(2) == 0,
+        };
         let (world, clock) = (&self.world, &self.clock);
-        self.hosts[at].start(world, clock, &self.witness, &self.remembered_id);
+        let (witness, remembered_id) = (&self.witness, &self.remembered_id);
+        self.hosts[at].start(world, clock, witness, remembered_id, writes_isrs);
     }
 
     fn kill(&mut self, at: usize) {

@@ -138,11 +138,18 @@ impl Partition {
         self.advance_led(&state, led)
     }
 
-    /// The controller's answer to the proposal in flight. May wait for an append under way.
-    pub fn note_isr_answer(&self, answer: &IsrAnswer) -> Wakes {
+    /// The controller's answer to a proposal. May wait for an append under way.
+    pub fn note_isr_answer(&self, proposal: &Proposal, answer: &IsrAnswer) -> Wakes {
         let mut guard = self.state.write();
         let state = &mut *guard;
         let epoch = state.leader_epoch;
+        // A new leadership may have begun since, with a proposal of its own that has its answer still
+        // to come: this one is nobody's any more. Kafka: `Partition.submitAlterPartition`.
+        let other_topic =
+            !proposal.topic_id.is_zero() && state.log.topic_id() != Some(proposal.topic_id);
+        if proposal.leader_epoch != epoch || other_topic {
+            return Wakes::none();
+        }
         let Role::Leader(led) = &mut state.role else {
             return Wakes::none();
         };
@@ -175,6 +182,7 @@ impl Partition {
         self.shared.keeper.propose(Proposal {
             partition: self.id.clone(),
             topic_id: state.log.topic_id().unwrap_or(TopicId::ZERO),
+            controller_epoch: state.controller_epoch,
             leader_epoch: state.leader_epoch,
             partition_epoch: state.partition_epoch,
             isr,

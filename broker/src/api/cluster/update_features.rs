@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use controller::ControllerHandle;
+use controller::{Agreed, ControllerHandle};
 use protocol::StrBytes;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::update_features_request::FeatureUpdateKey;
@@ -10,6 +10,9 @@ use protocol::messages::update_features_response::UpdatableFeatureResult;
 use protocol::messages::{UpdateFeaturesRequest, UpdateFeaturesResponse};
 
 use crate::api::request::Context;
+
+/// Below protocol version 2.7.
+const DISABLED: &str = "Feature versioning system is disabled.";
 
 const UNSUPPORTED: &str =
     "Could not apply finalized feature update because the provided feature is not supported.";
@@ -20,6 +23,7 @@ const SAFE_DOWNGRADE: i8 = 2;
 pub(crate) fn answer(
     context: &Context,
     controller: &ControllerHandle,
+    agreed: Agreed,
     request: &UpdateFeaturesRequest,
 ) -> UpdateFeaturesResponse {
     if !controller.is_active() {
@@ -27,6 +31,11 @@ pub(crate) fn answer(
         return UpdateFeaturesResponse::default()
             .with_error_code(code.code())
             .with_error_message(code.message().map(StrBytes::from_static_str));
+    }
+    if !agreed.features {
+        return UpdateFeaturesResponse::default()
+            .with_error_code(ErrorCode::InvalidRequest.code())
+            .with_error_message(Some(StrBytes::from_static_str(DISABLED)));
     }
     // Kafka: of a feature that is named more often only the last counts.
     let updates = request.feature_updates.iter().enumerate();

@@ -37,6 +37,16 @@ impl ProducerIds {
         }
     }
 
+    /// Has a block before the first producer asks for an id.
+    pub async fn prepare(&self) {
+        let mut block = self.block.lock().await;
+        if block.next >= block.end
+            && let Some(first) = (self.ask)().await
+        {
+            *block = first;
+        }
+    }
+
     /// The next id; `None` while the controller gives none.
     pub async fn next(&self) -> Option<ProducerId> {
         let mut block = self.block.lock().await;

@@ -40,9 +40,14 @@ pub struct Feature {
     pub max_version: i32,
 }
 
+/// The newest version of a registration's body.
+pub const VERSION: i32 = 5;
+
 /// A registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broker {
+    /// Of the body: what older brokers cannot read is left out below [`VERSION`].
+    pub version: i32,
     pub endpoints: Vec<Endpoint>,
     pub rack: Option<String>,
     pub features: Vec<Feature>,
@@ -51,7 +56,8 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// As Kafka 3.9 writes it at its own protocol version: version 5.
+    /// Endpoints since version 2, the rack since 3, the protocols of listeners since 4, features
+    /// since 5. Kafka: `BrokerIdZNode.encode`.
     pub fn encode(&self) -> String {
         let plain = self
             .endpoints
@@ -74,11 +80,17 @@ impl Broker {
             .iter()
             .map(Endpoint::connection_text)
             .collect();
-        let mut body = Object::new()
-            .object("features", features)
-            .object("listener_security_protocol_map", protocols)
-            .texts("endpoints", &endpoints);
-        if let Some(rack) = &self.rack {
+        let mut body = Object::new();
+        if self.version >= 5 {
+            body = body.object("features", features);
+        }
+        if self.version >= 4 {
+            body = body.object("listener_security_protocol_map", protocols);
+        }
+        body = body.texts("endpoints", &endpoints);
+        if self.version >= 3
+            && let Some(rack) = &self.rack
+        {
             body = body.text("rack", rack);
         }
         body = body.number("jmx_port", self.jmx_port);
@@ -86,7 +98,7 @@ impl Broker {
             Some(plain) => body.number("port", plain.port).text("host", &plain.host),
             None => body.number("port", -1).raw("host", "null"),
         };
-        body.number("version", 5)
+        body.number("version", self.version)
             .text("timestamp", &self.timestamp.to_string())
             .end()
     }
@@ -137,6 +149,7 @@ impl Broker {
             }
         }
         Ok(Broker {
+            version,
             endpoints,
             rack: fields.text_or_none("rack")?.map(str::to_owned),
             features,

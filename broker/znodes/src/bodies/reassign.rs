@@ -1,5 +1,8 @@
 //! `/admin/reassign_partitions` and `/admin/preferred_replica_election`: what old tools ask for.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use protocol::ids::TopicPartition;
 
 use super::json::{BodyError, Fields, Object};
@@ -20,7 +23,8 @@ pub fn encode_targets(targets: &[(TopicPartition, Vec<i32>)]) -> String {
         .end()
 }
 
-/// Kafka binds this body straight to a class: an unknown key makes it unreadable.
+/// Kafka binds this body straight to a class: an unknown key makes it unreadable. Of a partition
+/// that is named more often, what was said last counts.
 pub fn decode_targets(bytes: &[u8]) -> Result<Targets, BodyError> {
     let fields = Fields::parse(bytes)?;
     if fields
@@ -29,21 +33,32 @@ pub fn decode_targets(bytes: &[u8]) -> Result<Targets, BodyError> {
     {
         return Err(BodyError::Field("partitions"));
     }
-    fields
-        .list("partitions")?
-        .iter()
-        .map(|one| {
-            let one = Fields::from_value(one)?;
-            if one
-                .keys()
-                .any(|key| !["topic", "partition", "replicas"].contains(&key))
-            {
-                return Err(BodyError::Field("partitions"));
+    let mut targets = Targets::new();
+    let mut places = HashMap::new();
+    for one in fields.list("partitions")? {
+        let one = Fields::from_value(one)?;
+        if one
+            .keys()
+            .any(|key| !["topic", "partition", "replicas"].contains(&key))
+        {
+            return Err(BodyError::Field("partitions"));
+        }
+        let tp = TopicPartition::new(one.text("topic")?, one.i32("partition")?);
+        let replicas = one.i32s("replicas")?;
+        match places.entry(tp) {
+            Entry::Occupied(place) => {
+                let at: &usize = place.get();
+                if let Some(named_before) = targets.get_mut(*at) {
+                    named_before.1 = replicas;
+                }
             }
-            let tp = TopicPartition::new(one.text("topic")?, one.i32("partition")?);
-            Ok((tp, one.i32s("replicas")?))
-        })
-        .collect()
+            Entry::Vacant(place) => {
+                targets.push((place.key().clone(), replicas));
+                place.insert(targets.len() - 1);
+            }
+        }
+    }
+    Ok(targets)
 }
 
 /// Partitions named by topic and number; also the shape of `isr_change` notices.

@@ -97,3 +97,25 @@ fn numbers_spelled_as_text_are_refused_and_the_reverse() {
 fn a_topic_node_that_is_no_json_is_a_topic_without_partitions() {
     assert_eq!(topic::Topic::decode(b"junk"), Ok(topic::Topic::default()));
 }
+
+#[test]
+fn of_a_partition_that_is_named_twice_the_last_word_counts() {
+    let body = br#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[1]},{"topic":"t","partition":1,"replicas":[1]},{"topic":"t","partition":0,"replicas":[2,3]}]}"#;
+    let targets = reassign::decode_targets(body).unwrap();
+    assert_eq!(
+        reassign::encode_targets(&targets),
+        r#"{"version":1,"partitions":[{"topic":"t","partition":0,"replicas":[2,3]},{"topic":"t","partition":1,"replicas":[1]}]}"#
+    );
+}
+
+/// As brokers of Kafka 3.9 wrote them at the protocol version 2.6.
+#[test]
+fn registrations_say_no_more_than_the_agreed_version() {
+    let v4 = r#"{"listener_security_protocol_map":{"PLAINTEXT":"PLAINTEXT"},"endpoints":["PLAINTEXT://127.0.0.1:33501"],"jmx_port":-1,"port":33501,"host":"127.0.0.1","version":4,"timestamp":"1795219886546"}"#;
+    let mut read = broker::Broker::decode(v4.as_bytes()).unwrap();
+    assert_eq!(read.encode(), v4);
+    read.rack = Some("r".to_owned());
+    read.version = 2;
+    let v2 = r#"{"endpoints":["PLAINTEXT://127.0.0.1:33501"],"jmx_port":-1,"port":33501,"host":"127.0.0.1","version":2,"timestamp":"1795219886546"}"#;
+    assert_eq!(read.encode(), v2);
+}
