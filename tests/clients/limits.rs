@@ -176,6 +176,7 @@ fn who_overdraws_a_quota_is_told_for_how_long_and_waits_that_long() {
         refused.topics[0].error_code, 89,
         "THROTTLING_QUOTA_EXCEEDED"
     );
+    assert_eq!(refused.topics[0].error_message, None);
     assert!(
         (1..=49_000).contains(&refused.throttle_time_ms),
         "{refused:?}"

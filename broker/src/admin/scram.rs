@@ -121,12 +121,15 @@ impl Scram {
             }
             return Ok(all.into_iter().collect());
         }
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for user in users {
+            *counts.entry(user).or_default() += 1;
+        }
         let mut told: Vec<Told> = Vec::new();
         for user in users {
-            if told.iter().any(|(known, _)| known == user) {
+            let Some(times) = counts.remove(user.as_str()) else {
                 continue;
-            }
-            let times = users.iter().filter(|other| *other == user).count();
+            };
             let answer = if user.is_empty() {
                 Err(Refusal::EmptyName)
             } else if times > 1 {

@@ -1,5 +1,7 @@
 //! DescribeConfigs: every key of a topic or of this broker, its value and where that came from.
 
+use std::collections::HashSet;
+
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
 use protocol::messages::describe_configs_response::{
@@ -100,9 +102,8 @@ fn result(
     match lines {
         Ok(lines) => {
             let wanted = resource.configuration_keys.as_deref().unwrap_or_default();
-            let asked = |line: &Described| {
-                wanted.is_empty() || wanted.iter().any(|name| name.as_str() == line.name)
-            };
+            let wanted: HashSet<&str> = wanted.iter().map(|name| name.as_str()).collect();
+            let asked = |line: &Described| wanted.is_empty() || wanted.contains(&*line.name);
             let configs = lines
                 .into_iter()
                 .filter(asked)

@@ -434,6 +434,12 @@ impl Fetching {
         shares
     }
 
+    /// What is read for an ask; they are in the order of the asks, and may be thousands.
+    fn wanted_of(&self, ask: usize) -> Option<&Wanted> {
+        let at = self.wanted.binary_search_by_key(&ask, |one| one.index);
+        self.wanted.get(at.ok()?)
+    }
+
     fn found(&self, ask: usize, asked: &PartitionAsk, found: Found) -> Share {
         let Found {
             offsets,
@@ -441,19 +447,15 @@ impl Fetching {
             plan,
             ..
         } = found;
-        let committed_only = self
-            .wanted
-            .iter()
-            .find(|one| one.index == ask)
-            .is_some_and(|one| {
-                matches!(
-                    one.reader,
-                    Reader::Consumer {
-                        committed_only: true,
-                        ..
-                    }
-                )
-            });
+        let committed_only = self.wanted_of(ask).is_some_and(|one| {
+            matches!(
+                one.reader,
+                Reader::Consumer {
+                    committed_only: true,
+                    ..
+                }
+            )
+        });
         let aborted = committed_only.then(|| {
             let aborted = plan.iter().flat_map(|plan| &plan.aborted);
             aborted
@@ -516,7 +518,7 @@ impl Fetching {
             else {
                 continue;
             };
-            let Some(one) = self.wanted.iter().find(|one| one.index == share.ask) else {
+            let Some(one) = self.wanted_of(share.ask) else {
                 continue;
             };
             if magic.is_some() && bytes_max == 0 {
@@ -670,7 +672,7 @@ impl Fetching {
             .iter_mut()
             .filter(|share| share.answer.error_code == 0)
         {
-            let Some(one) = self.wanted.iter().find(|one| one.index == share.ask) else {
+            let Some(one) = self.wanted_of(share.ask) else {
                 continue;
             };
             let config = one.partition.log().config();

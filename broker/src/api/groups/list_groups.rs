@@ -1,5 +1,8 @@
 //! ListGroups: every group coordinated here, filtered by state and type.
 
+use std::collections::HashSet;
+
+use protocol::StrBytes;
 use protocol::messages::list_groups_response::ListedGroup;
 use protocol::messages::{GroupId, ListGroupsRequest, ListGroupsResponse};
 
@@ -20,16 +23,17 @@ pub(crate) fn answer(
     request: &ListGroupsRequest,
 ) -> ListGroupsResponse {
     let (refusal, listed) = groups.list();
-    let wanted = |asked: &[protocol::StrBytes], mine: &str| {
-        asked.is_empty() || asked.iter().any(|name| name.eq_ignore_ascii_case(mine))
+    let set = |asked: &[StrBytes]| -> HashSet<String> {
+        asked.iter().map(|name| name.to_ascii_lowercase()).collect()
+    };
+    let (states, types) = (set(&request.states_filter), set(&request.types_filter));
+    let wanted = |asked: &HashSet<String>, mine: &str| {
+        asked.is_empty() || asked.contains(&mine.to_ascii_lowercase())
     };
     let version = context.version;
     let each = listed
         .into_iter()
-        .filter(|group| {
-            wanted(&request.states_filter, &group.state.to_string())
-                && wanted(&request.types_filter, CLASSIC)
-        })
+        .filter(|group| wanted(&states, &group.state.to_string()) && wanted(&types, CLASSIC))
         .map(|group| {
             let written = ListedGroup::default()
                 .with_group_id(GroupId(wire(&group.group)))

@@ -3,6 +3,7 @@
 //! Kafka: `KafkaApis.handleOffsetDeleteRequest`. Trouble with the group leaves no topics in the
 //! answer.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::ids::TopicPartition;
@@ -21,12 +22,12 @@ pub(crate) async fn answer(
     groups: &Arc<Groups>,
     request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {
-    let mut topics: Vec<OffsetDeleteResponseTopic> = Vec::new();
+    let mut topics = Topics::default();
     let mut known = Vec::new();
     for topic in &request.topics {
         let name = text(&topic.name.0);
         if image.topic(&name).is_none() {
-            place(&mut topics, &topic.name);
+            topics.place(&topic.name);
         }
         for partition in &topic.partitions {
             let number = partition.partition_index;
@@ -34,7 +35,7 @@ pub(crate) async fn answer(
                 known.push(TopicPartition::new(Arc::clone(&name), number));
             } else {
                 let code = ErrorCode::UnknownTopicOrPartition.code();
-                add(&mut topics, &topic.name, number, code);
+                topics.add(&topic.name, number, code);
             }
         }
     }
@@ -42,36 +43,38 @@ pub(crate) async fn answer(
         Err(refusal) => OffsetDeleteResponse::default().with_error_code(code::<()>(Err(refusal))),
         Ok(verdicts) => {
             for (tp, verdict) in known.iter().zip(verdicts) {
-                add(
-                    &mut topics,
-                    &TopicName(wire(&tp.topic)),
-                    tp.partition,
-                    code(verdict),
-                );
+                let name = TopicName(wire(&tp.topic));
+                topics.add(&name, tp.partition, code(verdict));
             }
-            OffsetDeleteResponse::default().with_topics(topics)
+            OffsetDeleteResponse::default().with_topics(topics.all)
         }
     }
 }
 
-/// The topic's place in the answer; the few topics of such a request are searched one by one.
-fn place<'a>(
-    topics: &'a mut Vec<OffsetDeleteResponseTopic>,
-    name: &TopicName,
-) -> &'a mut OffsetDeleteResponseTopic {
-    let at = topics
-        .iter()
-        .position(|topic| topic.name == *name)
-        .unwrap_or_else(|| {
-            topics.push(OffsetDeleteResponseTopic::default().with_name(name.clone()));
-            topics.len() - 1
-        });
-    &mut topics[at]
+/// The answer's topics, in the order in which they come up.
+#[derive(Default)]
+struct Topics {
+    all: Vec<OffsetDeleteResponseTopic>,
+    places: HashMap<TopicName, usize>,
 }
 
-fn add(topics: &mut Vec<OffsetDeleteResponseTopic>, name: &TopicName, partition: i32, code: i16) {
-    let entry = OffsetDeleteResponsePartition::default()
-        .with_partition_index(partition)
-        .with_error_code(code);
-    place(topics, name).partitions.push(entry);
+impl Topics {
+    fn place(&mut self, name: &TopicName) -> Option<&mut OffsetDeleteResponseTopic> {
+        let next = self.all.len();
+        let at = *self.places.entry(name.clone()).or_insert(next);
+        if at == next {
+            let topic = OffsetDeleteResponseTopic::default().with_name(name.clone());
+            self.all.push(topic);
+        }
+        self.all.get_mut(at)
+    }
+
+    fn add(&mut self, name: &TopicName, partition: i32, code: i16) {
+        let entry = OffsetDeleteResponsePartition::default()
+            .with_partition_index(partition)
+            .with_error_code(code);
+        if let Some(topic) = self.place(name) {
+            topic.partitions.push(entry);
+        }
+    }
 }
