@@ -10,6 +10,7 @@ use std::io;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base::clock::Clock;
 use base::disk::SystemDisk;
@@ -22,6 +23,8 @@ use crate::zookeeper::{Config, ZooKeeper};
 
 /// The file's name. Only its owner may read it.
 pub const FILE: &str = "zookeeper.session";
+/// How long a goodbye waits for that file to be gone.
+const FILE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// What the file says: where, and which session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,8 +114,11 @@ pub async fn open(
 pub async fn close(zookeeper: &ZooKeeper, directory: Option<&Path>) {
     zookeeper.close().await;
     if let Some(directory) = directory {
-        // A file that stays names a session the server no longer knows, which harms nobody.
-        let _gone = std::fs::remove_file(directory.join(FILE));
+        // On a disk, which may hang. A file that stays names a session the server no longer knows,
+        // which harms nobody.
+        let file = directory.join(FILE);
+        let removing = tokio::task::spawn_blocking(move || std::fs::remove_file(file));
+        let _gone = tokio::time::timeout(FILE_PATIENCE, removing).await;
     }
 }
 
