@@ -2,6 +2,7 @@
 //!
 //! Mounting needs rights that not every machine grants; a test that cannot have them says so.
 
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -156,6 +157,7 @@ pub(crate) struct Broker {
     pub(crate) port: u16,
     /// The same at each start: by it a broker knows the ZooKeeper that holds its former session.
     coordinator_port: u16,
+    metrics_port: u16,
     root: PathBuf,
     dirs: [PathBuf; 2],
     limits: Vec<String>,
@@ -179,6 +181,7 @@ impl Broker {
             process: Process::start(Command::new("true"), &root.join("nobody.log")),
             port: free_port(),
             coordinator_port: free_port(),
+            metrics_port: free_port(),
             root: root.to_path_buf(),
             dirs: dirs.map(Path::to_path_buf),
             limits: limits.iter().map(|&word| word.to_owned()).collect(),
@@ -202,6 +205,7 @@ impl Broker {
         for set in [
             format!("listeners=PLAINTEXT://127.0.0.1:{}", self.port),
             format!("coordinator.port={}", self.coordinator_port),
+            format!("metrics.port={}", self.metrics_port),
             format!(
                 "coordinator.data.dir={}",
                 self.root.join("coordinator").display()
@@ -493,4 +497,69 @@ fn a_frozen_file_system_holds_up_its_own_directory_and_no_other() {
     assert!(stuck > 0, "the frozen directory does not come back");
     wire.produce("t", there, batch(1000));
     assert!(broker.process.terminate(LIMIT).success());
+}
+
+#[test]
+fn a_stop_while_a_file_system_is_frozen_ends_the_other_directory_cleanly_and_leaves_the_cluster() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(frozen) = Mount::new(dir.path(), "ext4", "frozen", 200) else {
+        return;
+    };
+    let (cold, warm) = (frozen.at.join("logs"), dir.path().join("warm"));
+    let mut broker = Broker::start(dir.path(), [&cold, &warm], &[]);
+    broker
+        .process
+        .announce(&["takes long to close", "some clients did not take"]);
+    let mut wire = Wire::open(broker.port);
+    let (there, elsewhere) = broker.spread(&mut wire, "t", &[]);
+    for partition in [there, elsewhere] {
+        wire.produce("t", partition, batch(1000));
+    }
+    let metrics = format!("127.0.0.1:{}", broker.metrics_port);
+    let freeze = frozen.freeze();
+    let port = broker.port;
+    // Hangs in its write, and holds what whoever measures would ask.
+    let stuck = std::thread::spawn(move || {
+        let answer = Wire::open(port).try_produce("t", there, 1, batch(1000));
+        answer.is_ok()
+    });
+    wait::until("a call to hang", LIMIT, || {
+        let said = scrape(&metrics);
+        let slow = said
+            .lines()
+            .any(|line| line.starts_with("rotpeter_log_directory_slow{") && line.ends_with(" 1"));
+        slow.then_some(())
+    });
+    let began = Instant::now();
+    let said = scrape(&metrics);
+    let end = format!("kafka_log_log_logendoffset{{partition=\"{elsewhere}\",topic=\"t\"}} 1");
+    assert!(said.contains(&end), "{said}");
+    // Where everything lies is told too, to whoever wants to move it away.
+    assert_eq!(wire.log_dirs("t"), 2);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    broker.process.signal("TERM");
+    wait::until("the other directory's clean end", LIMIT, || {
+        warm.join(".kafka_cleanshutdown").exists().then_some(())
+    });
+    wait::until("the broker to leave the cluster", LIMIT, || {
+        // Its coordinator goes last.
+        std::net::TcpStream::connect(("127.0.0.1", broker.coordinator_port))
+            .is_err()
+            .then_some(())
+    });
+    assert!(!broker.process.has_ended());
+    println!("the rest of the broker took {:?} to stop", began.elapsed());
+    drop(freeze);
+    assert!(broker.process.wait_for_exit(LIMIT).success());
+    let _cut_off = stuck.join();
+    assert!(cold.join(".kafka_cleanshutdown").exists());
+}
+
+/// What is told by `/metrics`.
+fn scrape(at: &str) -> String {
+    let mut stream = std::net::TcpStream::connect(at).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\n\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    said
 }

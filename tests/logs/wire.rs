@@ -14,6 +14,7 @@ use protocol::messages::alter_replica_log_dirs_request::{
 };
 use protocol::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use protocol::messages::describe_log_dirs_response::DescribeLogDirsResult;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
 use protocol::messages::fetch_response::PartitionData;
 use protocol::messages::incremental_alter_configs_request::{
@@ -127,6 +128,21 @@ impl Wire {
     }
 
     /// Apache's broker serves before it has heard of itself.
+    /// In how many log directories the broker says that partitions of a topic lie.
+    pub(crate) fn log_dirs(&mut self, name: &str) -> usize {
+        let request =
+            RequestKind::DescribeLogDirs(DescribeLogDirsRequest::default().with_topics(None));
+        let answer = self.ask(Api::DescribeLogDirs, 1, request);
+        let Some(ResponseKind::DescribeLogDirs(answer)) = answer else {
+            panic!("another answer than was asked for");
+        };
+        let holds = |result: &&DescribeLogDirsResult| {
+            let mut topics = result.topics.iter();
+            topics.any(|topic| topic.name.as_str() == name)
+        };
+        answer.results.iter().filter(holds).count()
+    }
+
     fn await_brokers(&mut self) {
         wait::until("a broker that knows of itself", START_LIMIT, || {
             let nothing = MetadataRequest::default().with_topics(Some(Vec::new()));
