@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod chance;
 pub mod backoff;
+pub mod descriptors;
 pub mod disk;
 pub mod faulty_disk;
 pub mod durable;

@@ -8,14 +8,6 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt, reload};
 
-/// How lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Format {
-    #[default]
-    Text,
-    Json,
-}
-
 /// What the process began with, and how to change it.
 struct Started {
     filter: String,
@@ -26,20 +18,41 @@ struct Started {
 
 static STARTED: OnceLock<Started> = OnceLock::new();
 
-/// Starts logging for the whole process; `filter` is overruled by the variable `ROTPETER_LOG`.
+/// Starts logging for the whole process; `filter` is overruled by the variable `ROTPETER_LOG`, and
+/// `ROTPETER_LOG_FORMAT=json` makes every line an object.
 /// A second call changes nothing, so that several servers in one process may each ask for it.
-pub fn start(filter: &str, format: Format) {
-    let asked = std::env::var("ROTPETER_LOG").ok();
-    let readable = asked.filter(|text| text.parse::<Targets>().is_ok());
-    let filter = readable.unwrap_or_else(|| filter.to_owned());
-    let begun_with = filter.parse().unwrap_or_else(|_unreadable| Targets::new());
+pub fn start(filter: &str) {
+    let asked = variable("ROTPETER_LOG");
+    let mut refused = Vec::new();
+    let (filter, begun_with) = match asked.map(|text| (text.parse::<Targets>(), text)) {
+        Some((Ok(levels), text)) => (text, levels),
+        unreadable => {
+            if let Some((_, text)) = unreadable {
+                refused.push((
+                    "ROTPETER_LOG",
+                    text,
+                    "levels such as info or warn,controller=debug",
+                ));
+            }
+            let levels = filter.parse().unwrap_or_else(|_none| Targets::new());
+            (filter.to_owned(), levels)
+        }
+    };
+    let json = match variable("ROTPETER_LOG_FORMAT").as_deref() {
+        None | Some("text") => false,
+        Some("json") => true,
+        Some(other) => {
+            refused.push(("ROTPETER_LOG_FORMAT", other.to_owned(), "text or json"));
+            false
+        }
+    };
     let (levels, handle) = reload::Layer::new(begun_with);
     let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
-    let lines = match format {
-        Format::Text => lines.boxed(),
-        Format::Json => lines.json().boxed(),
+    let lines = match json {
+        false => lines.boxed(),
+        true => lines.json().flatten_event(true).boxed(),
     };
     let whole = Registry::default().with(levels).with(lines);
     if tracing::subscriber::set_global_default(whole).is_ok() {
@@ -48,7 +61,16 @@ pub fn start(filter: &str, format: Format) {
             levels: handle,
             changing: Mutex::new(()),
         });
+        for (name, value, takes) in refused {
+            tracing::warn!(name, value, "a variable is passed over: it takes {takes}");
+        }
     }
+}
+
+/// A variable that is there and not empty.
+fn variable(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?.to_string_lossy().into_owned();
+    (!value.is_empty()).then_some(value)
 }
 
 /// Puts `levels` (target and level, later ones counting) over what the process was started with.

@@ -77,7 +77,7 @@ fn main() -> ExitCode {
     if arguments.healthy {
         return healthy(arguments);
     }
-    logging::start(DEFAULT_FILTER, logging::Format::Text);
+    logging::start(DEFAULT_FILTER);
     let in_container = arguments.volume.is_some();
     let config = match arguments.load() {
         Ok(loaded) => {

@@ -4,7 +4,8 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use base::logging::{self, Format};
+use base::descriptors;
+use base::logging;
 use base::signals::Signals;
 use clap::Parser;
 use coordinator::{Config, Error, Handle, zoo_cfg};
@@ -65,7 +66,8 @@ fn main() -> ExitCode {
     // backs them with huge pages: 16 MB of 28 at rest. An old kernel that refuses changes nothing.
     let _refused = rustix::thread::disable_transparent_huge_pages(true);
     let arguments = Arguments::parse();
-    logging::start("info", Format::Text);
+    logging::start("info");
+    let _granted = descriptors::take_all();
     let outcome = match configure(&arguments) {
         Ok(config) => run(config).map_err(|why| (exit_code(&why), why)),
         Err(why) => Err((BAD_SETTINGS, why)),

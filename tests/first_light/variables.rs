@@ -10,6 +10,7 @@ use harness::ports::free_port;
 use harness::process::{Process, Single, program};
 use harness::tool;
 use harness::wait;
+use serde_json::Value;
 
 const STOP_LIMIT: Duration = Duration::from_secs(60);
 
@@ -40,6 +41,27 @@ fn a_variable_that_is_no_utf8_is_told_by_its_name_and_a_foreign_one_is_passed_ov
     let words = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{words}");
     assert!(words.contains("SERVER_JVMFLAGS is not UTF-8"), "{words}");
+}
+
+#[test]
+fn lines_are_objects_where_that_is_asked_and_an_unreadable_level_is_told() {
+    let mut command = Command::new(program("coordinator"));
+    command
+        .arg("/nowhere/zoo.cfg")
+        .env("ROTPETER_LOG_FORMAT", "json")
+        .env("ROTPETER_LOG", "coordinator=loud");
+    let output = tool::run(&mut command, "");
+    let words = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<Value> = words
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}")))
+        .collect();
+    let of = |level: &str| lines.iter().find(|line| line["level"] == level);
+    let warning = of("WARN").unwrap_or_else(|| panic!("{words}"));
+    assert_eq!(warning["name"], "ROTPETER_LOG", "{words}");
+    assert_eq!(warning["value"], "coordinator=loud", "{words}");
+    let refused = of("ERROR").unwrap_or_else(|| panic!("{words}"))["message"].to_string();
+    assert!(refused.contains("/nowhere/zoo.cfg"), "{words}");
 }
 
 /// What a container's entrypoint and its health check are, without a container.

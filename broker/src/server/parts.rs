@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use base::chance::Chance;
 use base::clock::Clock;
+use base::descriptors;
 use base::disk::Disk;
 use base::io_pool::IoPool;
 use base::stop::Stop;
@@ -17,6 +18,7 @@ use protocol::names::CONSUMER_OFFSETS;
 use replication::config::{ReplicationConfig, SessionsConfig};
 use replication::replicas::Replicas;
 use replication::sessions::Sessions;
+use storage::config::StoreConfig;
 use storage::store::Store as Logs;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -451,7 +453,12 @@ async fn open_logs(
     clock: &Clock,
     topics: TopicSettings,
 ) -> Result<Arc<Logs>, StartError> {
-    let (wanted, clock) = (config.logs.store(), clock.clone());
+    let wanted = StoreConfig {
+        // The other half is for sockets; where they want more, the store gives way.
+        open_files_max: descriptors::take_all() / 2,
+        ..config.logs.store()
+    };
+    let clock = clock.clone();
     let opening = tokio::task::spawn_blocking(move || {
         Logs::open(disk, wanted, clock, &|topic| {
             Arc::new(topics.of(topic).log.clone())

@@ -241,15 +241,13 @@ impl Directory {
     /// Replaces many small files at the price of a few syncs.
     pub(crate) fn replace_many(&self, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
         self.check()?;
-        let replace = || base::durable::replace_many(self.disk(), &self.path, files);
-        let replaced = self.handles.opening(replace);
+        let replaced = base::durable::replace_many(self.disk(), &self.path, files);
         self.judge(replaced.map_err(|e| Error::io("write to", &self.path, e)))
     }
 
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         self.check()?;
-        let replace = || base::durable::replace(self.disk(), path, bytes);
-        let replaced = self.handles.opening(replace);
+        let replaced = base::durable::replace(self.disk(), path, bytes);
         self.judge(replaced.map_err(|e| Error::io("write", path, e)))
     }
 

@@ -5,6 +5,8 @@
 //! last visit gets another turn, an idle one is closed. Whoever still holds the `Arc` of a closed file
 //! can finish with it.
 
+mod roomy;
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +16,7 @@ use std::sync::{Arc, Weak};
 use base::disk::{Disk, DiskFile, Open};
 use parking_lot::Mutex;
 
-use crate::error::is_out_of_files;
+use crate::handles::roomy::Roomy;
 
 /// How many bytes of an index are read and kept at once.
 pub(crate) const BLOCK_BYTES: usize = 4096;
@@ -25,10 +27,16 @@ const BLOCKS_MAX: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Handles {
     pub(crate) disk: Arc<dyn Disk>,
-    open_max: usize,
-    ring: Mutex<VecDeque<Weak<Slot>>>,
+    open: Arc<OpenFiles>,
     blocks: Mutex<Blocks>,
     next_id: AtomicU64,
+}
+
+/// The ring of slots that are open.
+#[derive(Debug)]
+pub(crate) struct OpenFiles {
+    max: usize,
+    ring: Mutex<VecDeque<Weak<Slot>>>,
 }
 
 /// One file that may be open or not.
@@ -48,10 +56,13 @@ struct Blocks {
 
 impl Handles {
     pub(crate) fn new(disk: Arc<dyn Disk>, open_max: usize) -> Arc<Self> {
-        Arc::new(Handles {
-            disk,
-            open_max: open_max.max(8),
+        let open = Arc::new(OpenFiles {
+            max: open_max.max(8),
             ring: Mutex::default(),
+        });
+        Arc::new(Handles {
+            disk: Arc::new(Roomy::new(disk, Arc::clone(&open))),
+            open,
             blocks: Mutex::default(),
             next_id: AtomicU64::new(1),
         })
@@ -79,60 +90,11 @@ impl Handles {
         if let Some(file) = &*file {
             return Ok(Arc::clone(file));
         }
-        let opened = self.opening(|| self.disk.open(&path(), how))?;
+        let opened = self.disk.open(&path(), how)?;
         *file = Some(Arc::clone(&opened));
         drop(file);
-        let over = {
-            let mut ring = self.ring.lock();
-            ring.push_back(Arc::downgrade(slot));
-            ring.len().saturating_sub(self.open_max)
-        };
-        if over > 0 {
-            self.close_idle(over);
-        }
+        self.open.add(slot);
         Ok(opened)
-    }
-
-    /// Does what opens files; where the process has run out of them once more, with room made among
-    /// ours.
-    pub(crate) fn opening<T>(&self, act: impl Fn() -> io::Result<T>) -> io::Result<T> {
-        match act() {
-            Err(e) if is_out_of_files(&e) => {
-                self.close_idle(self.open_max / 4 + 1);
-                act()
-            }
-            other => other,
-        }
-    }
-
-    /// Lets the hand go round until `count` files are closed, twice around at most.
-    fn close_idle(&self, count: usize) {
-        let mut closed = Vec::with_capacity(count);
-        let mut ring = self.ring.lock();
-        let mut steps = ring.len() * 2;
-        while closed.len() < count && steps > 0 {
-            steps -= 1;
-            let Some(weak) = ring.pop_front() else { break };
-            let Some(slot) = weak.upgrade() else {
-                closed.push(None);
-                continue;
-            };
-            if slot.used.swap(false, Ordering::Relaxed) {
-                ring.push_back(weak);
-                continue;
-            }
-            let taken = match slot.file.try_lock() {
-                Some(mut file) => file.take(),
-                None => {
-                    ring.push_back(weak);
-                    continue;
-                }
-            };
-            closed.push(taken);
-        }
-        drop(ring);
-        // Closing may sleep; it happens here, with no lock held.
-        drop(closed);
     }
 
     /// The block of an index file that holds the byte `at`; kept where it is whole.
@@ -171,6 +133,55 @@ impl Handles {
             self.next_id.fetch_add(1, Ordering::Relaxed),
             Ordering::Relaxed,
         );
+    }
+}
+
+impl OpenFiles {
+    fn add(&self, slot: &Arc<Slot>) {
+        let over = {
+            let mut ring = self.ring.lock();
+            ring.push_back(Arc::downgrade(slot));
+            ring.len().saturating_sub(self.max)
+        };
+        if over > 0 {
+            self.close_idle(over);
+        }
+    }
+
+    /// The process has no descriptors left, whoever took them.
+    pub(crate) fn make_room(&self) {
+        let open = self.ring.lock().len();
+        self.close_idle(open / 4 + 1);
+    }
+
+    /// Lets the hand go round until `count` files are closed, twice around at most.
+    fn close_idle(&self, count: usize) {
+        let mut closed = Vec::with_capacity(count);
+        let mut ring = self.ring.lock();
+        let mut steps = ring.len() * 2;
+        while closed.len() < count && steps > 0 {
+            steps -= 1;
+            let Some(weak) = ring.pop_front() else { break };
+            let Some(slot) = weak.upgrade() else {
+                closed.push(None);
+                continue;
+            };
+            if slot.used.swap(false, Ordering::Relaxed) {
+                ring.push_back(weak);
+                continue;
+            }
+            let taken = match slot.file.try_lock() {
+                Some(mut file) => file.take(),
+                None => {
+                    ring.push_back(weak);
+                    continue;
+                }
+            };
+            closed.push(taken);
+        }
+        drop(ring);
+        // Closing may sleep; it happens here, with no lock held.
+        drop(closed);
     }
 }
 
