@@ -8,26 +8,24 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, OnceLock};
 
-use base::disk::{Disk, DiskFile};
-use base::io_pool::IoPool;
+use base::disk::Disk;
 use parking_lot::{Condvar, Mutex};
+
+use crate::crew::{Crew, Files};
 
 /// From so many files on, one sync of the file system is cheaper than one of each.
 const FILES_MAX: usize = 64;
 /// How many files are synced side by side, beside the leader's own.
 const THREADS: usize = 15;
 
-type Files = Vec<Arc<dyn DiskFile>>;
-
 #[derive(Debug, Default)]
 pub(crate) struct GroupCommit {
     rounds: Mutex<Rounds>,
     over: Condvar,
-    /// Made by the first round of several files; nothing where there are no threads to be had.
-    threads: OnceLock<Option<IoPool>>,
+    /// Made by the first round of several files.
+    crew: OnceLock<Crew>,
 }
 
 #[derive(Debug, Default)]
@@ -81,41 +79,13 @@ impl GroupCommit {
     fn sync_all(&self, disk: &dyn Disk, root: &Path, mut files: Files) -> io::Result<()> {
         files.sort_by_key(|file| Arc::as_ptr(file).cast::<()>());
         files.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        if let [file] = &files[..] {
+            return file.sync();
+        }
         if files.len() > FILES_MAX {
             return disk.sync_file_system(root);
         }
-        let Some((own, others)) = files.split_first() else {
-            return Ok(());
-        };
-        let threads = match others {
-            [] => None,
-            _ => self
-                .threads
-                .get_or_init(|| IoPool::new("sync", THREADS, FILES_MAX).ok())
-                .as_ref(),
-        };
-        let (tell, heard) = sync_channel(others.len());
-        for file in others {
-            let (theirs, tell_here) = (Arc::clone(file), tell.clone());
-            let job = move || {
-                let _leader_waits = tell_here.send(theirs.sync());
-            };
-            if threads.is_none_or(|threads| threads.submit(job).is_err()) {
-                let _room_for_all = tell.send(file.sync());
-            }
-        }
-        drop(tell);
-        let mut result = own.sync();
-        let mut told = 0;
-        for one in heard {
-            told += 1;
-            result = result.and(one);
-        }
-        if told < others.len() {
-            // A thread panicked: nobody knows what became of its file.
-            result = result.and(Err(io::Error::other("a sync did not come back")));
-        }
-        result
+        self.crew.get_or_init(|| Crew::new(THREADS)).sync(files)
     }
 }
 

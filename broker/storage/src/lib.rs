@@ -21,6 +21,7 @@ pub(crate) mod index;
 pub(crate) mod producers;
 pub(crate) mod producer_snapshot;
 pub(crate) mod epochs;
+pub(crate) mod crew;
 pub(crate) mod group_commit;
 pub(crate) mod vetting;
 pub mod directory;
