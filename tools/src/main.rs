@@ -45,7 +45,8 @@ use crate::failure::Failure;
 use crate::print::Out;
 
 fn main() -> ExitCode {
-    let mut words = std::env::args();
+    // Java replaces what is no UTF-8 too.
+    let mut words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
     let called = words.next().unwrap_or_default();
     let called = Path::new(&called)
         .file_name()

@@ -11,11 +11,18 @@ pub struct Candidate {
     pub rack: Option<String>,
 }
 
+/// More than ten of ZooKeeper's largest requests would hold; a number alone must not cost memory.
+const PARTITIONS_MAX: i32 = 1_000_000;
+
 /// Why no assignment can be made, in Kafka's words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     #[error("Number of partitions must be larger than 0.")]
     Partitions,
+    #[error(
+        "Number of partitions must not be larger than {PARTITIONS_MAX}: no topic's node in ZooKeeper has room for more."
+    )]
+    TooManyPartitions,
     #[error("Replication factor must be larger than 0.")]
     ReplicationFactor,
     #[error("Replication factor: {wanted} larger than available brokers: {available}.")]
@@ -38,6 +45,9 @@ pub fn assign(
 ) -> Result<BTreeMap<i32, Vec<i32>>, Refusal> {
     if count <= 0 {
         return Err(Refusal::Partitions);
+    }
+    if count > PARTITIONS_MAX {
+        return Err(Refusal::TooManyPartitions);
     }
     if replication_factor <= 0 {
         return Err(Refusal::ReplicationFactor);
@@ -230,5 +240,9 @@ mod tests {
         );
         assert_eq!(assign(&two, 0, 1, 0, 0, 0), Err(Refusal::Partitions));
         assert_eq!(assign(&two, 1, 0, 0, 0, 0), Err(Refusal::ReplicationFactor));
+        assert_eq!(
+            assign(&two, i32::MAX, 1, 0, 0, 0),
+            Err(Refusal::TooManyPartitions)
+        );
     }
 }

@@ -231,10 +231,14 @@ impl Wait {
         if let Stage::Lane(heard) = &mut self.stage {
             let done = loop {
                 tokio::select! {
+                    biased;
                     done = &mut *heard => break done,
-                    () = stay.parked().wait() => if stay.parked().is_expired() {
+                    // Looked at before the wait: a stay is shared by all partitions of a request, and
+                    // the wake of its end by the first of them.
+                    () = std::future::ready(()), if stay.parked().is_expired() => {
                         return AppendAnswer::refused(Refusal::TimedOut, Offset::NONE);
                     }
+                    () = stay.parked().wait() => {}
                 }
             };
             match done {

@@ -20,7 +20,6 @@ use parking_lot::{Condvar, Mutex};
 use protocol::ids::Offset;
 use storage::log::{Log, flush_together};
 
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 use crate::gathering::Gathering;
@@ -231,17 +230,16 @@ impl Lane {
             return;
         }
         let lane = Arc::clone(self);
-        let runtime = Handle::try_current().ok();
         let submitted = pool(&self.flushes, "flush", FLUSH_THREADS)
-            .and_then(|pool| pool.submit(move || lane.flush_round(runtime.as_ref())));
+            .and_then(|pool| pool.submit(move || lane.flush_round()));
         if submitted.is_err() {
             // Without a thread of its own it costs the caller's time, and is not forgotten.
-            self.flush_round(None);
+            self.flush_round();
         }
     }
 
     /// Whoever comes from now on begins the next round.
-    fn flush_round(&self, runtime: Option<&Handle>) {
+    fn flush_round(&self) {
         let (round, asked) = self.gathered();
         let began_us = self.clock.monotonic_us();
         let logs: Vec<_> = round.iter().map(|one| one.begin_flush()).collect();
@@ -254,7 +252,7 @@ impl Lane {
         let waiting = next.asked;
         next.gathering.over(asked, waiting, took_us);
         drop(next);
-        wakes.fire_within(runtime);
+        wakes.fire();
     }
 
     /// Who is to be flushed now, and for how many appends.

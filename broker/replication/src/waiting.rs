@@ -19,7 +19,6 @@ use parking_lot::Mutex;
 use protocol::ids::Offset;
 use slab::Slab;
 use smallvec::SmallVec;
-use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
 /// How coarse deadlines are at least.
@@ -201,17 +200,6 @@ impl Wakes {
     pub fn fire(self) {
         for parked in self.0 {
             parked.wake();
-        }
-    }
-
-    /// The same from a thread outside the runtime, to which each task it wakes is a lock and often a
-    /// sleeping worker called: one worker is called, and wakes the others among its own.
-    pub fn fire_within(self, runtime: Option<&Handle>) {
-        match runtime {
-            Some(runtime) if self.0.len() > 1 => {
-                let _runs_by_itself = runtime.spawn(async move { self.fire() });
-            }
-            _ => self.fire(),
         }
     }
 }

@@ -197,7 +197,9 @@ impl Topics {
         let draw = || usize::try_from(self.chance.below(places)).unwrap_or(0);
         assign::assign(brokers, count, factor, first, draw(), draw()).map_err(|refusal| {
             let code = match refusal {
-                assign::Refusal::Partitions => ErrorCode::InvalidPartitions,
+                assign::Refusal::Partitions | assign::Refusal::TooManyPartitions => {
+                    ErrorCode::InvalidPartitions
+                }
                 assign::Refusal::ReplicationFactor | assign::Refusal::TooFewBrokers { .. } => {
                     ErrorCode::InvalidReplicationFactor
                 }

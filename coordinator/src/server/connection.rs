@@ -261,6 +261,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
             }
             rest = &rest[wrote..];
         }
+        // What TLS has taken may not be on the socket yet.
+        let flushed = tokio::time::timeout(WRITE_PATIENCE, self.socket.flush()).await;
+        flushed.map_err(|_| Ended::Slow)??;
         let room = self.outbox.sent(outgoing.bytes.len());
         if room.own {
             self.send(Message::Room { id: self.id }).await?;
@@ -269,7 +272,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
             self.send(Message::RoomForLarge).await?;
         }
         if outgoing.closing {
-            self.socket.shutdown().await?;
+            let ended = tokio::time::timeout(WRITE_PATIENCE, self.socket.shutdown()).await;
+            ended.map_err(|_| Ended::Slow)??;
             return Err(Ended::Closed);
         }
         outgoing.bytes.clear();

@@ -177,6 +177,7 @@ fn read_nodes(
         // A node twice would be one that moved while the snapshot was taken; the first stands.
         if tree.nodes.find(&path).is_none() {
             let acl = list.map_or(acl::OPEN, |list| tree.acls.acquire(list));
+            tree.youngest_loaded = tree.youngest_loaded.max(stat.czxid);
             tree.insert(parent, &path, data, stat, acl);
         }
     }
@@ -214,6 +215,9 @@ pub(crate) struct Taking {
     /// Nodes still to be written: their numbers, and the zxid that made them, because a number
     /// may serve another node meanwhile.
     open: Vec<(u32, i64)>,
+    /// Younger nodes are left to the log, which makes them with the ACL they were made with: the table of
+    /// ACLs at the head is older than they are.
+    until: i64,
     sum: Adler,
     begun: bool,
     done: bool,
@@ -223,6 +227,7 @@ impl Taking {
     pub(crate) fn begin(tree: &Tree) -> Self {
         Taking {
             open: vec![(ROOT, tree.nodes.get(ROOT).stat.czxid)],
+            until: tree.last_zxid.max(tree.youngest_loaded),
             sum: Adler::new(),
             begun: false,
             done: false,
@@ -257,7 +262,7 @@ impl Taking {
                 return out;
             };
             let node = tree.nodes.get(id);
-            if node.stat.czxid != czxid {
+            if node.stat.czxid != czxid || czxid > self.until {
                 continue;
             }
             let mut writer = Writer(&mut out);
@@ -373,6 +378,24 @@ mod tests {
         }
         let loaded = decode(&bytes, true).unwrap();
         assert!(loaded.tree.node("/zookeeper/config").is_some());
+    }
+
+    /// Their ACL's number may have stood for another list when the table was written.
+    #[test]
+    fn nodes_that_come_while_it_is_taken_are_left_to_the_log() {
+        let mut tree = Tree::new(true);
+        tree.last_zxid = 1;
+        let made_by = |czxid| StatPersisted {
+            czxid,
+            ..StatPersisted::default()
+        };
+        tree.insert(ROOT, "/early", None, made_by(1), acl::OPEN);
+        let mut taking = Taking::begin(&tree);
+        tree.insert(ROOT, "/late", None, made_by(2), acl::OPEN);
+        let bytes = taking.next_piece(&tree, [].into_iter(), usize::MAX);
+        let loaded = decode(&bytes, true).unwrap();
+        assert!(loaded.tree.node("/early").is_some());
+        assert!(loaded.tree.node("/late").is_none());
     }
 
     #[test]

@@ -84,6 +84,8 @@ pub(crate) struct Tree {
     digest: u64,
     data_size: i64,
     pub(crate) last_zxid: i64,
+    /// Of the nodes that a snapshot brought; it may hold some that are younger than itself.
+    pub(crate) youngest_loaded: i64,
     /// Every 128th digest, for the word `hash`.
     digest_log: std::collections::VecDeque<ZxidDigest>,
 }
@@ -119,6 +121,7 @@ impl Tree {
             digest: 0,
             data_size: 0,
             last_zxid: 0,
+            youngest_loaded: 0,
             digest_log: std::collections::VecDeque::new(),
         };
         tree.nodes.get_mut(ROOT).stat = root;

@@ -17,6 +17,9 @@ impl Partition {
         match self.leadership(&state) {
             Ok(led) => self.advance_led(&state, led),
             Err(_not_leading) => {
+                // Who waits for the disk alone hears of it all the same.
+                let flushed = state.log.offsets().recovery;
+                self.marks.flushed.fetch_max(flushed.0, Ordering::AcqRel);
                 let mut wakes = Wakes::none();
                 self.queue.all(&mut wakes);
                 wakes

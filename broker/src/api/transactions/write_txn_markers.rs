@@ -4,6 +4,7 @@
 //! its transaction. A marker counts once all in-sync replicas have it.
 //! Kafka: `KafkaApis.handleWriteTxnMarkersRequest`.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::batch::{Marker, end_marker};
@@ -45,16 +46,15 @@ pub(crate) async fn answer(
         .collect();
     let stay = replicas.shared().deadlines.park(timeout_ms);
     let mut results: Vec<WritableTxnMarkerResult> = Vec::new();
+    let mut places = HashMap::new();
     for (marker, begun) in request.markers.iter().zip(begun) {
         // Kafka: a marker for no partition is not told about.
         if begun.is_empty() {
             continue;
         }
         let topics = finish(groups, marker, begun, &stay).await;
-        match results
-            .iter_mut()
-            .find(|result| result.producer_id == marker.producer_id)
-        {
+        let place = *places.entry(marker.producer_id.0).or_insert(results.len());
+        match results.get_mut(place) {
             Some(result) => result.topics.extend(topics),
             None => results.push(
                 WritableTxnMarkerResult::default()

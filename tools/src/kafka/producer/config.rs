@@ -51,16 +51,29 @@ impl Config {
                 .unwrap_or(0)
                 .max(1))
         };
+        let millis = i64::from(i32::MAX);
+        let linger_ms = properties.number("linger.ms", 0)?.clamp(0, millis);
+        let request_timeout_ms = properties.number("request.timeout.ms", 30_000)?.min(millis);
+        // Java: a batch may linger and be asked for once, whatever the default says.
+        let least = linger_ms.saturating_add(request_timeout_ms).min(millis);
+        let delivery_timeout_ms = match properties.get("delivery.timeout.ms") {
+            None => least.max(120_000),
+            Some(_) => properties.number("delivery.timeout.ms", 0)?,
+        };
+        if delivery_timeout_ms < least {
+            return Err(Failure::said(
+                "delivery.timeout.ms should be equal to or larger than linger.ms + request.timeout.ms",
+            ));
+        }
         Ok(Config {
             acks,
-            linger_ms: properties.number("linger.ms", 0)?,
+            linger_ms,
             batch_bytes: size("batch.size", 16_384)?,
             codec,
             retries: properties.number("retries", i64::from(i32::MAX))?,
             retry_backoff_ms: properties.number("retry.backoff.ms", 100)?,
-            delivery_timeout_ms: properties.number("delivery.timeout.ms", 120_000)?,
-            request_timeout_ms: i32::try_from(properties.number("request.timeout.ms", 30_000)?)
-                .unwrap_or(i32::MAX),
+            delivery_timeout_ms,
+            request_timeout_ms: i32::try_from(request_timeout_ms).unwrap_or(i32::MAX),
             max_block_ms: properties.number("max.block.ms", 60_000)?,
             metadata_age_ms: properties.number("metadata.max.age.ms", 300_000)?,
             request_bytes_max: size("max.request.size", 1_048_576)?,
