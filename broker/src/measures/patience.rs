@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// For an order that is being obeyed or an append that is written.
-const WAIT: Duration = Duration::from_millis(20);
+const WAIT: Duration = Duration::from_millis(100);
 /// How many logs of a directory are waited for so long in vain.
 const MISSED_MAX: usize = 10;
 
