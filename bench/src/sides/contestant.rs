@@ -136,6 +136,22 @@ impl Contestant {
         self.broker.alive() && self.keeper.as_mut().is_none_or(Running::alive)
     }
 
+    /// Whether the log directory has folders of a topic, deleted ones included.
+    pub(crate) fn has_files_of(&self, topic: &str) -> Result<bool> {
+        let data = self.dir.join("data");
+        let logs = match self.side {
+            Side::Ours => data.join("broker"),
+            Side::Kafka | Side::Floor => data,
+        };
+        let begins = format!("{topic}-");
+        for entry in fs::read_dir(&logs).with_context(|| format!("list {}", logs.display()))? {
+            if entry?.file_name().to_string_lossy().starts_with(&begins) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Ends the broker (ours takes its coordinator along), then measures from exec to the first
     /// acknowledged record with all partitions of `topic` led. An attempt that ends by itself
     /// (Kafka, while its old session lives) is made again; the last one counts.

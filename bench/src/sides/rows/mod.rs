@@ -7,7 +7,7 @@ mod lifecycle;
 
 use std::collections::BTreeMap;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -153,6 +153,9 @@ pub(crate) const ROWS: &[Row] = &[
 /// Answers that take longer than this say that something hangs: the row fails, the run goes on.
 const LOAD_LIMIT: Duration = Duration::from_secs(240);
 
+/// Apache Kafka begins to delete half a minute after its start.
+const DELETION_LIMIT: Duration = Duration::from_secs(60);
+
 /// A floor server on its core, with a folder of its own.
 pub(crate) struct Ground {
     address: String,
@@ -260,10 +263,20 @@ impl Look<'_> {
         self.load(&words).map(drop)
     }
 
+    /// Deletes a topic and waits until its files are gone: gigabytes that are let go of would
+    /// otherwise be on the bill of what is measured next.
     fn drop_topic(&mut self, name: &str) -> Result<()> {
         let address = self.broker()?.address.clone();
-        self.load(&["topic", &address, "--topic", name, "--delete"])
-            .map(drop)
+        self.load(&["topic", &address, "--topic", name, "--delete"])?;
+        let since = Instant::now();
+        while self.broker()?.has_files_of(name)? {
+            ensure!(
+                since.elapsed() < DELETION_LIMIT,
+                "the files of {name} are still there"
+            );
+            pause(Duration::from_millis(50))?;
+        }
+        Ok(())
     }
 }
 
