@@ -22,30 +22,26 @@ static STARTED: OnceLock<Started> = OnceLock::new();
 /// `ROTPETER_LOG_FORMAT=json` makes every line an object.
 /// A second call changes nothing, so that several servers in one process may each ask for it.
 pub fn start(filter: &str) {
-    let asked = variable("ROTPETER_LOG");
     let mut refused = Vec::new();
-    let (filter, begun_with) = match asked.map(|text| (text.parse::<Targets>(), text)) {
-        Some((Ok(levels), text)) => (text, levels),
-        unreadable => {
-            if let Some((_, text)) = unreadable {
-                refused.push((
-                    "ROTPETER_LOG",
-                    text,
-                    "levels such as info or warn,controller=debug",
-                ));
-            }
-            let levels = filter.parse().unwrap_or_else(|_none| Targets::new());
-            (filter.to_owned(), levels)
+    let mut asked = |name, takes, is_readable: fn(&str) -> bool| {
+        let text = variable(name)?;
+        if is_readable(&text) {
+            return Some(text);
         }
+        refused.push((name, text, takes));
+        None
     };
-    let json = match variable("ROTPETER_LOG_FORMAT").as_deref() {
-        None | Some("text") => false,
-        Some("json") => true,
-        Some(other) => {
-            refused.push(("ROTPETER_LOG_FORMAT", other.to_owned(), "text or json"));
-            false
-        }
-    };
+    let filter = asked(
+        "ROTPETER_LOG",
+        "levels such as info or warn,controller=debug",
+        |text| text.parse::<Targets>().is_ok(),
+    )
+    .unwrap_or_else(|| filter.to_owned());
+    let format = asked("ROTPETER_LOG_FORMAT", "text or json", |text| {
+        ["text", "json"].contains(&text)
+    });
+    let json = format.as_deref() == Some("json");
+    let begun_with = filter.parse().unwrap_or_else(|_none| Targets::new());
     let (levels, handle) = reload::Layer::new(begun_with);
     let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())

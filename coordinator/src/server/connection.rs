@@ -50,6 +50,12 @@ enum Ended {
     Closed,
 }
 
+/// What is done to the socket of a client that may take nothing of it.
+async fn patiently<T>(act: impl Future<Output = std::io::Result<T>>) -> Result<T, Ended> {
+    let done = tokio::time::timeout(WRITE_PATIENCE, act).await;
+    Ok(done.map_err(|_| Ended::Slow)??)
+}
+
 /// Speaks with one client to its end.
 pub(crate) async fn serve<S>(
     door: &Door,
@@ -254,16 +260,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
         self.unanswered.take_off(outgoing.answered);
         let mut rest = outgoing.bytes.as_slice();
         while !rest.is_empty() {
-            let wrote = tokio::time::timeout(WRITE_PATIENCE, self.socket.write(rest)).await;
-            let wrote = wrote.map_err(|_| Ended::Slow)??;
+            let wrote = patiently(self.socket.write(rest)).await?;
             if wrote == 0 {
                 return Err(Ended::Eof);
             }
             rest = &rest[wrote..];
         }
         // What TLS has taken may not be on the socket yet.
-        let flushed = tokio::time::timeout(WRITE_PATIENCE, self.socket.flush()).await;
-        flushed.map_err(|_| Ended::Slow)??;
+        patiently(self.socket.flush()).await?;
         let room = self.outbox.sent(outgoing.bytes.len());
         if room.own {
             self.send(Message::Room { id: self.id }).await?;
@@ -272,8 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Talk<'_, S> {
             self.send(Message::RoomForLarge).await?;
         }
         if outgoing.closing {
-            let ended = tokio::time::timeout(WRITE_PATIENCE, self.socket.shutdown()).await;
-            ended.map_err(|_| Ended::Slow)??;
+            patiently(self.socket.shutdown()).await?;
             return Err(Ended::Closed);
         }
         outgoing.bytes.clear();
