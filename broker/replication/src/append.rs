@@ -233,12 +233,9 @@ impl Wait {
                 tokio::select! {
                     biased;
                     done = &mut *heard => break done,
-                    // Looked at before the wait: a stay is shared by all partitions of a request, and
-                    // the wake of its end by the first of them.
-                    () = std::future::ready(()), if stay.parked().is_expired() => {
+                    () = stay.parked().wait() => if stay.parked().is_expired() {
                         return AppendAnswer::refused(Refusal::TimedOut, Offset::NONE);
-                    }
-                    () = stay.parked().wait() => {}
+                    },
                 }
             };
             match done {

@@ -41,9 +41,12 @@ impl Parked {
         self.woken.notify_one();
     }
 
-    /// Waits for the next wake. Dropping the future early is safe.
+    /// Waits for the next wake, which its end is too; once that has come nobody waits any more, as
+    /// a stay may be shared by many waits, one after the other. Dropping the future early is safe.
     pub async fn wait(&self) {
-        self.woken.notified().await;
+        if !self.is_expired() {
+            self.woken.notified().await;
+        }
     }
 
     /// Its deadline has passed.
@@ -331,7 +334,12 @@ impl Deadlines {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// What is done takes microseconds.
+    const PATIENCE: Duration = Duration::from_secs(20);
 
     fn moved(watermark: i64) -> Moved {
         Moved {
@@ -374,7 +382,11 @@ mod tests {
             }
             clock.advance(TICK_MS);
         }
-        stay.parked().wait().await;
+        for _ in 0..2 {
+            // The second time there is no wake left to be had.
+            let waited = tokio::time::timeout(PATIENCE, stay.parked().wait()).await;
+            waited.expect("nobody waits beyond the end");
+        }
         assert!(stay.parked().is_expired());
         stopper.stop();
         task.await.unwrap();
