@@ -4,7 +4,7 @@
 
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -65,6 +65,11 @@ pub trait DiskFile: Send + Sync + Debug {
     fn set_modified_ms(&self, ms: i64) -> io::Result<()>;
     /// The real file behind it, for `sendfile`; a disk in memory has none.
     fn real(&self) -> Option<&File>;
+    /// Whether the byte there can be read without waiting for the disk. Asks without waiting itself;
+    /// yes where nobody can say.
+    fn is_cached(&self, _offset: u64) -> bool {
+        true
+    }
 }
 
 /// A disk, or something that behaves like one.
@@ -190,6 +195,17 @@ impl DiskFile for SystemFile {
 
     fn real(&self) -> Option<&File> {
         Some(&self.0)
+    }
+
+    fn is_cached(&self, offset: u64) -> bool {
+        let mut byte = [0];
+        let got = rustix::io::preadv2(
+            &self.0,
+            &mut [IoSliceMut::new(&mut byte)],
+            offset,
+            rustix::io::ReadWriteFlags::NOWAIT,
+        );
+        !matches!(got, Err(rustix::io::Errno::AGAIN))
     }
 }
 

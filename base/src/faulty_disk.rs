@@ -70,6 +70,13 @@ struct Frozen {
     waiting: usize,
 }
 
+impl Frozen {
+    fn holds(&self, path: &Path) -> bool {
+        let part = self.path_part.as_ref();
+        part.is_some_and(|part| path.to_string_lossy().contains(part))
+    }
+}
+
 #[derive(Debug)]
 struct World {
     nodes: Vec<Node>,
@@ -206,20 +213,13 @@ impl FaultyDisk {
     }
 
     fn hang_if_frozen(&self, path: &Path) {
-        let path = path.to_string_lossy();
-        let hangs = |frozen: &Frozen| {
-            frozen
-                .path_part
-                .as_ref()
-                .is_some_and(|part| path.contains(part))
-        };
         let mut frozen = self.1.state.lock();
-        if !hangs(&frozen) {
+        if !frozen.holds(path) {
             return;
         }
         frozen.waiting += 1;
         self.1.changed.notify_all();
-        while hangs(&frozen) {
+        while frozen.holds(path) {
             self.1.changed.wait(&mut frozen);
         }
         frozen.waiting -= 1;
@@ -689,6 +689,10 @@ impl DiskFile for FaultyFile {
 
     fn real(&self) -> Option<&File> {
         None
+    }
+
+    fn is_cached(&self, _offset: u64) -> bool {
+        !self.disk.1.state.lock().holds(&self.path)
     }
 }
 

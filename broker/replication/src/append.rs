@@ -2,7 +2,7 @@
 //!
 //! An append runs on the calling thread where it may (see `lanes`) and in its directory's lane
 //! where it may not, or where looking at its records takes long: a small batch may unpack to a
-//! large one. One that was sent to the lane is followed there by all later ones of its partition
+//! large one, and many that take a moment each take long together. One that was sent to the lane is followed there by all later ones of its partition
 //! until the lane is empty, so that a producer's order holds.
 //!
 //! Hot path: with acks from the leader, or from all where there is nobody else, the answer is
@@ -21,6 +21,9 @@ use crate::error::Refusal;
 use crate::lanes::Flushes;
 use crate::partition::{AppendFailure, By, Done, Partition, Patience};
 use crate::waiting::{Stay, Until, Wakes};
+
+/// For how long one thread appends in a row: others wait for it.
+const TURN_US_MAX: i64 = 5_000;
 
 /// How many must have a record before its producer hears of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,14 @@ pub enum Append {
     Waits(Wait),
 }
 
+/// Appends that one thread does in a row, as those of one request.
+#[derive(Debug, Default)]
+#[must_use = "whoever its appends concern is woken as it ends"]
+pub struct Turn {
+    began_us: Option<i64>,
+    wakes: Wakes,
+}
+
 /// An append that waits for a disk or for other replicas.
 #[derive(Debug)]
 pub struct Wait {
@@ -64,6 +75,21 @@ enum Stage {
         appended: Appended,
         flush_to: Option<Offset>,
     },
+}
+
+impl Turn {
+    pub fn begin() -> Self {
+        Turn::default()
+    }
+
+    /// Wakes whom the appends concern. Never called under a partition's lock.
+    pub fn end(self) {
+        self.wakes.fire();
+    }
+
+    fn is_over(&mut self, now_us: i64) -> bool {
+        now_us - *self.began_us.get_or_insert(now_us) > TURN_US_MAX
+    }
 }
 
 impl Acks {
@@ -100,24 +126,25 @@ impl AppendAnswer {
     }
 }
 
-/// Appends to one partition this broker leads. Whom the append concerns is added to `wakes`, for
-/// the caller to wake once all partitions of a request are done.
+/// Appends to one partition this broker leads. Whom the append concerns is woken as the turn ends,
+/// once all partitions of a request are done.
 pub fn append(
     partition: &Arc<Partition>,
     records: Bytes,
     by: impl Into<By>,
     acks: Acks,
-    wakes: &mut Wakes,
+    turn: &mut Turn,
 ) -> Append {
     let by = by.into();
     let lane = partition.lane();
     if partition.queued.load(Ordering::Acquire) == 0
+        && !turn.is_over(partition.shared().clock.monotonic_us())
         && let Some(permit) = partition.shared().lanes.try_permit(&lane)
     {
         let done = append_here(partition, &records, by, acks, Patience::Short);
         drop(permit);
         match done {
-            Some(Ok(done)) => return written(partition, done, acks, wakes),
+            Some(Ok(done)) => return written(partition, done, acks, &mut turn.wakes),
             Some(Err(failure)) => return Append::Answered(failure.into()),
             None => {}
         }
@@ -130,6 +157,10 @@ pub fn append(
         queued.queued.fetch_sub(1, Ordering::AcqRel);
         if let Some(Ok(done)) = &mut done {
             std::mem::take(&mut done.wakes).fire();
+            if done.flush_due {
+                // Here and not by whoever waits: he may go away.
+                queue_flush(&queued);
+            }
         }
         let _unheard = done.map(|done| tell.send(done));
     };
@@ -152,9 +183,9 @@ pub async fn append_and_wait(
     acks: Acks,
     timeout_ms: i64,
 ) -> AppendAnswer {
-    let mut wakes = Wakes::none();
-    let append = append(partition, records, origin, acks, &mut wakes);
-    wakes.fire();
+    let mut turn = Turn::begin();
+    let append = append(partition, records, origin, acks, &mut turn);
+    turn.end();
     match append {
         Append::Answered(answer) => answer,
         Append::Waits(wait) => {
@@ -240,9 +271,6 @@ impl Wait {
             };
             match done {
                 Ok(Ok(done)) => {
-                    if done.flush_due {
-                        queue_flush(&self.partition);
-                    }
                     let Done {
                         appended, flush_to, ..
                     } = done;

@@ -1,64 +1,129 @@
 //! Whether planned bytes are in the page cache, and bringing them there.
 //!
 //! `sendfile` of a range that is not cached sleeps on the disk, and with it the worker that
-//! carries hundreds of other connections. So a plan is probed first, for the price of two system
-//! calls that never sleep, and a cold one is warmed on a thread of its directory.
+//! carries hundreds of other connections. So a range is probed first, for the price of a few system
+//! calls that never sleep, and a cold one is warmed on a thread of its directory: its beginning
+//! before there is an answer, and what follows piece by piece, as it is sent.
 
-use std::fs::File;
-use std::io::IoSliceMut;
+use std::io;
+use std::sync::Arc;
 
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use base::disk::DiskFile;
 use storage::log::{Range, ReadPlan};
 
-/// How much is warmed at one go; what lies beyond is left to the kernel's read-ahead.
-const WARM_BYTES_MAX: usize = 4 << 20;
-const CHUNK_BYTES: usize = 128 * 1024;
+use crate::lanes::Lane;
 
-/// Whether sending this plan would sleep on a disk.
+/// How much of a plan is looked at, and warmed, before it is answered: so much may be sent before
+/// the client has taken any of it.
+const AHEAD_BYTES_MAX: usize = 4 << 20;
+/// How much is sent, and warmed, at a time.
+const PIECE_BYTES: u64 = 1 << 20;
+/// The kernel reads ahead in windows of this size, and forgets by about the same.
+const STRIDE_BYTES: u64 = 128 * 1024;
+
+/// Whether sending the beginning of this plan would sleep on a disk.
 pub fn is_cold(plan: &ReadPlan) -> bool {
+    let mut left = AHEAD_BYTES_MAX;
     plan.ranges.iter().any(|range| {
-        let last = range.position + (range.len as u64).saturating_sub(1);
-        range.len > 0
-            && range
-                .file
-                .real()
-                .is_some_and(|file| byte_is_cold(file, range.position) || byte_is_cold(file, last))
+        let len = range.len.min(left);
+        left -= len;
+        has_cold(&*range.file, range.position, len as u64)
     })
 }
 
-fn byte_is_cold(file: &File, position: u64) -> bool {
-    let mut byte = [0];
-    let got = preadv2(
-        file,
-        &mut [IoSliceMut::new(&mut byte)],
-        position,
-        ReadWriteFlags::NOWAIT,
-    );
-    // Where the file system cannot say, the bytes count as warm: so does everyone else's server.
-    matches!(got, Err(Errno::AGAIN))
-}
-
-/// Reads the plan's bytes so that they are cached. Blocks; errors are left to whoever sends.
+/// Reads the plan's beginning so that it is cached. Blocks; errors are left to whoever sends.
 pub fn warm(plan: &ReadPlan) {
-    let mut left = WARM_BYTES_MAX;
-    let mut scratch = vec![0; CHUNK_BYTES];
+    let mut left = AHEAD_BYTES_MAX;
     for Range {
         file,
         position,
         len,
     } in &plan.ranges
     {
-        let end = position + (*len).min(left) as u64;
-        let mut at = *position;
-        while at < end {
-            let want = usize::try_from(end - at)
-                .unwrap_or(CHUNK_BYTES)
-                .min(CHUNK_BYTES);
-            match file.read_at(&mut scratch[..want], at) {
-                Ok(got) if got > 0 => at += got as u64,
-                Ok(_) | Err(_) => return,
-            }
+        let len = (*len).min(left);
+        left -= len;
+        read_through(&**file, *position, len as u64);
+    }
+}
+
+/// How far a range that is being sent is known to be cached, and how it gets on.
+#[derive(Debug, Default)]
+pub struct Ahead {
+    /// Up to where of the file that is sent just now; 0 where nothing is known.
+    warm_to: u64,
+}
+
+/// A piece that whoever sends must have warmed first.
+#[derive(Clone, Debug)]
+pub struct ColdPiece {
+    file: Arc<dyn DiskFile>,
+    position: u64,
+    len: u64,
+    lane: Arc<Lane>,
+}
+
+impl Ahead {
+    /// How many bytes from here on can be sent without sleeping, or what must be warmed before.
+    pub fn piece(
+        &mut self,
+        file: &Arc<dyn DiskFile>,
+        position: u64,
+        len: u64,
+        lane: &Arc<Lane>,
+    ) -> Result<u64, ColdPiece> {
+        if self.warm_to > position {
+            return Ok(len.min(self.warm_to - position));
         }
-        left = left.saturating_sub(*len);
+        let len = len.min(PIECE_BYTES);
+        if has_cold(&**file, position, len) {
+            return Err(ColdPiece {
+                file: Arc::clone(file),
+                position,
+                len,
+                lane: Arc::clone(lane),
+            });
+        }
+        self.warm_to = position + len;
+        Ok(len)
+    }
+
+    /// That piece has been warmed: it is sent without another look, whatever became of it.
+    pub fn note_warm(&mut self, piece: &ColdPiece) {
+        self.warm_to = piece.position + piece.len;
+    }
+
+    /// Time has passed, or another file is next.
+    pub fn forget(&mut self) {
+        self.warm_to = 0;
+    }
+}
+
+impl ColdPiece {
+    /// Warms it on a thread of its directory.
+    pub async fn warm(self) -> io::Result<ColdPiece> {
+        let lane = Arc::clone(&self.lane);
+        let warming = move || {
+            read_through(&*self.file, self.position, self.len);
+            self
+        };
+        lane.run_read(warming).await.map_err(io::Error::other)
+    }
+}
+
+fn has_cold(file: &dyn DiskFile, position: u64, len: u64) -> bool {
+    let strides = (0..len).step_by(STRIDE_BYTES as usize);
+    let mut offsets = strides.chain(len.checked_sub(1));
+    offsets.any(|offset| !file.is_cached(position + offset))
+}
+
+fn read_through(file: &dyn DiskFile, position: u64, len: u64) {
+    let mut scratch = vec![0; len.min(STRIDE_BYTES) as usize];
+    let mut done = 0;
+    while done < len {
+        let want = (len - done).min(STRIDE_BYTES) as usize;
+        match file.read_at(&mut scratch[..want], position + done) {
+            Ok(got) if got > 0 => done += got as u64,
+            Ok(_) | Err(_) => return,
+        }
     }
 }

@@ -40,6 +40,8 @@ pub enum Refusal {
     Damaged,
     #[error("disk's queue is full")]
     Overloaded,
+    #[error("disk has not answered in time")]
+    Silent,
     #[error(transparent)]
     Append(AppendRefusal),
 }

@@ -7,10 +7,13 @@
 //! waits in the directory's own lanes meanwhile. What always sleeps (sync, reads that are not in
 //! the page cache, conversions) goes to the lanes directly.
 //!
+//! A lane whose reads somebody has waited for in vain is *silent* until one of them comes back:
+//! meanwhile nobody asks it for more, as that would only wait behind them.
+//!
 //! Hot path: a permit costs one clock reading and one scan over a handful of atomics.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
@@ -20,10 +23,10 @@ use parking_lot::{Condvar, Mutex};
 use protocol::ids::Offset;
 use storage::log::{Log, flush_together};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::gathering::Gathering;
-use crate::waiting::Wakes;
+use crate::waiting::{Stay, Wakes};
 
 /// A call that is out for this long may have put its worker to sleep.
 const SLEEPING_MS: i64 = 10;
@@ -57,6 +60,11 @@ pub struct Lane {
     /// As many have asked for the next round as are expected.
     complete: Condvar,
     reads: OnceLock<Option<IoPool>>,
+    /// Reads that were handed in, and those that came back.
+    asked: AtomicU64,
+    answered: AtomicU64,
+    /// The answer that somebody gave up waiting for: the first, the second… 0 is none.
+    missed: AtomicU64,
     clock: Clock,
 }
 
@@ -132,6 +140,9 @@ impl LaneTable {
                 next_round: Mutex::default(),
                 complete: Condvar::new(),
                 reads: OnceLock::new(),
+                asked: AtomicU64::new(0),
+                answered: AtomicU64::new(0),
+                missed: AtomicU64::new(0),
                 clock: self.clock.clone(),
             })
         };
@@ -145,6 +156,9 @@ impl LaneTable {
 
     /// Leave to call storage on this thread, unless the directory is slow or all permits are out.
     pub fn try_permit(&self, lane: &Lane) -> Option<Permit<'_>> {
+        if lane.is_silent() {
+            return None;
+        }
         let now_ms = self.clock.monotonic_ms();
         let mut free = None;
         for call in &self.calls {
@@ -195,12 +209,13 @@ impl LaneTable {
     /// Whether a call to this directory is out for longer than it should be.
     pub fn is_slow(&self, lane: &Lane) -> bool {
         let now_ms = self.clock.monotonic_ms();
-        self.calls.iter().any(|call| {
-            let began_ms = call.began_ms.load(Ordering::Acquire);
-            began_ms != FREE
-                && now_ms - began_ms > SLOW_MS
-                && call.lane.load(Ordering::Relaxed) == lane.number
-        })
+        lane.is_silent()
+            || self.calls.iter().any(|call| {
+                let began_ms = call.began_ms.load(Ordering::Acquire);
+                began_ms != FREE
+                    && now_ms - began_ms > SLOW_MS
+                    && call.lane.load(Ordering::Relaxed) == lane.number
+            })
     }
 }
 
@@ -273,10 +288,110 @@ impl Lane {
 
     /// Runs reads that may sleep, and conversions; waits without holding the worker.
     pub async fn run_read<T: Send + 'static>(
-        &self,
+        self: &Arc<Self>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Full> {
-        pool(&self.reads, "read", READ_THREADS)?.run(job).await
+        let (tell, heard) = oneshot::channel();
+        self.submit_read(move || {
+            let _unheard = tell.send(job());
+        })?;
+        heard.await.map_err(|_panicked| Full)
+    }
+
+    /// Runs a read that somebody will be told of.
+    fn submit_read(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
+        let pool = pool(&self.reads, "read", READ_THREADS)?;
+        let counted = Counted::begin(self);
+        pool.submit(move || {
+            job();
+            drop(counted);
+        })
+    }
+
+    /// Whether somebody waited in vain, and nothing has come back since.
+    pub fn is_silent(&self) -> bool {
+        let answered = self.answered.load(Ordering::Acquire);
+        // What is not out any more cannot end the silence, so it does not make one either.
+        self.missed.load(Ordering::Relaxed) == answered + 1
+            && self.asked.load(Ordering::Relaxed) > answered
+    }
+
+    fn note_missed(&self) {
+        let next = self.answered.load(Ordering::Acquire) + 1;
+        self.missed.store(next, Ordering::Relaxed);
+    }
+}
+
+/// A read that is out; it is back when this is dropped, even by a panic.
+struct Counted(Arc<Lane>);
+
+impl Counted {
+    fn begin(lane: &Arc<Lane>) -> Self {
+        lane.asked.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(lane))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.answered.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Reads that several lanes are at, beside one another, for somebody who does not wait for ever.
+#[derive(Debug)]
+pub struct Gathered<T> {
+    tell: Option<mpsc::Sender<(usize, T)>>,
+    heard: mpsc::Receiver<(usize, T)>,
+    /// Those who have not answered.
+    open: Vec<Option<Arc<Lane>>>,
+}
+
+impl<T: Send + 'static> Gathered<T> {
+    /// For at most so many questions.
+    pub fn new(questions_max: usize) -> Self {
+        let (tell, heard) = mpsc::channel(questions_max.max(1));
+        Gathered {
+            tell: Some(tell),
+            heard,
+            open: Vec::with_capacity(questions_max),
+        }
+    }
+
+    /// Asks a lane, unless it is silent or its queue is full. What is asked is done, waited for or
+    /// not.
+    pub fn ask(&mut self, lane: &Arc<Lane>, job: impl FnOnce() -> T + Send + 'static) {
+        let Some(tell) = self.tell.clone().filter(|_| !lane.is_silent()) else {
+            return;
+        };
+        let number = self.open.len();
+        let job = move || {
+            let _unheard = tell.try_send((number, job()));
+        };
+        if lane.submit_read(job).is_ok() {
+            self.open.push(Some(Arc::clone(lane)));
+        }
+    }
+
+    /// The next answer; `None` once there is none to come, or the stay is over. Then those that
+    /// are missing are silent.
+    pub async fn next(&mut self, stay: &Stay) -> Option<T> {
+        self.tell = None;
+        loop {
+            tokio::select! { biased;
+                answer = self.heard.recv() => {
+                    let (number, answer) = answer?;
+                    if let Some(open) = self.open.get_mut(number) {
+                        *open = None;
+                    }
+                    return Some(answer);
+                }
+                () = stay.parked().wait() => if stay.parked().is_expired() {
+                    self.open.drain(..).flatten().for_each(|lane| lane.note_missed());
+                    return None;
+                },
+            }
+        }
     }
 }
 

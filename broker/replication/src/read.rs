@@ -10,8 +10,10 @@
 use std::sync::Arc;
 
 use protocol::ids::{LeaderEpoch, Offset};
+use storage::log::ReadPlan;
 
 use crate::error::Refusal;
+use crate::lanes::{Gathered, Lane};
 use crate::partition::{Found, Partition, PartitionRead, Reader};
 use crate::waiting::{Seat, Stay, Until, Wakes};
 
@@ -37,58 +39,110 @@ pub struct FetchRules {
     pub min_one: bool,
 }
 
-/// One look at all partitions, in the order they were wanted.
+/// One look at all partitions, in the order they were wanted. Those whose disk has not answered are
+/// told as [`Refusal::Silent`].
 #[derive(Debug)]
 pub struct Round {
     pub found: Vec<Result<Found, Refusal>>,
     pub bytes: usize,
-    /// Worth answering at once.
+    /// Worth answering at once. A disk that does not answer is no reason: whoever were told so at
+    /// once would ask again at once.
     pub is_ready: bool,
+    /// Who was not looked at, as that may take long: places in `found`.
+    rest: Vec<usize>,
 }
 
-/// A fetch on the thread of its caller: a round where every directory is healthy, `None` where
-/// one is slow and [`read_elsewhere`] must be used.
-pub fn read_here(wanted: &[Wanted], rules: FetchRules, counts: bool) -> Option<(Round, Wakes)> {
+/// A fetch on the thread of its caller, of all partitions whose directories are healthy. What is
+/// left of it is for [`read_rest`].
+pub fn read_here(wanted: &[Wanted], rules: FetchRules, counts: bool) -> (Round, Wakes) {
     let mut reading = Reading::new(wanted.len(), rules);
-    for one in wanted {
+    for (place, one) in wanted.iter().enumerate() {
         let lanes = &one.partition.shared().lanes;
-        let _permit = lanes.try_permit(&one.partition.lane())?;
-        reading.read(one, counts);
+        match lanes.try_permit(&one.partition.lane()) {
+            Some(_permit) => reading.read(one, counts),
+            None => reading.leave(place),
+        }
     }
-    Some(reading.finish())
+    reading.finish()
 }
 
-/// The same on a thread of the slow directory. Counting a follower twice does no harm: its
-/// progress is a place, not a sum.
-pub async fn read_elsewhere(wanted: Vec<Wanted>, rules: FetchRules, counts: bool) -> Round {
-    let slow = wanted
-        .iter()
-        .map(|one| (one.partition.shared(), one.partition.lane()));
-    let lane = slow
-        .clone()
-        .find(|(shared, lane)| shared.lanes.is_slow(lane))
-        .or_else(|| slow.clone().next())
-        .map(|(_, lane)| lane);
-    let count = wanted.len();
-    let job = move || {
-        let mut reading = Reading::new(wanted.len(), rules);
-        wanted.iter().for_each(|one| reading.read(one, counts));
-        reading.finish()
-    };
-    let read = match lane {
-        Some(lane) => lane.run_read(job).await.ok(),
-        None => Some(job()),
-    };
-    match read {
-        Some((round, wakes)) => {
-            wakes.fire();
-            round
+/// The rest of a round, on threads of the directories, until the stay is over. Whoever has not
+/// answered by then is left out: nobody's records wait for the disk of others for ever. Counting
+/// a follower twice does no harm: its progress is a place, not a sum.
+pub async fn read_rest(
+    wanted: &[Wanted],
+    rules: FetchRules,
+    counts: bool,
+    mut round: Round,
+    stay: &Stay,
+) -> Round {
+    if round.is_whole() {
+        return round;
+    }
+    let mut by_lane: Vec<(Arc<Lane>, Vec<usize>)> = Vec::new();
+    for place in std::mem::take(&mut round.rest) {
+        let Some(one) = wanted.get(place) else {
+            continue;
+        };
+        let lane = one.partition.lane();
+        match by_lane
+            .iter_mut()
+            .find(|(known, _)| Arc::ptr_eq(known, &lane))
+        {
+            Some((_, places)) => places.push(place),
+            None => by_lane.push((lane, vec![place])),
         }
-        None => Round {
-            found: (0..count).map(|_| Err(Refusal::Overloaded)).collect(),
-            bytes: 0,
-            is_ready: true,
-        },
+    }
+    let room = Room::beside(&round, rules);
+    let mut asked = Gathered::new(by_lane.len());
+    for (lane, places) in by_lane {
+        let asks: Vec<_> = places
+            .iter()
+            .filter_map(|place| wanted.get(*place).cloned())
+            .collect();
+        asked.ask(&lane, move || {
+            let mut reading = Reading::with(asks.len(), room);
+            asks.iter().for_each(|one| reading.read(one, counts));
+            let (part, wakes) = reading.finish();
+            wakes.fire();
+            (places, part)
+        });
+    }
+    while let Some((places, part)) = asked.next(stay).await {
+        round.add(places, part, rules);
+    }
+    round
+}
+
+impl Round {
+    /// Whether everybody was looked at who can be.
+    pub fn is_whole(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// Adds what one directory had to say. Each was granted all the room that was left: what came
+    /// first keeps it.
+    fn add(&mut self, places: Vec<usize>, part: Round, rules: FetchRules) {
+        for (place, mut found) in places.into_iter().zip(part.found) {
+            let mut room = Room::beside(self, rules);
+            if let Ok(found) = &mut found {
+                room.fit(&mut found.plan);
+            }
+            self.note(&found, rules);
+            if let Some(told) = self.found.get_mut(place) {
+                *told = found;
+            }
+        }
+    }
+
+    fn note(&mut self, found: &Result<Found, Refusal>, rules: FetchRules) {
+        match found {
+            Ok(found) => {
+                self.bytes += found.plan.as_ref().map_or(0, ReadPlan::len);
+                self.is_ready |= found.diverging.is_some() || self.bytes >= rules.bytes_min;
+            }
+            Err(_) => self.is_ready = true,
+        }
     }
 }
 
@@ -114,13 +168,9 @@ pub async fn wait_round(
             // disk is asked again for it.
             continue;
         }
-        round = match read_here(wanted, rules, false) {
-            Some((next, wakes)) => {
-                wakes.fire();
-                next
-            }
-            None => read_elsewhere(wanted.to_vec(), rules, false).await,
-        };
+        let (next, wakes) = read_here(wanted, rules, false);
+        wakes.fire();
+        round = read_rest(wanted, rules, false, next, stay).await;
     }
 }
 
@@ -145,25 +195,62 @@ fn has_moved(wanted: &[Wanted], round: &Round) -> bool {
     })
 }
 
-/// A round in the making.
-struct Reading {
+/// How much a round may still plan.
+#[derive(Clone, Copy)]
+struct Room {
     rules: FetchRules,
     left: usize,
     min_one: bool,
+}
+
+impl Room {
+    fn beside(round: &Round, rules: FetchRules) -> Self {
+        Room {
+            rules,
+            left: rules.bytes_max.saturating_sub(round.bytes),
+            min_one: rules.min_one && round.bytes == 0,
+        }
+    }
+
+    /// Cuts a plan to what there is room for.
+    fn fit(&mut self, plan: &mut Option<ReadPlan>) {
+        if let Some(plan) = plan {
+            plan.cut(self.left);
+        }
+        let (left, min_one) = (self.left, self.min_one);
+        // Kafka: who may be given more than he asked for is never given part of a batch.
+        plan.take_if(|plan| match self.rules.min_one {
+            true => plan.len() < plan.first_bytes || (plan.len() > left && !min_one),
+            false => plan.len() > left,
+        });
+    }
+}
+
+/// A round in the making.
+struct Reading {
+    room: Room,
     round: Round,
     wakes: Wakes,
 }
 
 impl Reading {
     fn new(partitions: usize, rules: FetchRules) -> Self {
-        Reading {
+        let room = Room {
             rules,
             left: rules.bytes_max,
             min_one: rules.min_one,
+        };
+        Reading::with(partitions, room)
+    }
+
+    fn with(partitions: usize, room: Room) -> Self {
+        Reading {
+            room,
             round: Round {
                 found: Vec::with_capacity(partitions),
                 bytes: 0,
                 is_ready: false,
+                rest: Vec::new(),
             },
             wakes: Wakes::none(),
         }
@@ -172,8 +259,8 @@ impl Reading {
     fn read(&mut self, one: &Wanted, counts: bool) {
         let found = one.partition.read(&PartitionRead {
             from: one.from,
-            bytes_max: one.bytes_max.min(self.left),
-            min_one: self.min_one,
+            bytes_max: one.bytes_max.min(self.room.left),
+            min_one: self.room.min_one,
             current_leader_epoch: one.current_leader_epoch,
             last_fetched_epoch: one.last_fetched_epoch,
             reader: one.reader,
@@ -181,23 +268,24 @@ impl Reading {
         });
         let found = found.map(|(mut found, wakes)| {
             self.wakes.add(wakes);
-            // Kafka: who may be given more than he asked for is never given part of a batch.
-            if self.rules.min_one {
-                found.plan = found.plan.filter(|plan| plan.len() >= plan.first_bytes);
-            }
-            let bytes = found.plan.as_ref().map_or(0, storage::log::ReadPlan::len);
-            self.min_one &= bytes == 0;
-            self.left = self.left.saturating_sub(bytes);
-            self.round.bytes += bytes;
-            self.round.is_ready |= found.diverging.is_some();
+            self.room.fit(&mut found.plan);
+            let bytes = found.plan.as_ref().map_or(0, ReadPlan::len);
+            self.room.min_one &= bytes == 0;
+            self.room.left = self.room.left.saturating_sub(bytes);
             found
         });
-        self.round.is_ready |= found.is_err();
+        self.round.note(&found, self.room.rules);
         self.round.found.push(found);
     }
 
+    /// For those who are asked where it may take long.
+    fn leave(&mut self, place: usize) {
+        self.round.rest.push(place);
+        self.round.found.push(Err(Refusal::Silent));
+    }
+
     fn finish(mut self) -> (Round, Wakes) {
-        self.round.is_ready |= self.round.bytes >= self.rules.bytes_min;
+        self.round.is_ready |= self.round.bytes >= self.room.rules.bytes_min;
         (self.round, self.wakes)
     }
 }

@@ -12,7 +12,7 @@ use protocol::batch::{BatchBuilder, Codec};
 use protocol::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicPartition,
 };
-use replication::append::{Acks, Append, append};
+use replication::append::{Acks, Append, Turn, append};
 use replication::config::{
     MovesConfig, ReplicationConfig, SessionsConfig, TopicConfig, TopicRules,
 };
@@ -22,7 +22,6 @@ use replication::move_dir::Next;
 use replication::partition::{Assignment, Partition, PartitionOrder};
 use replication::replicas::Replicas;
 use replication::role::{Authority, StopOrder};
-use replication::waiting::Wakes;
 use storage::config::{LogConfig, StoreConfig};
 use storage::log::{Origin, ReadRequest, Upto};
 use storage::store::Store;
@@ -175,18 +174,18 @@ fn records(count: usize) -> Bytes {
 
 fn produce(partition: &Arc<Partition>, batches: usize) {
     for _ in 0..batches {
-        let mut wakes = Wakes::none();
+        let mut turn = Turn::begin();
         match append(
             partition,
             records(2),
             Origin::Client,
             Acks::Leader,
-            &mut wakes,
+            &mut turn,
         ) {
             Append::Answered(answer) => assert_eq!(answer.refusal, None),
             Append::Waits(_) => {}
         }
-        wakes.fire();
+        turn.end();
     }
 }
 

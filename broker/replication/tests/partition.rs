@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base::clock::Clock;
 use base::disk::SystemDisk;
@@ -13,7 +14,7 @@ use protocol::batch::{BatchBuilder, Codec};
 use protocol::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicPartition,
 };
-use replication::append::{Acks, Append, AppendAnswer, append, append_and_wait};
+use replication::append::{Acks, Append, AppendAnswer, Turn, append, append_and_wait};
 use replication::config::{
     MovesConfig, ReplicationConfig, SessionsConfig, TopicConfig, TopicRules,
 };
@@ -24,7 +25,6 @@ use replication::partition::{Assignment, By, Partition, PartitionOrder, Reader, 
 use replication::read::{FetchRules, Wanted, read_here, wait_round};
 use replication::replicas::{Hosted, Replicas};
 use replication::role::{Authority, StopOrder};
-use replication::waiting::Wakes;
 use storage::config::{LogConfig, StoreConfig};
 use storage::log::{Moment, Origin};
 use storage::store::Store;
@@ -167,9 +167,9 @@ fn records(count: usize) -> Bytes {
 }
 
 fn produce(partition: &Arc<Partition>, count: usize, acks: Acks) -> Append {
-    let mut wakes = Wakes::none();
-    let append = append(partition, records(count), Origin::Client, acks, &mut wakes);
-    wakes.fire();
+    let mut turn = Turn::begin();
+    let append = append(partition, records(count), Origin::Client, acks, &mut turn);
+    turn.end();
     append
 }
 
@@ -223,7 +223,7 @@ const RULES: FetchRules = FetchRules {
 
 /// One look; how many bytes, or why none.
 fn look(partition: &Arc<Partition>, from: i64, reader: Reader) -> Result<usize, Refusal> {
-    let (round, wakes) = read_here(&[wanted(partition, from, reader)], RULES, true).unwrap();
+    let (round, wakes) = read_here(&[wanted(partition, from, reader)], RULES, true);
     wakes.fire();
     round.found.into_iter().next().unwrap().map(|_| round.bytes)
 }
@@ -252,14 +252,14 @@ fn one_replica_is_an_isr_of_one_and_answers_at_once() {
 async fn what_takes_long_to_look_at_waits_in_a_lane_and_later_records_follow_it() {
     let world = World::new();
     let partition = world.lead("t", &[1], &[1]);
-    let mut wakes = Wakes::none();
+    let mut turn = Turn::begin();
     let origin = Origin::Client;
     let long = append(
         &partition,
         packed_records(),
         origin,
         Acks::Leader,
-        &mut wakes,
+        &mut turn,
     );
     assert!(matches!(long, Append::Waits(_)), "{long:?}");
     let next = produce(&partition, 1, Acks::Leader);
@@ -286,12 +286,52 @@ fn records_that_are_many_are_looked_at_in_a_lane_though_nothing_is_packed() {
             .push(1_700_000_000_000, None, Some(&value), &[])
             .unwrap();
         let (records, origin) = (batch.build().unwrap(), Origin::Client);
-        let mut wakes = Wakes::none();
-        let append = append(&partition, records, origin, Acks::Leader, &mut wakes);
+        let mut turn = Turn::begin();
+        let append = append(&partition, records, origin, Acks::Leader, &mut turn);
         matches!(append, Append::Waits(_))
     };
     assert!(!in_a_lane(1 << 20));
     assert!(in_a_lane(3 << 20));
+}
+
+#[test]
+fn many_that_take_a_moment_each_do_not_keep_others_waiting_together() {
+    let world = World::new();
+    let all = ["a", "b", "c"].map(|topic| world.lead(topic, &[1], &[1]));
+    let mut turn = Turn::begin();
+    let waits = all.map(|partition| {
+        let (records, origin) = (records(1), Origin::Client);
+        let append = append(&partition, records, origin, Acks::Leader, &mut turn);
+        world.clock.advance(4);
+        matches!(append, Append::Waits(_))
+    });
+    turn.end();
+    assert_eq!(waits, [false, false, true]);
+}
+
+#[tokio::test]
+async fn what_a_lane_appends_is_flushed_though_nobody_waits_for_it() {
+    let world = World::new();
+    let partition = world.lead("durable", &[1], &[1]);
+    let (mut turn, origin) = (Turn::begin(), Origin::Client);
+    let append = append(
+        &partition,
+        packed_records(),
+        origin,
+        Acks::Leader,
+        &mut turn,
+    );
+    turn.end();
+    assert!(matches!(append, Append::Waits(_)));
+    drop(append);
+    let log = partition.log();
+    let flushed = async {
+        while log.offsets().recovery < Offset(32) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let flushed = tokio::time::timeout(Duration::from_secs(20), flushed).await;
+    flushed.expect("every message is flushed");
 }
 
 #[tokio::test]
@@ -361,7 +401,7 @@ async fn a_parked_fetch_is_woken_by_an_append_and_by_a_change_of_role() {
     let partition = world.lead("t", &[1], &[1]);
     let all = [wanted(&partition, 0, CONSUMER)];
     let stay = partition.shared().deadlines.park(10_000);
-    let (round, _) = read_here(&all, RULES, true).unwrap();
+    let (round, _) = read_here(&all, RULES, true);
     assert!(!round.is_ready);
     let mut waiting = std::pin::pin!(wait_round(&all, RULES, round, &stay));
     tokio::select! { biased;
@@ -373,7 +413,7 @@ async fn a_parked_fetch_is_woken_by_an_append_and_by_a_change_of_role() {
     assert!(round.bytes > 0);
 
     let all = [wanted(&partition, 1, CONSUMER)];
-    let (round, _) = read_here(&all, RULES, true).unwrap();
+    let (round, _) = read_here(&all, RULES, true);
     let mut waiting = std::pin::pin!(wait_round(&all, RULES, round, &stay));
     tokio::select! { biased;
         _ = &mut waiting => panic!("nothing to tell yet"),
@@ -468,7 +508,7 @@ fn readers_are_checked_by_epoch_then_by_role() {
             current_leader_epoch: Some(LeaderEpoch(epoch)),
             ..wanted(&partition, 0, reader)
         };
-        let (round, _) = read_here(&[one], RULES, true).unwrap();
+        let (round, _) = read_here(&[one], RULES, true);
         round.found.into_iter().next().unwrap().map(|_| ())
     };
     assert_eq!(read(3, CONSUMER), Err(Refusal::FencedLeaderEpoch));
@@ -501,7 +541,7 @@ fn a_follower_whose_log_went_another_way_is_told_where() {
             last_fetched_epoch: Some(LeaderEpoch(last)),
             ..wanted(&partition, from, follower(2))
         };
-        let (round, _) = read_here(&[one], RULES, true).unwrap();
+        let (round, _) = read_here(&[one], RULES, true);
         assert!(round.is_ready);
         round
             .found
@@ -619,9 +659,9 @@ fn what_a_coordinator_decided_in_one_leadership_is_not_appended_in_the_next() {
     let partition = world.lead("t", &[1, 2], &[1, 2]);
     let by = By::coordinator_of(partition.term());
     let appended = || {
-        let mut wakes = Wakes::none();
-        let append = append(&partition, records(1), by, Acks::Leader, &mut wakes);
-        wakes.fire();
+        let mut turn = Turn::begin();
+        let append = append(&partition, records(1), by, Acks::Leader, &mut turn);
+        turn.end();
         answered(append).refusal
     };
     let ordered = |leader, epoch| {

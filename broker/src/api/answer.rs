@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use base::disk::DiskFile;
 use bytes::Bytes;
+use replication::lanes::Lane;
 use smallvec::SmallVec;
 
 /// One piece of an answer.
@@ -17,6 +18,8 @@ pub enum Part {
         file: Arc<dyn DiskFile>,
         position: u64,
         len: u64,
+        /// The threads of the disk it lies on: should it not be in the page cache.
+        lane: Arc<Lane>,
     },
 }
 

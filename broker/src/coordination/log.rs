@@ -9,10 +9,9 @@ use std::sync::Arc;
 use ::groups::refusal::WriteError;
 use bytes::Bytes;
 use protocol::ids::Offset;
-use replication::append::{Acks, Append, AppendAnswer, append};
+use replication::append::{Acks, Append, AppendAnswer, Turn, append};
 use replication::error::Refusal;
 use replication::partition::{By, Partition, Term};
-use replication::waiting::Wakes;
 use storage::error::{AppendRefusal, ReadError};
 use storage::log::{ReadRequest, Upto};
 
@@ -77,15 +76,15 @@ impl ReplicatedLog {
 impl HostLog for ReplicatedLog {
     fn append(&self, batch: Bytes, replicated: bool) -> Appending {
         let acks = if replicated { self.acks } else { Acks::Leader };
-        let mut wakes = Wakes::none();
+        let mut turn = Turn::begin();
         let appended = append(
             &self.partition,
             batch,
             By::coordinator_of(self.term),
             acks,
-            &mut wakes,
+            &mut turn,
         );
-        wakes.fire();
+        turn.end();
         match appended {
             Append::Answered(answer) => Appending::Done(written(&answer)),
             Append::Waits(wait) => {
@@ -131,7 +130,7 @@ fn written(answer: &AppendAnswer) -> Written {
         | Refusal::DirectoryOffline
         | Refusal::DirectoryNotFound
         | Refusal::Damaged => WriteError::NotLeader,
-        Refusal::TimedOut | Refusal::Overloaded => WriteError::TimedOut,
+        Refusal::TimedOut | Refusal::Overloaded | Refusal::Silent => WriteError::TimedOut,
         Refusal::Append(AppendRefusal::TooLarge { .. } | AppendRefusal::SetTooLarge { .. }) => {
             WriteError::TooLarge
         }

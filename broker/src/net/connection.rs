@@ -7,6 +7,7 @@
 //! Invariant: answers leave in the order of their requests.
 
 use std::collections::VecDeque;
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use base::clock::Clock;
 use base::stop::Stop;
 use bytes::{Buf, BufMut, BytesMut};
+use replication::cold::ColdPiece;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
@@ -25,7 +27,7 @@ use tracing::debug;
 use crate::api::answer::{Answer, Later, Outcome};
 use crate::api::table::{Caller, Table};
 use crate::net::budget::{OWN_BYTES, Share};
-use crate::net::outbox::Outbox;
+use crate::net::outbox::{Outbox, Written};
 use crate::net::pace::Pace;
 
 /// The first read of a connection, and the step its buffer begins with.
@@ -109,6 +111,8 @@ pub(crate) struct Connection {
     last_frame_bytes: usize,
     waiting: VecDeque<Waiting>,
     outbox: Outbox,
+    /// What is written next is being brought from its disk.
+    warming: Option<Pin<Box<dyn Future<Output = io::Result<ColdPiece>> + Send>>>,
     /// Monotonic; nothing is read before it.
     muted_until_ms: i64,
     /// Monotonic; others look at it, to find out who was quiet for longest.
@@ -146,6 +150,7 @@ impl Connection {
             last_frame_bytes: 0,
             waiting: VecDeque::new(),
             outbox: Outbox::default(),
+            warming: None,
             muted_until_ms: 0,
             heard_ms,
             heard_bytes: 0,
@@ -188,7 +193,7 @@ impl Connection {
     async fn turn(&mut self) -> Result<(), Ended> {
         let held_back = !self.closing && self.run_frames()?;
         self.collect_ready();
-        let written = match self.outbox.write_to(&self.stream) {
+        let written = match self.write() {
             // Nobody takes answers any more; what was asked is done all the same.
             Err(_) if self.over.is_some() && self.has_frame() => {
                 self.outbox = Outbox::default();
@@ -223,6 +228,21 @@ impl Connection {
         self.wait(written).await
     }
 
+    /// Writes what can be written without waiting; true when all is gone.
+    fn write(&mut self) -> io::Result<bool> {
+        if self.warming.is_some() {
+            return Ok(false);
+        }
+        Ok(match self.outbox.write_to(&self.stream)? {
+            Written::All => true,
+            Written::Blocked => false,
+            Written::Cold(piece) => {
+                self.warming = Some(Box::pin(piece.warm()));
+                false
+            }
+        })
+    }
+
     /// Waits for whatever can move this connection on.
     async fn wait(&mut self, written: bool) -> Result<(), Ended> {
         let now = self.rules.clock.monotonic_ms();
@@ -240,7 +260,9 @@ impl Connection {
             Waiting::Later { answer, .. } => Some(answer),
             Waiting::Ready(_) => None,
         });
-        let mut finished = None;
+        let (mut finished, mut warmed) = (None, None);
+        let warming = self.warming.as_mut();
+        let is_warming = warming.is_some();
         let (mut reader, writer) = self.stream.split();
         let mut space = (&mut self.buffer).limit(room);
         // In this order, so that no client starves its own answers by asking more.
@@ -258,7 +280,10 @@ impl Connection {
                 }
                 Err(e) => self.over = Some(e.into()),
             },
-            ready = writer.writable(), if !written => ready?,
+            ready = writer.writable(), if !written && !is_warming => ready?,
+            piece = async { match warming { Some(piece) => piece.await, None => std::future::pending().await } } => {
+                warmed = Some(piece);
+            }
             () = async { tokio::time::sleep(Duration::from_millis(muted_ms.max(0).cast_unsigned())).await }, if muted_ms > 0 => {}
             () = self.tick.as_mut() => {
                 let next = tokio::time::Instant::now() + self.rules.next_look();
@@ -270,6 +295,10 @@ impl Connection {
             && let Some(first) = self.waiting.front_mut()
         {
             *first = Waiting::Ready(answer);
+        }
+        if let Some(piece) = warmed {
+            self.warming = None;
+            self.outbox.note_warm(&piece?);
         }
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! Answers on their way to the socket: bytes in memory and ranges of files, in order.
 //!
 //! Hot path: file ranges leave by `sendfile` and never enter our memory; bytes that stand before a
-//! range are sent with a hint that more follows, so that header and records share packets.
+//! range are sent with a hint that more follows, so that header and records share packets. Each
+//! piece of a range is probed before it is sent, so that no worker sleeps on a disk here.
 
 use std::collections::VecDeque;
 use std::io;
@@ -9,14 +10,13 @@ use std::os::fd::AsFd;
 
 use base::disk::DiskFile;
 use bytes::Buf;
+use replication::cold::{Ahead, ColdPiece};
 use rustix::net::SendFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::api::answer::Part;
 
-/// The most one `sendfile` call is asked for; the kernel stops at the socket's buffer anyway.
-const SENDFILE_BYTES_MAX: u64 = 1 << 30;
 /// How much of a file is copied at once where there is no real file to send from.
 const COPY_BYTES: usize = 256 * 1024;
 
@@ -26,6 +26,18 @@ pub(crate) struct Outbox {
     parts: VecDeque<Part>,
     /// Bytes of those parts that lie in memory.
     held_bytes: usize,
+    /// Of the first part, where that is a range of a file.
+    ahead: Ahead,
+}
+
+/// How far writing got.
+#[derive(Debug)]
+pub(crate) enum Written {
+    All,
+    /// The socket takes no more just now.
+    Blocked,
+    /// This must be warmed before writing can go on.
+    Cold(ColdPiece),
 }
 
 impl Outbox {
@@ -43,21 +55,36 @@ impl Outbox {
         self.held_bytes
     }
 
-    /// Writes until all is gone or the socket takes no more; true when all is gone.
-    pub(crate) fn write_to(&mut self, stream: &TcpStream) -> io::Result<bool> {
-        while !self.parts.is_empty() {
-            let wrote = match &self.parts[0] {
+    /// Writes until all is gone, the socket takes no more, or a disk would have to be waited for.
+    pub(crate) fn write_to(&mut self, stream: &TcpStream) -> io::Result<Written> {
+        while let Some(first) = self.parts.front() {
+            let wrote = match first {
                 Part::Bytes(_) => self.write_bytes(stream),
-                Part::File { .. } => self.write_file(stream),
+                Part::File {
+                    file,
+                    position,
+                    len,
+                    lane,
+                } => match self.ahead.piece(file, *position, *len, lane) {
+                    Ok(piece) => self.write_file(stream, piece),
+                    Err(cold) => return Ok(Written::Cold(cold)),
+                },
             };
             match wrote {
                 Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.ahead.forget();
+                    return Ok(Written::Blocked);
+                }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => return Err(e),
             }
         }
-        Ok(true)
+        Ok(Written::All)
+    }
+
+    pub(crate) fn note_warm(&mut self, piece: &ColdPiece) {
+        self.ahead.note_warm(piece);
     }
 
     fn write_bytes(&mut self, stream: &TcpStream) -> io::Result<()> {
@@ -110,18 +137,19 @@ impl Outbox {
         }
     }
 
-    fn write_file(&mut self, stream: &TcpStream) -> io::Result<()> {
+    fn write_file(&mut self, stream: &TcpStream, piece: u64) -> io::Result<()> {
         let Some(Part::File {
             file,
             position,
             len,
+            ..
         }) = self.parts.front_mut()
         else {
             return Ok(());
         };
         let sent = match file.real() {
             Some(real) => stream.try_io(Interest::WRITABLE, || {
-                let asked = usize::try_from((*len).min(SENDFILE_BYTES_MAX)).unwrap_or(usize::MAX);
+                let asked = usize::try_from(piece).unwrap_or(usize::MAX);
                 let mut from = *position;
                 Ok(rustix::fs::sendfile(
                     stream.as_fd(),
@@ -130,7 +158,7 @@ impl Outbox {
                     asked,
                 )?)
             })?,
-            None => copy_from(file.as_ref(), stream, *position, *len)?,
+            None => copy_from(file.as_ref(), stream, *position, piece)?,
         };
         if sent == 0 {
             // The range was planned under the log's lock and files only shrink by truncation:
@@ -143,6 +171,7 @@ impl Outbox {
         let sent = sent as u64;
         if sent >= *len {
             self.parts.pop_front();
+            self.ahead.forget();
         } else {
             *position += sent;
             *len -= sent;
@@ -172,9 +201,67 @@ mod tests {
     use super::*;
     use std::sync::Arc;
 
+    use std::path::Path;
+
+    use base::clock::Clock;
     use base::disk::{Disk, Open, SystemDisk};
+    use base::faulty_disk::FaultyDisk;
     use bytes::Bytes;
+    use replication::lanes::{Lane, LaneTable};
     use tokio::io::AsyncReadExt;
+
+    fn lane() -> Arc<Lane> {
+        LaneTable::new(Clock::by_hand(0), 2).lane(Path::new("/"))
+    }
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let reader = TcpStream::connect(listener.local_addr().unwrap());
+        let reader = reader.await.unwrap();
+        (listener.accept().await.unwrap().0, reader)
+    }
+
+    #[tokio::test]
+    async fn nobody_who_writes_waits_for_a_disk() {
+        let disk = FaultyDisk::new(1);
+        let file = disk.open(Path::new("/log"), Open::Create).unwrap();
+        let content: Vec<u8> = (0..24_000_000_u32).map(|n| n as u8).collect();
+        file.write_at(&content, 0).unwrap();
+        let (stream, mut reader) = pair().await;
+        let mut outbox = Outbox::default();
+        outbox.push(Part::File {
+            file,
+            position: 0,
+            len: 24_000_000,
+            lane: lane(),
+        });
+        let (mut got, mut begun) = (Vec::new(), false);
+        // It freezes in the middle.
+        loop {
+            match outbox.write_to(&stream).unwrap() {
+                Written::All => break,
+                Written::Blocked => {
+                    if !std::mem::replace(&mut begun, true) {
+                        disk.freeze("/log");
+                    }
+                    let _read = reader.read_buf(&mut got).await.unwrap();
+                }
+                Written::Cold(piece) => {
+                    let mut warming = std::pin::pin!(piece.warm());
+                    tokio::select! { biased;
+                        _ = &mut warming => panic!("the disk hangs"),
+                        () = tokio::task::yield_now() => {}
+                    }
+                    disk.thaw();
+                    outbox.note_warm(&warming.await.unwrap());
+                }
+            }
+        }
+        assert!(begun);
+        drop(stream);
+        reader.read_to_end(&mut got).await.unwrap();
+        assert!(got == content);
+    }
 
     #[tokio::test]
     async fn bytes_and_ranges_arrive_in_order_through_a_slow_reader() {
@@ -186,12 +273,7 @@ mod tests {
             .map(|n| n.to_le_bytes()[n as usize % 3])
             .collect();
         file.write_at(&content, 0).unwrap();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut reader = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
-        let (stream, _) = listener.accept().await.unwrap();
-
+        let (stream, mut reader) = pair().await;
         let mut outbox = Outbox::default();
         let mut expected = Vec::new();
         for round in 0..4_u64 {
@@ -201,13 +283,18 @@ mod tests {
                 file: Arc::clone(&file),
                 position: round * 7,
                 len: 700_000,
+                lane: lane(),
             });
             expected.extend(vec![round as u8; 100]);
             expected.extend_from_slice(&content[round as usize * 7..][..700_000]);
         }
         let writing = async {
-            while !outbox.write_to(&stream).unwrap() {
-                stream.writable().await.unwrap();
+            loop {
+                match outbox.write_to(&stream).unwrap() {
+                    Written::All => return,
+                    Written::Blocked => stream.writable().await.unwrap(),
+                    Written::Cold(piece) => outbox.note_warm(&piece.warm().await.unwrap()),
+                }
             }
         };
         let mut got = vec![0; expected.len()];

@@ -3,7 +3,7 @@
 //! A session says what to read, a round of `replication::read` plans it, and the answer carries
 //! ranges of files that leave by `sendfile`. A round that is not worth answering is parked. What
 //! would sleep is answered later from a thread of the directory: cold ranges, slow directories,
-//! conversion for clients of 0.9 and 0.10.
+//! conversion for clients of 0.9 and 0.10. A directory that does not answer in time is left out.
 //! Kafka: `KafkaApis.handleFetchRequest`, `ReplicaManager.fetchMessages`.
 //!
 //! Hot path: a few small vectors a request, none a record; one write for all that is ready.
@@ -25,8 +25,9 @@ use protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use protocol::messages::{FetchResponse, ResponseKind, TopicName};
 use replication::cold;
 use replication::error::Refusal;
+use replication::lanes::{Gathered, Lane};
 use replication::partition::{Found, Reader};
-use replication::read::{FetchRules, Round, Wanted, read_elsewhere, read_here, wait_round};
+use replication::read::{FetchRules, Round, Wanted, read_here, read_rest, wait_round};
 use replication::replicas::Replicas;
 use replication::sessions::{
     Context as SessionContext, PartitionAsk, SessionAsk, SessionRefusal, Sessions, Told, TopicKey,
@@ -63,6 +64,10 @@ const KNOWS_ZSTD_SINCE: i16 = 10;
 const MIN_ONE_SINCE: i16 = 3;
 /// Up to this version clients do not know of failing disks.
 const NO_STORAGE_ERROR_UNTIL: i16 = 5;
+/// How long a fetch waits for a disk at least, even one that is to be answered at once.
+const PATIENCE_MS: i64 = 100;
+/// How long for records to be rewritten: one who gave up sooner would begin anew each time.
+const REWRITING_PATIENCE_MS: i64 = 10_000;
 /// What an answer takes besides its partitions, and a partition besides its records.
 const ANSWER_BYTES: usize = 24;
 const PARTITION_BYTES: usize = 42;
@@ -112,6 +117,37 @@ struct Share {
     plan: Option<ReadPlan>,
     /// Rewritten for an old client, in place of the plan.
     converted: Option<Bytes>,
+}
+
+/// A plan that takes a disk's time, or much of a processor's.
+struct SlowShare {
+    /// Its place among the shares.
+    share: usize,
+    plan: ReadPlan,
+    /// How much of it is rewritten.
+    bytes_max: usize,
+    from: Offset,
+}
+
+/// What became of one.
+enum Ready {
+    Warm(ReadPlan),
+    Rewritten(Bytes),
+}
+
+impl SlowShare {
+    /// Blocks.
+    fn make_ready(self, magic: Option<u8>) -> Result<Ready, ErrorCode> {
+        match magic {
+            Some(magic) => {
+                convert::convert(&self.plan, self.bytes_max, magic, self.from).map(Ready::Rewritten)
+            }
+            None => {
+                cold::warm(&self.plan);
+                Ok(Ready::Warm(self.plan))
+            }
+        }
+    }
 }
 
 /// Answers now, or later where the fetch must wait.
@@ -341,19 +377,14 @@ impl Fetching {
             answer,
             overlaps: false,
         };
-        let Some((round, wakes)) = read_here(&self.wanted, self.rules, true) else {
-            return later(Box::pin(async move {
-                let round = read_elsewhere(self.wanted.clone(), self.rules, true).await;
-                self.wait(round, max_wait_ms).await
-            }));
-        };
+        let (round, wakes) = read_here(&self.wanted, self.rules, true);
         wakes.fire();
-        if !self.may_answer(&round, max_wait_ms) {
+        if !round.is_whole() || !self.may_answer(&round, max_wait_ms) {
             return later(Box::pin(self.wait(round, max_wait_ms)));
         }
         let shares = self.shares(round);
         if self.sleeps(&shares) {
-            return later(Box::pin(self.tell_slowly(shares)));
+            return later(Box::pin(self.tell_slowly(shares, max_wait_ms)));
         }
         Outcome::Now(self.tell(shares))
     }
@@ -372,16 +403,23 @@ impl Fetching {
     }
 
     async fn wait(mut self, mut round: Round, max_wait_ms: i64) -> Answer {
-        if !self.may_answer(&round, max_wait_ms) {
+        if !round.is_whole() || !self.may_answer(&round, max_wait_ms) {
             let _parked = self.services.requests.park(Waits::Fetch);
-            let stay = self.services.replicas.shared().deadlines.park(max_wait_ms);
+            let wait_ms = match round.is_whole() {
+                true => max_wait_ms,
+                false => max_wait_ms.max(PATIENCE_MS),
+            };
+            let stay = self.services.replicas.shared().deadlines.park(wait_ms);
             self.toll.pause();
-            round = wait_round(&self.wanted, self.rules, round, &stay).await;
+            round = read_rest(&self.wanted, self.rules, true, round, &stay).await;
+            if !self.may_answer(&round, max_wait_ms) {
+                round = wait_round(&self.wanted, self.rules, round, &stay).await;
+            }
             self.toll.resume();
         }
         let shares = self.shares(round);
         if self.sleeps(&shares) {
-            self.tell_slowly(shares).await
+            self.tell_slowly(shares, max_wait_ms).await
         } else {
             self.tell(shares)
         }
@@ -508,45 +546,86 @@ impl Fetching {
         }
     }
 
-    /// Warms or rewrites on a thread of the directory, then answers.
-    async fn tell_slowly(self, mut shares: Vec<Share>) -> Answer {
+    /// Warms or rewrites on threads of the directories, then answers. Who takes too long gives
+    /// nothing this time: what was begun goes on, and the client asks again.
+    async fn tell_slowly(self, mut shares: Vec<Share>, max_wait_ms: i64) -> Answer {
         let magic = convert::target_magic(self.context.version);
+        let patience_ms = match magic {
+            Some(_) => REWRITING_PATIENCE_MS,
+            None => max_wait_ms.max(PATIENCE_MS),
+        };
+        let stay = self.services.replicas.shared().deadlines.park(patience_ms);
+        let by_lane = self.take_slow(&mut shares, magic);
+        let mut missing: usize = by_lane.iter().map(|(_, slow)| slow.len()).sum();
+        let mut asked = Gathered::new(by_lane.len());
+        for (lane, slow) in by_lane {
+            asked.ask(&lane, move || {
+                let done = slow
+                    .into_iter()
+                    .map(|one| (one.share, one.make_ready(magic)));
+                done.collect::<Vec<_>>()
+            });
+        }
+        while let Some(done) = asked.next(&stay).await {
+            missing -= done.len();
+            for (number, ready) in done {
+                let Some(share) = shares.get_mut(number) else {
+                    continue;
+                };
+                match ready {
+                    Ok(Ready::Warm(plan)) => share.plan = Some(plan),
+                    Ok(Ready::Rewritten(bytes)) => share.converted = Some(bytes),
+                    Err(code) => *share = erroneous(share.ask, share.answer.index, code),
+                }
+            }
+        }
+        // Whoever is told at once that there is nothing asks again at once.
+        let has_news = |share: &Share| share.bytes() > 0 || share.answer.error_code != 0;
+        if missing > 0 && !shares.iter().any(has_news) {
+            while !stay.parked().is_expired() {
+                stay.parked().wait().await;
+            }
+        }
+        self.tell(shares)
+    }
+
+    /// The plans that cannot be sent as they are, by the threads that see to them.
+    fn take_slow(
+        &self,
+        shares: &mut [Share],
+        magic: Option<u8>,
+    ) -> Vec<(Arc<Lane>, Vec<SlowShare>)> {
         let plans: Vec<_> = shares.iter().map(|share| share.plan.as_ref()).collect();
         let rewritten = convert::bound(&plans, self.context.correlation_id);
-        for (share, bytes_max) in shares.iter_mut().zip(rewritten) {
-            let (Some(plan), Some(asked)) = (share.plan.take(), self.session.asks.get(share.ask))
-            else {
-                continue;
-            };
-            let Some(one) = self.wanted_of(share.ask) else {
+        let mut by_lane: Vec<(Arc<Lane>, Vec<SlowShare>)> = Vec::new();
+        for (number, (share, bytes_max)) in shares.iter_mut().zip(rewritten).enumerate() {
+            let is_slow = |plan: &mut ReadPlan| magic.is_some() || cold::is_cold(plan);
+            let (Some(plan), Some(asked), Some(one)) = (
+                share.plan.take_if(is_slow),
+                self.session.asks.get(share.ask),
+                self.wanted_of(share.ask),
+            ) else {
                 continue;
             };
             if magic.is_some() && bytes_max == 0 {
                 continue;
             }
-            let from = asked.fetch_offset;
+            let slow = SlowShare {
+                share: number,
+                plan,
+                bytes_max,
+                from: asked.fetch_offset,
+            };
             let lane = one.partition.lane();
-            let done = lane.run_read(move || match magic {
-                Some(magic) => {
-                    let converted = convert::convert(&plan, bytes_max, magic, from);
-                    converted.map(|bytes| (None, Some(bytes)))
-                }
-                None => {
-                    cold::warm(&plan);
-                    Ok((Some(plan), None))
-                }
-            });
-            match done.await {
-                Ok(Ok((plan, converted))) => {
-                    share.plan = plan;
-                    share.converted = converted;
-                }
-                Ok(Err(code)) => share.answer = erroneous(share.ask, asked.partition, code).answer,
-                // The queue is full: an empty share, and the client asks again.
-                Err(_full) => {}
+            match by_lane
+                .iter_mut()
+                .find(|(known, _)| Arc::ptr_eq(known, &lane))
+            {
+                Some((_, all)) => all.push(slow),
+                None => by_lane.push((lane, vec![slow])),
             }
         }
-        self.tell(shares)
+        by_lane
     }
 
     fn tell(mut self, mut shares: Vec<Share>) -> Answer {
@@ -571,7 +650,7 @@ impl Fetching {
         self.count(&shares);
         let image = self.services.metadata.image();
         let mut node_endpoints = Vec::new();
-        let mut ranges: Vec<Range> = Vec::new();
+        let mut ranges: Vec<(Range, Arc<Lane>)> = Vec::new();
         let mut topics: Vec<FetchTopicAnswer> = Vec::new();
         let mut last: Option<&TopicKey> = None;
         for mut share in shares {
@@ -579,7 +658,9 @@ impl Fetching {
                 continue;
             };
             self.name_leader(&image, asked, &mut share.answer, &mut node_endpoints);
-            share.place_records(&mut ranges);
+            if let Some(one) = self.wanted_of(share.ask) {
+                share.place_records(&one.partition.lane(), &mut ranges);
+            }
             if last != Some(&asked.topic) {
                 last = Some(&asked.topic);
                 topics.push(FetchTopicAnswer {
@@ -729,7 +810,7 @@ impl Share {
     }
 
     /// Leaves holes in the answer for the plan's ranges.
-    fn place_records(&mut self, ranges: &mut Vec<Range>) {
+    fn place_records(&mut self, lane: &Arc<Lane>, ranges: &mut Vec<(Range, Arc<Lane>)>) {
         if let Some(bytes) = self.converted.take() {
             self.answer.records.push(ReplyPart::Bytes(bytes));
         }
@@ -738,7 +819,7 @@ impl Share {
                 id: ranges.len(),
                 len: range.len,
             });
-            ranges.push(range);
+            ranges.push((range, Arc::clone(lane)));
         }
     }
 }
@@ -768,7 +849,7 @@ fn erroneous(ask: usize, partition: i32, code: ErrorCode) -> Share {
     }
 }
 
-fn encode(context: &Context, answer: &FetchAnswer, ranges: &[Range]) -> Answer {
+fn encode(context: &Context, answer: &FetchAnswer, ranges: &[(Range, Arc<Lane>)]) -> Answer {
     match encode_fetch_answer(context.version, context.correlation_id, answer) {
         Ok(reply) => Answer {
             parts: fill(reply, ranges),
@@ -781,13 +862,14 @@ fn encode(context: &Context, answer: &FetchAnswer, ranges: &[Range]) -> Answer {
     }
 }
 
-fn fill(reply: Reply, ranges: &[Range]) -> SmallVec<[Part; 2]> {
+fn fill(reply: Reply, ranges: &[(Range, Arc<Lane>)]) -> SmallVec<[Part; 2]> {
     let parts = reply.parts.into_iter().filter_map(|part| match part {
         ReplyPart::Bytes(bytes) => Some(Part::Bytes(bytes)),
-        ReplyPart::Hole { id, len } => ranges.get(id).map(|range| Part::File {
+        ReplyPart::Hole { id, len } => ranges.get(id).map(|(range, lane)| Part::File {
             file: Arc::clone(&range.file),
             position: range.position,
             len: len as u64,
+            lane: Arc::clone(lane),
         }),
     });
     parts.collect()

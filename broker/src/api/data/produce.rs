@@ -21,10 +21,10 @@ use protocol::kafka::data::{
 };
 use protocol::kafka::errors::ErrorCode;
 use protocol::names;
-use replication::append::{Acks, Append, AppendAnswer, Wait, append};
+use replication::append::{Acks, Append, AppendAnswer, Turn, Wait, append};
 use replication::error::Refusal;
 use replication::replicas::Replicas;
-use replication::waiting::{Stay, Wakes};
+use replication::waiting::Stay;
 use storage::error::AppendRefusal;
 use storage::log::Origin;
 use tracing::debug;
@@ -77,7 +77,7 @@ pub(crate) fn answer(
     let image = metadata.image();
     let acks = Acks::from_wire(request.acks);
     let internal_allowed = &*context.client_id == ADMIN_CLIENT;
-    let mut wakes = Wakes::none();
+    let mut turn = Turn::begin();
     let mut waits = false;
     let topics = asked.into_iter().map(|topic| {
         let is_closed = !internal_allowed && names::is_internal(&topic.name);
@@ -104,7 +104,7 @@ pub(crate) fn answer(
                         &topic.name,
                         (index, records),
                         acks,
-                        &mut wakes,
+                        &mut turn,
                     )
                 }
             }
@@ -116,7 +116,7 @@ pub(crate) fn answer(
         (topic.name, entries)
     });
     let topics: Vec<_> = topics.collect();
-    wakes.fire();
+    turn.end();
     let written = Written {
         context: context.clone(),
         acks: request.acks,
@@ -271,13 +271,13 @@ fn write(
     topic: &str,
     (index, records): (i32, Bytes),
     acks: Acks,
-    wakes: &mut Wakes,
+    turn: &mut Turn,
 ) -> Entry {
     let partition = match find(replicas, image, topic, index) {
         Ok(partition) => partition,
         Err(refusal) => return refused(index, errors::replication_code(&refusal)),
     };
-    match append(&partition, records, Origin::Client, acks, wakes) {
+    match append(&partition, records, Origin::Client, acks, turn) {
         Append::Answered(answer) => Entry::Told(told(index, answer)),
         Append::Waits(wait) => Entry::Waits { index, wait },
     }

@@ -323,6 +323,7 @@ fn gather(answer: &Answer) -> Vec<u8> {
                 file,
                 position,
                 len,
+                ..
             } => {
                 let mut more = vec![0; *len as usize];
                 assert_eq!(file.read_at(&mut more, *position).unwrap(), more.len());

@@ -16,9 +16,9 @@ use protocol::messages::write_txn_markers_response::{
 };
 use protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
 use protocol::names;
-use replication::append::{Acks, Append, AppendAnswer, Wait, append};
+use replication::append::{Acks, Append, AppendAnswer, Turn, Wait, append};
 use replication::replicas::{Hosted, Replicas};
-use replication::waiting::{Stay, Wakes};
+use replication::waiting::Stay;
 use storage::log::Origin;
 
 use crate::api::errors;
@@ -79,7 +79,7 @@ fn begin(replicas: &Replicas, marker: &WritableTxnMarker) -> Vec<Begun> {
         marker.coordinator_epoch,
         replicas.shared().clock.wall_ms(),
     );
-    let mut wakes = Wakes::none();
+    let mut turn = Turn::begin();
     let partitions = marker.topics.iter().flat_map(|topic| {
         topic
             .partition_indexes
@@ -93,7 +93,7 @@ fn begin(replicas: &Replicas, marker: &WritableTxnMarker) -> Vec<Begun> {
                 records.clone(),
                 Origin::Coordinator,
                 Acks::All,
-                &mut wakes,
+                &mut turn,
             ) {
                 Append::Answered(answer) => Begun::Answered(answer),
                 Append::Waits(wait) => Begun::Waits(Box::new(wait)),
@@ -102,7 +102,7 @@ fn begin(replicas: &Replicas, marker: &WritableTxnMarker) -> Vec<Begun> {
         Hosted::Offline | Hosted::Absent => Begun::Refused(ErrorCode::UnknownTopicOrPartition),
     });
     let begun = begun.collect();
-    wakes.fire();
+    turn.end();
     begun
 }
 
