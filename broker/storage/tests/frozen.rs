@@ -15,7 +15,7 @@ use protocol::batch::{BatchBuilder, Codec, Marker, end_marker};
 use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use storage::compaction::{CompactionConfig, Compactor, Halt};
 use storage::config::{LogConfig, StoreConfig};
-use storage::log::{Log, Origin, ReadRequest, Upto};
+use storage::log::{Log, Moment, Origin, ReadRequest, Upto};
 use storage::store::Store;
 
 const FROZEN: &str = "/a";
@@ -284,6 +284,49 @@ fn nobody_waits_to_append_or_to_read_the_end_while_an_index_is_read() {
     disk.thaw();
     let found = stuck.recv_timeout(PATIENCE);
     assert_eq!(found.expect("it answers again").unwrap(), Offset(5));
+}
+
+#[test]
+fn nobody_waits_to_read_or_to_append_while_the_times_of_an_old_segment_are_looked_up() {
+    let config = LogConfig {
+        segment_bytes: 400,
+        index_interval_bytes: 0,
+        ..LogConfig::default()
+    };
+    let before = world(config.clone());
+    append(&before.logs[1], 9);
+    before.store.close().unwrap();
+    let World { disk, clock, .. } = before;
+    let all = StoreConfig {
+        dirs: vec![FROZEN.into(), WORKS.into()],
+        ..StoreConfig::default()
+    };
+    let config = Arc::new(config);
+    let store = Store::open(disk.shared(), all, clock, &|_| Arc::clone(&config)).unwrap();
+    let log = store.log(&TopicPartition::new("t", 1)).unwrap();
+    disk.freeze("/00000000000000000000.timeindex");
+    let looks = Arc::clone(&log);
+    let stuck = beside(move || looks.offset_for(Moment::MaxTimestamp, Upto::End));
+    disk.await_hanging(1);
+    let reads = Arc::clone(&log);
+    let read = beside(move || {
+        let request = ReadRequest {
+            from: Offset(0),
+            bytes_max: 1,
+            min_one: true,
+            upto: Upto::End,
+        };
+        reads.read(request).map(|plan| plan.first_offset)
+    });
+    let read = read.recv_timeout(PATIENCE);
+    assert_eq!(read.expect("it needs no times").unwrap(), Offset(0));
+    let appends = Arc::clone(&log);
+    let appended = beside(move || append(&appends, 1)).recv_timeout(PATIENCE);
+    appended.expect("another segment");
+    assert!(stuck.try_recv().is_err());
+    disk.thaw();
+    let found = stuck.recv_timeout(PATIENCE).expect("it answers again");
+    assert_eq!(found.unwrap().unwrap().offset, Offset(0));
 }
 
 #[test]

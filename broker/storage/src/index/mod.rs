@@ -109,6 +109,8 @@ pub(crate) struct IndexFile<const N: usize> {
     /// Entries in the file; `None` until first asked.
     stored: Option<u32>,
     unwritten: Vec<[u8; N]>,
+    /// The last entry, once it was pushed or looked up: whoever adds one asks for it each time.
+    newest: Option<[u8; N]>,
     /// Written or cut since it was opened. Not taken back by a sync: a flush under way may hold the file
     /// and not have synced it while another one, begun later, ends first.
     changed: bool,
@@ -138,18 +140,8 @@ impl<const N: usize> Glance<N> {
         at: At<'_>,
         is_before: impl Fn(&[u8; N]) -> bool,
     ) -> Result<(Option<[u8; N]>, Option<u32>)> {
-        let act = "open index";
-        let (file, stored) = match self.stored {
-            Some(stored) => (at.open(&self.slot, Open::Write, act)?, stored),
-            None => {
-                let Some(file) = at.try_open(&self.slot, Open::Write, act)? else {
-                    return Ok((None, Some(0)));
-                };
-                let len = file
-                    .len()
-                    .map_err(|e| Error::io("read index", &(at.path)(), e))?;
-                (file, u32::try_from(len / N as u64).unwrap_or(u32::MAX))
-            }
+        let Some((file, stored)) = self.open(at)? else {
+            return Ok((None, Some(0)));
         };
         let entry = |number| stored_entry(&self.slot, &*file, at, stored, number);
         let before = partition_point(stored, entry, is_before)?;
@@ -158,6 +150,34 @@ impl<const N: usize> Glance<N> {
             None => None,
         };
         Ok((found, self.stored.is_none().then_some(stored)))
+    }
+
+    /// The last entry of the file, and how many it holds, where that was not known.
+    pub(crate) fn last(&self, at: At<'_>) -> Result<(Option<[u8; N]>, Option<u32>)> {
+        let Some((file, stored)) = self.open(at)? else {
+            return Ok((None, Some(0)));
+        };
+        let last = match stored.checked_sub(1) {
+            Some(last) => stored_entry(&self.slot, &*file, at, stored, last)?,
+            None => None,
+        };
+        Ok((last, self.stored.is_none().then_some(stored)))
+    }
+
+    /// The file and how many entries it holds; nothing where it may be missing, and is.
+    fn open(&self, at: At<'_>) -> Result<Option<(Arc<dyn DiskFile>, u32)>> {
+        let act = "open index";
+        if let Some(stored) = self.stored {
+            return Ok(Some((at.open(&self.slot, Open::Write, act)?, stored)));
+        }
+        let Some(file) = at.try_open(&self.slot, Open::Write, act)? else {
+            return Ok(None);
+        };
+        let len = file
+            .len()
+            .map_err(|e| Error::io("read index", &(at.path)(), e))?;
+        let stored = u32::try_from(len / N as u64).unwrap_or(u32::MAX);
+        Ok(Some((file, stored)))
     }
 
     /// Hands over all entries in order, until one is not wanted. Gives how many the file holds, where
@@ -207,6 +227,7 @@ impl<const N: usize> IndexFile<N> {
             slot: handles.slot(),
             stored: None,
             unwritten: Vec::new(),
+            newest: None,
             changed: false,
         }
     }
@@ -250,10 +271,13 @@ impl<const N: usize> IndexFile<N> {
     }
 
     pub(crate) fn last(&mut self, at: At<'_>) -> Result<Option<[u8; N]>> {
-        match self.len(at)? {
-            0 => Ok(None),
-            len => self.get(at, len - 1),
+        if self.newest.is_none() {
+            self.newest = match self.len(at)? {
+                0 => None,
+                len => self.get(at, len - 1)?,
+            };
         }
+        Ok(self.newest)
     }
 
     /// How many leading entries `is_before` holds for; they are sorted by it.
@@ -269,6 +293,7 @@ impl<const N: usize> IndexFile<N> {
     pub(crate) fn push(&mut self, at: At<'_>, entry: [u8; N]) -> Result<()> {
         self.stored(at)?;
         self.unwritten.push(entry);
+        self.newest = Some(entry);
         if self.unwritten.len() >= UNWRITTEN_MAX {
             self.write_out(at)?;
         }
@@ -303,6 +328,7 @@ impl<const N: usize> IndexFile<N> {
 
     /// Keeps the first `len` entries and nothing behind them in the file.
     pub(crate) fn truncate(&mut self, at: At<'_>, len: u32) -> Result<()> {
+        self.newest = None;
         let stored = self.stored(at)?;
         if len >= stored {
             self.unwritten.truncate((len - stored) as usize);
@@ -337,6 +363,18 @@ impl<const N: usize> IndexFile<N> {
         }
     }
 
+    /// The last entry, as [`IndexFile::floor`].
+    pub(crate) fn newest(&self) -> Floor<N> {
+        match self.newest.or_else(|| self.unwritten.last().copied()) {
+            None if self.stored != Some(0) => Floor::Stored(Glance {
+                slot: Arc::clone(&self.slot),
+                stored: self.stored,
+                unwritten: Vec::new(),
+            }),
+            known => Floor::Known(known),
+        }
+    }
+
     /// What it takes to read the entries without whoever owns this.
     pub(crate) fn glance(&self) -> Glance<N> {
         Glance {
@@ -356,7 +394,8 @@ impl<const N: usize> IndexFile<N> {
         self.file(at, Open::Create).map(drop)
     }
 
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(&mut self) {
+        self.newest = None;
         self.slot.close();
     }
 }

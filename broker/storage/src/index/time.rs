@@ -15,8 +15,6 @@ pub struct TimeEntry {
 #[derive(Debug)]
 pub(crate) struct TimeIndex {
     base: i64,
-    /// An entry for this says nothing that the last one does not: so said without a look at the file.
-    known_to: Option<i64>,
     pub(crate) file: IndexFile<ENTRY>,
 }
 
@@ -30,11 +28,7 @@ pub(crate) fn decode(base: i64, entry: &[u8; ENTRY]) -> TimeEntry {
 
 impl TimeIndex {
     pub(crate) fn new(base: i64, file: IndexFile<ENTRY>) -> Self {
-        TimeIndex {
-            base,
-            known_to: None,
-            file,
-        }
+        TimeIndex { base, file }
     }
 
     pub(crate) fn last(&mut self, at: At<'_>) -> Result<Option<TimeEntry>> {
@@ -44,29 +38,22 @@ impl TimeIndex {
     /// Notes that nothing up to `offset` is younger than `timestamp`, where that says more than
     /// the last entry does. Kafka: `TimeIndex.maybeAppend`.
     pub(crate) fn push(&mut self, at: At<'_>, timestamp: i64, offset: i64) -> Result<()> {
-        if self.known_to.is_some_and(|known| known >= timestamp) {
-            return Ok(());
-        }
         let Ok(relative) = i32::try_from(offset - self.base) else {
             return Ok(());
         };
         if let Some(last) = self.last(at)?
             && (last.timestamp >= timestamp || last.offset > offset)
         {
-            self.known_to = Some(last.timestamp);
             return Ok(());
         }
         let mut entry = [0; ENTRY];
         entry[..8].copy_from_slice(&timestamp.to_be_bytes());
         entry[8..].copy_from_slice(&relative.to_be_bytes());
-        self.file.push(at, entry)?;
-        self.known_to = Some(timestamp);
-        Ok(())
+        self.file.push(at, entry)
     }
 
     /// Drops entries at or above `offset`.
     pub(crate) fn truncate_to(&mut self, at: At<'_>, offset: i64) -> Result<()> {
-        self.known_to = None;
         let base = self.base;
         let keep = self
             .file
@@ -76,7 +63,6 @@ impl TimeIndex {
 
     /// As [`crate::index::offset::OffsetIndex::keep_sound`].
     pub(crate) fn keep_sound(&mut self, at: At<'_>) -> Result<()> {
-        self.known_to = None;
         let len = self.file.len(at)?;
         let mut before = TimeEntry {
             timestamp: -1,

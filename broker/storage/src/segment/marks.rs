@@ -17,6 +17,8 @@ pub(in crate::segment) struct Marks {
     pub(in crate::segment) bytes_since_entry: u64,
     /// The largest timestamp and the last offset of the batch that has it; `None`: not looked up yet.
     pub(in crate::segment) largest: Option<TimeEntry>,
+    /// How often the indexes were cut: what was looked up before says nothing of what is left.
+    pub(in crate::segment) cuts: u32,
     /// Of the first batch; `None`: not looked up yet.
     pub(in crate::segment) first_timestamp: Option<i64>,
     pub(in crate::segment) created_ms: i64,
@@ -39,10 +41,7 @@ impl Marks {
         let last = self
             .times
             .last(segment.at(&|| segment.path(files::TIME_INDEX)))?;
-        let largest = last.unwrap_or(TimeEntry {
-            timestamp: -1,
-            offset: segment.base,
-        });
+        let largest = last.unwrap_or_else(|| segment.no_time());
         self.largest = Some(largest);
         Ok(largest)
     }
@@ -130,6 +129,7 @@ impl Marks {
         self.recent.clear();
         self.bytes_since_entry = 0;
         self.largest = None;
+        self.cuts += 1;
         if offset <= segment.base {
             self.first_timestamp = None;
         }

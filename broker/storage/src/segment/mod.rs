@@ -22,8 +22,8 @@ use crate::files;
 use crate::handles::Slot;
 use crate::index::aborted::{self, AbortedEntry, AbortedIndex};
 use crate::index::offset::OffsetIndex;
-use crate::index::time::{TimeEntry, TimeIndex};
-use crate::index::{At, IndexFile, Renames};
+use crate::index::time::{self, TimeEntry, TimeIndex};
+use crate::index::{At, Floor, IndexFile, Renames};
 use crate::scan::{Head, Heads};
 use crate::segment::marks::{Marks, Recent};
 pub use crate::segment::place::Ending;
@@ -134,6 +134,7 @@ impl Segment {
                 aborted: AbortedIndex::new(IndexFile::empty(handles)),
                 bytes_since_entry: 0,
                 largest: Some(unknown),
+                cuts: 0,
                 first_timestamp: None,
                 created_ms: now_ms,
                 recent: VecDeque::new(),
@@ -145,6 +146,7 @@ impl Segment {
                 aborted: AbortedIndex::new(IndexFile::unseen(handles)),
                 bytes_since_entry: 0,
                 largest: None,
+                cuts: 0,
                 first_timestamp: None,
                 created_ms: now_ms,
                 recent: VecDeque::new(),
@@ -218,6 +220,12 @@ impl Segment {
         }
         self.size.store(position + len, Ordering::Release);
         let mut marks = self.marks.lock();
+        if marks.largest.is_none() {
+            drop(marks);
+            // What fails here is seen where it is needed.
+            let _known = self.largest_timestamp();
+            marks = self.marks.lock();
+        }
         match marks.note_appended(self, appending, position, len, index_interval_bytes) {
             // The batch is written: an index that cannot be opened just now only lacks an entry.
             Ok(()) | Err(Error::TooManyFiles { .. }) => {}
@@ -249,9 +257,40 @@ impl Segment {
         }
     }
 
-    /// The largest timestamp in it and the last offset of its batch; (−1, base) where unknown.
+    /// The largest timestamp in it and the last offset of its batch; (−1, base) where unknown. The
+    /// index is read with no lock held: who appends, and who reads what memory knows, do not wait for
+    /// the disk.
     pub fn largest_timestamp(&self) -> Result<TimeEntry> {
-        self.marks.lock().largest(self)
+        let (newest, cuts) = {
+            let marks = self.marks.lock();
+            if let Some(known) = marks.largest {
+                return Ok(known);
+            }
+            (marks.times.file.newest(), marks.cuts)
+        };
+        let path = || self.path(files::TIME_INDEX);
+        let (last, learned) = match newest {
+            Floor::Known(last) => (last, None),
+            Floor::Stored(glance) => glance.last(self.at(&path))?,
+        };
+        let mut marks = self.marks.lock();
+        if marks.cuts != cuts {
+            drop(marks);
+            return self.largest_timestamp();
+        }
+        if let Some(stored) = learned {
+            marks.times.file.note_stored(stored);
+        }
+        let found = last.map_or_else(|| self.no_time(), |last| time::decode(self.base, &last));
+        Ok(*marks.largest.get_or_insert(found))
+    }
+
+    /// Of batches none of which has a time.
+    fn no_time(&self) -> TimeEntry {
+        TimeEntry {
+            timestamp: -1,
+            offset: self.base,
+        }
     }
 
     /// Kafka: the largest timestamp, or the file's time where no record has one.
@@ -481,7 +520,7 @@ impl Segment {
 
     pub(crate) fn close(&self) {
         self.log.close();
-        let marks = self.marks.lock();
+        let mut marks = self.marks.lock();
         marks.offsets.file.close();
         marks.times.file.close();
         marks.aborted.file.close();
