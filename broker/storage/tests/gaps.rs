@@ -185,7 +185,7 @@ fn an_offset_that_was_spoilt_above_the_recovery_point_is_no_gap() {
 
 #[test]
 fn the_files_that_a_cleaned_segment_replaced_show_that_its_gap_is_its_own() {
-    let written = |compact: bool, vouched: bool| {
+    let written = |compact: bool, replaced_at_ms: Option<i64>| {
         let (disk, config) = (FaultyDisk::new(1), config(compact));
         disk.create_dir_all(Path::new("/d/t-0")).unwrap();
         let put = |name: &str, bytes: &[u8]| {
@@ -194,18 +194,25 @@ fn the_files_that_a_cleaned_segment_replaced_show_that_its_gap_is_its_own() {
             file.write_at(bytes, 0).unwrap();
         };
         // As Apache's cleaner leaves it, which notes no recovery point first.
+        disk.set_now_ms(5);
         put("t-0/00000000000000000000.log", &batch(0, "k"));
         put("t-0/00000000000000000009.log", &batch(9, "k"));
-        if vouched {
+        if let Some(at_ms) = replaced_at_ms {
+            // Several were made one, which is as old as the last of them.
+            disk.set_now_ms(1);
             put("t-0/00000000000000000000.log.deleted", &batch(0, "k"));
+            disk.set_now_ms(at_ms);
+            put("t-0/00000000000000000003.log.deleted", &batch(3, "k"));
         }
         let (_store, log) = reopened(&disk, &config);
         offsets(&log)
     };
-    assert_eq!(written(true, true), [0, 1, 2, 9, 10, 11]);
-    assert_eq!(written(true, false), [0, 1, 2]);
+    assert_eq!(written(true, Some(5)), [0, 1, 2, 9, 10, 11]);
+    assert_eq!(written(true, None), [0, 1, 2]);
     // Nothing cleans here: the log was cut, and began anew under the same name.
-    assert_eq!(written(false, true), [0, 1, 2]);
+    assert_eq!(written(false, Some(5)), [0, 1, 2]);
+    // So it did here: what goes on was written after the others were put away.
+    assert_eq!(written(true, Some(4)), [0, 1, 2]);
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub(in crate::log::recover) struct Folder {
     pub(in crate::log::recover) snapshots: Vec<i64>,
     /// Of segments whose bytes were being put in the place of others.
     pub(in crate::log::recover) swapped: BTreeSet<i64>,
-    /// Of segments that were out of the log and waited to be removed.
+    /// Of segments that stand in the place of others, which wait to be removed.
     pub(in crate::log::recover) replaced: BTreeSet<i64>,
     pub(in crate::log::recover) has_epochs: bool,
     pub(in crate::log::recover) has_topic_id: bool,
@@ -35,7 +35,7 @@ pub(in crate::log::recover) fn sort_folder(disk: &dyn Disk, path: &Path) -> Resu
     let mut folder = Folder::default();
     if names.iter().any(|name| has_ending(name)) {
         folder.swapped = logs_with(&names, files::SWAP);
-        folder.replaced = logs_with(&names, files::DELETED);
+        folder.replaced = replaced(disk, path, &names)?;
         end_swaps(disk, path, &names)?;
         names = list(disk, path)?;
     }
@@ -99,6 +99,34 @@ fn logs_with(names: &[String], ending: &str) -> BTreeSet<i64> {
     plain
         .filter_map(|name| files::parse_base(name, files::LOG))
         .collect()
+}
+
+/// The bases of logs that stand in the place of those that are called deleted.
+///
+/// A truncation calls files so too, and the log may go on in a new one of the same name. But what
+/// is only rewritten is no younger than the last it was made of, and what is new is: it was written
+/// after the others were put away.
+/// Kafka: `Cleaner.cleanSegments` and `UnifiedLog.splitOverflowedSegment` set the time so too.
+fn replaced(disk: &dyn Disk, path: &Path, names: &[String]) -> Result<BTreeSet<i64>> {
+    let facts = |base: i64, ending: &str| {
+        let name = files::segment_file(base, files::LOG) + ending;
+        let file = path.join(&name);
+        disk.facts(&file)
+            .map_err(|e| Error::io("look at", &file, e))
+    };
+    let (plain, deleted) = (logs_with(names, ""), logs_with(names, files::DELETED));
+    let mut found = BTreeSet::new();
+    for base in deleted.intersection(&plain) {
+        let next = plain.range(base + 1..).next().copied();
+        let mut youngest_ms = i64::MIN;
+        for old in deleted.range(base..&next.unwrap_or(i64::MAX)) {
+            youngest_ms = youngest_ms.max(facts(*old, files::DELETED)?.modified_ms);
+        }
+        if facts(*base, "")?.modified_ms <= youngest_ms {
+            found.insert(*base);
+        }
+    }
+    Ok(found)
 }
 
 fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {

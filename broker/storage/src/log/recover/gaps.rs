@@ -14,10 +14,10 @@
 //! - it begins below the recovery point, or the stop was clean: all around it was on the disk, and Kafka
 //!   keeps it;
 //! - something shows that a cleaner was at work there: its checkpoint lies above, the segment before the
-//!   gap is being put in the place of others, or those are still around under another ending. The last
-//!   shows it in a compacted topic only: elsewhere retention and truncation are what gives files that
-//!   ending, and a log that was cut goes on in a segment of the same name. This is for logs that Apache
-//!   wrote: ours has its recovery point noted above whatever the cleaner puts in place;
+//!   gap is being put in the place of others, or those are still around under another ending and the
+//!   segment is no younger than they are. The last shows it in a compacted topic only: elsewhere
+//!   retention and truncation are what gives files that ending. This is for logs that Apache wrote:
+//!   ours has its recovery point noted above whatever the cleaner puts in place;
 //! - it lies inside a segment of a compacted topic: bytes that follow one another with right checksums
 //!   lack no page, and a follower is sent gaps. Between segments it gets none: it names a new one
 //!   after the end of the one before. Where nothing is compacted, an offset was spoilt, which
@@ -46,7 +46,7 @@ pub(in crate::log::recover) struct Gaps {
     pub(in crate::log::recover) cleaned_to: i64,
     /// Bases of segments that were just being put in the place of others.
     pub(in crate::log::recover) swapped: BTreeSet<i64>,
-    /// Of segments beside which another of the same name waits to be removed.
+    /// Of segments that stand in the place of others, which wait to be removed.
     pub(in crate::log::recover) replaced: BTreeSet<i64>,
     pub(in crate::log::recover) compacts: bool,
 }
