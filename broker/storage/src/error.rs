@@ -1,7 +1,16 @@
 //! What can fail in the log, sorted by what the caller can do about it.
 //!
 //! A *refusal* is an answer to a client ([`AppendRefusal`], [`ReadRefusal`]); an [`Error`] is a failure
-//! of a disk, of the bytes on it, or of the machine.
+//! of a disk, of the bytes on it, or of the machine. Three that look alike are three different things:
+//!
+//! ```text
+//! too many open files  the process's affair: room is made, and it is tried again
+//! the disk is full     what was begun is taken back; reading goes on, and writing once there is room
+//! anything else        nobody knows what is on the disk: its directory is offline until a restart
+//! ```
+//!
+//! Kafka: all three take the directory offline (`LogDirFailureChannel`), where not even retention can
+//! make room.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,7 +20,7 @@ use protocol::ids::{Offset, ProducerEpoch, ProducerId};
 /// Something failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The disk failed (EIO, full, read-only …). Its directory is offline from now on.
+    /// The disk failed (EIO, read-only …). Its directory is offline from now on.
     #[error("{act} {path}")]
     Disk {
         act: &'static str,
@@ -24,6 +33,14 @@ pub enum Error {
     /// The process has no file descriptor left. Not a fault of the disk: try again later.
     #[error("{act} {path}: too many open files")]
     TooManyFiles {
+        act: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    /// The disk has no room for what was to be written, and nothing of it counts. Everything that is
+    /// there is as it was.
+    #[error("{act} {path}: the disk is full")]
+    Full {
         act: &'static str,
         path: PathBuf,
         source: io::Error,
@@ -103,7 +120,19 @@ impl Error {
         if is_out_of_files(&source) {
             return Error::TooManyFiles { act, path, source };
         }
+        if is_full(&source) {
+            return Error::Full { act, path, source };
+        }
         Error::Disk { act, path, source }
+    }
+
+    /// As [`Error::io`], of an act that leaves it unknown what is on the disk whatever the reason: a
+    /// sync, or the renames of files that belong together.
+    pub(crate) fn lost(act: &'static str, path: &Path, source: io::Error) -> Error {
+        match Error::io(act, path, source) {
+            Error::Full { act, path, source } => Error::Disk { act, path, source },
+            error => error,
+        }
     }
 
     pub(crate) fn corrupt(act: &'static str, path: &Path, damage: Damage) -> Error {
@@ -118,6 +147,14 @@ impl Error {
     pub fn is_disk(&self) -> bool {
         matches!(self, Error::Disk { .. })
     }
+}
+
+/// ENOSPC and EDQUOT: there may be room later.
+fn is_full(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [Errno::NOSPC.raw_os_error(), Errno::DQUOT.raw_os_error()]
+        .map(Some)
+        .contains(&e.raw_os_error())
 }
 
 /// EMFILE and ENFILE: the process, not the disk, has run out.
