@@ -30,6 +30,8 @@ const LOADERS: usize = 2;
 const LOADS_QUEUED_MAX: usize = 64;
 /// How soon a load that found no room tries again.
 const LOAD_RETRY_MS: i64 = 20;
+/// And one that found no descriptor.
+const READ_RETRY_MS: i64 = 500;
 
 /// How groups are hosted: plain values, already checked.
 #[derive(Clone, Debug)]
@@ -215,6 +217,7 @@ impl Groups {
     async fn load(self: &Arc<Self>, shard: &Arc<Shard>, turn: u64, log: Arc<dyn HostLog>) {
         let partition = shard.number();
         let began_ms = self.clock.monotonic_ms();
+        let mut is_told = false;
         let loaded = loop {
             let (log, config) = (Arc::clone(&log), Arc::clone(&self.config));
             let (bytes_max, now) = (self.settings.load_buffer_bytes, self.now());
@@ -223,6 +226,15 @@ impl Groups {
                 .run(move || load::load(&*log, config, bytes_max, now))
                 .await
             {
+                Ok(Err(cause)) if cause.passes() => {
+                    if !shard.is_loading(turn) {
+                        return;
+                    }
+                    if !std::mem::replace(&mut is_told, true) {
+                        warn!(partition, %cause, "groups cannot be loaded now; tried again");
+                    }
+                    self.clock.sleep_ms(READ_RETRY_MS).await;
+                }
                 Ok(loaded) => break loaded,
                 Err(_full) => self.clock.sleep_ms(LOAD_RETRY_MS).await,
             }

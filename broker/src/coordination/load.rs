@@ -6,7 +6,7 @@ use ::groups::load::{Loader, ReplayedBatch};
 use ::groups::{Config, Machine, Now, Outcome};
 use protocol::batch::{BatchView, DECOMPRESSED_BYTES_MAX, Fault, Marker, split};
 use protocol::ids::Offset;
-use storage::error::ReadError;
+use storage::error::{Error, ReadError};
 
 use crate::coordination::log::HostLog;
 
@@ -17,6 +17,19 @@ pub enum LoadError {
     Read { at: Offset, cause: ReadError },
     #[error("read batches after offset {at}: {cause}")]
     Batch { at: Offset, cause: Fault },
+}
+
+impl LoadError {
+    /// Whether what failed is the matter of a moment, and nothing is wrong with the log.
+    pub(crate) fn passes(&self) -> bool {
+        matches!(
+            self,
+            LoadError::Read {
+                cause: ReadError::Failed(Error::TooManyFiles { .. }),
+                ..
+            }
+        )
+    }
 }
 
 /// A partition brought to life, and how far it was read.

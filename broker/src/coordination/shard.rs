@@ -213,6 +213,12 @@ impl Shard {
         Some(after)
     }
 
+    /// Whether somebody still waits for this load.
+    pub(crate) fn is_loading(&self, turn: u64) -> bool {
+        let state = self.state.lock();
+        state.turn == turn && matches!(state.phase, Phase::Loading { .. })
+    }
+
     /// The load has failed: nothing is coordinated here until the next leadership.
     pub(crate) fn give_up(&self, turn: u64) {
         let mut state = self.state.lock();

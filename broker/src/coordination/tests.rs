@@ -1,6 +1,8 @@
 //! Groups hosted over a log in memory: loading, waiting for acks, order, deadlines.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use ::groups::commit::CommitRequest;
@@ -17,7 +19,7 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use protocol::batch::{BatchView, Marker, end_marker, patch_offset_epoch};
 use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
-use storage::error::ReadError;
+use storage::error::{Error, ReadError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -37,6 +39,8 @@ struct Inner {
     held: Vec<(i64, oneshot::Sender<Written>)>,
     /// A disk that sleeps: appends wait for its other end to be dropped.
     sleeps: Option<std::sync::mpsc::Receiver<()>>,
+    /// How many reads find no descriptor.
+    missing_files: usize,
     asleep: usize,
 }
 
@@ -107,7 +111,12 @@ impl HostLog for MemoryLog {
     }
 
     fn read(&self, from: Offset, _bytes_max: usize) -> Result<Bytes, ReadError> {
-        let inner = self.0.lock();
+        let mut inner = self.0.lock();
+        if inner.missing_files > 0 {
+            inner.missing_files -= 1;
+            let cause = io::Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error());
+            return Err(Error::io("open segment", Path::new("t-0"), cause).into());
+        }
         let mut read = BytesMut::new();
         for batch in &inner.batches {
             let view = BatchView::open(batch).unwrap().unwrap();
@@ -291,6 +300,38 @@ async fn a_group_lives_through_a_change_of_leader() {
     let third = hosted(&clock);
     led(&third, &log, 3).await;
     assert_eq!(third.list().1.len(), 1);
+}
+
+#[tokio::test]
+async fn a_load_that_finds_no_descriptor_is_tried_until_there_is_one_or_nobody_waits() {
+    let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
+    let groups = hosted(&clock);
+    led(&groups, &log, 0).await;
+    assert_eq!(groups.commit(committing("s", 7)).await, [Ok(())]);
+    let other = hosted(&clock);
+    let is_loading = || fetched(&other, "s", true) == Err(Refusal::CoordinatorLoadInProgress);
+    let left = || log.0.lock().missing_files;
+    log.0.lock().missing_files = 2;
+    other.lead(0, LeaderEpoch(2), Arc::clone(&log) as Arc<dyn HostLog>);
+    until(|| left() == 1).await;
+    assert!(is_loading());
+    until(|| {
+        clock.advance(100);
+        !is_loading()
+    })
+    .await;
+    assert_eq!((left(), fetched(&other, "s", true)), (0, Ok(Some(7))));
+
+    other.resign(0, Some(LeaderEpoch(3)));
+    log.0.lock().missing_files = usize::MAX;
+    other.lead(0, LeaderEpoch(4), Arc::clone(&log) as Arc<dyn HostLog>);
+    until(|| left() < usize::MAX).await;
+    other.resign(0, Some(LeaderEpoch(5)));
+    until(|| {
+        clock.advance(1_000);
+        Arc::strong_count(&log) == 2
+    })
+    .await;
 }
 
 #[tokio::test]
