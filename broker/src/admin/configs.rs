@@ -3,7 +3,7 @@
 //! Kafka: `ConfigHelper` (describing), `ConfigAdminManager` and `ZkAdminManager` (altering), with
 //! their words. A broker alters only its own settings and the cluster's defaults.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use protocol::ids::BrokerId;
@@ -328,19 +328,34 @@ fn apply(
             .unwrap_or_default()
             .to_owned();
         let mut list: Vec<&str> = old.split(',').filter(|item| !item.is_empty()).collect();
-        for item in items.split(',') {
-            let at = list.iter().position(|held| *held == item);
-            match (verb, at) {
-                ("append", None) => list.push(item),
-                ("subtract", Some(at)) => {
-                    list.remove(at);
-                }
-                _ => {}
-            }
+        match verb {
+            "append" => append(&mut list, items),
+            _ => subtract(&mut list, items),
         }
         overrides.set(key.as_str(), list.join(","));
     }
     Ok(())
+}
+
+/// Adds the items that are not in the list. Both may be as long as a request.
+fn append<'a>(list: &mut Vec<&'a str>, items: &'a str) {
+    let mut held: HashSet<&str> = list.iter().copied().collect();
+    list.extend(items.split(',').filter(|item| held.insert(item)));
+}
+
+/// Takes the first of its like from the list, for each item.
+fn subtract(list: &mut Vec<&str>, items: &str) {
+    let mut doomed: HashMap<&str, usize> = HashMap::new();
+    for item in items.split(',') {
+        *doomed.entry(item).or_default() += 1;
+    }
+    list.retain(|item| match doomed.get_mut(item) {
+        Some(left @ 1..) => {
+            *left -= 1;
+            false
+        }
+        _ => true,
+    });
 }
 
 /// Keys that say where certificates are; Kafka changes them only for one listener at a time.
@@ -589,4 +604,25 @@ fn changes_for_listener(base: &str) -> bool {
 /// Overrides from a request, the last of a name counting.
 pub fn overrides_of(entries: impl Iterator<Item = (String, String)>) -> Overrides {
     entries.collect::<BTreeMap<_, _>>().into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_changed_item_by_item_however_long_they_are() {
+        let mut list = vec!["a", "b", "a"];
+        append(&mut list, "b,c,c");
+        assert_eq!(list, ["a", "b", "a", "c"]);
+        subtract(&mut list, "a,c,x");
+        assert_eq!(list, ["b", "a"]);
+        let many: Vec<String> = (0..400_000).map(|number| number.to_string()).collect();
+        let many = many.join(",");
+        // Looked at in pairs, these would take minutes.
+        append(&mut list, &many);
+        assert_eq!(list.len(), 400_002);
+        subtract(&mut list, &many);
+        assert_eq!(list, ["b", "a"]);
+    }
 }
