@@ -38,12 +38,18 @@ fn check_named(group: &str) -> Result<(), Refusal> {
 }
 
 impl Groups {
+    /// The checks of what a member asks for itself, in their order.
+    fn check_member(&self, group: &str, instance: Option<&str>) -> Result<(), Refusal> {
+        self.check_static(instance)?;
+        check_named(group)
+    }
+
     /// Joins a group; waits for its next generation.
     pub async fn join(self: &Arc<Self>, request: JoinRequest) -> JoinAnswer {
         let member_id = Arc::clone(&request.member_id);
         let group = Arc::clone(&request.group);
-        let instance = self.check_static(request.group_instance_id.as_deref());
-        let asked = instance.and_then(|()| check_named(&group)).and_then(|()| {
+        let checked = self.check_member(&group, request.group_instance_id.as_deref());
+        let asked = checked.and_then(|()| {
             self.ask(&group, |machine, ticket, now, out| {
                 *out = machine.join(ticket, request, now)
             })
@@ -60,8 +66,8 @@ impl Groups {
     // hear of loading here.
     pub async fn sync(self: &Arc<Self>, request: SyncRequest) -> SyncAnswer {
         let group = Arc::clone(&request.group);
-        let instance = self.check_static(request.group_instance_id.as_deref());
-        let asked = instance.and_then(|()| check_named(&group)).and_then(|()| {
+        let checked = self.check_member(&group, request.group_instance_id.as_deref());
+        let asked = checked.and_then(|()| {
             self.ask(&group, |machine, ticket, now, out| {
                 *out = machine.sync(ticket, request, now)
             })
@@ -85,8 +91,7 @@ impl Groups {
         instance: Option<&str>,
         generation: i32,
     ) -> Result<(), Refusal> {
-        self.check_static(instance)?;
-        check_named(group)?;
+        self.check_member(group, instance)?;
         let heard = self.tell(group, |machine, now, _out| {
             machine.heartbeat(group, member_id, instance, generation, now)
         });

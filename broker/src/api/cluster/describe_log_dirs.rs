@@ -91,7 +91,11 @@ fn topics<'a>(
         let served = store
             .log(id)
             .filter(|_| replicas.find(id).online().is_some());
-        let served = served.and_then(|served| Some(measure(&served)?.offsets));
+        let served = match served {
+            Some(served) if std::ptr::eq(&*served, &**log) => found.as_ref().map(|log| log.offsets),
+            Some(served) => measure(&served).map(|served| served.offsets),
+            None => None,
+        };
         // A future replica lags behind the current one; a current one behind its own watermark.
         let lag = match (&found, served) {
             (Some(found), Some(served)) if log.is_future() => served.end - found.offsets.end,
