@@ -97,32 +97,26 @@ impl Handles {
         Ok(opened)
     }
 
-    /// The block of an index file that holds the byte `at`; kept where it is whole.
+    /// A block of an index file, of which the file is known to hold `len` bytes; kept, and read again
+    /// once it is longer.
     pub(crate) fn block(
         &self,
         slot: &Slot,
         file: &dyn DiskFile,
         block: u32,
-        whole: bool,
+        len: usize,
     ) -> io::Result<Arc<[u8]>> {
         let key = (slot.id.load(Ordering::Relaxed), block);
-        if whole && let Some(bytes) = self.blocks.lock().bytes.get(&key) {
-            return Ok(Arc::clone(bytes));
+        let kept = self.blocks.lock().bytes.get(&key).map(Arc::clone);
+        if let Some(bytes) = kept.filter(|bytes| bytes.len() >= len) {
+            return Ok(bytes);
         }
-        let mut bytes = vec![0; BLOCK_BYTES];
+        let mut bytes = vec![0; len.min(BLOCK_BYTES)];
         let got = file.read_at(&mut bytes, u64::from(block) * BLOCK_BYTES as u64)?;
         bytes.truncate(got);
         let bytes: Arc<[u8]> = bytes.into();
-        if whole && got == BLOCK_BYTES {
-            let mut blocks = self.blocks.lock();
-            if blocks.order.len() >= BLOCKS_MAX
-                && let Some(oldest) = blocks.order.pop_front()
-            {
-                blocks.bytes.remove(&oldest);
-            }
-            if blocks.bytes.insert(key, Arc::clone(&bytes)).is_none() {
-                blocks.order.push_back(key);
-            }
+        if got == len {
+            self.blocks.lock().keep(key, Arc::clone(&bytes));
         }
         Ok(bytes)
     }
@@ -133,6 +127,20 @@ impl Handles {
             self.next_id.fetch_add(1, Ordering::Relaxed),
             Ordering::Relaxed,
         );
+    }
+}
+
+impl Blocks {
+    fn keep(&mut self, key: (u64, u32), bytes: Arc<[u8]>) {
+        if self.bytes.insert(key, bytes).is_some() {
+            return;
+        }
+        self.order.push_back(key);
+        if self.order.len() > BLOCKS_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.bytes.remove(&oldest);
+        }
     }
 }
 
@@ -231,5 +239,23 @@ mod tests {
             .get(&slots[9], Open::Create, || "/f9".into())
             .unwrap();
         assert!(slots.iter().any(|slot| slot.file.lock().is_none()));
+    }
+
+    #[test]
+    fn a_block_is_read_once_until_it_has_grown() {
+        let disk = FaultyDisk::new(1);
+        let handles = Handles::new(disk.shared(), 8);
+        let slot = handles.slot();
+        let file = handles.get(&slot, Open::Create, || "/f".into()).unwrap();
+        let block = |len| handles.block(&slot, &*file, 0, len).unwrap().to_vec();
+        file.write_at(&[1; 8], 0).unwrap();
+        assert_eq!(block(8), [1; 8]);
+        // Entries never change; that these do shows who reads the file.
+        file.write_at(&[2; 16], 0).unwrap();
+        assert_eq!(block(8), [1; 8]);
+        assert_eq!(block(16), [2; 16]);
+        assert_eq!(block(8), [2; 16]);
+        handles.forget_blocks(&slot);
+        assert_eq!(block(8), [2; 8]);
     }
 }

@@ -143,10 +143,10 @@ impl<const N: usize> Glance<N> {
         let Some((file, stored)) = self.open(at)? else {
             return Ok((None, Some(0)));
         };
-        let entry = |number| stored_entry(&self.slot, &*file, at, stored, number);
-        let before = partition_point(stored, entry, is_before)?;
+        let mut entries = Entries::of(&self.slot, &*file, at, stored);
+        let before = partition_point(stored, |number| entries.get(number), is_before)?;
         let found = match before.checked_sub(1) {
-            Some(last) => entry(last)?,
+            Some(last) => entries.get(last)?,
             None => None,
         };
         Ok((found, self.stored.is_none().then_some(stored)))
@@ -158,7 +158,7 @@ impl<const N: usize> Glance<N> {
             return Ok((None, Some(0)));
         };
         let last = match stored.checked_sub(1) {
-            Some(last) => stored_entry(&self.slot, &*file, at, stored, last)?,
+            Some(last) => Entries::of(&self.slot, &*file, at, stored).get(last)?,
             None => None,
         };
         Ok((last, self.stored.is_none().then_some(stored)))
@@ -267,7 +267,7 @@ impl<const N: usize> IndexFile<N> {
             return Ok(self.unwritten.get((number - stored) as usize).copied());
         }
         let file = self.file(at, Open::Write)?;
-        stored_entry(&self.slot, &*file, at, stored, number)
+        Entries::of(&self.slot, &*file, at, stored).get(number)
     }
 
     pub(crate) fn last(&mut self, at: At<'_>) -> Result<Option<[u8; N]>> {
@@ -400,37 +400,61 @@ impl<const N: usize> IndexFile<N> {
     }
 }
 
-/// The entry `number` of a file that holds `stored`; `None` where it is shorter than it was.
-fn stored_entry<const N: usize>(
-    slot: &Slot,
-    file: &dyn DiskFile,
-    at: At<'_>,
+/// The entries of a file that holds so many; the block read last stays at hand.
+struct Entries<'a, const N: usize> {
+    slot: &'a Slot,
+    file: &'a dyn DiskFile,
+    at: At<'a>,
     stored: u32,
-    number: u32,
-) -> Result<Option<[u8; N]>> {
-    let from = number as usize * N;
-    let mut entry = [0; N];
-    let mut filled = 0;
-    while filled < N {
-        let byte = from + filled;
-        let block = byte / BLOCK_BYTES;
-        let whole = (block + 1) * BLOCK_BYTES <= stored as usize * N;
-        let block_number = u32::try_from(block).unwrap_or(u32::MAX);
-        let bytes = at
-            .handles
-            .block(slot, file, block_number, whole)
-            .map_err(|e| Error::io("read index", &(at.path)(), e))?;
-        let Some(rest) = bytes
-            .get(byte % BLOCK_BYTES..)
-            .filter(|rest| !rest.is_empty())
-        else {
-            return Ok(None);
-        };
-        let take = rest.len().min(N - filled);
-        entry[filled..filled + take].copy_from_slice(&rest[..take]);
-        filled += take;
+    block: Option<(usize, Arc<[u8]>)>,
+}
+
+impl<'a, const N: usize> Entries<'a, N> {
+    fn of(slot: &'a Slot, file: &'a dyn DiskFile, at: At<'a>, stored: u32) -> Self {
+        Entries {
+            slot,
+            file,
+            at,
+            stored,
+            block: None,
+        }
     }
-    Ok(Some(entry))
+
+    /// `None` where the file is shorter than it was.
+    fn get(&mut self, number: u32) -> Result<Option<[u8; N]>> {
+        let from = number as usize * N;
+        let mut entry = [0; N];
+        let mut filled = 0;
+        while filled < N {
+            let byte = from + filled;
+            let bytes = self.block(byte / BLOCK_BYTES)?;
+            let Some(rest) = bytes
+                .get(byte % BLOCK_BYTES..)
+                .filter(|rest| !rest.is_empty())
+            else {
+                return Ok(None);
+            };
+            let take = rest.len().min(N - filled);
+            entry[filled..filled + take].copy_from_slice(&rest[..take]);
+            filled += take;
+        }
+        Ok(Some(entry))
+    }
+
+    fn block(&mut self, block: usize) -> Result<&[u8]> {
+        let bytes = match self.block.take() {
+            Some((at_hand, bytes)) if at_hand == block => bytes,
+            _ => {
+                let stored = (self.stored as usize * N).saturating_sub(block * BLOCK_BYTES);
+                let number = u32::try_from(block).unwrap_or(u32::MAX);
+                let handles = self.at.handles;
+                let read = handles.block(self.slot, self.file, number, stored.min(BLOCK_BYTES));
+                read.map_err(|e| Error::io("read index", &(self.at.path)(), e))?
+            }
+        };
+        let (_, bytes) = self.block.insert((block, bytes));
+        Ok(bytes)
+    }
 }
 
 /// How many leading entries of `len` `is_before` holds for; they are sorted by it.
