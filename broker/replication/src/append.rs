@@ -248,7 +248,9 @@ impl Flushes for Partition {
     }
 
     fn end_flush(&self, flushed: storage::error::Result<Offset>) -> Wakes {
-        if let Err(failed) = flushed {
+        if let Err(failed) = flushed
+            && !failed.is_told()
+        {
             // The store takes the directory offline and whoever waits hears it from there.
             warn!(partition = %self.id(), error = %failed, "flush failed");
         }
@@ -260,7 +262,13 @@ impl Wait {
     /// Waits until enough have the records, or until the stay is over.
     pub async fn finish(mut self, stay: &Stay) -> AppendAnswer {
         if let Stage::Lane(heard) = &mut self.stage {
+            // Woken by nothing but its end, and that of the partition here.
+            let until = Until::EndPasses(Offset(i64::MAX));
+            let _seat = self.partition.queue().sit(until, stay.parked());
             let done = loop {
+                if let Some(why) = self.partition.gone() {
+                    return AppendAnswer::refused(why.clone(), Offset::NONE);
+                }
                 tokio::select! {
                     biased;
                     done = &mut *heard => break done,

@@ -1,5 +1,5 @@
 //! What runs by itself: deadlines, watermark files, the ISR's shrinking, the store's upkeep, moves
-//! between directories.
+//! between directories, and an eye on disks that do not answer.
 //!
 //! What writes to a log directory runs on that directory's own thread: where the disk of one hangs, the
 //! others' checkpoints, flushes and deletions go on, and so does the ISR's shrinking.
@@ -10,9 +10,11 @@ use std::sync::Arc;
 use base::io_pool::IoPool;
 use base::stop::Stop;
 use base::tasks;
+use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
+use crate::hangs::{self, Hangs};
 use crate::replicas::Replicas;
 
 /// How often the store looks whether something is due.
@@ -31,12 +33,16 @@ impl Replicas {
             tasks::spawn("moves", async move { replicas.keep_moving(stop).await })
         });
         let mut running: Vec<_> = movers.collect();
+        let hangs = Mutex::new(Hangs::default());
         running.extend([
             tasks::spawn(
                 "deadlines",
                 self.shared().deadlines.clone().run(stop.clone()),
             ),
             self.every("isr", lag_ms, pool, stop, Replicas::check_isrs),
+            self.every("hangs", hangs::LOOK_EVERY_MS, pool, stop, move |replicas| {
+                replicas.give_up_hung(&mut hangs.lock());
+            }),
         ]);
         for directory in self.store().directories() {
             running.extend(self.keep_directory(&directory.path, pool, stop));
@@ -105,6 +111,13 @@ impl Replicas {
         }
     }
 
+    /// One look at the calls that are out.
+    fn give_up_hung(&self, hangs: &mut Hangs) {
+        for directory in hangs.look(self.shared().lanes.calls_out()) {
+            self.store().give_up(&directory, hangs::HUNG_SECONDS);
+        }
+    }
+
     /// Writes the watermarks to a directory's checkpoint: the last thing before the store is closed.
     pub fn write_watermarks_in(&self, dir: &Path) {
         note_failure(self.store().write_watermarks_in(dir));
@@ -112,9 +125,9 @@ impl Replicas {
 }
 
 fn note_failure(written: storage::error::Result<()>) {
-    match written {
-        // It has been said, once.
-        Ok(()) | Err(storage::error::Error::Offline { .. }) => {}
-        Err(failed) => warn!(error = %failed, "watermarks not written"),
+    if let Err(failed) = written
+        && !failed.is_told()
+    {
+        warn!(error = %failed, "watermarks not written");
     }
 }

@@ -80,6 +80,7 @@ impl From<storage::error::Error> for Refusal {
             Error::Disk { .. }
             | Error::Offline { .. }
             | Error::TooManyFiles { .. }
+            | Error::Hung { .. }
             | Error::NoDirectory => Refusal::DirectoryOffline,
             Error::Full { .. } => Refusal::DiskFull,
             // The log was deleted or moved under our feet: the next order has the new one.

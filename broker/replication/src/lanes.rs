@@ -8,10 +8,12 @@
 //! the page cache, conversions) goes to the lanes directly.
 //!
 //! A lane whose reads somebody has waited for in vain is *silent* until one of them comes back:
-//! meanwhile nobody asks it for more, as that would only wait behind them.
+//! meanwhile nobody asks it for more, as that would only wait behind them. What never comes back is
+//! [`crate::hangs`]' affair.
 //!
 //! Hot path: a permit costs one clock reading and one scan over a handful of atomics.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -65,7 +67,22 @@ pub struct Lane {
     answered: AtomicU64,
     /// The answer that somebody gave up waiting for: the first, the second… 0 is none.
     missed: AtomicU64,
+    at_work: Mutex<AtWork>,
     clock: Clock,
+}
+
+/// Appends and reads that a lane's threads are at just now.
+#[derive(Debug, Default)]
+struct AtWork {
+    begun: u64,
+    jobs: BTreeSet<u64>,
+}
+
+/// One call to a disk that has not come back; no other is called the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CallOut {
+    Worker { place: usize, began_ms: i64 },
+    Lane { lane: u32, job: u64 },
 }
 
 /// The round of syncs that gathers.
@@ -143,6 +160,7 @@ impl LaneTable {
                 asked: AtomicU64::new(0),
                 answered: AtomicU64::new(0),
                 missed: AtomicU64::new(0),
+                at_work: Mutex::default(),
                 clock: self.clock.clone(),
             })
         };
@@ -206,6 +224,25 @@ impl LaneTable {
         })
     }
 
+    /// Every call that is out just now, with its directory.
+    pub(crate) fn calls_out(&self) -> Vec<(CallOut, PathBuf)> {
+        let mut out = Vec::new();
+        for lane in &self.lanes {
+            let number = lane.number;
+            let mut add = |call| out.push((call, lane.path.clone()));
+            for (place, call) in self.calls.iter().enumerate() {
+                let began_ms = call.began_ms.load(Ordering::Acquire);
+                if began_ms != FREE && call.lane.load(Ordering::Relaxed) == number {
+                    add(CallOut::Worker { place, began_ms });
+                }
+            }
+            let at_work = lane.at_work.lock();
+            let jobs = at_work.jobs.iter().copied();
+            jobs.for_each(|job| add(CallOut::Lane { lane: number, job }));
+        }
+        out
+    }
+
     /// Whether a call to this directory is out for longer than it should be.
     pub fn is_slow(&self, lane: &Lane) -> bool {
         let now_ms = self.clock.monotonic_ms();
@@ -225,8 +262,15 @@ impl Lane {
     }
 
     /// Runs appends one after the other, in the order they were handed in.
-    pub fn submit_append(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
-        pool(&self.appends, "append", APPEND_THREADS)?.submit(job)
+    pub fn submit_append(
+        self: &Arc<Self>,
+        job: impl FnOnce() + Send + 'static,
+    ) -> Result<(), Full> {
+        let lane = Arc::clone(self);
+        pool(&self.appends, "append", APPEND_THREADS)?.submit(move || {
+            let _at_work = Working::begin(lane);
+            job();
+        })
     }
 
     /// For an append: has its log flushed in the next round, together with all who ask until that
@@ -302,9 +346,11 @@ impl Lane {
     fn submit_read(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
         let pool = pool(&self.reads, "read", READ_THREADS)?;
         let counted = Counted::begin(self);
+        let lane = Arc::clone(self);
         pool.submit(move || {
+            let _counted = counted;
+            let _at_work = Working::begin(lane);
             job();
-            drop(counted);
         })
     }
 
@@ -319,6 +365,29 @@ impl Lane {
     fn note_missed(&self) {
         let next = self.answered.load(Ordering::Acquire) + 1;
         self.missed.store(next, Ordering::Relaxed);
+    }
+}
+
+/// A job that a thread is at, until this is dropped.
+struct Working {
+    lane: Arc<Lane>,
+    job: u64,
+}
+
+impl Working {
+    fn begin(lane: Arc<Lane>) -> Self {
+        let mut at_work = lane.at_work.lock();
+        at_work.begun += 1;
+        let job = at_work.begun;
+        at_work.jobs.insert(job);
+        drop(at_work);
+        Working { lane, job }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.lane.at_work.lock().jobs.remove(&self.job);
     }
 }
 

@@ -24,6 +24,7 @@ pub mod endpoint;
 pub mod waiting;
 mod gathering;
 pub mod lanes;
+mod hangs;
 pub mod traffic;
 pub mod partition;
 pub mod pace;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use base::clock::Clock;
 use base::faulty_disk::FaultyDisk;
+use base::io_pool::IoPool;
 use base::stop::{self, Stopper};
 use bytes::Bytes;
 use protocol::batch::{BatchBuilder, Codec};
@@ -224,6 +225,41 @@ async fn a_fetch_gives_what_the_healthy_have_and_leaves_out_who_hangs() {
     }
     let round = fetch(&world, &both).await;
     assert!(round.found.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn a_directory_that_does_not_answer_for_a_minute_is_given_up_and_no_other() {
+    let world = World::new(LogConfig::default());
+    let (hanging, healthy) = (world.lead_in(FROZEN), world.lead_in(WORKS));
+    let (_stopper, stop) = stop::pair();
+    let pool = IoPool::new("test", 1, 8).unwrap();
+    let _running = world.replicas.start(&pool, &stop);
+    world.hang(&hanging);
+    let Append::Waits(waits) = produce(&hanging) else {
+        panic!("its disk is slow")
+    };
+    let stay = world.replicas.shared().deadlines.park(600_000);
+    let told = base::tasks::spawn("waits", async move { waits.finish(&stay).await });
+    let online = || {
+        let directories = world.replicas.store().directories();
+        [0, 1].map(|number: usize| directories[number].online)
+    };
+    let mut seconds = 0;
+    while online()[0] {
+        world.clock.advance(1_000);
+        seconds += 1;
+        assert!(seconds < 600, "nobody gives it up");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(seconds >= 59, "{seconds}");
+    assert!(online()[1]);
+    assert!(matches!(produce(&healthy), Append::Answered(_)));
+    let all = &world.replicas;
+    assert!(all.find(hanging.id()).online().is_none() && all.find(healthy.id()).online().is_some());
+    let told = tokio::time::timeout(PATIENCE, told).await;
+    let told = told.expect("nobody waits for what is given up").unwrap();
+    assert_eq!(told.refusal, Some(Refusal::DirectoryOffline));
+    world.disk.thaw();
 }
 
 #[tokio::test]

@@ -6,7 +6,8 @@
 //! ```text
 //! too many open files  the process's affair: room is made, and it is tried again
 //! the disk is full     what was begun is taken back; reading goes on, and writing once there is room
-//! anything else        nobody knows what is on the disk: its directory is offline until a restart
+//! anything else        nobody knows what is on the disk: its directory is offline until a restart,
+//!                      and so is that of a disk that does not answer
 //! ```
 //!
 //! Kafka: all three take the directory offline (`LogDirFailureChannel`), where not even retention can
@@ -45,6 +46,9 @@ pub enum Error {
         path: PathBuf,
         source: io::Error,
     },
+    /// A call has not come back for so long that nobody waits for it any more.
+    #[error("use {dir}: the disk has not answered for {seconds} seconds")]
+    Hung { dir: PathBuf, seconds: u64 },
     /// The bytes on the disk are not what they should be. This replica must not be served.
     #[error("{act} {path}: {damage}")]
     Corrupt {
@@ -141,6 +145,11 @@ impl Error {
             path: path.to_path_buf(),
             damage,
         }
+    }
+
+    /// Whether a person has been told already, by its directory.
+    pub fn is_told(&self) -> bool {
+        matches!(self, Error::Offline { .. } | Error::Full { .. })
     }
 
     /// Whether the disk itself failed, so that its whole directory must go offline.

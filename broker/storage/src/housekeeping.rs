@@ -79,7 +79,9 @@ impl Store {
         let retention = is_due(&due.retention, now_ms, config.retention_check_ms);
         let producers = is_due(&due.producers, now_ms, config.producer_check_ms);
         let logs = self.all_in(directory);
-        if let Err(e) = settle_in(directory, logs.iter()) {
+        if let Err(e) = settle_in(directory, logs.iter())
+            && !e.is_told()
+        {
             tracing::warn!(error = %e, "topic ids and epochs were not written");
         }
         for log in &logs {
@@ -95,11 +97,13 @@ impl Store {
         }
         if self.flush_due(home, &logs, checkpoint)
             && let Err(e) = self.write_recovery_points_of(directory)
+            && !e.is_told()
         {
             tracing::warn!(error = %e, "recovery points were not written");
         }
         if is_due(&due.start, now_ms, config.start_checkpoint_ms)
             && let Err(e) = self.write_starts_of(directory)
+            && !e.is_told()
         {
             tracing::warn!(error = %e, "log starts were not written");
         }
@@ -116,7 +120,8 @@ impl Store {
 
     fn tell(&self, log: &Log, act: &str, result: Result<()>) {
         match result {
-            Ok(()) | Err(Error::Closed | Error::Offline { .. }) => {}
+            Ok(()) | Err(Error::Closed) => {}
+            Err(e) if e.is_told() => {}
             Err(e) => {
                 tracing::warn!(partition = %log.partition(), error = %e, "could not {act} a log");
             }
@@ -172,7 +177,9 @@ impl Store {
         let cleaned = match compactor.pass(&logs, halt) {
             Ok(cleaned) => cleaned.is_some(),
             Err(e) => {
-                tracing::warn!(error = %e, "compaction stopped");
+                if !e.is_told() {
+                    tracing::warn!(error = %e, "compaction stopped");
+                }
                 false
             }
         };

@@ -245,6 +245,11 @@ impl Partition {
         self.leadership(&self.state.read_recursive()).is_ok()
     }
 
+    /// Why there is no replica here any more.
+    pub(crate) fn gone(&self) -> Option<&Refusal> {
+        self.gone.get()
+    }
+
     /// Whether a reader who saw this count of moves might see something else now.
     pub(crate) fn has_moved(&self, seen: u64) -> bool {
         self.marks.moves.load(Ordering::Acquire) != seen

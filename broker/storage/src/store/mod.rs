@@ -270,6 +270,17 @@ impl Store {
         Ok(home)
     }
 
+    /// A call to this directory's disk does not come back: it is offline until the next start. Waits
+    /// for nobody who may be in that call.
+    pub fn give_up(&self, dir: &Path, seconds: u64) {
+        let mut online = self.online();
+        if let Some(home) = online.find(|home| home.directory.path == dir) {
+            let dir = dir.to_path_buf();
+            home.directory.take_offline(&Error::Hung { dir, seconds });
+            home.directory.announce();
+        }
+    }
+
     /// Those whose directory works.
     pub(crate) fn online(&self) -> impl Iterator<Item = &Home> {
         self.homes.iter().filter(|home| home.directory.is_online())
