@@ -21,11 +21,27 @@ pub(crate) enum Outcome {
 }
 
 /// The controller whose node cannot be read: somebody, so nobody else may try.
-const UNREADABLE: i32 = -1;
+pub(crate) const UNREADABLE: i32 = -1;
 
 /// Who is controller now; watches for a change.
 pub(crate) async fn current(store: &dyn Store, listener: &Listener) -> Result<Option<i32>, Error> {
-    let node = get_watched(store, paths::CONTROLLER, listener).await?;
+    let node = match get_watched(store, paths::CONTROLLER, listener).await {
+        // Whether the node is there may be asked by everybody, and so it can be watched.
+        Err(Error::NoAuth { .. }) => {
+            let there = store
+                .exists(paths::CONTROLLER, Some(listener.clone()))
+                .await?;
+            return Ok(there.map(|_| {
+                warn!(
+                    "{} may not be read by this broker; waiting until it changes. Look at its \
+                     access list in ZooKeeper and at the identity this broker shows",
+                    paths::CONTROLLER
+                );
+                UNREADABLE
+            }));
+        }
+        read => read?,
+    };
     Ok(node.map(|node| match Controller::decode(&node.data) {
         Ok(held) => held.broker,
         Err(error) => {
@@ -63,6 +79,8 @@ pub(crate) async fn attempt(store: &dyn Store, me: i32, now_ms: i64) -> Result<O
             })
         }
         Err(error @ Error::SessionEnded) => Err(error),
+        // Nobody was quicker: trying again at once would be refused again.
+        Err(error) if !is_race(&error) => Err(error),
         // A reply may have been lost: it was our own success if all is as we tried to write it.
         Err(_) => {
             let held = store.get(paths::CONTROLLER, None).await?;
@@ -81,6 +99,12 @@ pub(crate) async fn attempt(store: &dyn Store, me: i32, now_ms: i64) -> Result<O
             Ok(Outcome::Lost)
         }
     }
+}
+
+/// Somebody else may have won, or the answer may have been lost.
+fn is_race(error: &Error) -> bool {
+    let unknown = matches!(error, Error::Unknown { .. });
+    unknown || error.is_node_exists() || error.is_bad_version() || error.is_no_node()
 }
 
 /// Gives the controllership up, if it is still ours.

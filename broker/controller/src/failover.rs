@@ -19,7 +19,7 @@ use crate::reign::Reign;
 impl Reign {
     pub(crate) async fn take_over(&mut self) -> Result<(), Fenced> {
         let began = self.clock.monotonic_ms();
-        features::settle(&*self.store, self.config.agreed).await?;
+        features::settle(&*self.store, self.fence, self.config.agreed).await?;
         self.watch_folders().await?;
         self.load().await?;
         self.load_deletions().await?;

@@ -2,8 +2,9 @@
 
 use tracing::warn;
 use znodes::bodies::features::Features;
+use znodes::fence::{Fence, Fenced};
 use znodes::paths;
-use znodes::store::{ANY, Error, Kind, Store};
+use znodes::store::{Error, Op, Store};
 
 use crate::agreed::Agreed;
 
@@ -26,8 +27,8 @@ fn wanted(held: Option<Features>, agreed: Agreed) -> Features {
     }
 }
 
-/// Makes the node what it shall be.
-pub(crate) async fn settle(store: &dyn Store, agreed: Agreed) -> Result<(), Error> {
+/// Makes the node what it shall be, over what was read.
+pub(crate) async fn settle(store: &dyn Store, fence: Fence, agreed: Agreed) -> Result<(), Fenced> {
     loop {
         let node = store.get(paths::FEATURES, None).await?;
         let held = node.as_ref().map(|node| Features::decode(&node.data));
@@ -39,21 +40,16 @@ pub(crate) async fn settle(store: &dyn Store, agreed: Agreed) -> Result<(), Erro
             }
         };
         let body = wanted(held, agreed).encode();
-        let written = match &node {
+        let op = match &node {
             Some(node) if body.as_bytes() == node.data => return Ok(()),
-            Some(_) => {
-                let set = store.set(paths::FEATURES, body.as_bytes(), ANY);
-                set.await.map(drop)
-            }
-            None => {
-                let kind = Kind::Persistent;
-                let made = store.create(paths::FEATURES, body.as_bytes(), kind);
-                made.await.map(drop)
-            }
+            Some(node) => Op::set(paths::FEATURES, body, node.stat.version),
+            None => Op::create(paths::FEATURES, body),
         };
-        match written {
-            Ok(()) => return Ok(()),
-            Err(Error::NodeExists { .. } | Error::NoNode { .. } | Error::Unknown { .. }) => {}
+        match fence.write(store, vec![op]).await {
+            Ok(_) => return Ok(()),
+            Err(Fenced::Store(Error::Unknown { .. })) => {}
+            Err(Fenced::Store(error))
+                if error.is_node_exists() || error.is_no_node() || error.is_bad_version() => {}
             Err(error) => return Err(error),
         }
     }
@@ -61,6 +57,10 @@ pub(crate) async fn settle(store: &dyn Store, agreed: Agreed) -> Result<(), Erro
 
 #[cfg(test)]
 mod tests {
+    use base::clock::Clock;
+    use znodes::memory::World;
+    use znodes::store::Kind;
+
     use super::*;
 
     fn node(version: i32, enabled: bool, levels: &[(&str, Option<i32>, i32)]) -> Features {
@@ -98,5 +98,23 @@ mod tests {
             wanted(Some(disabled), Agreed::at("3.9")),
             node(2, true, &[])
         );
+    }
+
+    #[tokio::test]
+    async fn only_the_newest_controller_writes_the_node() {
+        let store = World::new(Clock::by_hand(1)).connect();
+        let epoch = store.create(paths::CONTROLLER_EPOCH, b"0", Kind::Persistent);
+        epoch.await.unwrap();
+        let written = async || {
+            let node = store.get(paths::FEATURES, None).await.unwrap();
+            node.map(|node| node.stat.version)
+        };
+        settle(&store, Fence(0), Agreed::at("2.8")).await.unwrap();
+        assert_eq!(written().await, Some(0));
+        store.set(paths::CONTROLLER_EPOCH, b"1", 0).await.unwrap();
+        let late = settle(&store, Fence(0), Agreed::at("3.9")).await;
+        assert_eq!((late, written().await), (Err(Fenced::Moved), Some(0)));
+        settle(&store, Fence(1), Agreed::at("3.9")).await.unwrap();
+        assert_eq!(written().await, Some(1));
     }
 }

@@ -65,20 +65,23 @@ impl Reign {
             }
             answers.push((key, list));
         }
-        let (written, conflicts) = self.write_states(wanted).await?;
-        let mut outcomes = HashMap::with_capacity(written.len() + conflicts.len());
-        for (tp, leadership) in written {
+        let outcome = self.write_states(wanted).await?;
+        let mut outcomes = HashMap::with_capacity(all.len());
+        for (tp, leadership) in outcome.written {
             info!(target: "state_change", partition = %tp, isr = ?leadership.isr, partition_epoch = leadership.partition_epoch, "ISR altered");
             outcomes.insert(tp.clone(), Ok(leadership.partition_epoch));
             if let Some(partition) = self.context.partition_mut(&tp) {
                 partition.leadership = Some(leadership);
             }
         }
-        for tp in &conflicts {
+        for tp in &outcome.conflicts {
             outcomes.insert(tp.clone(), Err(ErrorCode::InvalidUpdateVersion));
         }
+        for tp in outcome.refused {
+            outcomes.insert(tp, Err(ErrorCode::UnknownServerError));
+        }
         self.note_outcomes(&mut answers, &outcomes);
-        self.read_states(&conflicts).await?;
+        self.read_states(&outcome.conflicts).await?;
         self.tell_all_brokers(&all);
         Ok(Ok(answers))
     }

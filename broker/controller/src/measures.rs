@@ -3,6 +3,8 @@
 //! Counting walks over all partitions once, in the controller's own task, when somebody asks; so
 //! nothing has to be kept up to date where decisions are made.
 
+use std::sync::atomic::{AtomicU8, Ordering};
+
 use base::metrics::{Count, Timings};
 
 use crate::context::{Context, PartitionPhase, ReplicaPhase};
@@ -46,17 +48,53 @@ impl Work {
         Work::TopicUncleanLeaderElectionEnable,
         Work::Other,
     ];
+
+    /// Kafka: `ControllerState.value`; 0 is nothing, or nothing that Kafka tells apart from it.
+    pub const fn number(self) -> u8 {
+        match self {
+            Work::Other => 0,
+            Work::ControllerChange => 1,
+            Work::LeaderElection => 2,
+            Work::TopicChange => 3,
+            Work::TopicDeletion => 4,
+            Work::PartitionReassignment => 5,
+            Work::AutoLeaderBalance => 6,
+            Work::ManualLeaderBalance => 7,
+            Work::ControlledShutdown => 8,
+            Work::IsrChange => 9,
+            Work::LeaderAndIsrResponseReceived => 10,
+            Work::LogDirChange => 11,
+            Work::UncleanLeaderElectionEnable => 13,
+            Work::TopicUncleanLeaderElectionEnable => 14,
+            Work::ListPartitionReassignment => 15,
+        }
+    }
 }
 
 /// Kept from election to election.
 #[derive(Debug, Default)]
 pub struct Measures {
     works: [Timings; Work::ALL.len()],
+    /// What is being done, as [`Work::number`]; 0 while nothing is.
+    state: AtomicU8,
     /// Leaders chosen from outside the ISR.
     pub unclean_elections: Count,
 }
 
 impl Measures {
+    pub(crate) fn note_begun(&self, work: Work) {
+        self.state.store(work.number(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_idle(&self) {
+        self.state.store(0, Ordering::Relaxed);
+    }
+
+    /// Kafka: the gauge `ControllerState`.
+    pub fn state(&self) -> u8 {
+        self.state.load(Ordering::Relaxed)
+    }
+
     /// In microseconds.
     pub fn work(&self, work: Work) -> &Timings {
         &self.works[work as usize]

@@ -266,10 +266,15 @@ impl Reign {
                     }
                 }
             }
-            let (written, conflicts) = self.write_states(wanted).await?;
-            for (tp, leadership) in written {
+            let outcome = self.write_states(wanted).await?;
+            for (tp, leadership) in outcome.written {
                 self.note_elected(&tp, leadership, strategy);
             }
+            for tp in outcome.refused {
+                let why = "ZooKeeper refuses the state node".to_owned();
+                failures.insert(tp, (ErrorCode::UnknownServerError, why));
+            }
+            let conflicts = outcome.conflicts;
             for tp in self.read_states(&conflicts).await? {
                 failures.insert(
                     tp,

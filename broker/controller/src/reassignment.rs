@@ -25,6 +25,10 @@ use crate::event::{Ongoing, ReassignmentTargets, Verdict, Wake};
 use crate::partitions::{Strategy, target};
 use crate::reign::Reign;
 
+/// What whoever asks hears of an assignment that ZooKeeper does not take.
+const UNWRITTEN: &str =
+    "The topic's node could not be written to ZooKeeper; the log of the controller says why.";
+
 /// The replicas before a reassignment began: all but those it adds.
 fn origin(assignment: &Assignment) -> Vec<i32> {
     let added = |id: &i32| assignment.adding.contains(id);
@@ -72,8 +76,10 @@ impl Reign {
         for (tp, plan) in planned {
             let verdict = match plan {
                 Ok(plan) if self.is_movable(&tp) => {
-                    self.begin_reassignment(&tp, plan).await?;
-                    (ErrorCode::None, None)
+                    match self.begin_reassignment(&tp, plan).await? {
+                        true => (ErrorCode::None, None),
+                        false => (ErrorCode::UnknownServerError, Some(UNWRITTEN.to_owned())),
+                    }
                 }
                 Ok(_) => {
                     let text = "The partition does not exist.".to_owned();
@@ -129,19 +135,25 @@ impl Reign {
         Ok(())
     }
 
-    /// A new, superseding, cancelling or resumed assignment. Kafka: `onPartitionReassignment`.
+    /// A new, superseding, cancelling or resumed assignment; `false` where ZooKeeper does not take
+    /// it, and all stays as it was. Kafka: `onPartitionReassignment`.
     async fn begin_reassignment(
         &mut self,
         tp: &TopicPartition,
         plan: Assignment,
-    ) -> Result<(), Fenced> {
+    ) -> Result<bool, Fenced> {
         let Some(partition) = self.context.partition_mut(tp) else {
-            return Ok(());
+            return Ok(true);
         };
         let before = std::mem::replace(&mut partition.assignment, plan.clone());
         if before != plan {
             info!(target: "state_change", partition = %tp, from = ?before.replicas, to = ?plan.replicas, adding = ?plan.adding, removing = ?plan.removing, "reassignment");
-            self.write_topic(&tp.topic).await?;
+            if !self.write_topic(&tp.topic).await? {
+                if let Some(partition) = self.context.partition_mut(tp) {
+                    partition.assignment = before;
+                }
+                return Ok(false);
+            }
             // The replicas that only the superseded plan wanted.
             let needless: Vec<i32> = before
                 .replicas
@@ -154,7 +166,7 @@ impl Reign {
             self.replace_stopped_leader(tp).await?;
             self.context.ineligible_while_reassigning(&tp.topic);
         }
-        self.advance_reassignment(tp).await
+        self.advance_reassignment(tp).await.map(|()| true)
     }
 
     /// The leader may have been among the replicas that were stopped: nobody else would ever notice,
@@ -308,8 +320,8 @@ impl Reign {
                 controller_epoch: self.epoch,
                 ..held.clone()
             };
-            let (written, conflicts) = self.write_states(vec![(tp.clone(), next)]).await?;
-            if let Some((_, leadership)) = written.into_iter().next() {
+            let outcome = self.write_states(vec![(tp.clone(), next)]).await?;
+            if let Some((_, leadership)) = outcome.written.into_iter().next() {
                 if let Some(partition) = self.context.partition_mut(tp) {
                     partition.leadership = Some(leadership.clone());
                 }
@@ -318,7 +330,8 @@ impl Reign {
                 self.flush();
                 return Ok(());
             }
-            if !self.read_states(&conflicts).await?.is_empty() {
+            let missing = self.read_states(&outcome.conflicts).await?;
+            if !missing.is_empty() || !outcome.refused.is_empty() {
                 return Ok(());
             }
         }
@@ -410,8 +423,10 @@ impl Reign {
                 continue;
             }
             let plan = moving(&origin(&self.assignment(&tp)), &replicas);
-            self.begin_reassignment(&tp, plan).await?;
-            begun.insert(tp);
+            match self.begin_reassignment(&tp, plan).await? {
+                true => begun.insert(tp),
+                false => dropped.insert(named),
+            };
         }
         if !dropped.is_empty() {
             self.trim_reassign_node(|tp, _| dropped.contains(tp))

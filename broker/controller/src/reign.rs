@@ -42,6 +42,17 @@ pub struct Config {
     pub imbalance_percent: i32,
 }
 
+/// What became of new leaderships.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// With their new version.
+    pub(crate) written: Vec<(TopicPartition, Leadership)>,
+    /// Somebody else had changed these.
+    pub(crate) conflicts: Vec<TopicPartition>,
+    /// ZooKeeper does not take these, whatever is read again.
+    pub(crate) refused: Vec<TopicPartition>,
+}
+
 impl Config {
     /// Kafka's defaults.
     pub fn new(broker: i32, listener: impl Into<String>) -> Self {
@@ -112,14 +123,13 @@ impl Reign {
         self.sender.open(peer, answers);
     }
 
-    /// Writes new leaderships, each over the version it was decided on (`partition_epoch`). Returns
-    /// those that are written, with their new version, and those somebody else had changed.
+    /// Writes new leaderships, each over the version it was decided on (`partition_epoch`).
     pub(crate) async fn write_states(
         &self,
         wanted: Vec<(TopicPartition, Leadership)>,
-    ) -> Result<(Vec<(TopicPartition, Leadership)>, Vec<TopicPartition>), Fenced> {
+    ) -> Result<Outcome, Fenced> {
         let mut written = Vec::with_capacity(wanted.len());
-        let mut conflicts = Vec::new();
+        let (mut conflicts, mut refused) = (Vec::new(), Vec::new());
         let mut remaining = wanted;
         while !remaining.is_empty() {
             let groups = remaining.iter().map(|(tp, leadership)| {
@@ -150,6 +160,13 @@ impl Reign {
                         }
                         again.extend(batch);
                     }
+                    // Kafka: `finishedUpdates` has the exception of this partition alone.
+                    Err(znodes::store::Error::Step { index, cause }) if index < batch.len() => {
+                        let (tp, _) = batch.remove(index);
+                        warn!(partition = %tp, error = %cause, "ZooKeeper refuses a partition's state");
+                        refused.push(tp);
+                        again.extend(batch);
+                    }
                     Err(znodes::store::Error::Unknown { .. }) => {
                         let (done, undone, lost) = self.look_after(batch).await?;
                         written.extend(done);
@@ -161,7 +178,11 @@ impl Reign {
             }
             remaining = again;
         }
-        Ok((written, conflicts))
+        Ok(Outcome {
+            written,
+            conflicts,
+            refused,
+        })
     }
 
     /// After a write whose outcome is unknown: which are done, which not, which are somebody else's.

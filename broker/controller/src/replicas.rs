@@ -196,8 +196,8 @@ impl Reign {
                 };
                 wanted.push((tp.clone(), leadership));
             }
-            let (written, conflicts) = self.write_states(wanted).await?;
-            for (tp, leadership) in written {
+            let outcome = self.write_states(wanted).await?;
+            for (tp, leadership) in outcome.written {
                 let Leadership {
                     isr, leader_epoch, ..
                 } = &leadership;
@@ -210,8 +210,9 @@ impl Reign {
                     partition.leadership = Some(leadership);
                 }
             }
-            let missing = self.read_states(&conflicts).await?;
-            pending = conflicts
+            let missing = self.read_states(&outcome.conflicts).await?;
+            pending = outcome
+                .conflicts
                 .into_iter()
                 .filter(|tp| !missing.contains(tp))
                 .collect();

@@ -106,6 +106,7 @@ pub fn start(parts: Parts) -> ControllerHandle {
         measures: Arc::default(),
         unregistered: false,
         lost_told: false,
+        refused_election: None,
     };
     let measures = Arc::clone(&desk.measures);
     base::tasks::spawn("controller", desk.run(incoming));
@@ -264,6 +265,8 @@ struct Desk {
     unregistered: bool,
     /// That ZooKeeper holds another cluster, or none, was told already.
     lost_told: bool,
+    /// Why the last election could not be taken part in.
+    refused_election: Option<Error>,
 }
 
 enum Next {
@@ -320,6 +323,7 @@ impl Desk {
             let was_active = self.reign.is_some();
             let next = self.next(&mut incoming, &mut state, rebalance_at).await;
             let (work, began_us) = (next.work(), self.parts.clock.monotonic_us());
+            self.measures.note_begun(work);
             let outcome = match next {
                 Next::Stop => break,
                 Next::Session => {
@@ -342,6 +346,7 @@ impl Desk {
                 }
             };
             let took_us = self.parts.clock.monotonic_us() - began_us;
+            self.measures.note_idle();
             if was_active || self.reign.is_some() {
                 self.measures.work(work).note(took_us);
             }
@@ -521,13 +526,17 @@ impl Desk {
         let me = self.parts.config.broker;
         let store = self.parts.store.clone();
         let listener = self.wakes.listener(Wake::Controller);
-        let current = election::current(&*store, &listener).await?;
-        self.status
-            .send_modify(|status| status.controller = current);
+        let mut current = election::current(&*store, &listener).await?;
+        if current == Some(election::UNREADABLE) && self.is_newest().await? {
+            current = Some(me);
+        }
+        let known = current.filter(|id| *id != election::UNREADABLE);
+        self.status.send_modify(|status| status.controller = known);
         match current {
             Some(id) if id == me && self.reign.is_some() => Ok(()),
             Some(id) if id == me => self.drop_own_leftover().await,
             Some(id) => {
+                self.refused_election = None;
                 if self.reign.is_some() {
                     info!(controller = id, "another broker is controller now");
                     self.forget_reign();
@@ -537,7 +546,10 @@ impl Desk {
             None => {
                 self.forget_reign();
                 match election::attempt(&*store, me, self.parts.clock.wall_ms()).await? {
-                    Outcome::Won { epoch, fence } => self.begin(epoch, fence).await,
+                    Outcome::Won { epoch, fence } => {
+                        self.refused_election = None;
+                        self.begin(epoch, fence).await
+                    }
                     Outcome::Lost => {
                         // The watch set above may be spent by our own attempt.
                         self.wakes.add(Wake::Controller);
@@ -546,6 +558,15 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// Whether this broker reigns, and nobody was elected since.
+    async fn is_newest(&self) -> Result<bool, Fenced> {
+        let Some(reign) = &self.reign else {
+            return Ok(false);
+        };
+        let epoch = self.parts.store.get(paths::CONTROLLER_EPOCH, None).await?;
+        Ok(epoch.is_some_and(|node| Fence(node.stat.version) == reign.fence))
     }
 
     /// `/controller` names us, but this task does not reign: left by a former session or failure.
@@ -645,12 +666,20 @@ impl Desk {
                 error!(%error, "controller failed; giving the controllership up");
                 election::resign(&*self.parts.store, fence).await;
             }
-            (Fenced::Store(error), None) => warn!(%error, "could not take part in the election"),
+            (Fenced::Store(error), None) => self.tell_of_refused_election(error),
         }
         if why != Fenced::Moved {
             self.parts.clock.sleep_ms(REST_MS).await;
         }
         self.wakes.add(Wake::Controller);
+    }
+
+    /// It is tried again and again; the same trouble is told once.
+    fn tell_of_refused_election(&mut self, error: &Error) {
+        if self.refused_election.as_ref() != Some(error) {
+            warn!(%error, "could not take part in the election; trying on");
+            self.refused_election = Some(error.clone());
+        }
     }
 
     async fn answer(&mut self, answered: Answered) -> Result<(), Fenced> {

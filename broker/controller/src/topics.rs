@@ -226,7 +226,7 @@ impl Reign {
         let lost_id = body.id.is_none() && topic.id.is_some();
         if self.context.is_deleting(name) {
             warn!(%name, "partitions were added to a topic that is being deleted; taken back");
-            return self.write_topic(name).await;
+            return self.write_topic(name).await.map(drop);
         }
         if let Some(id) = body.id
             && topic.id.is_none()
@@ -255,15 +255,16 @@ impl Reign {
     }
 
     /// Writes a topic's node as memory has it, together with partitions that others have added to it
-    /// and nobody has looked at yet, unless the topic is being deleted.
-    pub(crate) async fn write_topic(&mut self, name: &Arc<str>) -> Result<(), Fenced> {
+    /// and nobody has looked at yet, unless the topic is being deleted. `false` where ZooKeeper does
+    /// not take it.
+    pub(crate) async fn write_topic(&mut self, name: &Arc<str>) -> Result<bool, Fenced> {
         loop {
             // A topic that went meanwhile tells us so by its watch.
             let Some(node) = self.store.get(&paths::topic(name), None).await? else {
-                return Ok(());
+                return Ok(true);
             };
             let Some(topic) = self.context.topics.get(name) else {
-                return Ok(());
+                return Ok(true);
             };
             let mut body = topic.body();
             if !self.context.is_deleting(name) {
@@ -274,12 +275,12 @@ impl Reign {
             }
             let op = Op::set(paths::topic(name), body.encode(), node.stat.version);
             match self.fence.write(&*self.store, vec![op]).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(true),
                 Err(Fenced::Store(Error::Unknown { .. })) => {}
                 Err(Fenced::Store(error)) if error.is_bad_version() || error.is_no_node() => {}
-                Err(Fenced::Store(error @ Error::Step { .. })) => {
+                Err(Fenced::Store(error @ (Error::Step { .. } | Error::TooLarge { .. }))) => {
                     warn!(%name, %error, "could not write the topic's node");
-                    return Ok(());
+                    return Ok(false);
                 }
                 Err(error) => return Err(error),
             }

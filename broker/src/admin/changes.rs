@@ -62,8 +62,16 @@ pub async fn read_everything(store: &SharedStore, obeying: &Obeying) -> Result<(
     }
     let mut free = obeying.quotas.named();
     for (entity, overrides) in quotas::all(store).await? {
-        free.remove(&entity);
-        obeying.quotas.set(&entity, &quotas::limits(&overrides));
+        let Some(counted) = quotas::counted(entity.clone()).await else {
+            tracing::error!(
+                ?entity,
+                "read limits of a host: nobody knows its address; what is limited stays so"
+            );
+            free.retain(|held| held.address.is_none());
+            continue;
+        };
+        free.remove(&counted);
+        obeying.quotas.set(&counted, &quotas::limits(&overrides));
     }
     // Their nodes went, and the notices of that, while nothing could be heard here.
     for entity in free {
@@ -148,7 +156,13 @@ async fn apply(store: &SharedStore, obeying: &Obeying, entity: &str) -> Result<(
         }
         "brokers" => {}
         "users" | "clients" | "ips" => match quotas::entity(entity) {
-            Some(entity) => obeying.quotas.set(&entity, &quotas::limits(&overrides)),
+            Some(named) => match quotas::counted(named).await {
+                Some(counted) => obeying.quotas.set(&counted, &quotas::limits(&overrides)),
+                None => tracing::error!(
+                    entity,
+                    "read changed limits of a host: nobody knows its address; they are ignored"
+                ),
+            },
             None => tracing::error!(entity, "read changed limits: nobody is called so"),
         },
         other => tracing::error!(
@@ -593,6 +607,13 @@ mod tests {
             refused.unwrap_err().to_string(),
             "Configuration producer_byte_rate must be a LONG value"
         );
+        let negative = room
+            .alter(&both, &set("producer_byte_rate", Some(-1.0)), false)
+            .await;
+        assert_eq!(
+            negative.unwrap_err().to_string(),
+            "Configuration producer_byte_rate must be a LONG value"
+        );
         read_everything(&store, &obeying).await.unwrap();
         let bytes = crate::quota::Kind::ProducedBytes;
         assert!(obeying.quotas.record(bytes, "User:x", "c d", 1e9, 0) > 0);
@@ -615,5 +636,67 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(notices.len(), 4);
+    }
+
+    /// `localhost` is in every machine's hosts file, and no name below `.invalid` is anywhere.
+    #[tokio::test]
+    async fn connections_are_limited_by_the_address_that_a_hosts_name_has() {
+        let Bench { store, obeying, .. } = bench().await;
+        let room = quotas::ClientQuotas::new(Arc::clone(&store));
+        let rate = |value| [("connection_creation_rate".to_owned(), value)];
+        let host = |name: &str| [("ip".to_owned(), Some(name.to_owned()))];
+        let refused = async |name, value| {
+            let altered = room.alter(&host(name), &rate(Some(value)), false).await;
+            altered.unwrap_err().to_string()
+        };
+        assert_eq!(
+            refused("nobody.invalid", 1.0).await,
+            "nobody.invalid is not a valid IP or resolvable host."
+        );
+        // Word for word as Apache refuses it.
+        assert_eq!(
+            refused("localhost", -1.0).await,
+            "Configuration connection_creation_rate must be a INT value"
+        );
+        let set = async |value| {
+            room.alter(&host("localhost"), &rate(value), false)
+                .await
+                .unwrap();
+            apply(&store, &obeying, "ips/localhost").await.unwrap();
+        };
+        let is_limited = || obeying.quotas.record_connection("127.0.0.1", 5) > 0;
+        set(Some(0.0)).await;
+        assert!(is_limited());
+        assert_eq!(obeying.quotas.record_connection("127.0.0.9", 5), 0);
+        read_everything(&store, &obeying).await.unwrap();
+        assert!(is_limited());
+        // A host that cannot be looked up just now takes no limit away.
+        let unknown = Overrides::from_iter([("connection_creation_rate", "1")]).encode();
+        let path = paths::entity_config("ips/nobody.invalid");
+        znodes::store::set_or_create(&*store, &path, unknown.as_bytes())
+            .await
+            .unwrap();
+        store
+            .delete(&paths::entity_config("ips/localhost"), znodes::store::ANY)
+            .await
+            .unwrap();
+        read_everything(&store, &obeying).await.unwrap();
+        assert!(is_limited());
+        set(None).await;
+        assert!(!is_limited());
+    }
+
+    /// A client's string may be long enough; ZooKeeper would only drop the connection, every time.
+    #[tokio::test]
+    async fn settings_that_zookeeper_does_not_take_are_refused_and_not_tried_for_ever() {
+        let Bench { store, .. } = bench().await;
+        let long = "x".repeat(znodes::store::REQUEST_BYTES_MAX);
+        let overrides = Overrides::from_iter([("leader.replication.throttled.replicas", long)]);
+        for path in ["topics/t", "topics/new"] {
+            let written = entities::write(&*store, path, &overrides).await;
+            let Err(Failure::Store(znodes::store::Error::TooLarge { .. })) = written else {
+                panic!("{written:?}")
+            };
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Kafka: `ZkAdminManager.describeClientQuotas` and `alterClientQuotas`, with their words.
 
 use std::collections::BTreeMap;
-use std::net::ToSocketAddrs;
+use std::net::IpAddr;
 
 use settings::value::java_double;
 use znodes::bodies::config::Overrides;
@@ -77,6 +77,14 @@ impl ClientQuotas {
         validate_only: bool,
     ) -> Result<(), Refusal> {
         let path = path(entity)?;
+        if let Some(host) = path.strip_prefix("ips/")
+            && host != DEFAULT
+            && address_of(host).await.is_none()
+        {
+            return Err(Refusal::InvalidRequest(format!(
+                "{host} is not a valid IP or resolvable host."
+            )));
+        }
         let mut overrides = entities::read(&*self.store, &path).await?;
         let of_address = path.starts_with("ips/");
         for (key, value) in changes {
@@ -158,13 +166,7 @@ fn path(parts: &[Part]) -> Result<String, Refusal> {
         (Some(user), Some(client), None) => Ok(format!("users/{user}/clients/{client}")),
         (Some(user), None, None) => Ok(format!("users/{user}")),
         (None, Some(client), None) => Ok(format!("clients/{client}")),
-        (None, None, Some(address)) => {
-            let known = address == DEFAULT || (address.as_str(), 0).to_socket_addrs().is_ok();
-            if !known {
-                return refuse(format!("{address} is not a valid IP or resolvable host."));
-            }
-            Ok(format!("ips/{address}"))
-        }
+        (None, None, Some(address)) => Ok(format!("ips/{address}")),
         (_, _, Some(_)) => refuse(
             "Invalid quota entity combination, IP entity should not be used with user/client ID \
              entity."
@@ -200,6 +202,34 @@ pub fn entity(path: &str) -> Option<Entity> {
             address: None,
         },
         _ => return None,
+    })
+}
+
+/// The address that a host's name, or an address however it is spelled, stands for now. As in
+/// Java, a name that has addresses of both kinds stands for the first of the older one. Looked up
+/// on a thread of its own: a name server may take its time.
+async fn address_of(host: &str) -> Option<IpAddr> {
+    let found: Vec<IpAddr> = tokio::net::lookup_host((host, 0))
+        .await
+        .ok()?
+        .map(|found| found.ip().to_canonical())
+        .collect();
+    let older = found.iter().find(|address| address.is_ipv4());
+    older.or(found.first()).copied()
+}
+
+/// The entity whose connections, requests and bytes are counted: for a host its address at this
+/// moment, else the entity itself. `None` where nobody knows the host.
+///
+/// Kafka: `IpConfigHandler`. What was set for a name stays with the address it had then.
+pub async fn counted(entity: Entity) -> Option<Entity> {
+    let Some(Name::Of(host)) = &entity.address else {
+        return Some(entity);
+    };
+    let address = address_of(host).await?;
+    Some(Entity {
+        address: Some(Name::Of(address.to_string().into())),
+        ..entity
     })
 }
 

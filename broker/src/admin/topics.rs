@@ -40,6 +40,9 @@ impl Refusal {
     }
 
     fn unwritten(error: &Error) -> Self {
+        if let Error::TooLarge { .. } = error.root() {
+            return Refusal::new(ErrorCode::InvalidRequest, error.to_string());
+        }
         tracing::warn!(%error, "could not write to ZooKeeper");
         let code = ErrorCode::UnknownServerError;
         Refusal {
@@ -558,4 +561,64 @@ fn scala_map(assignment: &BTreeMap<i32, Vec<i32>>) -> String {
         })
         .collect();
     format!("HashMap({})", entries.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use znodes::bodies::broker::{Broker, Endpoint, VERSION};
+    use znodes::memory::World;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn registered() -> Broker {
+        let endpoint = Endpoint {
+            listener: "PLAINTEXT".to_owned(),
+            protocol: "PLAINTEXT".to_owned(),
+            host: "h".to_owned(),
+            port: 9092,
+        };
+        Broker {
+            version: VERSION,
+            endpoints: vec![endpoint],
+            rack: None,
+            features: vec![],
+            jmx_port: -1,
+            timestamp: 1,
+        }
+    }
+
+    /// ZooKeeper would drop the connection at each try, and everybody's requests with it.
+    #[tokio::test]
+    async fn a_topic_that_zookeeper_does_not_take_is_refused_and_not_tried_for_ever() {
+        let clock = Clock::by_hand(1);
+        let store = Arc::new(World::new(clock.clone()).connect());
+        let body = registered().encode();
+        create_with_parents(&*store, &paths::broker(1), body.as_bytes())
+            .await
+            .unwrap();
+        let config = Config::of(&[
+            ("broker.id", "1"),
+            ("zookeeper.connect", "127.0.0.1:2181"),
+            ("log.dirs", "/data"),
+        ]);
+        let live = Live::new(config.unwrap());
+        let metadata = Arc::new(Metadata::default());
+        let topics = Topics::new(Arc::clone(&store) as _, live, metadata, clock);
+        let wanted = |partitions| Wanted {
+            name: "t".to_owned(),
+            partitions,
+            replication_factor: 1,
+            ..Wanted::default()
+        };
+        let refused = |refusal: Refusal| {
+            assert_eq!(refusal.code, ErrorCode::InvalidRequest);
+            let text = refusal.text.unwrap();
+            assert!(text.contains("zookeeper.request.max.bytes"), "{text}");
+        };
+        refused(topics.create(&wanted(100_000), false).await.unwrap_err());
+        topics.create(&wanted(2), false).await.unwrap();
+        refused(topics.grow("t", 100_000, None, false).await.unwrap_err());
+        assert_eq!(topics.grow("t", 3, None, false).await, Ok(()));
+    }
 }

@@ -48,7 +48,7 @@ use crate::coordination::Groups;
 use crate::measures::requests::{ApiMeasures, Timing};
 use crate::measures::{Requests, Waits};
 use crate::metadata::Metadata;
-use crate::metadata::features::FeaturesEpoch;
+use crate::metadata::features::ClusterFeatures;
 use crate::quota::Quotas;
 
 /// The principal of whoever comes in by a listener without authentication.
@@ -141,7 +141,7 @@ pub struct Services {
     pub quotas: Arc<Quotas>,
     pub clock: Clock,
     pub scram: Scram,
-    pub features: FeaturesEpoch,
+    pub features: ClusterFeatures,
     /// What the brokers of the cluster understand.
     pub agreed: Agreed,
     pub topics: Arc<Topics>,
@@ -272,7 +272,7 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
     Some(match request {
         R::ApiVersions(request) => later!(
             ApiVersions,
-            api_versions::answer(&context, s.features.get(), &request)
+            api_versions::answer(&context, s.features.epoch(), &request)
         ),
         R::SaslHandshake(_) => later!(SaslHandshake, sasl_handshake::answer()),
         R::SaslAuthenticate(_) => later!(SaslAuthenticate, sasl_authenticate::answer()),

@@ -93,6 +93,7 @@ pub struct ZooKeeper {
     pub session_timeout_ms: i32,
     pub connection_timeout_ms: i32,
     pub in_flight_max: usize,
+    pub request_bytes_max: usize,
 }
 
 impl ZooKeeper {
@@ -109,6 +110,7 @@ impl ZooKeeper {
                 .and_then(|n| i32::try_from(n).ok())
                 .unwrap_or(session),
             in_flight_max: size(values.long("zookeeper.max.in.flight.requests")),
+            request_bytes_max: size(values.long("zookeeper.request.max.bytes")),
         }
     }
 }

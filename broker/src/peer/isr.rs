@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use base::stop::Stop;
-use controller::event::{IsrAnswer as Told, IsrProposal, IsrProposals, TopicKey};
+use controller::event::{IsrAnswer as Told, IsrProposal, TopicKey};
 use parking_lot::Mutex;
 use protocol::ids::{BrokerId, LeaderEpoch, TopicId, TopicPartition};
 use protocol::kafka::errors::ErrorCode;
@@ -19,6 +19,7 @@ use tracing::debug;
 
 use crate::metadata::Metadata;
 use crate::peer::link::Link;
+use crate::peer::proposals::OfTopic;
 use crate::peer::writing::Writing;
 
 /// Rest before a proposal is sent again.
@@ -80,13 +81,8 @@ impl Keeper {
     }
 
     async fn carry(&self, link: &mut Link, batch: BTreeMap<TopicPartition, Proposal>) {
-        let by_id = batch.values().all(|proposal| !proposal.topic_id.is_zero());
-        let mut topics: Vec<(TopicKey, Vec<IsrProposal>)> = Vec::new();
+        let mut topics: Vec<OfTopic> = Vec::new();
         for (tp, proposal) in &batch {
-            let key = match by_id {
-                true => TopicKey::Id(proposal.topic_id),
-                false => TopicKey::Name(tp.topic.clone()),
-            };
             let one = IsrProposal {
                 partition: tp.partition,
                 leader_epoch: proposal.leader_epoch.0,
@@ -96,17 +92,17 @@ impl Keeper {
                 partition_epoch: proposal.partition_epoch,
             };
             match topics.last_mut() {
-                Some((last, list)) if *last == key => list.push(one),
-                _ => topics.push((key, vec![one])),
+                Some(last) if last.name == tp.topic && last.id == proposal.topic_id => {
+                    last.partitions.push(one);
+                }
+                _ => topics.push(OfTopic {
+                    name: tp.topic.clone(),
+                    id: proposal.topic_id,
+                    partitions: vec![one],
+                }),
             }
         }
-        let asked = IsrProposals {
-            broker: link.me().0,
-            broker_epoch: link.broker_epoch().0,
-            by_id,
-            topics,
-        };
-        match link.alter_partition(asked).await {
+        match link.alter_partition(topics).await {
             Ok(answers) => self.tell(verdicts(batch, answers)),
             Err(code) => {
                 debug!(

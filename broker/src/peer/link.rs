@@ -7,53 +7,55 @@ use base::clock::Clock;
 use client::connection::Connection;
 use client::dial::host_and_port;
 use controller::ControllerHandle;
-use controller::event::{IsrAnswer, IsrProposals, IsrState, TopicKey};
-use protocol::StrBytes;
-use protocol::ids::{BrokerEpoch, BrokerId, TopicId, TopicPartition};
+use controller::event::{IsrAnswer, TopicKey};
+use protocol::ids::{BrokerEpoch, BrokerId, TopicPartition};
 use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
-use protocol::messages::alter_partition_request::{BrokerState, PartitionData, TopicData};
 use protocol::messages::{
-    AllocateProducerIdsRequest, AlterPartitionRequest, BrokerId as WireBroker,
-    ControlledShutdownRequest, RequestKind, ResponseKind, TopicName,
+    AllocateProducerIdsRequest, BrokerId as WireBroker, ControlledShutdownRequest, RequestKind,
+    ResponseKind,
 };
 use tracing::debug;
 
 use crate::metadata::Metadata;
+use crate::peer::proposals::{self, OfTopic, Proposals};
+
+/// How the controller is reached and spoken to.
+#[derive(Clone, Debug)]
+pub struct LinkConfig {
+    /// The one that brokers use among themselves.
+    pub listener: String,
+    pub patience: Duration,
+    /// ControlledShutdown's, by the agreed protocol version.
+    pub shutdown_version: i16,
+    /// Whether all brokers know topic ids, by the same.
+    pub topic_ids: bool,
+}
 
 /// A broker's way to the controller. Not shared: one request at a time.
 pub struct Link {
     me: BrokerId,
     handle: ControllerHandle,
     metadata: Arc<Metadata>,
-    listener: String,
     clock: Clock,
-    patience: Duration,
-    /// ControlledShutdown's, by the agreed protocol version.
-    shutdown_version: i16,
+    config: LinkConfig,
     connection: Option<(BrokerId, Connection)>,
 }
 
 impl Link {
-    /// `listener` is the one brokers use among themselves.
     pub fn new(
         me: BrokerId,
         handle: ControllerHandle,
         metadata: Arc<Metadata>,
-        listener: impl Into<String>,
         clock: Clock,
-        patience: Duration,
-        shutdown_version: i16,
+        config: LinkConfig,
     ) -> Self {
-        let listener = listener.into();
         Link {
             me,
             handle,
             metadata,
-            listener,
             clock,
-            patience,
-            shutdown_version,
+            config,
             connection: None,
         }
     }
@@ -64,10 +66,8 @@ impl Link {
             me: self.me,
             handle: self.handle.clone(),
             metadata: self.metadata.clone(),
-            listener: self.listener.clone(),
             clock: self.clock.clone(),
-            patience: self.patience,
-            shutdown_version: self.shutdown_version,
+            config: self.config.clone(),
             connection: None,
         }
     }
@@ -87,35 +87,23 @@ impl Link {
     /// AlterPartition; answers in any order.
     pub async fn alter_partition(
         &mut self,
-        proposals: IsrProposals,
+        topics: Vec<OfTopic>,
     ) -> Result<Vec<(TopicKey, Vec<IsrAnswer>)>, ErrorCode> {
+        let proposals = Proposals {
+            broker: self.me.0,
+            broker_epoch: self.broker_epoch().0,
+            ids_agreed: self.config.topic_ids,
+            topics,
+        };
         if self.handle.is_active() {
-            return self.handle.alter_partition(proposals).await;
+            return self.handle.alter_partition(proposals.asked()).await;
         }
-        // Without an id for every topic the request goes by name, in version 1.
-        let version = if proposals.by_id { 3 } else { 1 };
-        let request = RequestKind::AlterPartition(spell(&proposals));
-        match self.ask(Api::AlterPartition, version, request).await? {
-            ResponseKind::AlterPartition(response) => {
+        let version_max = proposals.version_max();
+        let request = |version| RequestKind::AlterPartition(proposals.request(version));
+        match self.ask(Api::AlterPartition, version_max, request).await? {
+            (version, ResponseKind::AlterPartition(response)) => {
                 ErrorCode::check(response.error_code)?;
-                let topics = response.topics.iter().map(|topic| {
-                    let key = match proposals.by_id {
-                        true => TopicKey::Id(TopicId(topic.topic_id)),
-                        false => TopicKey::Name(Arc::from(topic.topic_name.as_str())),
-                    };
-                    let answers = topic.partitions.iter().map(|one| IsrAnswer {
-                        partition: one.partition_index,
-                        outcome: ErrorCode::check(one.error_code).map(|()| IsrState {
-                            leader: one.leader_id.0,
-                            leader_epoch: one.leader_epoch,
-                            isr: one.isr.iter().map(|id| id.0).collect(),
-                            recovering: one.leader_recovery_state == 1,
-                            partition_epoch: one.partition_epoch,
-                        }),
-                    });
-                    (key, answers.collect())
-                });
-                Ok(topics.collect())
+                Ok(proposals::answers(version, response))
             }
             _ => Err(ErrorCode::UnknownServerError),
         }
@@ -134,9 +122,9 @@ impl Link {
         let request = AllocateProducerIdsRequest::default()
             .with_broker_id(WireBroker(self.me.0))
             .with_broker_epoch(epoch.0);
-        let request = RequestKind::AllocateProducerIds(request);
+        let request = |_| RequestKind::AllocateProducerIds(request);
         match self.ask(Api::AllocateProducerIds, 0, request).await? {
-            ResponseKind::AllocateProducerIds(response) => {
+            (_, ResponseKind::AllocateProducerIds(response)) => {
                 ErrorCode::check(response.error_code)?;
                 Ok((response.producer_id_start.0, response.producer_id_len))
             }
@@ -153,15 +141,10 @@ impl Link {
         let request = ControlledShutdownRequest::default()
             .with_broker_id(WireBroker(self.me.0))
             .with_broker_epoch(epoch.0);
-        match self
-            .ask(
-                Api::ControlledShutdown,
-                self.shutdown_version,
-                RequestKind::ControlledShutdown(request),
-            )
-            .await?
-        {
-            ResponseKind::ControlledShutdown(response) => {
+        let version = self.config.shutdown_version;
+        let request = |_| RequestKind::ControlledShutdown(request);
+        match self.ask(Api::ControlledShutdown, version, request).await? {
+            (_, ResponseKind::ControlledShutdown(response)) => {
                 ErrorCode::check(response.error_code)?;
                 Ok(response
                     .remaining_partitions
@@ -173,13 +156,14 @@ impl Link {
         }
     }
 
+    /// The answer and its version: the highest that both speak, up to `version_max`.
     async fn ask(
         &mut self,
         api: Api,
-        version: i16,
-        request: RequestKind,
-    ) -> Result<ResponseKind, ErrorCode> {
-        let outcome = self.exchange(api, version, request).await;
+        version_max: i16,
+        request: impl FnOnce(i16) -> RequestKind,
+    ) -> Result<(i16, ResponseKind), ErrorCode> {
+        let outcome = self.exchange(api, version_max, request).await;
         if outcome.is_err() {
             self.connection = None;
         }
@@ -189,18 +173,20 @@ impl Link {
     async fn exchange(
         &mut self,
         api: Api,
-        version: i16,
-        request: RequestKind,
-    ) -> Result<ResponseKind, ErrorCode> {
+        version_max: i16,
+        request: impl FnOnce(i16) -> RequestKind,
+    ) -> Result<(i16, ResponseKind), ErrorCode> {
         const GONE: ErrorCode = ErrorCode::NotController;
         let image = self.metadata.image();
         let controller = image.controller.ok_or(GONE)?;
         let stale = |held: &(BrokerId, Connection)| held.0 != controller || held.1.is_broken();
         if self.connection.as_ref().is_none_or(stale) {
-            let at = image.endpoint(controller, &self.listener).ok_or(GONE)?;
+            let at = image
+                .endpoint(controller, &self.config.listener)
+                .ok_or(GONE)?;
             let address = host_and_port(&at.host, at.port);
             let client_id = self.me.to_string();
-            let opened = Connection::open(&address, &client_id, self.patience).await;
+            let opened = Connection::open(&address, &client_id, self.config.patience).await;
             let connection = opened.map_err(|error| {
                 debug!(%error, "cannot reach the controller");
                 ErrorCode::NetworkException
@@ -210,13 +196,15 @@ impl Link {
         let Some((_, connection)) = self.connection.as_mut() else {
             return Err(GONE);
         };
-        let version = version.min(connection.versions().pick(api).unwrap_or(version));
+        let both = connection.versions().pick(api);
+        let version = both.map_or(version_max, |both| both.min(version_max));
+        let request = request(version);
         let exchange = async {
             connection.send_as(api, version, request).await?;
             connection.receive().await.map(|(_, response)| response)
         };
-        match tokio::time::timeout(self.patience, exchange).await {
-            Ok(Ok(response)) => Ok(response),
+        match tokio::time::timeout(self.config.patience, exchange).await {
+            Ok(Ok(response)) => Ok((version, response)),
             Ok(Err(error)) => {
                 debug!(%error, "the controller did not answer");
                 Err(ErrorCode::NetworkException)
@@ -224,38 +212,4 @@ impl Link {
             Err(_late) => Err(ErrorCode::RequestTimedOut),
         }
     }
-}
-
-fn spell(proposals: &IsrProposals) -> AlterPartitionRequest {
-    let topics = proposals.topics.iter().map(|(key, list)| {
-        let partitions = list.iter().map(|one| {
-            let members = one.isr.iter().map(|id| WireBroker(*id));
-            let states = members.clone().map(|id| {
-                // Kafka: in ZooKeeper mode epochs of members are not known to leaders.
-                BrokerState::default()
-                    .with_broker_id(id)
-                    .with_broker_epoch(-1)
-            });
-            let data = PartitionData::default()
-                .with_partition_index(one.partition)
-                .with_leader_epoch(one.leader_epoch)
-                .with_leader_recovery_state(i8::from(one.recovering))
-                .with_partition_epoch(one.partition_epoch);
-            match proposals.by_id {
-                true => data.with_new_isr_with_epochs(states.collect()),
-                false => data.with_new_isr(members.collect()),
-            }
-        });
-        let topic = TopicData::default().with_partitions(partitions.collect());
-        match key {
-            TopicKey::Id(id) => topic.with_topic_id(id.0),
-            TopicKey::Name(name) => {
-                topic.with_topic_name(TopicName(StrBytes::from_string(name.to_string())))
-            }
-        }
-    });
-    AlterPartitionRequest::default()
-        .with_broker_id(WireBroker(proposals.broker))
-        .with_broker_epoch(proposals.broker_epoch)
-        .with_topics(topics.collect())
 }

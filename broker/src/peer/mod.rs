@@ -1,13 +1,14 @@
 //! Talking to other brokers, and to ourselves when we are one of them.
 //!
 //! [`orders`] carries what the controller decided, [`link`] asks the controller, [`isr`] proposes
-//! ISRs through it, or at old protocol versions writes them by [`writing`]. Orders for this very broker do not pass a socket: they are handed to
-//! [`LocalBroker`] as the same request values, one at a time, answered before the next, so that
-//! nothing but the bytes is saved.
+//! ISRs through it ([`proposals`]), or at old protocol versions writes them by [`writing`]. Orders
+//! for this very broker do not pass a socket: they are handed to [`LocalBroker`] as the same request
+//! values, one at a time, answered before the next, so that nothing but the bytes is saved.
 
 pub mod versions;
 pub mod spelling;
 pub mod orders;
+pub mod proposals;
 pub mod link;
 pub mod writing;
 pub mod isr;

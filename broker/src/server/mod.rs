@@ -253,7 +253,13 @@ impl Server {
             // The sender lives as long as the replicas, which live in `self`.
             let _all_failed = directories.wait_for(|failed| failed.len() >= all).await;
         };
+        let features = &self.assembled.services.features;
         tokio::select! {
+            names = features.unsupported() => format!(
+                "the cluster has agreed on features that this broker does not know: {}. Start a \
+                 version that knows them, or take them out of /feature in ZooKeeper",
+                names.join(", ")
+            ),
             () = coordinator_failed => {
                 "the embedded coordinator cannot write to its disk and has stopped; see the log above".to_owned()
             }
@@ -476,6 +482,7 @@ async fn connect(
     let wanted = znodes::zookeeper::Config {
         session_timeout_ms: i64::from(config.zookeeper.session_timeout_ms),
         in_flight_max: config.zookeeper.in_flight_max,
+        request_bytes_max: config.zookeeper.request_bytes_max,
         ..znodes::zookeeper::Config::new(connect.clone())
     };
     let directory = config.logs.dirs.first().map(std::path::PathBuf::as_path);

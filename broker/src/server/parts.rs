@@ -45,9 +45,9 @@ use crate::config::{Config, Live, TopicSettings};
 use crate::coordination::{Groups, Settings};
 use crate::measures::Requests;
 use crate::metadata::Metadata;
-use crate::metadata::features::FeaturesEpoch;
+use crate::metadata::features::ClusterFeatures;
 use crate::peer::isr::{Keeper, Way};
-use crate::peer::link::Link;
+use crate::peer::link::{Link, LinkConfig};
 use crate::peer::orders::Orders;
 use crate::peer::versions::Versions;
 use crate::peer::writing::Writing;
@@ -221,19 +221,21 @@ impl Rooms {
             },
         };
         sender.set_local(Arc::new(Local::new(authority.clone())));
-        let listener = config.listeners.inter_broker.clone();
+        let agreed = controller::Agreed::at(&config.identity.protocol_version);
         let link = Link::new(
             side.broker,
             controller.clone(),
             Arc::clone(&metadata),
-            listener,
             side.clock.clone(),
-            patience,
-            versions.controlled_shutdown,
+            LinkConfig {
+                listener: config.listeners.inter_broker.clone(),
+                patience,
+                shutdown_version: versions.controlled_shutdown,
+                topic_ids: agreed.topic_ids,
+            },
         );
 
         let mut upkeep = Vec::new();
-        let agreed = controller::Agreed::at(&config.identity.protocol_version);
         let way = match agreed.alter_partition {
             true => Way::Controller(Box::new(link.another())),
             false => Way::Leader(Writing::new(
@@ -274,7 +276,7 @@ impl Rooms {
         );
         upkeep.push(tasks::spawn("failed directories", failures));
 
-        let features = FeaturesEpoch::default();
+        let features = ClusterFeatures::default();
         if agreed.features {
             let following = features.clone();
             let watching = following.follow(Arc::clone(&side.store), side.stop.clone());

@@ -5,6 +5,7 @@
 //! `/isr_change_notification`. Kafka: `ReplicationUtils.updateLeaderAndIsr`.
 
 use protocol::ids::TopicPartition;
+use tracing::warn;
 
 use crate::bodies::partition::PartitionState;
 use crate::bodies::reassign::encode_partitions;
@@ -24,7 +25,7 @@ pub struct Wanted {
 }
 
 /// Writes states. For each, in order: the version it has in ZooKeeper now, or `None` where somebody
-/// else has written meanwhile or the node is gone.
+/// else has written meanwhile, the node is gone, or ZooKeeper refuses this one.
 ///
 /// After an error some may be written; asking the same again finds them so.
 pub async fn write(store: &dyn Store, wanted: &[Wanted]) -> Result<Vec<Option<i32>>, Error> {
@@ -42,7 +43,11 @@ pub async fn write(store: &dyn Store, wanted: &[Wanted]) -> Result<Vec<Option<i3
                 Err(error) if error.is_no_node() => {}
                 Err(error) if error.is_bad_version() => doubtful.push((wanted, version)),
                 Err(Error::Unknown { .. }) => doubtful.push((wanted, version)),
-                Err(error) => return Err(error),
+                Err(Error::SessionEnded) => return Err(Error::SessionEnded),
+                // Kafka: `conditionalUpdatePath` fails for any reason as if somebody had written.
+                Err(error) => {
+                    warn!(partition = %wanted.partition, %error, "ZooKeeper refuses a new ISR");
+                }
             }
         }
         left = undone(store, doubtful).await?;
@@ -91,7 +96,7 @@ mod tests {
     use base::clock::Clock;
 
     use super::*;
-    use crate::memory::{Memory, World};
+    use crate::memory::{Access, Memory, World};
     use crate::store::ANY;
 
     fn wanted(isr: &[i32], version: i32) -> Wanted {
@@ -154,6 +159,20 @@ mod tests {
             write(&store, &[gone, wanted(&[1, 2], 2)]).await,
             Ok(vec![None, Some(3)])
         );
+    }
+
+    #[tokio::test]
+    async fn a_node_that_may_not_be_written_keeps_no_other_from_being_written() {
+        let store = led().await;
+        let other = "/brokers/topics/t/partitions/1";
+        let mut forbidden = wanted(&[1], 0);
+        forbidden.partition = TopicPartition::new("t", 1);
+        for node in [other, &path(&forbidden)] {
+            store.create(node, &[], Kind::Persistent).await.unwrap();
+        }
+        store.world().forbid(&path(&forbidden), Access::Write);
+        let both = [forbidden, wanted(&[1], 0)];
+        assert_eq!(write(&store, &both).await, Ok(vec![None, Some(1)]));
     }
 
     #[tokio::test]

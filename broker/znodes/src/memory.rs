@@ -14,7 +14,8 @@ use tokio::sync::watch;
 
 use crate::paths;
 use crate::store::{
-    ANY, Answer, Change, Created, Done, Error, Event, Kind, Listener, Node, Op, Stat, State, Store,
+    ANY, Answer, Change, Created, Done, Error, Event, Kind, Listener, Node, Op, REQUEST_BYTES_MAX,
+    Stat, State, Store, check_size,
 };
 
 /// One tree and its sessions. Clones share them.
@@ -30,6 +31,16 @@ struct Tree {
     next_session: i64,
     watches: BTreeMap<(String, Sort), Vec<(i64, Listener)>>,
     writes: u64,
+    forbidden: BTreeSet<(String, Access)>,
+}
+
+/// What an access list may keep others from. As in ZooKeeper, nothing keeps them from looking
+/// whether a node exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    Read,
+    /// Setting a node, or creating one of this path.
+    Write,
 }
 
 /// Data watches fire on data and deletion, existence watches on creation too, child watches on
@@ -74,6 +85,7 @@ impl World {
             next_session: 0x1000,
             watches: BTreeMap::new(),
             writes: 0,
+            forbidden: BTreeSet::new(),
         })))
     }
 
@@ -156,6 +168,16 @@ impl World {
         self.0.lock().writes
     }
 
+    /// Nobody may do that with the node any more.
+    pub fn forbid(&self, path: &str, access: Access) {
+        self.0.lock().forbidden.insert((path.to_owned(), access));
+    }
+
+    /// Everybody may again.
+    pub fn allow(&self, path: &str, access: Access) {
+        self.0.lock().forbidden.remove(&(path.to_owned(), access));
+    }
+
     /// Every path with its data, sorted; for comparing whole trees.
     pub fn dump(&self) -> Vec<(String, String)> {
         let tree = self.0.lock();
@@ -178,6 +200,22 @@ fn tell(fired: Vec<(Listener, Event)>) {
 }
 
 impl Tree {
+    fn check_access(&self, path: &str, access: Access) -> Result<(), Error> {
+        let path = path.to_owned();
+        match self.forbidden.contains(&(path.clone(), access)) {
+            true => Err(Error::NoAuth { path }),
+            false => Ok(()),
+        }
+    }
+
+    /// What is not there has no access list.
+    fn check_readable(&self, path: &str) -> Result<(), Error> {
+        match self.nodes.contains_key(path) {
+            true => self.check_access(path, Access::Read),
+            false => Ok(()),
+        }
+    }
+
     fn check(&self, path: &str, version: i32) -> Result<&Held, Error> {
         let held = self.nodes.get(path).ok_or_else(|| Error::NoNode {
             path: path.to_owned(),
@@ -314,6 +352,9 @@ impl Tree {
         op: &Op,
         fired: &mut Vec<(Listener, Event)>,
     ) -> Result<Done, Error> {
+        if matches!(op, Op::Create { .. } | Op::Set { .. }) {
+            self.check_access(op.path(), Access::Write)?;
+        }
         match op {
             Op::Check { path, version } => self.check(path, *version).map(|_| Done::Checked),
             Op::Create { path, data, kind } => self
@@ -380,6 +421,8 @@ impl Memory {
     }
 
     fn write(&self, ops: &[Op]) -> Result<Vec<Done>, Error> {
+        let steps = ops.iter().map(|op| (op.path(), op.size()));
+        check_size(steps, REQUEST_BYTES_MAX)?;
         let mut fired = Vec::new();
         let outcome = {
             let mut tree = self.world.0.lock();
@@ -432,6 +475,7 @@ impl Store for Memory {
     fn get<'a>(&'a self, path: &'a str, watch: Option<Listener>) -> Answer<'a, Option<Node>> {
         Box::pin(async move {
             self.ready().await?;
+            self.world.0.lock().check_readable(path)?;
             let watch = watch.map(|listener| (listener, Sort::Data, false));
             Ok(self.read(path, watch, |held| Node {
                 data: held.data.clone(),

@@ -18,6 +18,12 @@ use tokio::sync::watch;
 /// The version that matches any.
 pub const ANY: i32 = -1;
 
+/// The largest request that ZooKeeper takes unless its `jute.maxbuffer` says otherwise. Whoever
+/// sends more gets no answer: his connection is closed, with all that was asked on it.
+pub const REQUEST_BYTES_MAX: usize = 0xf_ffff;
+/// More than a step takes besides its path and its data.
+const STEP_BYTES: usize = 64;
+
 /// What ZooKeeper knows of a node besides its data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stat {
@@ -117,7 +123,7 @@ impl Op {
             Op::Create { data, .. } | Op::Set { data, .. } => data.len(),
             Op::Check { .. } | Op::Delete { .. } => 0,
         };
-        self.path().len() + data + 64
+        step_bytes(self.path(), data)
     }
 }
 
@@ -248,6 +254,16 @@ pub enum Error {
     Unknown { path: String, reason: String },
     #[error("ZooKeeper session ended")]
     SessionEnded,
+    /// Nothing was sent: ZooKeeper would only drop the connection.
+    #[error(
+        "writing {path} takes a request of {bytes} bytes and ZooKeeper accepts {max}; where its \
+         jute.maxbuffer is larger, set zookeeper.request.max.bytes to the same"
+    )]
+    TooLarge {
+        path: String,
+        bytes: usize,
+        max: usize,
+    },
     #[error("ZooKeeper refused {path}: {reason}")]
     Refused { path: String, reason: String },
 }
@@ -280,6 +296,28 @@ impl Error {
     pub fn is_bad_version(&self) -> bool {
         matches!(self.root(), Error::BadVersion { .. })
     }
+}
+
+/// About how many bytes a write of so much data takes on the wire.
+pub(crate) fn step_bytes(path: &str, data: usize) -> usize {
+    path.len() + data + STEP_BYTES
+}
+
+/// Whether steps, each with its path and its bytes, fit into one request.
+pub(crate) fn check_size<'a>(
+    steps: impl Iterator<Item = (&'a str, usize)> + Clone,
+    max: usize,
+) -> Result<(), Error> {
+    let bytes = steps.clone().map(|(_, bytes)| bytes).sum();
+    if bytes <= max {
+        return Ok(());
+    }
+    let largest = steps.max_by_key(|(_, bytes)| *bytes);
+    Err(Error::TooLarge {
+        path: largest.map_or("", |(path, _)| path).to_owned(),
+        bytes,
+        max,
+    })
 }
 
 /// The future of a verb. Dropping it does not recall what was sent.

@@ -25,7 +25,8 @@ use zookeeper_client as zk;
 
 use crate::paths;
 use crate::store::{
-    Answer, Change, Created, Done, Error, Event, Kind, Listener, Node, Op, Stat, State, Store,
+    Answer, Change, Created, Done, Error, Event, Kind, Listener, Node, Op, REQUEST_BYTES_MAX, Stat,
+    State, Store, check_size, step_bytes,
 };
 
 /// How many nodes one multi-read asks for.
@@ -46,6 +47,8 @@ pub struct Config {
     pub session_timeout_ms: i64,
     /// Requests in flight at once; transactions and multi-reads count as one.
     pub in_flight_max: usize,
+    /// The largest request that the server takes.
+    pub request_bytes_max: usize,
     /// `zookeeper.set.acl`: nodes belong to their creator, the world may read most of them.
     pub secure: bool,
     /// Identities shown to the server: scheme and secret.
@@ -58,6 +61,7 @@ impl Config {
             connect: connect.into(),
             session_timeout_ms: 18_000,
             in_flight_max: 10,
+            request_bytes_max: REQUEST_BYTES_MAX,
             secure: false,
             auth: vec![],
         }
@@ -403,6 +407,15 @@ impl Shared {
         });
     }
 
+    fn check_size<'a>(
+        &self,
+        steps: impl Iterator<Item = (&'a str, usize)> + Clone,
+    ) -> Result<(), Error> {
+        let chroot = self.config.hosts_and_chroot().1.len();
+        let steps = steps.map(|(path, bytes)| (path, bytes + chroot));
+        check_size(steps, self.config.request_bytes_max)
+    }
+
     fn acls(&self, path: &str) -> Vec<zk::Acl> {
         if !self.config.secure || path == "/consumers" {
             return vec![zk::Acl::new(zk::Permission::ALL, zk::AuthId::anyone())];
@@ -415,6 +428,7 @@ impl Shared {
     }
 
     fn add_ops(&self, writer: &mut zk::MultiWriter<'_>, ops: &[Op]) -> Result<(), Error> {
+        self.check_size(ops.iter().map(|op| (op.path(), op.size())))?;
         for op in ops {
             let added = match op {
                 Op::Check { path, version } => writer.add_check_version(path, *version),
@@ -622,6 +636,8 @@ impl Store for ZooKeeper {
 
     fn create<'a>(&'a self, path: &'a str, data: &'a [u8], kind: Kind) -> Answer<'a, Created> {
         Box::pin(async move {
+            let bytes = step_bytes(path, data.len());
+            self.0.check_size(std::iter::once((path, bytes)))?;
             let acls = self.0.acls(path);
             let acls = &acls;
             let (stat, sequence) = self
@@ -644,6 +660,8 @@ impl Store for ZooKeeper {
 
     fn set<'a>(&'a self, path: &'a str, data: &'a [u8], version: i32) -> Answer<'a, Stat> {
         Box::pin(async move {
+            let bytes = step_bytes(path, data.len());
+            self.0.check_size(std::iter::once((path, bytes)))?;
             let stat = self
                 .0
                 .write(path, |client| async move {

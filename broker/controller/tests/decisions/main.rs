@@ -24,8 +24,12 @@
 //! | `directory-fails 2 t-0` | its replica is lost, and a notice says so |
 //! | `loses-id t` | the topic's node is written as tools before 2.8 do |
 //! | `failover` | `/controller` goes; broker 1 wins again, and knows only what brokers remember |
+//! | `usurps 9` | another controller is elected, past everybody |
 //! | `waits 5` | so many seconds pass |
 //! | `counts` | what the metrics show |
+//! | `works` | in which kinds of work orders were sent, as `ControllerState` numbers them, and what is done now |
+//! | `forbids reading /p`, `allows writing /p` | by an access list of the node |
+//! | `status` | what this broker knows of the control plane |
 
 #![allow(
     clippy::unwrap_used,
@@ -121,4 +125,9 @@ fn a_broker_that_returns_is_asked_again_to_delete() {
 #[test]
 fn topics_are_deleted_when_all_their_replicas_live() {
     plays("deletion.txt");
+}
+
+#[test]
+fn what_zookeeper_refuses_is_borne() {
+    plays("refused.txt");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
 use controller::event::{ElectionKind, IsrProposal, IsrProposals, TopicKey, Verdict};
@@ -13,14 +13,15 @@ use controller::{Config, ControllerHandle, Parts};
 use parking_lot::Mutex;
 use protocol::ids::{TopicId, TopicPartition};
 use protocol::kafka::errors::ErrorCode;
+use znodes::bodies::controller::{Controller, decode_epoch};
 use znodes::bodies::partition::PartitionState;
 use znodes::bodies::reassign;
 use znodes::isr::{self, Wanted};
-use znodes::memory::{Memory, World};
+use znodes::memory::{Access, Memory, World};
 use znodes::paths;
 use znodes::registration;
 use znodes::session::create_base_nodes;
-use znodes::store::{ANY, Kind, Store};
+use znodes::store::{ANY, Kind, Op, Store};
 
 use crate::registered::body;
 
@@ -36,6 +37,9 @@ struct Clerk {
     /// Replicas that lie on failed directories.
     failed: Mutex<BTreeSet<(i32, TopicPartition)>>,
     ids: Mutex<HashMap<Arc<str>, TopicId>>,
+    /// The controller whose orders these are, and what it was doing when it sent them.
+    controller: OnceLock<ControllerHandle>,
+    works: Mutex<BTreeSet<u8>>,
 }
 
 impl Clerk {
@@ -76,6 +80,9 @@ impl PeerSender for Clerk {
         let Some(answers) = self.open.lock().get(&broker).cloned() else {
             return;
         };
+        if let Some(controller) = self.controller.get() {
+            self.works.lock().insert(controller.measures().state());
+        }
         let error = ErrorCode::None;
         let mut lines = Vec::from_iter(self.told_who_lives(broker, &order));
         let mut partitions = Vec::new();
@@ -192,6 +199,7 @@ pub(crate) async fn play(script: &str) -> String {
         past_sessions: Arc::new(Vec::new),
         remembered_id: Arc::new(move |topic, _| remembering.ids.lock().get(topic).copied()),
     });
+    clerk.controller.set(handle.clone()).unwrap();
     let mut stage = Stage {
         world,
         admin,
@@ -219,6 +227,13 @@ pub(crate) async fn play(script: &str) -> String {
         }
     }
     text
+}
+
+fn access(what: &str) -> Access {
+    match what {
+        "reading" => Access::Read,
+        _ => Access::Write,
+    }
 }
 
 fn numbers(text: &str) -> Vec<i32> {
@@ -326,6 +341,22 @@ impl Stage {
                 self.create(paths::REASSIGN, &body).await;
             }
             ["failover"] => self.admin.delete(paths::CONTROLLER, ANY).await.unwrap(),
+            ["usurps", id] => {
+                let id: i32 = id.parse().unwrap();
+                let rival = Controller {
+                    broker: id,
+                    timestamp: 1,
+                    kraft_epoch: -1,
+                };
+                let epoch = self.admin.get(paths::CONTROLLER_EPOCH, None);
+                let epoch = decode_epoch(&epoch.await.unwrap().unwrap().data).unwrap();
+                let steps = vec![
+                    Op::delete(paths::CONTROLLER, ANY),
+                    Op::create(paths::CONTROLLER, rival.encode()),
+                    Op::set(paths::CONTROLLER_EPOCH, (epoch + 1).to_string(), ANY),
+                ];
+                self.admin.multi(steps).await.unwrap();
+            }
             ["loses-id", name] => {
                 let path = paths::topic(name);
                 let node = self.admin.get(&path, None).await.unwrap().unwrap();
@@ -353,6 +384,20 @@ impl Stage {
                 notice.await.unwrap();
             }
             ["waits", seconds] => self.clock.advance(seconds.parse::<i64>().unwrap() * 1000),
+            ["forbids", what, path] => self.world.forbid(path, access(what)),
+            ["allows", what, path] => self.world.allow(path, access(what)),
+            ["status"] => {
+                let status = self.handle.status();
+                self.answers.push(format!(
+                    "= active {} epoch {} controller {:?}",
+                    status.active, status.epoch, status.controller
+                ));
+            }
+            ["works"] => {
+                let works = std::mem::take(&mut *self.clerk.works.lock());
+                let now = self.handle.measures().state();
+                self.answers.push(format!("= {works:?} now {now}"));
+            }
             ["counts"] => {
                 let counts = self.handle.counts().await.unwrap();
                 let unclean = self.handle.measures().unclean_elections.get();

@@ -1,6 +1,6 @@
 //! Keys of this broker that Kafka does not have.
 
-use crate::row::Bounds::{Between, Free};
+use crate::row::Bounds::{AtLeast, Between, Free};
 use crate::row::Importance::{High, Low, Medium};
 use crate::row::Scope::ReadOnly;
 use crate::row::State::Works;
@@ -30,4 +30,7 @@ pub(super) const KEYS: &[Row] = &[
     row("metrics.port", Int, None, Between(0, 65_535), Medium, ReadOnly,
         Works("metrics.port"),
         "The port that serves /metrics and /health; without it neither is served, 0 lets the system choose.").internal(),
+    row("zookeeper.request.max.bytes", Int, Some("1048575"), AtLeast(4_096), Low, ReadOnly,
+        Works("zookeeper.request_bytes_max"),
+        "The largest request that ZooKeeper takes, its jute.maxbuffer; what would be larger is refused here.").internal(),
 ];

@@ -10,6 +10,7 @@ pub mod alter_user_scram_credentials;
 
 use protocol::StrBytes;
 use protocol::kafka::errors::ErrorCode;
+use znodes::store::Error as StoreError;
 
 use crate::admin::configs::Refusal;
 use crate::admin::entities::Failure;
@@ -62,6 +63,9 @@ pub(crate) fn code_of(refusal: &Refusal) -> (ErrorCode, Option<String>) {
 pub(crate) fn failure_code(failure: &Failure) -> (ErrorCode, Option<String>) {
     match failure {
         Failure::NoController(_) => (ErrorCode::StaleControllerEpoch, Some(failure.to_string())),
+        Failure::Store(StoreError::TooLarge { .. }) => {
+            (ErrorCode::InvalidRequest, Some(failure.to_string()))
+        }
         Failure::Unreadable(_) | Failure::Store(_) => {
             tracing::error!(%failure, "write settings: failed");
             (ErrorCode::UnknownServerError, None)

@@ -74,6 +74,8 @@ pub(super) fn write(all: &Exposition, text: &mut Text<'_>) {
 fn controller(all: &Exposition, text: &mut Text<'_>) {
     let handle = &all.services.controller;
     let status = handle.status();
+    // Before the controller is asked to count: answering, it does nothing else.
+    let state = handle.measures().state();
     let counts = all.control.block_on(async {
         let asked = tokio::time::timeout(CONTROLLER_PATIENCE, handle.counts());
         asked.await.ok().flatten()
@@ -89,6 +91,7 @@ fn controller(all: &Exposition, text: &mut Text<'_>) {
         Gauge,
         u8::from(status.active),
     );
+    text.one(&name("controllerstate"), Gauge, state);
     if let Some(counts) = counts {
         for (tail, value) in [
             ("activebrokercount", counts.brokers),

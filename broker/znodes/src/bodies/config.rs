@@ -53,17 +53,17 @@ impl Overrides {
             .end()
     }
 
-    /// Empty bytes are no overrides. Kafka: `ConfigEntityZNode.decode`.
+    /// What is no JSON, or has no object of configs, is no overrides; only a value that is no text
+    /// is an error. Kafka: `ConfigEntityZNode.decode`.
     pub fn decode(bytes: &[u8]) -> Result<Self, BodyError> {
-        if bytes.is_empty() {
-            return Ok(Overrides::default());
-        }
-        let fields = Fields::parse(bytes)?;
-        if !fields.has("config") {
-            return Ok(Overrides::default());
-        }
         let mut overrides = Overrides::default();
-        for (key, value) in fields.object("config")? {
+        let Ok(fields) = Fields::parse(bytes) else {
+            return Ok(overrides);
+        };
+        let Ok(config) = fields.object("config") else {
+            return Ok(overrides);
+        };
+        for (key, value) in config {
             overrides.set(key, value.as_str().ok_or(BodyError::Field("config"))?);
         }
         Ok(overrides)
@@ -101,5 +101,47 @@ pub fn decode_notice(bytes: &[u8]) -> Result<String, BodyError> {
         }
         2 => Ok(fields.text("entity_path")?.to_owned()),
         other => Err(BodyError::Version(i64::from(other))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As a live Apache Kafka 3.9 took each of these nodes.
+    #[test]
+    fn a_node_that_holds_no_configs_is_an_empty_one() {
+        for body in [
+            "not json",
+            "",
+            "[]",
+            "null",
+            "7",
+            r#"{"version":1}"#,
+            r#"{"version":1,"config":[1]}"#,
+            r#"{"version":1,"config":"x"}"#,
+        ] {
+            assert_eq!(
+                Overrides::decode(body.as_bytes()),
+                Ok(Overrides::default()),
+                "{body}"
+            );
+        }
+        let one = Overrides::from_iter([("a", "b")]);
+        for body in [
+            r#"{"config":{"a":"b"}}"#,
+            r#"{"version":9,"config":{"a":"b"}}"#,
+        ] {
+            assert_eq!(
+                Overrides::decode(body.as_bytes()).as_ref(),
+                Ok(&one),
+                "{body}"
+            );
+        }
+        for value in ["1", "null"] {
+            let body = format!(r#"{{"version":1,"config":{{"a":{value}}}}}"#);
+            let refused = Overrides::decode(body.as_bytes());
+            assert_eq!(refused, Err(BodyError::Field("config")), "{body}");
+        }
     }
 }

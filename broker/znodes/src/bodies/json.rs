@@ -38,10 +38,6 @@ impl Fields {
         self.0.get(name).filter(|value| !value.is_null())
     }
 
-    pub fn has(&self, name: &'static str) -> bool {
-        self.0.contains_key(name)
-    }
-
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
