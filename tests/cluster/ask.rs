@@ -9,8 +9,12 @@ use protocol::batch::build::BatchBuilder;
 use protocol::batch::compress::Codec;
 use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
+use protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpData};
 use protocol::messages::alter_partition_reassignments_request::{
     ReassignablePartition, ReassignableTopic,
+};
+use protocol::messages::create_partitions_request::{
+    CreatePartitionsAssignment, CreatePartitionsTopic,
 };
 use protocol::messages::create_topics_request::{CreatableReplicaAssignment, CreatableTopic};
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
@@ -22,10 +26,10 @@ use protocol::messages::incremental_alter_configs_request::{
 use protocol::messages::metadata_request::MetadataRequestTopic;
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use protocol::messages::{
-    AlterPartitionReassignmentsRequest, BrokerId, CreateTopicsRequest, DeleteTopicsRequest,
-    DescribeConfigsRequest, ElectLeadersRequest, FetchRequest, IncrementalAlterConfigsRequest,
-    InitProducerIdRequest, MetadataRequest, MetadataResponse, ProduceRequest, RequestKind,
-    ResponseKind, TopicName,
+    AlterClientQuotasRequest, AlterPartitionReassignmentsRequest, BrokerId,
+    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest,
+    ElectLeadersRequest, FetchRequest, IncrementalAlterConfigsRequest, InitProducerIdRequest,
+    MetadataRequest, MetadataResponse, ProduceRequest, RequestKind, ResponseKind, TopicName,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -334,18 +338,18 @@ pub(crate) fn reassign(
     }
 }
 
-/// Sets one config; `kind` is 2 for topics, 4 for brokers.
+/// Sets one config, or takes it away; `kind` is 2 for topics, 4 for brokers.
 pub(crate) fn set_config(
     port: u16,
     kind: i8,
     of: &str,
     key: &str,
-    value: &str,
+    value: Option<&str>,
 ) -> Result<ErrorCode, String> {
     let one = AlterableConfig::default()
         .with_name(text(key))
-        .with_config_operation(0)
-        .with_value(Some(text(value)));
+        .with_config_operation(i8::from(value.is_none()))
+        .with_value(value.map(text));
     let request = IncrementalAlterConfigsRequest::default().with_resources(vec![
         AlterConfigsResource::default()
             .with_resource_type(kind)
@@ -377,6 +381,55 @@ pub(crate) fn config(port: u16, kind: i8, of: &str, key: &str) -> Result<Option<
             .configs
             .first()
             .and_then(|one| one.value.as_ref().map(|text| text.to_string()))),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// Sets one limit of users, clients or addresses (`None` is the default of its type), or takes it
+/// away.
+pub(crate) fn limit(
+    port: u16,
+    entity: &[(&str, Option<&str>)],
+    key: &str,
+    value: Option<f64>,
+) -> Result<ErrorCode, String> {
+    let parts = entity.iter().map(|(kind, of)| {
+        EntityData::default()
+            .with_entity_type(text(kind))
+            .with_entity_name(of.map(text))
+    });
+    let op = OpData::default()
+        .with_key(text(key))
+        .with_value(value.unwrap_or_default())
+        .with_remove(value.is_none());
+    let entry = EntryData::default()
+        .with_entity(parts.collect())
+        .with_ops(vec![op]);
+    let request = AlterClientQuotasRequest::default().with_entries(vec![entry]);
+    let request = RequestKind::AlterClientQuotas(request);
+    match ask(port, Api::AlterClientQuotas, request)? {
+        ResponseKind::AlterClientQuotas(answer) => Ok(ErrorCode::of(answer.entries[0].error_code)),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+/// Adds partitions with these replicas to those that are there already.
+pub(crate) fn grow_topic(port: u16, topic: &str, added: &[&[i32]]) -> Result<ErrorCode, String> {
+    let (_, told) = metadata(port, topic)?;
+    let count = told.partitions.len() + added.len();
+    let lists = added
+        .iter()
+        .map(|list| CreatePartitionsAssignment::default().with_broker_ids(ids(list)));
+    let topic = CreatePartitionsTopic::default()
+        .with_name(name(topic))
+        .with_count(i32::try_from(count).unwrap())
+        .with_assignments(Some(lists.collect()));
+    let request = CreatePartitionsRequest::default()
+        .with_topics(vec![topic])
+        .with_timeout_ms(45_000);
+    let request = RequestKind::CreatePartitions(request);
+    match ask(port, Api::CreatePartitions, request)? {
+        ResponseKind::CreatePartitions(answer) => Ok(ErrorCode::of(answer.results[0].error_code)),
         other => Err(format!("{other:?}")),
     }
 }

@@ -19,5 +19,6 @@ mod trio;
 mod neighbours;
 mod racks;
 mod scenarios;
+mod failovers;
 mod trees;
 mod tools;

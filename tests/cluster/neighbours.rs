@@ -175,7 +175,7 @@ fn orders(cluster: &Cluster, word: &str) {
     // Configs, told by one and obeyed by the other.
     for (told, obeyed, value) in [(controller, other, "77000"), (other, controller, "88000")] {
         assert_eq!(
-            ask::set_config(told, 2, &pair, "retention.ms", value).unwrap(),
+            ask::set_config(told, 2, &pair, "retention.ms", Some(value)).unwrap(),
             ErrorCode::None
         );
         eventually(

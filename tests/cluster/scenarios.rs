@@ -474,7 +474,7 @@ fn members_that_do_not_fetch_leave_the_isr_and_the_watermark_waits_for_those_in_
     ask::produce(port, "two", 0, "alone", -1).unwrap();
     // Fewer in sync than asked for.
     assert_eq!(
-        ask::set_config(port, 2, "two", "min.insync.replicas", "2").unwrap(),
+        ask::set_config(port, 2, "two", "min.insync.replicas", Some("2")).unwrap(),
         ErrorCode::None
     );
     let last = eventually(
@@ -509,7 +509,7 @@ fn unclean_elections_are_allowed_while_running() {
             2,
             "three",
             "unclean.leader.election.enable",
-            "true",
+            Some("true"),
         );
         assert_eq!(set.unwrap(), ErrorCode::None);
         let state = trio

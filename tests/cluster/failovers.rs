@@ -1,0 +1,86 @@
+//! How soon a cluster of many partitions has a controller that has done everything.
+//!
+//! The clock starts when the new controller creates `/controller` and is ZooKeeper's own; before
+//! that only the dead one's session had to end. `ROTPETER_PARTITIONS` says how many partitions
+//! there are: ten thousand in `.ci/long`, on a quiet machine.
+
+use base::clock::Clock;
+use harness::wait;
+use protocol::kafka::errors::ErrorCode;
+
+use crate::ask::{self, Shape};
+use crate::shell::state_path;
+use crate::stage::{Make, SESSION_MS, eventually};
+use crate::trio::Trio;
+
+/// What ten thousand partitions should take is 500 ms; a machine that does other things as well
+/// takes longer, one that is quadratic in something much longer.
+const LIMIT_MS: i64 = 2_000;
+
+fn partitions() -> i32 {
+    let asked = std::env::var("ROTPETER_PARTITIONS").ok();
+    asked.map_or(1_000, |text| text.parse().unwrap())
+}
+
+/// Every partition is led by whom `fits` says, in the eyes of a broker; who leads each.
+fn all_led(port: u16, count: usize, fits: impl Fn(i32) -> bool) -> Vec<i32> {
+    let leaders = || {
+        let (_, told) = ask::metadata(port, "many")?;
+        Ok(told.partitions.iter().map(|one| one.leader).collect())
+    };
+    let all = |leaders: &Vec<i32>| leaders.len() == count && leaders.iter().all(|id| fits(*id));
+    eventually("every partition led", leaders, all)
+}
+
+fn fail_over(trio: &mut Trio) -> [i64; 3] {
+    let (clock, count) = (Clock::system(), partitions());
+    let made = ask::create_topic(trio.port(1), "many", &Shape::Automatic(count, 1)).unwrap();
+    assert_eq!(made.0, ErrorCode::None, "{}", made.1);
+    let count = usize::try_from(count).unwrap();
+    let leaders = [2, 3].map(|id| all_led(trio.port(id), count, |leader| leader > 0));
+    let orphans = (0..).zip(&leaders[0]).filter(|(_, leader)| **leader == 1);
+    let orphans: Vec<i32> = orphans.map(|(index, _)| index).collect();
+    assert!(orphans.len() >= count / 4);
+
+    trio.broker(1).process.kill_9();
+    let limit = std::time::Duration::from_millis(u64::from(SESSION_MS) * 5);
+    let elected_ms = wait::until("another controller", limit, || {
+        let is_new = trio.shell.controller().is_some_and(|id| id != 1);
+        is_new.then(|| trio.shell.node("/controller"))?
+    });
+    let elected_ms = elected_ms.1.ctime;
+    let port = trio.port(trio.shell.controller().unwrap());
+    let asked = || ask::create_topic(port, "after", &Shape::Automatic(1, 1));
+    eventually("a topic made", asked, |made| made.0 == ErrorCode::None);
+    let answered_ms = clock.wall_ms() - elected_ms;
+    for id in [2, 3] {
+        all_led(trio.port(id), count, |leader| leader != 1);
+    }
+    let told_ms = clock.wall_ms() - elected_ms;
+    let written = orphans.iter().map(|index| {
+        let (_, stat) = trio.shell.node(&state_path("many", *index)).unwrap();
+        assert_eq!(stat.version, 1);
+        stat.mtime
+    });
+    let written_ms = written.max().unwrap() - elected_ms;
+    [written_ms, answered_ms, told_ms]
+}
+
+#[test]
+fn a_new_controller_of_many_partitions_has_done_everything_at_once() {
+    // One after the other: each has the machine for itself.
+    for make in [Make::Apache, Make::Ours] {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(mut trio) = Trio::start(make, Make::Ours, dir.path()) else {
+            continue;
+        };
+        let took = fail_over(&mut trio);
+        let [written, answered, told] = took;
+        println!(
+            "{} partitions on the ZooKeeper of {make:?}: states written {written} ms after the \
+             election, a topic made and answered {answered} ms, all told {told} ms",
+            partitions()
+        );
+        assert!(took.iter().all(|ms| *ms <= LIMIT_MS), "{took:?}");
+    }
+}
