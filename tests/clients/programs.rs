@@ -95,7 +95,6 @@ pub(crate) const LIBRARIES: &[Library] = &[
     },
     Library {
         name: "kafkajs",
-        codecs: &["-", "gzip", "snappy"],
         static_members: false,
         ..PLAIN
     },

@@ -3,9 +3,24 @@
 
 const readline = require('readline');
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel } = require('kafkajs');
+const Lz4 = require('kafkajs-lz4');
+const { ZstdCodec } = require('zstd-codec');
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy');
+CompressionCodecs[CompressionTypes.LZ4] = new Lz4().codec;
+// Of what other clients pack it is not known how long it was.
+const zstd = new Promise((ready) => ZstdCodec.run((codec) => ready(new codec.Streaming())));
+CompressionCodecs[CompressionTypes.ZSTD] = () => ({
+  compress: async (encoder) => Buffer.from((await zstd).compress(encoder.buffer)),
+  decompress: async (buffer) => Buffer.from((await zstd).decompress(buffer)),
+});
 
-const CODECS = { '-': CompressionTypes.None, gzip: CompressionTypes.GZIP, snappy: CompressionTypes.Snappy };
+const CODECS = {
+  '-': CompressionTypes.None,
+  gzip: CompressionTypes.GZIP,
+  snappy: CompressionTypes.Snappy,
+  lz4: CompressionTypes.LZ4,
+  zstd: CompressionTypes.ZSTD,
+};
 const kafka = new Kafka({
   clientId: 'node',
   brokers: [process.argv[2]],
