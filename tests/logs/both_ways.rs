@@ -48,7 +48,7 @@ impl std::fmt::Debug for Told {
 }
 
 /// Reached by failures only.
-const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 const PARTITIONS: [(&str, i32); 8] = [
     ("plain", 0),
@@ -229,7 +229,7 @@ fn plant_old_formats(logs: &Path) {
 }
 
 /// Waits until the cleaner has cleaned "compacted" up to its active segment.
-fn await_cleaned(logs: &Path) {
+pub(crate) fn await_cleaned(logs: &Path) {
     let bases = std::fs::read_dir(logs.join("compacted-0")).unwrap();
     let bases = bases.filter_map(|file| {
         let name = file.unwrap().file_name().into_string().unwrap();
@@ -306,7 +306,7 @@ fn keyed(batches: &Bytes) -> BTreeMap<i64, Keyed> {
 }
 
 /// What compaction left: heads without the times that say when it ran, and every record.
-fn survivors(batches: &Bytes) -> Vec<String> {
+pub(crate) fn survivors(batches: &Bytes) -> Vec<String> {
     let mut lines = Vec::new();
     for batch in split(batches) {
         let batch = batch.unwrap();
