@@ -1,12 +1,13 @@
 //! Whether planned bytes are in the page cache, and bringing them there.
 //!
 //! `sendfile` of a range that is not cached sleeps on the disk, and with it the worker that
-//! carries hundreds of other connections. So a range is probed first, for the price of a few system
-//! calls that never sleep, and a cold one is warmed on a thread of its directory: its beginning
-//! before there is an answer, and what follows piece by piece, as it is sent.
+//! carries hundreds of other connections. So a range is probed first, by system calls that never
+//! sleep, and a cold one is warmed on a thread of its directory: its beginning before there is an
+//! answer, for which its ends are probed, and what follows or was missed piece by piece, as it is sent.
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base::disk::DiskFile;
 use storage::log::{Range, ReadPlan};
@@ -20,14 +21,18 @@ const AHEAD_BYTES_MAX: usize = 4 << 20;
 const PIECE_BYTES: u64 = 1 << 20;
 /// The kernel reads ahead in windows of this size, and forgets by about the same.
 const STRIDE_BYTES: u64 = 128 * 1024;
+/// For how long what was probed counts as cached: a client that takes a piece in several goes
+/// costs one probing.
+const KNOWN_FOR: Duration = Duration::from_millis(100);
 
-/// Whether sending the beginning of this plan would sleep on a disk.
+/// Whether the beginning of this plan should be warmed before it is answered.
 pub fn is_cold(plan: &ReadPlan) -> bool {
     let mut left = AHEAD_BYTES_MAX;
     plan.ranges.iter().any(|range| {
         let len = range.len.min(left);
         left -= len;
-        has_cold(&*range.file, range.position, len as u64)
+        let ends = [0, len.saturating_sub(1)].map(|offset| range.position + offset as u64);
+        len > 0 && ends.iter().any(|offset| !range.file.is_cached(*offset))
     })
 }
 
@@ -49,8 +54,8 @@ pub fn warm(plan: &ReadPlan) {
 /// How far a range that is being sent is known to be cached, and how it gets on.
 #[derive(Debug, Default)]
 pub struct Ahead {
-    /// Up to where of the file that is sent just now; 0 where nothing is known.
-    warm_to: u64,
+    /// Up to where of the file that is sent just now, and since when that is known.
+    warm_to: Option<(u64, Instant)>,
 }
 
 /// A piece that whoever sends must have warmed first.
@@ -71,8 +76,11 @@ impl Ahead {
         len: u64,
         lane: &Arc<Lane>,
     ) -> Result<u64, ColdPiece> {
-        if self.warm_to > position {
-            return Ok(len.min(self.warm_to - position));
+        if let Some((to, since)) = self.warm_to
+            && to > position
+            && since.elapsed() < KNOWN_FOR
+        {
+            return Ok(len.min(to - position));
         }
         let len = len.min(PIECE_BYTES);
         if has_cold(&**file, position, len) {
@@ -83,18 +91,18 @@ impl Ahead {
                 lane: Arc::clone(lane),
             });
         }
-        self.warm_to = position + len;
+        self.warm_to = Some((position + len, Instant::now()));
         Ok(len)
     }
 
     /// That piece has been warmed: it is sent without another look, whatever became of it.
     pub fn note_warm(&mut self, piece: &ColdPiece) {
-        self.warm_to = piece.position + piece.len;
+        self.warm_to = Some((piece.position + piece.len, Instant::now()));
     }
 
-    /// Time has passed, or another file is next.
+    /// Another file is next.
     pub fn forget(&mut self) {
-        self.warm_to = 0;
+        self.warm_to = None;
     }
 }
 
