@@ -7,7 +7,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use base::disk::DiskFile;
 use storage::log::{Range, ReadPlan};
@@ -23,7 +22,7 @@ const PIECE_BYTES: u64 = 1 << 20;
 const STRIDE_BYTES: u64 = 128 * 1024;
 /// For how long what was probed counts as cached: a client that takes a piece in several goes
 /// costs one probing.
-const KNOWN_FOR: Duration = Duration::from_millis(100);
+const KNOWN_FOR_MS: i64 = 100;
 
 /// Whether the beginning of this plan should be warmed before it is answered.
 pub fn is_cold(plan: &ReadPlan) -> bool {
@@ -54,8 +53,8 @@ pub fn warm(plan: &ReadPlan) {
 /// How far a range that is being sent is known to be cached, and how it gets on.
 #[derive(Debug, Default)]
 pub struct Ahead {
-    /// Up to where of the file that is sent just now, and since when that is known.
-    warm_to: Option<(u64, Instant)>,
+    /// Up to where of the file that is sent just now, and at which monotonic millisecond it was.
+    warm_to: Option<(u64, i64)>,
 }
 
 /// A piece that whoever sends must have warmed first.
@@ -76,9 +75,10 @@ impl Ahead {
         len: u64,
         lane: &Arc<Lane>,
     ) -> Result<u64, ColdPiece> {
-        if let Some((to, since)) = self.warm_to
+        let now_ms = lane.clock().monotonic_ms();
+        if let Some((to, since_ms)) = self.warm_to
             && to > position
-            && since.elapsed() < KNOWN_FOR
+            && now_ms - since_ms < KNOWN_FOR_MS
         {
             return Ok(len.min(to - position));
         }
@@ -91,13 +91,14 @@ impl Ahead {
                 lane: Arc::clone(lane),
             });
         }
-        self.warm_to = Some((position + len, Instant::now()));
+        self.warm_to = Some((position + len, now_ms));
         Ok(len)
     }
 
     /// That piece has been warmed: it is sent without another look, whatever became of it.
     pub fn note_warm(&mut self, piece: &ColdPiece) {
-        self.warm_to = Some((piece.position + piece.len, Instant::now()));
+        let now_ms = piece.lane.clock().monotonic_ms();
+        self.warm_to = Some((piece.position + piece.len, now_ms));
     }
 
     /// Another file is next.

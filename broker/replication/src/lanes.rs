@@ -261,6 +261,10 @@ impl Lane {
         &self.path
     }
 
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Runs appends one after the other, in the order they were handed in.
     pub fn submit_append(
         self: &Arc<Self>,
