@@ -318,6 +318,24 @@ impl Reign {
         groups: Vec<Vec<String>>,
     ) -> Result<(), Fenced> {
         let known = self.context.topics.get(topic).map(|topic| topic.czxid);
+        self.delete_groups(groups, Some((paths::topic(topic), known)))
+            .await
+    }
+
+    /// Deletes nodes in order, fenced, passing over those that are gone; many to a transaction.
+    pub(crate) async fn delete_nodes(&mut self, nodes: Vec<String>) -> Result<(), Fenced> {
+        let groups = nodes.into_iter().map(|path| vec![path]).collect();
+        self.delete_groups(groups, None).await
+    }
+
+    /// Deletes groups of nodes that go together. An answer may be lost after all was done, and what
+    /// the nodes belong to be made anew meanwhile: where `owner` was not created by this zxid any
+    /// more, nothing is deleted again.
+    async fn delete_groups(
+        &mut self,
+        groups: Vec<Vec<String>>,
+        owner: Option<(String, Option<i64>)>,
+    ) -> Result<(), Fenced> {
         let delete = |path: String| Op::delete(path, ANY);
         let groups = groups.into_iter();
         let groups = groups.map(|paths| paths.into_iter().map(delete).collect());
@@ -326,10 +344,11 @@ impl Reign {
                 match self.fence.write(&*self.store, batch.clone()).await {
                     Ok(_) => break,
                     Err(Fenced::Store(Error::Unknown { .. })) => {
-                        // Perhaps it was done, and a topic of the same name was made since.
-                        let there = self.store.exists(&paths::topic(topic), None).await?;
-                        if there.map(|stat| stat.czxid) != known {
-                            return Ok(());
+                        if let Some((path, known)) = &owner {
+                            let there = self.store.exists(path, None).await?;
+                            if there.map(|stat| stat.czxid) != *known {
+                                return Ok(());
+                            }
                         }
                     }
                     Err(Fenced::Store(error)) if error.is_no_node() => {
@@ -344,23 +363,6 @@ impl Reign {
                     }
                     Err(error) => return Err(error),
                 }
-            }
-        }
-        Ok(())
-    }
-
-    /// Deletes nodes in order, fenced, passing over those that are gone; many to a transaction.
-    pub(crate) async fn delete_nodes(&mut self, nodes: Vec<String>) -> Result<(), Fenced> {
-        let groups = nodes.into_iter().map(|path| vec![Op::delete(path, ANY)]);
-        for batch in znodes::fence::pack(groups) {
-            match self.fence.write(&*self.store, batch.clone()).await {
-                Ok(_) => continue,
-                Err(Fenced::Moved) => return Err(Fenced::Moved),
-                Err(Fenced::Store(error @ Error::SessionEnded)) => return Err(error.into()),
-                Err(Fenced::Store(_)) => {}
-            }
-            for op in batch {
-                self.delete_node(op).await?;
             }
         }
         Ok(())

@@ -9,12 +9,12 @@ use std::sync::Arc;
 
 use base::chance::Chance;
 use base::clock::Clock;
+use controller::Agreed;
 use controller::assign::{self, Candidate};
 use protocol::ids::TopicId;
 use protocol::kafka::errors::ErrorCode;
 use protocol::names;
 use settings::layers::Texts;
-use settings::versions::at_least;
 use znodes::bodies::config::Overrides;
 use znodes::bodies::topic::{Assignment, Topic};
 use znodes::paths;
@@ -141,7 +141,7 @@ impl Topics {
             replication_factor: i16::try_from(factor).unwrap_or(i16::MAX),
         };
         if !check_only {
-            if at_least(&config.identity.protocol_version, "2.8-IV0") {
+            if Agreed::at(&config.identity.protocol_version).topic_ids {
                 made.id = TopicId::random();
             }
             let configs = wanted

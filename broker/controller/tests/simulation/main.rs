@@ -6,7 +6,8 @@
 //! its answer is lost and it comes again), a broker dies, leaves in order or returns, a log
 //! directory fails, a session ends. Operators make, grow, delete and move topics, by request and
 //! through the nodes of old tools. Half of the runs have brokers of old protocol versions, some or
-//! all, whose leaders write ISRs into ZooKeeper themselves and tell by notices. What must hold is checked after every step:
+//! all, whose leaders write ISRs into ZooKeeper themselves and tell by notices. What must hold is
+//! checked after every step:
 //!
 //! - never two leaders of a partition in one leader epoch;
 //! - never a write by a controller after a newer one was elected;
