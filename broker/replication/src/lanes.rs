@@ -8,7 +8,8 @@
 //! the page cache, conversions) goes to the lanes directly.
 //!
 //! A lane whose reads somebody has waited for in vain is *silent* until one of them comes back:
-//! meanwhile nobody asks it for more, as that would only wait behind them. What never comes back is
+//! meanwhile no fetch asks it for more, as that would only wait behind them. What needs no disk, as
+//! most of what is fetched, has nothing to do with it. What never comes back is
 //! [`crate::hangs`]' affair.
 //!
 //! Hot path: a permit costs one clock reading and one scan over a handful of atomics.
@@ -174,9 +175,6 @@ impl LaneTable {
 
     /// Leave to call storage on this thread, unless the directory is slow or all permits are out.
     pub fn try_permit(&self, lane: &Lane) -> Option<Permit<'_>> {
-        if lane.is_silent() {
-            return None;
-        }
         let now_ms = self.clock.monotonic_ms();
         let mut free = None;
         for call in &self.calls {
@@ -246,13 +244,12 @@ impl LaneTable {
     /// Whether a call to this directory is out for longer than it should be.
     pub fn is_slow(&self, lane: &Lane) -> bool {
         let now_ms = self.clock.monotonic_ms();
-        lane.is_silent()
-            || self.calls.iter().any(|call| {
-                let began_ms = call.began_ms.load(Ordering::Acquire);
-                began_ms != FREE
-                    && now_ms - began_ms > SLOW_MS
-                    && call.lane.load(Ordering::Relaxed) == lane.number
-            })
+        self.calls.iter().any(|call| {
+            let began_ms = call.began_ms.load(Ordering::Acquire);
+            began_ms != FREE
+                && now_ms - began_ms > SLOW_MS
+                && call.lane.load(Ordering::Relaxed) == lane.number
+        })
     }
 }
 

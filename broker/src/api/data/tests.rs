@@ -9,17 +9,20 @@ use std::sync::Arc;
 
 use base::chance::Chance;
 use base::clock::Clock;
-use base::disk::SystemDisk;
+use base::disk::{Disk, SystemDisk};
+use base::faulty_disk::FaultyDisk;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use protocol::StrBytes;
+use protocol::batch::{BatchBuilder, Codec};
 use protocol::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
 use protocol::kafka::apis::Api;
 use protocol::kafka::codec::{decode_request, decode_response, encode_request, encode_response};
 use protocol::kafka::header::{RequestHeader, read_answer_header};
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use protocol::messages::{FetchRequest, RequestKind, ResponseKind, TopicName};
+use protocol::messages::{FetchRequest, FetchResponse, RequestKind, ResponseKind, TopicName};
+use replication::append::{Acks, Append, Turn, append};
 use replication::config::{
     MovesConfig, ReplicationConfig, SessionsConfig, TopicConfig, TopicRules,
 };
@@ -29,6 +32,7 @@ use replication::replicas::Replicas;
 use replication::role::Authority;
 use replication::sessions::Sessions;
 use storage::config::{LogConfig, StoreConfig};
+use storage::log::Origin;
 use storage::store::Store;
 
 use crate::api::answer::{Answer, Outcome, Part};
@@ -87,6 +91,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        World::over(SystemDisk::shared())
+    }
+
+    fn over(disk: Arc<dyn Disk>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::by_hand(THEN_MS);
         let config = StoreConfig {
@@ -106,7 +114,7 @@ impl World {
             }
         };
         let log_of = |topic: &str| config_of(topic).log;
-        let store = Store::open(SystemDisk::shared(), config, clock.clone(), &log_of).unwrap();
+        let store = Store::open(disk, config, clock.clone(), &log_of).unwrap();
         let config = ReplicationConfig {
             me: ME,
             lag_ms_max: 30_000,
@@ -412,6 +420,13 @@ async fn preferred(world: &World, version: i16, replica: i32, rack: &str) -> i32
         .with_session_epoch(-1)
         .with_rack_id(StrBytes::from_string(rack.to_owned()))
         .with_topics(vec![topic]);
+    let answer = fetched(world, version, request).await;
+    let told = &answer.responses[0].partitions[0];
+    assert_eq!((told.error_code, told.high_watermark), (0, 0));
+    told.preferred_read_replica.0
+}
+
+async fn fetched(world: &World, version: i16, request: FetchRequest) -> FetchResponse {
     let header = RequestHeader {
         api: Api::Fetch,
         version,
@@ -421,12 +436,67 @@ async fn preferred(world: &World, version: i16, replica: i32, rack: &str) -> i32
     let frame = encode_request(&header, &RequestKind::Fetch(request)).unwrap();
     let answer = gather(&world.ask(Api::Fetch, version, &frame.slice(4..)).await);
     let (_, body) = read_answer_header(Api::Fetch, version, &answer.into()).unwrap();
-    let ResponseKind::Fetch(answer) = decode_response(Api::Fetch, version, body).unwrap() else {
-        panic!("another answer than was asked for");
+    match decode_response(Api::Fetch, version, body).unwrap() {
+        ResponseKind::Fetch(answer) => answer,
+        _ => panic!("another answer than was asked for"),
+    }
+}
+
+#[tokio::test]
+async fn records_that_their_disk_does_not_bring_in_time_are_left_out_and_come_later() {
+    let disk = FaultyDisk::new(1);
+    let world = World::over(disk.shared());
+    for number in 0..2 {
+        let partition = world.services.replicas.partition("t", number);
+        let mut batch = BatchBuilder::new(Codec::None);
+        batch.push(THEN_MS, None, Some(b"value"), &[]).unwrap();
+        let (records, mut turn) = (batch.build().unwrap(), Turn::begin());
+        let partition = partition.online().unwrap();
+        let origin = Origin::Client;
+        let append = append(&partition, records, origin, Acks::Leader, &mut turn);
+        assert!(matches!(append, Append::Answered(_)));
+        turn.end();
+    }
+    let lengths = async |partitions: &[i32]| {
+        let asked = partitions.iter().map(|number| {
+            let asked = FetchPartition::default().with_partition(*number);
+            asked.with_partition_max_bytes(1_000)
+        });
+        let topic = FetchTopic::default()
+            .with_topic(TopicName(StrBytes::from_static_str("t")))
+            .with_partitions(asked.collect());
+        let request = FetchRequest::default()
+            .with_replica_id((-1).into())
+            .with_max_wait_ms(200)
+            .with_min_bytes(1)
+            .with_max_bytes(1_000)
+            .with_session_epoch(-1)
+            .with_topics(vec![topic]);
+        let answer = fetched(&world, 11, request).await;
+        let told = answer.responses[0].partitions.iter().map(|told| {
+            assert_eq!((told.error_code, told.high_watermark), (0, 1));
+            told.records.as_ref().map_or(0, Bytes::len)
+        });
+        told.collect::<Vec<_>>()
     };
-    let told = &answer.responses[0].partitions[0];
-    assert_eq!((told.error_code, told.high_watermark), (0, 0));
-    told.preferred_read_replica.0
+    let whole = lengths(&[0, 1]).await;
+    assert!(whole[0] > 0 && whole[0] == whole[1]);
+    disk.freeze("/t-0/");
+    let clock = &world.services.replicas.shared().clock;
+    assert_eq!(lengths(&[0, 1]).await, [0, whole[1]]);
+    // Nobody waits for it again who has anything else; who has not is not told so at once.
+    let began_ms = clock.monotonic_ms();
+    assert_eq!(lengths(&[0, 1]).await, [0, whole[1]]);
+    assert_eq!(clock.monotonic_ms(), began_ms);
+    assert_eq!(lengths(&[0]).await, [0]);
+    assert!(clock.monotonic_ms() >= began_ms + 200);
+    disk.thaw();
+    let partition = world.services.replicas.partition("t", 0);
+    let lane = partition.online().unwrap().lane();
+    while lane.is_silent() {
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert_eq!(lengths(&[0, 1]).await, whole);
 }
 
 #[tokio::test]
