@@ -520,3 +520,20 @@ fn unclean_elections_are_allowed_while_running() {
         trio.led(&[2, 3], "three", 0, 2);
     });
 }
+
+/// Apache's broker sends such a request again for ever: ZooKeeper only drops the connection.
+#[test]
+fn a_topic_that_zookeeper_would_not_take_is_refused_and_costs_nobody_a_session() {
+    on_both(|trio| {
+        let registered = |trio: &Trio| trio.shell.node("/brokers/ids/1").unwrap().1.czxid;
+        let before = registered(trio);
+        let many = ask::Shape::Automatic(100_000, 1);
+        let (code, words) = ask::create_topic(trio.port(1), "large", &many).unwrap();
+        assert_eq!(code, ErrorCode::InvalidRequest, "{words}");
+        assert!(words.contains("zookeeper.request.max.bytes"), "{words}");
+        trio.make_topics();
+        assert_eq!(registered(trio), before);
+        let log = trio.broker(1).process.log();
+        assert!(!log.contains("connection to ZooKeeper lost"), "{log}");
+    });
+}
