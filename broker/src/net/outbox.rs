@@ -244,7 +244,11 @@ mod tests {
                         // What was known is long ago.
                         clock.advance(1_000);
                     }
-                    let _read = reader.read_buf(&mut got).await.unwrap();
+                    // That there is room again may be heard only when all has been read.
+                    tokio::select! {
+                        room = stream.writable() => room.unwrap(),
+                        read = reader.read_buf(&mut got) => assert_ne!(read.unwrap(), 0),
+                    }
                 }
                 Written::Cold(piece) => {
                     let mut warming = std::pin::pin!(piece.warm());
