@@ -1,10 +1,7 @@
 //! The one way to make small files durable: write beside, sync, rename, sync the directory.
 //!
 //! Whoever replaces a file that must survive a power cut comes here; nothing else renames for
-//! safety. A write that fails for want of room has changed nothing. What a failed sync says is
-//! another matter: whatever its reason, it is told as a failure of the disk.
-//!
-//! Many files at once go through [`replace_many`], which pays for two syncs in all.
+//! safety. Many files at once go through [`replace_many`], which pays for two syncs in all.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,11 +30,11 @@ pub fn replace_many(disk: &dyn Disk, root: &Path, files: &[(PathBuf, Vec<u8>)]) 
     for (path, bytes) in files {
         written.push(write_beside(disk, path, bytes, false)?);
     }
-    disk.sync_file_system(root).map_err(of_sync)?;
+    disk.sync_file_system(root)?;
     for ((path, _), temporary) in files.iter().zip(&written) {
         disk.rename(temporary, path)?;
     }
-    disk.sync_file_system(root).map_err(of_sync)
+    disk.sync_file_system(root)
 }
 
 /// Renames and makes the new name survive a power cut.
@@ -56,16 +53,6 @@ pub fn sync_parent(disk: &dyn Disk, path: &Path) -> io::Result<()> {
         Some(dir) if !dir.as_os_str().is_empty() => disk.sync_dir(dir),
         _ => disk.sync_dir(Path::new(".")),
     }
-    .map_err(of_sync)
-}
-
-/// Of a sync that found no room it is not known what it left behind. Others (a descriptor that is
-/// missing) were not even begun.
-fn of_sync(error: io::Error) -> io::Error {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => io::Error::other(error),
-        _ => error,
-    }
 }
 
 fn write_beside(disk: &dyn Disk, path: &Path, bytes: &[u8], sync: bool) -> io::Result<PathBuf> {
@@ -76,7 +63,7 @@ fn write_beside(disk: &dyn Disk, path: &Path, bytes: &[u8], sync: bool) -> io::R
     file.truncate(0)?;
     file.write_at(bytes, 0)?;
     if sync {
-        file.sync().map_err(of_sync)?;
+        file.sync()?;
     }
     Ok(temporary)
 }

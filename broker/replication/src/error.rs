@@ -34,8 +34,6 @@ pub enum Refusal {
     StaleBrokerEpoch,
     #[error("log directory is offline")]
     DirectoryOffline,
-    #[error("disk is full")]
-    DiskFull,
     #[error("log directory is not one of ours")]
     DirectoryNotFound,
     #[error("bytes on disk are damaged")]
@@ -82,7 +80,6 @@ impl From<storage::error::Error> for Refusal {
             | Error::TooManyFiles { .. }
             | Error::Hung { .. }
             | Error::NoDirectory => Refusal::DirectoryOffline,
-            Error::Full { .. } => Refusal::DiskFull,
             // The log was deleted or moved under our feet: the next order has the new one.
             Error::Closed => Refusal::NotLeader,
             Error::Corrupt { .. }

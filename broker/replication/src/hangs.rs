@@ -1,11 +1,11 @@
-//! A disk that does not answer for a minute is given up: its directory goes offline, so that others
-//! may lead what lies there.
+//! A disk that does not answer for five minutes is given up: its directory goes offline, so that
+//! others may lead what lies there.
 //!
-//! Linux itself gives up on a command after half a minute and tells of it, so what is out for twice
-//! as long hangs where nobody tells: a network's storage, a frozen file system. Counted are looks at
-//! calls that are still out and not the time that passed, for a machine that slept may find itself
-//! an hour later with a disk that had no second to answer. Syncs are not counted: one may rightly
-//! take as long as there is much to write.
+//! Linux itself gives up on a command after half a minute and tells of it, so what is out for ten
+//! times as long hangs where nobody tells: a network's storage, a frozen file system. It is not
+//! less, as an append may wait for a sync, which takes as long as there is much to write. Counted
+//! are looks at calls that are still out and not the time that passed, for a machine that slept may
+//! find itself an hour later with a disk that had no second to answer.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,9 +15,9 @@ use crate::lanes::CallOut;
 /// How often it is looked.
 pub(crate) const LOOK_EVERY_MS: i64 = 1_000;
 /// How many looks in a row find a call that hangs.
-const LOOKS_MAX: u32 = 60;
+const LOOKS_MAX: u32 = 300;
 /// For how long it has been out then.
-pub(crate) const HUNG_SECONDS: u64 = 60;
+pub(crate) const HUNG_SECONDS: u64 = 300;
 const _: () = assert!(LOOKS_MAX as u64 * LOOK_EVERY_MS as u64 == HUNG_SECONDS * 1_000);
 
 /// The calls that were out at the last look, and how many looks have found each.

@@ -228,7 +228,7 @@ async fn a_fetch_gives_what_the_healthy_have_and_leaves_out_who_hangs() {
 }
 
 #[tokio::test]
-async fn a_directory_that_does_not_answer_for_a_minute_is_given_up_and_no_other() {
+async fn a_directory_that_does_not_answer_for_minutes_is_given_up_and_no_other() {
     let world = World::new(LogConfig::default());
     let (hanging, healthy) = (world.lead_in(FROZEN), world.lead_in(WORKS));
     let (_stopper, stop) = stop::pair();

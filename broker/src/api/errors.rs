@@ -51,10 +51,9 @@ pub(crate) fn replication_code(refusal: &ReplicationRefusal) -> ErrorCode {
         ReplicationRefusal::TimedOut | ReplicationRefusal::Overloaded => ErrorCode::RequestTimedOut,
         ReplicationRefusal::StaleControllerEpoch => ErrorCode::StaleControllerEpoch,
         ReplicationRefusal::StaleBrokerEpoch => ErrorCode::StaleBrokerEpoch,
-        // Each is asked again once there is another leader, or room.
-        ReplicationRefusal::DirectoryOffline
-        | ReplicationRefusal::DiskFull
-        | ReplicationRefusal::Silent => ErrorCode::KafkaStorageError,
+        ReplicationRefusal::DirectoryOffline | ReplicationRefusal::Silent => {
+            ErrorCode::KafkaStorageError
+        }
         ReplicationRefusal::DirectoryNotFound => ErrorCode::LogDirNotFound,
         ReplicationRefusal::Damaged => ErrorCode::CorruptMessage,
         ReplicationRefusal::Append(refusal) => append_code(refusal),

@@ -129,7 +129,6 @@ fn written(answer: &AppendAnswer) -> Written {
         | Refusal::UnknownLeaderEpoch
         | Refusal::DirectoryOffline
         | Refusal::DirectoryNotFound
-        | Refusal::DiskFull
         | Refusal::Damaged => WriteError::NotLeader,
         Refusal::TimedOut | Refusal::Overloaded | Refusal::Silent => WriteError::TimedOut,
         Refusal::Append(AppendRefusal::TooLarge { .. } | AppendRefusal::SetTooLarge { .. }) => {

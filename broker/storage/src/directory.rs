@@ -1,8 +1,7 @@
 //! One log directory: it works or it is offline, as a whole.
 //!
 //! The first failure of the disk ends it until the next start; after a failed sync nothing that lies
-//! there is acknowledged again. Too many open files are not the disk's fault and end nothing, and a
-//! full disk refuses what there is no room for and nothing else.
+//! there is acknowledged again. Too many open files are not the disk's fault and end nothing.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,9 +18,6 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::group_commit::GroupCommit;
 use crate::handles::Handles;
-
-/// A disk that stays full is told of so often.
-const TELL_FULL_EVERY_MS: i64 = 60_000;
 
 /// Called once for a directory that has failed.
 pub type OnFailure = Box<dyn Fn(&Path) + Send + Sync>;
@@ -57,10 +53,6 @@ pub(crate) struct Directory {
     flushes: Arc<FlushTimes>,
     failure: OnceLock<String>,
     announced: AtomicBool,
-    /// When it was told last that the disk is full, while it is.
-    told_full_ms: Mutex<Option<i64>>,
-    /// Something did not fit since the last look.
-    was_full: AtomicBool,
     on_failure: Arc<OnceLock<OnFailure>>,
     pub(crate) was_clean: bool,
     pub(crate) same_boot: bool,
@@ -140,8 +132,6 @@ impl Directory {
             flushes,
             failure: OnceLock::new(),
             announced: AtomicBool::new(false),
-            told_full_ms: Mutex::default(),
-            was_full: AtomicBool::new(false),
             on_failure,
             was_clean,
             same_boot: last_boot.as_deref() == Some(boot_id),
@@ -167,8 +157,6 @@ impl Directory {
             flushes,
             failure: OnceLock::new(),
             announced: AtomicBool::new(true),
-            told_full_ms: Mutex::default(),
-            was_full: AtomicBool::new(false),
             on_failure,
             was_clean: false,
             same_boot: false,
@@ -205,47 +193,20 @@ impl Directory {
 
     /// Passes a result on; a failure of the disk takes the directory offline on the way.
     pub(crate) fn judge<T>(&self, result: Result<T>) -> Result<T> {
-        match &result {
-            Err(e) if e.is_disk() => self.take_offline(e),
-            Err(e @ Error::Full { .. }) => self.note_full(e),
-            _ => {}
+        if let Err(e) = &result
+            && e.is_disk()
+        {
+            self.take_offline(e);
         }
         result
-    }
-
-    /// There was no room for something.
-    pub(crate) fn note_full(&self, error: &Error) {
-        self.was_full.store(true, Ordering::Release);
-        let now_ms = self.flushes.clock.monotonic_ms();
-        let mut told_ms = self.told_full_ms.lock();
-        if told_ms.is_some_and(|told_ms| now_ms - told_ms < TELL_FULL_EVERY_MS) {
-            return;
-        }
-        *told_ms = Some(now_ms);
-        tracing::error!(
-            dir = %self.path.display(),
-            %error,
-            "the disk is full: make room, and writing goes on by itself; until then producers are \
-             refused and ask again, what was acknowledged is safe, and consumers read on"
-        );
-    }
-
-    /// Called now and then: tells once that everything fits again.
-    pub(crate) fn look_for_room(&self) {
-        let now_ms = self.flushes.clock.monotonic_ms();
-        let mut told_ms = self.told_full_ms.lock();
-        let is_due = told_ms.is_some_and(|told_ms| now_ms - told_ms >= TELL_FULL_EVERY_MS);
-        if is_due && !self.was_full.swap(false, Ordering::AcqRel) {
-            *told_ms = None;
-            tracing::info!(dir = %self.path.display(), "the disk has room again");
-        }
     }
 
     pub(crate) fn take_offline(&self, error: &Error) {
         let cause = std::error::Error::source(error).map_or(String::new(), |e| format!(": {e}"));
         let reason = format!("{error}{cause}");
         if self.failure.set(reason.clone()).is_ok() {
-            tracing::error!(dir = %self.path.display(), reason, "the log directory is offline");
+            let advice = error.advice();
+            tracing::error!(dir = %self.path.display(), reason, "the log directory is offline; {advice}");
         }
     }
 
@@ -264,7 +225,7 @@ impl Directory {
         self.check()?;
         let commit = || self.commit.sync(self.disk(), &self.path, files);
         let synced = self.flushes.note(commit);
-        let result = self.judge(synced.map_err(|e| Error::lost("sync", act_on, e)));
+        let result = self.judge(synced.map_err(|e| Error::io("sync", act_on, e)));
         // Another round may have failed between: what it lost might be ours.
         result.and_then(|()| self.check())
     }
@@ -274,7 +235,7 @@ impl Directory {
         self.check()?;
         let sync = || self.disk().sync_file_system(&self.path);
         let synced = self.flushes.note(sync);
-        let result = self.judge(synced.map_err(|e| Error::lost("sync", &self.path, e)));
+        let result = self.judge(synced.map_err(|e| Error::io("sync", &self.path, e)));
         result.and_then(|()| self.check())
     }
 

@@ -5,13 +5,12 @@
 //!
 //! ```text
 //! too many open files  the process's affair: room is made, and it is tried again
-//! the disk is full     what was begun is taken back; reading goes on, and writing once there is room
-//! anything else        nobody knows what is on the disk: its directory is offline until a restart,
-//!                      and so is that of a disk that does not answer
+//! the disk is full     its directory is offline until there is room and the broker starts again
+//! anything else        nobody knows what is on the disk: its directory is offline, and a person is to
+//!                      look at it; so is that of a disk that does not answer
 //! ```
 //!
-//! Kafka: all three take the directory offline (`LogDirFailureChannel`), where not even retention can
-//! make room.
+//! Kafka: all three take the directory offline (`LogDirFailureChannel`).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +20,7 @@ use protocol::ids::{Offset, ProducerEpoch, ProducerId};
 /// Something failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The disk failed (EIO, read-only …). Its directory is offline from now on.
+    /// The disk failed (EIO, full, read-only …). Its directory is offline from now on.
     #[error("{act} {path}")]
     Disk {
         act: &'static str,
@@ -34,14 +33,6 @@ pub enum Error {
     /// The process has no file descriptor left. Not a fault of the disk: try again later.
     #[error("{act} {path}: too many open files")]
     TooManyFiles {
-        act: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
-    /// The disk has no room for what was to be written, and nothing of it counts. Everything that is
-    /// there is as it was.
-    #[error("{act} {path}: the disk is full")]
-    Full {
         act: &'static str,
         path: PathBuf,
         source: io::Error,
@@ -124,19 +115,7 @@ impl Error {
         if is_out_of_files(&source) {
             return Error::TooManyFiles { act, path, source };
         }
-        if is_full(&source) {
-            return Error::Full { act, path, source };
-        }
         Error::Disk { act, path, source }
-    }
-
-    /// As [`Error::io`], of an act that leaves it unknown what is on the disk whatever the reason: a
-    /// sync, or the renames of files that belong together.
-    pub(crate) fn lost(act: &'static str, path: &Path, source: io::Error) -> Error {
-        match Error::io(act, path, source) {
-            Error::Full { act, path, source } => Error::Disk { act, path, source },
-            error => error,
-        }
     }
 
     pub(crate) fn corrupt(act: &'static str, path: &Path, damage: Damage) -> Error {
@@ -149,7 +128,21 @@ impl Error {
 
     /// Whether a person has been told already, by its directory.
     pub fn is_told(&self) -> bool {
-        matches!(self, Error::Offline { .. } | Error::Full { .. })
+        matches!(self, Error::Offline { .. })
+    }
+
+    /// What a person should do about a directory that this takes offline.
+    pub(crate) fn advice(&self) -> &'static str {
+        match self {
+            Error::Disk { source, .. } if is_full(source) => {
+                "the disk is full: make room on it and start this broker again; all that was \
+                 acknowledged is there"
+            }
+            _ => {
+                "look at the disk and at the kernel's log, then start this broker again; what is on \
+                 the disk is left as it is"
+            }
+        }
     }
 
     /// Whether the disk itself failed, so that its whole directory must go offline.
@@ -158,12 +151,11 @@ impl Error {
     }
 }
 
-/// ENOSPC and EDQUOT: there may be room later.
 fn is_full(e: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::NOSPC.raw_os_error(), Errno::DQUOT.raw_os_error()]
-        .map(Some)
-        .contains(&e.raw_os_error())
+    matches!(
+        e.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// EMFILE and ENFILE: the process, not the disk, has run out.

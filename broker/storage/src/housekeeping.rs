@@ -74,7 +74,6 @@ impl Store {
         }
         let (now_ms, config) = (self.clock.monotonic_ms(), &self.config);
         self.empty_trash(&home.trash);
-        directory.look_for_room();
         let checkpoint = is_due(&due.recovery, now_ms, config.recovery_checkpoint_ms);
         let retention = is_due(&due.retention, now_ms, config.retention_check_ms);
         let producers = is_due(&due.producers, now_ms, config.producer_check_ms);
@@ -244,7 +243,7 @@ impl Store {
             }
         }
         let synced = directory.disk().sync_file_system(&directory.path);
-        directory.judge(synced.map_err(|e| Error::lost("sync", &directory.path, e)))?;
+        directory.judge(synced.map_err(|e| Error::io("sync", &directory.path, e)))?;
         directory.check()?;
         for (log, end) in sealed {
             let recovery = log.close_at(end);

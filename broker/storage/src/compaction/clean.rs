@@ -415,9 +415,7 @@ impl Output {
     fn finish(mut self, disk: &dyn Disk, aborted: &[AbortedEntry], modified_ms: i64) -> Result<()> {
         self.note_time();
         self.write_out().map_err(|e| self.error("write", e))?;
-        self.file
-            .sync()
-            .map_err(|e| Error::lost("sync", &self.path, e))?;
+        self.file.sync().map_err(|e| self.error("sync", e))?;
         let mut transactions = Vec::with_capacity(aborted.len() * AbortedEntry::BYTES);
         aborted
             .iter()
@@ -443,7 +441,7 @@ impl Output {
             .set_modified_ms(modified_ms)
             .map_err(|e| self.error("set the time of", e))?;
         disk.sync_dir(&self.dir)
-            .map_err(|e| Error::lost("sync", &self.dir, e))
+            .map_err(|e| Error::io("sync", &self.dir, e))
     }
 }
 

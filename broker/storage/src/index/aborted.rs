@@ -65,10 +65,10 @@ impl AbortedIndex {
 
     /// Written through: they are few, and a reader of committed records depends on each.
     pub(crate) fn push(&mut self, at: At<'_>, entry: &AbortedEntry) -> Result<()> {
-        let pushed = self.file.push(at, entry.encode());
-        match pushed.and_then(|()| self.file.write_out(at)) {
+        self.file.push(at, entry.encode())?;
+        match self.file.write_out(at) {
             // It waits in memory, where readers find it too.
-            Err(Error::TooManyFiles { .. } | Error::Full { .. }) => Ok(()),
+            Err(Error::TooManyFiles { .. }) => Ok(()),
             other => other,
         }
     }

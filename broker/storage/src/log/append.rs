@@ -11,7 +11,7 @@ use protocol::batch::{DECOMPRESSED_BYTES_MAX, TimestampType};
 use protocol::ids::{LeaderEpoch, Offset, ProducerId};
 
 use crate::config::LogConfig;
-use crate::error::{AppendError, AppendRefusal, Error, RecordFault, Result};
+use crate::error::{AppendError, AppendRefusal, RecordFault, Result};
 use crate::index::aborted::AbortedEntry;
 use crate::log::{Log, State};
 use crate::producers::{Marker, read_marker};
@@ -257,7 +257,10 @@ impl Log {
             ..head
         };
         let mut parts = [IoSlice::new(front), IoSlice::new(rest)];
-        self.write(state, &mut parts, &[head], appending, config)?;
+        let interval = config.index_interval_bytes;
+        state
+            .active()
+            .append(&mut parts, &[head], appending, interval)?;
         note_producer(state, &head, marker.as_ref())?;
         state.end = head.last_offset + 1;
         state.written += head.size as u64;
@@ -302,7 +305,10 @@ impl Log {
             head.position += base;
         }
         let mut parts = [IoSlice::new(set)];
-        self.write(state, &mut parts, heads, appending, config)?;
+        let interval = config.index_interval_bytes;
+        state
+            .active()
+            .append(&mut parts, heads, appending, interval)?;
         for head in &*heads {
             let at = usize::try_from(head.position - base).unwrap_or(usize::MAX);
             let batch = set.get(at..).unwrap_or_default();
@@ -322,23 +328,6 @@ impl Log {
             flush_due: state.end - state.recovery >= config.flush_messages,
             ..nothing_appended(state)
         })
-    }
-
-    /// Writes whole batches, or nothing: what a full disk took of them is cut away again.
-    fn write(
-        &self,
-        state: &mut State,
-        parts: &mut [IoSlice<'_>],
-        heads: &[Head],
-        appending: Appending,
-        config: &LogConfig,
-    ) -> Result<()> {
-        let interval = config.index_interval_bytes;
-        let written = state.active().append(parts, heads, appending, interval);
-        if let Err(Error::Full { .. }) = written {
-            self.take_back(state)?;
-        }
-        written
     }
 
     /// Notes the epochs of batches about to be written. The file follows with the next flush: what

@@ -134,7 +134,7 @@ impl Log {
             let new = self.place.join(&format!("{name}{to}"));
             match self.place.handles.disk.rename(&old, &new) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::lost("rename", &old, e));
+                    return Err(Error::io("rename", &old, e));
                 }
                 _ => {}
             }
@@ -148,6 +148,6 @@ impl Log {
             .handles
             .disk
             .sync_dir(&path)
-            .map_err(|e| Error::lost("sync", &path, e))
+            .map_err(|e| Error::io("sync", &path, e))
     }
 }

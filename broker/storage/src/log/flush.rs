@@ -135,7 +135,7 @@ impl Log {
         let (path, disk) = (self.place.path(), &self.place.handles.disk);
         disk.sync_dir(&path)
             .and_then(|()| disk.sync_dir(&self.directory.path))
-            .map_err(|e| Error::lost("sync", &path, e))
+            .map_err(|e| Error::io("sync", &path, e))
     }
 
     /// The first half of a flush by a sync of the whole file system: all is handed to the kernel.

@@ -414,9 +414,6 @@ impl Log {
     /// unless the log was closed meanwhile and its files are rightly gone.
     pub(crate) fn conclude<T>(&self, result: Result<T>) -> Result<T> {
         let Err(error) = result else { return result };
-        if let Error::Full { .. } = error {
-            self.directory.note_full(&error);
-        }
         if error.is_disk() {
             if self.state.lock().condition == Condition::Closed {
                 return Err(Error::Closed);

@@ -108,13 +108,6 @@ impl Log {
         Ok(())
     }
 
-    /// Whatever a write that found no room left behind the batches is cut away, zeros included.
-    pub(in crate::log) fn take_back(&self, state: &mut State) -> Result<()> {
-        state.active().cut_at_size()?;
-        state.room = Room::none(state.written);
-        Ok(())
-    }
-
     /// As [`Log::give_room_back`], and none is made again: the log is about to stop.
     pub(in crate::log) fn give_room_back_for_good(&self, state: &mut State) -> Result<()> {
         self.give_room_back(state, false)?;

@@ -227,9 +227,8 @@ impl Segment {
             marks = self.marks.lock();
         }
         match marks.note_appended(self, appending, position, len, index_interval_bytes) {
-            // The batch is written: an index that cannot be opened just now, or has no room, only
-            // lacks an entry.
-            Ok(()) | Err(Error::TooManyFiles { .. } | Error::Full { .. }) => {}
+            // The batch is written: an index that cannot be opened just now only lacks an entry.
+            Ok(()) | Err(Error::TooManyFiles { .. }) => {}
             Err(e) => return Err(e),
         }
         if marks.first_timestamp.is_none() && position == 0 {
@@ -495,7 +494,7 @@ impl Segment {
             match disk.rename(&from, &to) {
                 Ok(()) => {}
                 Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::lost("rename", &from, e)),
+                Err(e) => return Err(Error::io("rename", &from, e)),
             }
         }
         self.ending.store(ending as u8, Ordering::Release);

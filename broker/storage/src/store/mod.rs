@@ -131,7 +131,7 @@ impl Store {
                 Arc::clone(&flushes),
             );
             let directory = match opened {
-                Err(e) if e.is_disk() || matches!(e, Error::Full { .. }) => {
+                Err(e) if e.is_disk() => {
                     let (handles, on_failure) = (Arc::clone(&handles), Arc::clone(&on_failure));
                     Directory::failed(path, handles, &e, on_failure, Arc::clone(&flushes))
                 }

@@ -94,7 +94,7 @@ impl Store {
         let _making = self.making.begin(left.partition());
         let to = served.home();
         let synced = to.disk().sync_dir(&to.path);
-        to.judge(synced.map_err(|e| Error::lost("sync", &to.path, e)))?;
+        to.judge(synced.map_err(|e| Error::io("sync", &to.path, e)))?;
         // A source that cannot be renamed stays; the note tells the next start whose it was.
         self.retire(left, Some(&to.path))?;
         let from = left.home();
@@ -137,7 +137,7 @@ fn remove_note(log: &Log) -> Result<()> {
         removed => removed.map_err(|e| Error::io("remove", &note, e))?,
     }
     let synced = log.disk().sync_dir(&log.path());
-    synced.map_err(|e| Error::lost("sync", &log.path(), e))
+    synced.map_err(|e| Error::io("sync", &log.path(), e))
 }
 
 impl Log {
