@@ -305,6 +305,13 @@ impl Context {
         }
     }
 
+    pub(crate) fn forget_topic_id(&mut self, name: &str) {
+        let id = self.topics.get_mut(name).and_then(|topic| topic.id.take());
+        if let Some(id) = id {
+            self.names.remove(&id);
+        }
+    }
+
     pub(crate) fn remove_topic(&mut self, name: &str) {
         if let Some(topic) = self.topics.remove(name)
             && let Some(id) = topic.id

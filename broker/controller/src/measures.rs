@@ -49,7 +49,7 @@ impl Work {
         Work::Other,
     ];
 
-    /// Kafka: `ControllerState.value`; 0 is nothing, or nothing that Kafka tells apart from it.
+    /// Kafka: `ControllerState.value`; 0 is nothing, or what has no number of its own here.
     pub const fn number(self) -> u8 {
         match self {
             Work::Other => 0,

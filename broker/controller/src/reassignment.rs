@@ -267,10 +267,11 @@ impl Reign {
             }
         }
         self.stop_replicas(tp, &assignment.removing).await?;
-        self.write_topic(&tp.topic).await?;
-        self.trim_reassign_node(|one, replicas| one == tp && *replicas == targets)
-            .await?;
-        info!(target: "state_change", partition = %tp, replicas = ?targets, "reassignment done");
+        if self.write_topic(&tp.topic).await? {
+            self.trim_reassign_node(|one, replicas| one == tp && *replicas == targets)
+                .await?;
+            info!(target: "state_change", partition = %tp, replicas = ?targets, "reassignment done");
+        }
         self.tell_all_brokers(std::slice::from_ref(tp));
         if self.context.is_deleting(&tp.topic) {
             self.resume_deletions(std::slice::from_ref(&tp.topic))

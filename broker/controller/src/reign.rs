@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tracing::warn;
 use znodes::bodies::config::Overrides;
 use znodes::fence::{Fence, Fenced};
-use znodes::store::{Listener, Store};
+use znodes::store::{Error, Listener, Store};
 
 use crate::agreed::Agreed;
 use crate::context::{Context, Leadership};
@@ -132,6 +132,8 @@ impl Reign {
         let (mut conflicts, mut refused) = (Vec::new(), Vec::new());
         let mut remaining = wanted;
         while !remaining.is_empty() {
+            // Where one is refused, others may be: each by itself then, or each would cost a round.
+            let alone = !refused.is_empty();
             let groups = remaining.iter().map(|(tp, leadership)| {
                 let path = znodes::paths::partition_state(&tp.topic, tp.partition);
                 vec![znodes::store::Op::set(
@@ -140,7 +142,10 @@ impl Reign {
                     leadership.partition_epoch,
                 )]
             });
-            let batches = znodes::fence::pack(groups);
+            let batches = match alone {
+                false => znodes::fence::pack(groups),
+                true => groups.collect(),
+            };
             let lengths: Vec<usize> = batches.iter().map(Vec::len).collect();
             let outcomes = self.fence.write_all(&*self.store, batches).await?;
             let mut rest = remaining.into_iter();
@@ -272,21 +277,45 @@ impl Reign {
             .iter()
             .map(|topic| znodes::paths::topic_config(topic))
             .collect();
-        let nodes = self.store.get_many(paths, None).await?;
-        let allowed = |node: Option<znodes::store::Node>| {
-            let overrides = node.and_then(|node| Overrides::decode(&node.data).ok());
-            match overrides
-                .as_ref()
-                .and_then(|all| all.get("unclean.leader.election.enable"))
-            {
-                Some(value) => value.eq_ignore_ascii_case("true"),
-                None => self.config.unclean_election,
-            }
+        let nodes = match self.store.get_many(paths, None).await {
+            Err(Error::NoAuth { .. }) => return self.unclean_allowed_one_by_one(topics).await,
+            nodes => nodes?,
         };
         Ok(topics
             .iter()
             .cloned()
-            .zip(nodes.into_iter().map(allowed))
+            .zip(nodes.into_iter().map(|node| self.is_unclean_allowed(node)))
             .collect())
+    }
+
+    /// Where one of the nodes may not be read, which fails the reading of all: it allows nothing.
+    async fn unclean_allowed_one_by_one(
+        &self,
+        topics: &[Arc<str>],
+    ) -> Result<std::collections::HashMap<Arc<str>, bool>, Fenced> {
+        let mut found = std::collections::HashMap::with_capacity(topics.len());
+        for topic in topics {
+            let path = znodes::paths::topic_config(topic);
+            let allowed = match self.store.get(&path, None).await {
+                Err(error @ Error::NoAuth { .. }) => {
+                    warn!(%topic, %error, "the topic's config cannot be read; no unclean election");
+                    false
+                }
+                node => self.is_unclean_allowed(node?),
+            };
+            found.insert(topic.clone(), allowed);
+        }
+        Ok(found)
+    }
+
+    fn is_unclean_allowed(&self, config: Option<znodes::store::Node>) -> bool {
+        let overrides = config.and_then(|node| Overrides::decode(&node.data).ok());
+        match overrides
+            .as_ref()
+            .and_then(|all| all.get("unclean.leader.election.enable"))
+        {
+            Some(value) => value.eq_ignore_ascii_case("true"),
+            None => self.config.unclean_election,
+        }
     }
 }

@@ -136,7 +136,8 @@ impl Reign {
             .iter()
             .cloned()
             .partition(|tp| self.context.leadership(tp).is_some());
-        self.leave_isr(broker, &led).await?;
+        // Kafka: such a replica is not offline, and so never one whose log may be deleted.
+        let refused = self.leave_isr(broker, &led).await?;
         for tp in &led {
             let Some(partition) = self.context.partition(tp) else {
                 continue;
@@ -158,16 +159,23 @@ impl Reign {
         }
         let registered = self.context.registered();
         self.outbox.tell_of(&self.context, &registered, &never);
-        self.note_replicas(broker, partitions, Some(ReplicaPhase::Offline));
+        let offline: Vec<_> = partitions
+            .iter()
+            .filter(|tp| !refused.contains(tp))
+            .cloned()
+            .collect();
+        self.note_replicas(broker, &offline, Some(ReplicaPhase::Offline));
         Ok(())
     }
 
-    /// Takes a replica out of the ISRs it is in; the last member stays, but leads no more.
+    /// Takes a replica out of the ISRs it is in; the last member stays, but leads no more. Gives the
+    /// partitions whose state ZooKeeper does not take: the replica is in their ISR as before.
     async fn leave_isr(
         &mut self,
         broker: i32,
         partitions: &[TopicPartition],
-    ) -> Result<(), Fenced> {
+    ) -> Result<Vec<TopicPartition>, Fenced> {
+        let mut refused = Vec::new();
         let mut pending: Vec<TopicPartition> = partitions.to_vec();
         while !pending.is_empty() {
             let mut wanted = Vec::new();
@@ -210,6 +218,7 @@ impl Reign {
                     partition.leadership = Some(leadership);
                 }
             }
+            refused.extend(outcome.refused);
             let missing = self.read_states(&outcome.conflicts).await?;
             pending = outcome
                 .conflicts
@@ -217,6 +226,6 @@ impl Reign {
                 .filter(|tp| !missing.contains(tp))
                 .collect();
         }
-        Ok(())
+        Ok(refused)
     }
 }

@@ -781,9 +781,15 @@ impl Desk {
                 let outcome = match held {
                     None => Ok(Err(ErrorCode::BrokerIdNotRegistered)),
                     Some(epoch) if epoch != broker_epoch => Ok(Err(ErrorCode::StaleBrokerEpoch)),
-                    Some(_) => producer_ids::allocate(&*reign.store, broker)
-                        .await
-                        .map_err(Fenced::from),
+                    Some(_) => match producer_ids::allocate(&*reign.store, broker).await {
+                        Err(error @ Error::SessionEnded) => Err(error.into()),
+                        // Kafka tells the asker; its reign does not depend on that node.
+                        Err(error) => {
+                            warn!(%error, "no producer ids");
+                            Ok(Err(ErrorCode::UnknownServerError))
+                        }
+                        given => Ok(given?),
+                    },
                 };
                 answer_then(outcome, reply)
             }

@@ -102,8 +102,8 @@ impl Reign {
             let batch = rest.by_ref().take(length);
             match outcome {
                 Ok(_) => batch.for_each(drop),
-                // One of them went or changed meanwhile, or nobody knows: one by one.
-                Err(Error::Step { .. } | Error::Unknown { .. }) => {
+                // One of them went, changed or is refused, or nobody knows: one by one.
+                Err(Error::Step { .. } | Error::Unknown { .. } | Error::TooLarge { .. }) => {
                     for (name, _) in batch {
                         self.give_id(name).await?;
                     }
@@ -123,7 +123,7 @@ impl Reign {
     /// Writes the id that memory has into the node as it is now, unless it got one meanwhile.
     ///
     /// Invariant: an id that brokers are told of is in ZooKeeper; else the next controller would
-    /// draw another.
+    /// draw another. A topic whose node does not take one has none.
     async fn give_id(&mut self, name: &Arc<str>) -> Result<(), Fenced> {
         loop {
             // A topic that went meanwhile tells us so by its watch.
@@ -141,6 +141,11 @@ impl Reign {
                 Ok(_) => return Ok(()),
                 Err(Fenced::Store(Error::Unknown { .. })) => {}
                 Err(Fenced::Store(error)) if error.is_bad_version() || error.is_no_node() => {}
+                Err(Fenced::Store(error @ (Error::Step { .. } | Error::TooLarge { .. }))) => {
+                    warn!(%name, %error, "could not write the topic's id; it goes on without one");
+                    self.context.forget_topic_id(name);
+                    return Ok(());
+                }
                 Err(error) => return Err(error),
             }
         }

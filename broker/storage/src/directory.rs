@@ -285,11 +285,16 @@ impl Directory {
     pub(crate) fn lower_recovery(&self, tp: &TopicPartition, to: i64) -> Result<()> {
         let mut known = self.recovery_points.lock();
         known.changed += 1;
-        match known.points.get_mut(tp) {
-            Some(point) if point.0 > to => *point = Offset(to),
-            _ => return Ok(()),
+        let Some(before) = known.points.get(tp).copied().filter(|point| point.0 > to) else {
+            return Ok(());
+        };
+        known.points.insert(tp.clone(), Offset(to));
+        let written = self.write_offsets(files::RECOVERY_POINT_CHECKPOINT, &known.points);
+        if written.is_err() {
+            // What the file says: whoever tries again writes again.
+            known.points.insert(tp.clone(), before);
         }
-        self.write_offsets(files::RECOVERY_POINT_CHECKPOINT, &known.points)
+        written
     }
 
     /// The file calls everything below `to` safe, at least, if that is what `reached` says. It takes the
@@ -315,7 +320,14 @@ impl Directory {
             }
             known.changed += 1;
             known.points.insert(tp.clone(), reached);
-            return self.write_offsets(files::RECOVERY_POINT_CHECKPOINT, &known.points);
+            let written = self.write_offsets(files::RECOVERY_POINT_CHECKPOINT, &known.points);
+            if written.is_err() {
+                match noted {
+                    Some(noted) => known.points.insert(tp.clone(), noted),
+                    None => known.points.remove(tp),
+                };
+            }
+            return written;
         }
     }
 

@@ -503,6 +503,27 @@ fn a_full_disk_takes_its_own_directory_offline_and_loses_nothing_acknowledged() 
 }
 
 #[test]
+fn a_segment_that_could_not_be_begun_leaves_nothing_behind() {
+    let disk = FaultyDisk::new(1);
+    let mut model = small();
+    let store = open(&disk, &model).unwrap();
+    let log = store.create(&tp(), None, config(), None).unwrap();
+    disk.plan(
+        Operation::Create,
+        ".timeindex",
+        Fault::TooManyFiles,
+        0,
+        false,
+    );
+    while model.append(&log, 2, None).is_ok() {}
+    let next = format!("{DIR}/t-0/{:020}.log", log.offsets().end.0);
+    assert!(!disk.exists(Path::new(&next)).unwrap());
+    disk.forget_plans();
+    model.append(&log, 2, None).unwrap();
+    assert!(disk.exists(Path::new(&next)).unwrap());
+}
+
+#[test]
 fn too_many_open_files_is_not_the_disks_fault() {
     let disk = FaultyDisk::new(1);
     let mut model = small();

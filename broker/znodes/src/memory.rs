@@ -511,6 +511,10 @@ impl Store for Memory {
     ) -> Answer<'_, Vec<Option<Node>>> {
         Box::pin(async move {
             self.ready().await?;
+            // One that may not be read fails the whole request.
+            for path in &paths {
+                self.world.0.lock().check_readable(path)?;
+            }
             Ok(paths
                 .iter()
                 .map(|path| {

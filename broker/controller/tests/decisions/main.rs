@@ -131,3 +131,8 @@ fn topics_are_deleted_when_all_their_replicas_live() {
 fn what_zookeeper_refuses_is_borne() {
     plays("refused.txt");
 }
+
+#[test]
+fn one_topic_that_cannot_be_read_or_written_ends_no_reign() {
+    plays("unreadable.txt");
+}

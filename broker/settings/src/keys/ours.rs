@@ -30,7 +30,7 @@ pub(super) const KEYS: &[Row] = &[
     row("metrics.port", Int, None, Between(0, 65_535), Medium, ReadOnly,
         Works("metrics.port"),
         "The port that serves /metrics and /health; without it neither is served, 0 lets the system choose.").internal(),
-    row("zookeeper.request.max.bytes", Int, Some("1048575"), AtLeast(4_096), Low, ReadOnly,
+    row("zookeeper.request.max.bytes", Int, Some("1048575"), AtLeast(1_048_575), Low, ReadOnly,
         Works("zookeeper.request_bytes_max"),
         "The largest request that ZooKeeper takes, its jute.maxbuffer; what would be larger is refused here.").internal(),
 ];

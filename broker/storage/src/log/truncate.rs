@@ -55,11 +55,14 @@ impl Log {
         self.directory.sync(vec![file], &self.place.path())?;
         state.end = to;
         state.start = state.start.min(to);
-        if state.epochs.truncate_from_end(to) {
-            self.write_epochs(state)?;
-        }
-        self.rebuild_producers(state, to)?;
         state.set_watermark(state.watermark.min(to));
+        // One that fails keeps the other from nothing: the bytes are cut, nobody comes here again.
+        let epochs = match state.epochs.truncate_from_end(to) {
+            true => self.write_epochs(state),
+            false => Ok(()),
+        };
+        self.rebuild_producers(state, to)?;
+        epochs?;
         tracing::info!(
             topic = %self.partition.topic,
             partition = self.partition.partition,

@@ -93,20 +93,26 @@ impl Segment {
 
     fn make(place: &Arc<Place>, base: i64, ending: Ending, now_ms: i64) -> Result<Segment> {
         let segment = Segment::over(place, base, ending, 0, true, now_ms);
-        segment.log_file_as(Open::Create)?;
-        {
-            let mut marks = segment.marks.lock();
-            let marks = &mut *marks;
-            marks
-                .offsets
-                .file
-                .create(segment.at(&|| segment.path(files::OFFSET_INDEX)))?;
-            marks
-                .times
-                .file
-                .create(segment.at(&|| segment.path(files::TIME_INDEX)))?;
+        let made = segment.create_files();
+        if made.is_err() {
+            // An empty log file that is left behind would be taken for the log's end by the next start.
+            let _tried = segment.remove_files();
         }
-        Ok(segment)
+        made.map(|()| segment)
+    }
+
+    fn create_files(&self) -> Result<()> {
+        self.log_file_as(Open::Create)?;
+        let mut marks = self.marks.lock();
+        let marks = &mut *marks;
+        marks
+            .offsets
+            .file
+            .create(self.at(&|| self.path(files::OFFSET_INDEX)))?;
+        marks
+            .times
+            .file
+            .create(self.at(&|| self.path(files::TIME_INDEX)))
     }
 
     /// A segment whose log file is there, `size` bytes long.
