@@ -18,8 +18,8 @@ use crate::lanes::Lane;
 const AHEAD_BYTES_MAX: usize = 4 << 20;
 /// How much is sent, and warmed, at a time.
 const PIECE_BYTES: u64 = 1 << 20;
-/// The kernel reads ahead in windows of this size, and forgets by about the same.
-const STRIDE_BYTES: u64 = 128 * 1024;
+/// How far apart it is asked: twice the window in which the kernel reads ahead.
+const STRIDE_BYTES: u64 = 256 * 1024;
 /// For how long what was probed counts as cached: a client that takes a piece in several goes
 /// costs one probing.
 const KNOWN_FOR_MS: i64 = 100;
