@@ -5,7 +5,7 @@
 //!
 //! Kafka: `ZkReplicaStateMachine`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use protocol::ids::TopicPartition;
 use tracing::{error, info};
@@ -174,8 +174,8 @@ impl Reign {
         &mut self,
         broker: i32,
         partitions: &[TopicPartition],
-    ) -> Result<Vec<TopicPartition>, Fenced> {
-        let mut refused = Vec::new();
+    ) -> Result<HashSet<TopicPartition>, Fenced> {
+        let mut refused = HashSet::new();
         let mut pending: Vec<TopicPartition> = partitions.to_vec();
         while !pending.is_empty() {
             let mut wanted = Vec::new();

@@ -2,8 +2,9 @@
 //!
 //! An append runs on the calling thread where it may (see `lanes`) and in its directory's lane
 //! where it may not, or where looking at its records takes long: a small batch may unpack to a
-//! large one, and many that take a moment each take long together. One that was sent to the lane is followed there by all later ones of its partition
-//! until the lane is empty, so that a producer's order holds.
+//! large one, and many that take a moment each take long together. One that was sent to the lane is
+//! followed there by all later ones of its partition until the lane is empty, so that a producer's
+//! order holds.
 //!
 //! Hot path: with acks from the leader, or from all where there is nobody else, the answer is
 //! there when [`append`] returns; nothing is spawned, parked or allocated.

@@ -95,7 +95,7 @@ impl Ahead {
         Ok(len)
     }
 
-    /// That piece has been warmed: it is sent without another look, whatever became of it.
+    /// That piece has been warmed: it is sent without another look at first, whatever became of it.
     pub fn note_warm(&mut self, piece: &ColdPiece) {
         let now_ms = piece.lane.clock().monotonic_ms();
         self.warm_to = Some((piece.position + piece.len, now_ms));

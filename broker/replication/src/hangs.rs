@@ -14,15 +14,14 @@ use crate::lanes::CallOut;
 
 /// How often it is looked.
 pub(crate) const LOOK_EVERY_MS: i64 = 1_000;
-/// How many looks in a row find a call that hangs.
-const LOOKS_MAX: u32 = 300;
-/// For how long it has been out then.
+/// For how long a call that hangs has been out.
 pub(crate) const HUNG_SECONDS: u64 = 300;
-const _: () = assert!(LOOKS_MAX as u64 * LOOK_EVERY_MS as u64 == HUNG_SECONDS * 1_000);
+/// How many looks in a row have found it by then.
+const LOOKS_MAX: u64 = HUNG_SECONDS * 1_000 / LOOK_EVERY_MS.cast_unsigned();
 
 /// The calls that were out at the last look, and how many looks have found each.
 #[derive(Debug, Default)]
-pub(crate) struct Hangs(HashMap<CallOut, u32>);
+pub(crate) struct Hangs(HashMap<CallOut, u64>);
 
 impl Hangs {
     /// Takes what is out now; gives the directories of calls that hang.
@@ -30,7 +29,7 @@ impl Hangs {
         let mut hung = Vec::new();
         let mut seen = HashMap::with_capacity(out.len());
         for (call, directory) in out {
-            let looks = self.0.get(&call).map_or(1, |looks| looks.saturating_add(1));
+            let looks = self.0.get(&call).map_or(1, |looks| looks + 1);
             if looks >= LOOKS_MAX && !hung.contains(&directory) {
                 hung.push(directory);
             }
@@ -54,7 +53,7 @@ mod tests {
         let mut hangs = Hangs::default();
         for number in 1..LOOKS_MAX {
             // The second is another each time.
-            let out = vec![call(0), call(number.into())];
+            let out = vec![call(0), call(number)];
             assert!(hangs.look(out).is_empty());
         }
         assert_eq!(hangs.look(vec![call(0)]), [PathBuf::from("/a")]);

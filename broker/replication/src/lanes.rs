@@ -369,6 +369,21 @@ impl Lane {
     }
 }
 
+/// What is for each lane, in order.
+pub fn by_lane<T>(all: impl IntoIterator<Item = (Arc<Lane>, T)>) -> Vec<(Arc<Lane>, Vec<T>)> {
+    let mut found: Vec<(Arc<Lane>, Vec<T>)> = Vec::new();
+    for (lane, one) in all {
+        match found
+            .iter_mut()
+            .find(|(known, _)| Arc::ptr_eq(known, &lane))
+        {
+            Some((_, list)) => list.push(one),
+            None => found.push((lane, vec![one])),
+        }
+    }
+    found
+}
+
 /// A job that a thread is at, until this is dropped.
 struct Working {
     lane: Arc<Lane>,

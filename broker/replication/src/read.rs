@@ -13,7 +13,7 @@ use protocol::ids::{LeaderEpoch, Offset};
 use storage::log::ReadPlan;
 
 use crate::error::Refusal;
-use crate::lanes::{Gathered, Lane};
+use crate::lanes::{Gathered, by_lane};
 use crate::partition::{Found, Partition, PartitionRead, Reader};
 use crate::waiting::{Seat, Stay, Until, Wakes};
 
@@ -79,20 +79,9 @@ pub async fn read_rest(
     if round.is_whole() {
         return round;
     }
-    let mut by_lane: Vec<(Arc<Lane>, Vec<usize>)> = Vec::new();
-    for place in std::mem::take(&mut round.rest) {
-        let Some(one) = wanted.get(place) else {
-            continue;
-        };
-        let lane = one.partition.lane();
-        match by_lane
-            .iter_mut()
-            .find(|(known, _)| Arc::ptr_eq(known, &lane))
-        {
-            Some((_, places)) => places.push(place),
-            None => by_lane.push((lane, vec![place])),
-        }
-    }
+    let rest = std::mem::take(&mut round.rest).into_iter();
+    let lane_of = |place: usize| Some((wanted.get(place)?.partition.lane(), place));
+    let by_lane = by_lane(rest.filter_map(lane_of));
     let room = Room::beside(&round, rules);
     let mut asked = Gathered::new(by_lane.len());
     for (lane, places) in by_lane {

@@ -565,35 +565,17 @@ fn scala_map(assignment: &BTreeMap<i32, Vec<i32>>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use znodes::bodies::broker::{Broker, Endpoint, VERSION};
-    use znodes::memory::World;
+    use znodes::memory::{World, broker_body};
 
     use super::*;
     use crate::config::Config;
-
-    fn registered() -> Broker {
-        let endpoint = Endpoint {
-            listener: "PLAINTEXT".to_owned(),
-            protocol: "PLAINTEXT".to_owned(),
-            host: "h".to_owned(),
-            port: 9092,
-        };
-        Broker {
-            version: VERSION,
-            endpoints: vec![endpoint],
-            rack: None,
-            features: vec![],
-            jmx_port: -1,
-            timestamp: 1,
-        }
-    }
 
     /// ZooKeeper would drop the connection at each try, and everybody's requests with it.
     #[tokio::test]
     async fn a_topic_that_zookeeper_does_not_take_is_refused_and_not_tried_for_ever() {
         let clock = Clock::by_hand(1);
         let store = Arc::new(World::new(clock.clone()).connect());
-        let body = registered().encode();
+        let body = broker_body(9092).encode();
         create_with_parents(&*store, &paths::broker(1), body.as_bytes())
             .await
             .unwrap();

@@ -285,14 +285,26 @@ impl Directory {
     pub(crate) fn lower_recovery(&self, tp: &TopicPartition, to: i64) -> Result<()> {
         let mut known = self.recovery_points.lock();
         known.changed += 1;
-        let Some(before) = known.points.get(tp).copied().filter(|point| point.0 > to) else {
-            return Ok(());
-        };
-        known.points.insert(tp.clone(), Offset(to));
+        match known.points.get(tp) {
+            Some(point) if point.0 > to => self.write_recovery_point(&mut known, tp, Offset(to)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where it fails, memory says what the file says: whoever tries again writes again.
+    fn write_recovery_point(
+        &self,
+        known: &mut RecoveryPoints,
+        tp: &TopicPartition,
+        to: Offset,
+    ) -> Result<()> {
+        let before = known.points.insert(tp.clone(), to);
         let written = self.write_offsets(files::RECOVERY_POINT_CHECKPOINT, &known.points);
         if written.is_err() {
-            // What the file says: whoever tries again writes again.
-            known.points.insert(tp.clone(), before);
+            match before {
+                Some(before) => known.points.insert(tp.clone(), before),
+                None => known.points.remove(tp),
+            };
         }
         written
     }
@@ -319,15 +331,7 @@ impl Directory {
                 continue;
             }
             known.changed += 1;
-            known.points.insert(tp.clone(), reached);
-            let written = self.write_offsets(files::RECOVERY_POINT_CHECKPOINT, &known.points);
-            if written.is_err() {
-                match noted {
-                    Some(noted) => known.points.insert(tp.clone(), noted),
-                    None => known.points.remove(tp),
-                };
-            }
-            return written;
+            return self.write_recovery_point(&mut known, tp, reached);
         }
     }
 

@@ -12,6 +12,7 @@ use base::clock::Clock;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use crate::bodies::broker::{Broker, Endpoint, VERSION};
 use crate::paths;
 use crate::store::{
     ANY, Answer, Change, Created, Done, Error, Event, Kind, Listener, Node, Op, REQUEST_BYTES_MAX,
@@ -32,6 +33,24 @@ struct Tree {
     watches: BTreeMap<(String, Sort), Vec<(i64, Listener)>>,
     writes: u64,
     forbidden: BTreeSet<(String, Access)>,
+}
+
+/// What a broker of a test says of itself.
+pub fn broker_body(port: i32) -> Broker {
+    let endpoint = Endpoint {
+        listener: "PLAINTEXT".to_owned(),
+        protocol: "PLAINTEXT".to_owned(),
+        host: "h".to_owned(),
+        port,
+    };
+    Broker {
+        version: VERSION,
+        endpoints: vec![endpoint],
+        rack: None,
+        features: vec![],
+        jmx_port: -1,
+        timestamp: 1,
+    }
 }
 
 /// What an access list may keep others from. As in ZooKeeper, nothing keeps them from looking

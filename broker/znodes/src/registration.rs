@@ -215,43 +215,30 @@ mod tests {
     use base::clock::Clock;
 
     use super::*;
-    use crate::bodies::broker::Endpoint;
-    use crate::memory::World;
+    use crate::memory::{World, broker_body};
     use crate::session::create_base_nodes;
-
-    fn body(port: i32) -> Broker {
-        let endpoint = Endpoint {
-            listener: "PLAINTEXT".to_owned(),
-            protocol: "PLAINTEXT".to_owned(),
-            host: "h".to_owned(),
-            port,
-        };
-        Broker {
-            version: crate::bodies::broker::VERSION,
-            endpoints: vec![endpoint],
-            rack: None,
-            features: vec![],
-            jmx_port: -1,
-            timestamp: 1,
-        }
-    }
 
     #[tokio::test]
     async fn the_epoch_is_the_creation_and_the_data_has_version_one() {
         let store = World::new(Clock::by_hand(1)).connect();
         create_base_nodes(&store).await.unwrap();
-        let epoch = register(&store, 1, &body(9092), &[]).await.unwrap();
+        let epoch = register(&store, 1, &broker_body(9092), &[]).await.unwrap();
         let node = store.get("/brokers/ids/1", None).await.unwrap().unwrap();
         assert_eq!(
             (BrokerEpoch(node.stat.czxid), node.stat.version),
             (epoch, 1)
         );
-        assert_eq!(register(&store, 1, &body(9092), &[]).await.unwrap(), epoch);
+        assert_eq!(
+            register(&store, 1, &broker_body(9092), &[]).await.unwrap(),
+            epoch
+        );
         assert!(matches!(
-            check_endpoints(&store, 2, &body(9092)).await,
+            check_endpoints(&store, 2, &broker_body(9092)).await,
             Err(Refusal::EndpointTaken { broker: 1, .. })
         ));
-        check_endpoints(&store, 1, &body(9092)).await.unwrap();
+        check_endpoints(&store, 1, &broker_body(9092))
+            .await
+            .unwrap();
     }
 
     #[tokio::test]
@@ -259,11 +246,13 @@ mod tests {
         let world = World::new(Clock::by_hand(1));
         let (old, new) = (world.connect(), world.connect());
         create_base_nodes(&old).await.unwrap();
-        let first = register(&old, 1, &body(1), &[]).await.unwrap();
-        let mine = register(&new, 1, &body(1), &[old.session()]).await.unwrap();
+        let first = register(&old, 1, &broker_body(1), &[]).await.unwrap();
+        let mine = register(&new, 1, &broker_body(1), &[old.session()])
+            .await
+            .unwrap();
         assert!(mine > first);
         let third = world.connect();
-        let second_body = body(1);
+        let second_body = broker_body(1);
         let waiting = register(&third, 1, &second_body, &[]);
         tokio::pin!(waiting);
         tokio::select! {

@@ -37,8 +37,6 @@
     reason = "a test program: a panic is its way to fail"
 )]
 
-#[path = "../registered/mod.rs"]
-mod registered;
 mod stage;
 
 use std::path::Path;

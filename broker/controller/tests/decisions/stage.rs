@@ -23,7 +23,7 @@ use znodes::registration;
 use znodes::session::create_base_nodes;
 use znodes::store::{ANY, Kind, Op, Store};
 
-use crate::registered::body;
+use znodes::memory::broker_body;
 
 /// Writes orders down and answers that all went well, unless told otherwise.
 #[derive(Debug, Default)]
@@ -180,7 +180,7 @@ pub(crate) async fn play(script: &str) -> String {
     registration::cluster_id(&admin, Some("scripted"))
         .await
         .unwrap();
-    let broker_epoch = registration::register(&first, 1, &body(1), &[])
+    let broker_epoch = registration::register(&first, 1, &broker_body(9001), &[])
         .await
         .unwrap();
     let clerk = Arc::new(Clerk::default());
@@ -193,7 +193,7 @@ pub(crate) async fn play(script: &str) -> String {
         sender: Arc::clone(&clerk) as _,
         clock: clock.clone(),
         stop,
-        body: body(1),
+        body: broker_body(9001),
         cluster_id: "scripted".into(),
         broker_epoch,
         past_sessions: Arc::new(Vec::new),
@@ -264,7 +264,7 @@ impl Stage {
                 for id in ids {
                     let id: i32 = id.parse().unwrap();
                     let session = self.world.connect();
-                    registration::register(&session, id, &body(id), &[])
+                    registration::register(&session, id, &broker_body(9000 + id), &[])
                         .await
                         .unwrap();
                     self.sessions.insert(id, session);

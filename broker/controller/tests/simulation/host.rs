@@ -20,9 +20,9 @@ use znodes::memory::World;
 use znodes::store::{Kind, Store};
 use znodes::{paths, registration};
 
-use crate::registered::body;
 use crate::replica::{Kept, Replica, Role};
 use crate::wire::{Wire, Witness};
+use znodes::memory::broker_body;
 
 pub(crate) const CLUSTER: &str = "simulated";
 
@@ -178,7 +178,7 @@ impl Host {
         let (id, clock) = (self.id, clock.clone());
         let remembered_id = Arc::clone(remembered_id);
         base::tasks::spawn("broker start", async move {
-            let body = body(id);
+            let body = broker_body(9000 + id);
             let epoch = loop {
                 match registration::register(&wire, id, &body, &wire.past_sessions()).await {
                     Ok(epoch) => break epoch,

@@ -28,8 +28,6 @@
     reason = "a test program: a panic is its way to fail"
 )]
 
-#[path = "../registered/mod.rs"]
-mod registered;
 mod wire;
 mod replica;
 mod host;

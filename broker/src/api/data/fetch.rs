@@ -25,7 +25,7 @@ use protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
 use protocol::messages::{FetchResponse, ResponseKind, TopicName};
 use replication::cold;
 use replication::error::Refusal;
-use replication::lanes::{Gathered, Lane};
+use replication::lanes::{Gathered, Lane, by_lane};
 use replication::partition::{Found, Reader};
 use replication::read::{FetchRules, Round, Wanted, read_here, read_rest, wait_round};
 use replication::replicas::Replicas;
@@ -597,7 +597,7 @@ impl Fetching {
     ) -> Vec<(Arc<Lane>, Vec<SlowShare>)> {
         let plans: Vec<_> = shares.iter().map(|share| share.plan.as_ref()).collect();
         let rewritten = convert::bound(&plans, self.context.correlation_id);
-        let mut by_lane: Vec<(Arc<Lane>, Vec<SlowShare>)> = Vec::new();
+        let mut taken: Vec<(Arc<Lane>, SlowShare)> = Vec::new();
         for (number, (share, bytes_max)) in shares.iter_mut().zip(rewritten).enumerate() {
             let is_slow = |plan: &mut ReadPlan| magic.is_some() || cold::is_cold(plan);
             let (Some(plan), Some(asked), Some(one)) = (
@@ -616,16 +616,9 @@ impl Fetching {
                 bytes_max,
                 from: asked.fetch_offset,
             };
-            let lane = one.partition.lane();
-            match by_lane
-                .iter_mut()
-                .find(|(known, _)| Arc::ptr_eq(known, &lane))
-            {
-                Some((_, all)) => all.push(slow),
-                None => by_lane.push((lane, vec![slow])),
-            }
+            taken.push((one.partition.lane(), slow));
         }
-        by_lane
+        by_lane(taken)
     }
 
     fn tell(mut self, mut shares: Vec<Share>) -> Answer {

@@ -111,7 +111,7 @@ impl Handles {
         if let Some(bytes) = kept.filter(|bytes| bytes.len() >= len) {
             return Ok(bytes);
         }
-        let mut bytes = vec![0; len.min(BLOCK_BYTES)];
+        let mut bytes = vec![0; len];
         let got = file.read_at(&mut bytes, u64::from(block) * BLOCK_BYTES as u64)?;
         bytes.truncate(got);
         let bytes: Arc<[u8]> = bytes.into();
