@@ -1,6 +1,8 @@
 //! The legal moves of a partition, and what each of them does.
 //!
-//!     (none) → New → Online ⇄ Offline → (none)
+//! ```text
+//! (none) → New → Online ⇄ Offline → (none)
+//! ```
 //!
 //! Going online from New writes the first state node; from Online or Offline it is an election.
 //! Kafka: `ZkPartitionStateMachine`.

@@ -1,7 +1,9 @@
 //! The legal moves of a replica, and what each of them does.
 //!
-//!     (none) → New → Online ⇄ Offline → DeletionStarted → DeletionSuccessful → (none)
-//!                                          ⇅ DeletionIneligible (back to Online or Offline)
+//! ```text
+//! (none) → New → Online ⇄ Offline → DeletionStarted → DeletionSuccessful → (none)
+//!                                      ⇅ DeletionIneligible (back to Online or Offline)
+//! ```
 //!
 //! Kafka: `ZkReplicaStateMachine`.
 
