@@ -2,7 +2,11 @@
 //!
 //! The clock starts when the new controller creates `/controller` and is ZooKeeper's own; before
 //! that only the dead one's session had to end. `ROTPETER_PARTITIONS` says how many partitions
-//! there are: ten thousand in `.ci/long`, on a quiet machine.
+//! there are and `ROTPETER_LIMIT_MS` how long they may take: ten thousand half a second in
+//! `.ci/long`, on a quiet machine.
+
+use std::fmt::Debug;
+use std::str::FromStr;
 
 use base::clock::Clock;
 use harness::wait;
@@ -13,13 +17,19 @@ use crate::shell::state_path;
 use crate::stage::{Make, SESSION_MS, eventually};
 use crate::trio::Trio;
 
-/// What ten thousand partitions should take is 500 ms; a machine that does other things as well
-/// takes longer, one that is quadratic in something much longer.
-const LIMIT_MS: i64 = 2_000;
+fn from_environment<T: FromStr<Err: Debug>>(name: &str) -> Option<T> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap())
+}
 
 fn partitions() -> i32 {
-    let asked = std::env::var("ROTPETER_PARTITIONS").ok();
-    asked.map_or(1_000, |text| text.parse().unwrap())
+    from_environment("ROTPETER_PARTITIONS").unwrap_or(1_000)
+}
+
+/// Every day other tests run on the same machine, and a slow minute of it is no defect: then this
+/// shows that everything is done, and done at once rather than at the next tick of some clock.
+fn limit_ms() -> i64 {
+    from_environment("ROTPETER_LIMIT_MS").unwrap_or(10_000)
 }
 
 /// Every partition is led by whom `fits` says, in the eyes of a broker; who leads each.
@@ -80,6 +90,6 @@ fn a_new_controller_of_many_partitions_has_done_everything_at_once() {
              election, a topic made and answered {answered} ms, all told {told} ms",
             partitions()
         );
-        assert!(took.iter().all(|ms| *ms <= LIMIT_MS), "{took:?}");
+        assert!(took.iter().all(|ms| *ms <= limit_ms()), "{took:?}");
     }
 }
