@@ -531,6 +531,7 @@ fn a_topic_that_zookeeper_would_not_take_is_refused_and_costs_nobody_a_session()
         let (code, words) = ask::create_topic(trio.port(1), "large", &many).unwrap();
         assert_eq!(code, ErrorCode::InvalidRequest, "{words}");
         assert!(words.contains("zookeeper.request.max.bytes"), "{words}");
+        assert_eq!(trio.shell.node("/config/topics/large"), None);
         trio.make_topics();
         assert_eq!(registered(trio), before);
         let log = trio.broker(1).process.log();

@@ -20,7 +20,7 @@ use znodes::paths;
 
 use crate::admin::configs::{Whose, in_the_clear, obeyed};
 use crate::admin::entities::{self, DEFAULT, Failure, SharedStore};
-use crate::admin::quotas;
+use crate::admin::quotas::{self, Hosts};
 use crate::admin::secrets;
 use crate::config::{Live, TopicSettings};
 use crate::quota::Quotas;
@@ -32,6 +32,7 @@ pub struct Obeying {
     pub live: Live,
     pub topics: TopicSettings,
     pub quotas: Arc<Quotas>,
+    pub hosts: Hosts,
     /// `None` before the logs are open: they are opened with what was read.
     pub replicas: Option<Arc<Replicas>>,
     /// `None` before it was started: it starts with what was read.
@@ -61,17 +62,24 @@ pub async fn read_everything(store: &SharedStore, obeying: &Obeying) -> Result<(
         obeying.topic(&topic, &Overrides::default());
     }
     let mut free = obeying.quotas.named();
-    for (entity, overrides) in quotas::all(store).await? {
-        let Some(counted) = quotas::counted(entity.clone()).await else {
-            tracing::error!(
-                ?entity,
-                "read limits of a host: nobody knows its address; what is limited stays so"
-            );
-            free.retain(|held| held.address.is_none());
-            continue;
-        };
-        free.remove(&counted);
-        obeying.quotas.set(&counted, &quotas::limits(&overrides));
+    let limited = quotas::all(store).await?;
+    obeying.hosts.keep(limited.iter().map(|(entity, _)| entity));
+    for (entity, overrides) in limited {
+        match obeying.hosts.counted(&entity).await {
+            Some(counted) => {
+                free.remove(&counted);
+                obeying.quotas.set(&counted, &quotas::limits(&overrides));
+            }
+            None => {
+                tracing::error!(
+                    ?entity,
+                    "read limits of a host: nobody knows its address; the one it had stays limited as it was"
+                );
+                if let Some(held) = obeying.hosts.last_counted(&entity) {
+                    free.remove(&held);
+                }
+            }
+        }
     }
     // Their nodes went, and the notices of that, while nothing could be heard here.
     for entity in free {
@@ -156,7 +164,7 @@ async fn apply(store: &SharedStore, obeying: &Obeying, entity: &str) -> Result<(
         }
         "brokers" => {}
         "users" | "clients" | "ips" => match quotas::entity(entity) {
-            Some(named) => match quotas::counted(named).await {
+            Some(named) => match obeying.hosts.counted(&named).await {
                 Some(counted) => obeying.quotas.set(&counted, &quotas::limits(&overrides)),
                 None => tracing::error!(
                     entity,
@@ -365,6 +373,7 @@ mod tests {
                 live,
                 topics,
                 quotas,
+                hosts: Hosts::default(),
                 replicas: None,
                 controller: None,
             },
@@ -670,7 +679,16 @@ mod tests {
         assert_eq!(obeying.quotas.record_connection("127.0.0.9", 5), 0);
         read_everything(&store, &obeying).await.unwrap();
         assert!(is_limited());
-        // A host that cannot be looked up just now takes no limit away.
+        // A host that cannot be looked up just now keeps the limit of the address it had, and no
+        // other's.
+        let known = |address: &str| crate::quota::entities::Entity {
+            address: Some(crate::quota::entities::Name::Of(address.into())),
+            ..Default::default()
+        };
+        let before = known("127.0.0.7");
+        obeying.hosts.note(&known("nobody.invalid"), &before);
+        let none = [(crate::quota::Kind::Connections, 0.0)];
+        obeying.quotas.set(&before, &none);
         let unknown = Overrides::from_iter([("connection_creation_rate", "1")]).encode();
         let path = paths::entity_config("ips/nobody.invalid");
         znodes::store::set_or_create(&*store, &path, unknown.as_bytes())
@@ -681,6 +699,9 @@ mod tests {
             .await
             .unwrap();
         read_everything(&store, &obeying).await.unwrap();
+        assert!(!is_limited());
+        assert!(obeying.quotas.record_connection("127.0.0.7", 5) > 0);
+        set(Some(0.0)).await;
         assert!(is_limited());
         set(None).await;
         assert!(!is_limited());
@@ -689,9 +710,14 @@ mod tests {
     /// A client's string may be long enough; ZooKeeper would only drop the connection, every time.
     #[tokio::test]
     async fn settings_that_zookeeper_does_not_take_are_refused_and_not_tried_for_ever() {
-        let Bench { store, .. } = bench().await;
-        let long = "x".repeat(znodes::store::REQUEST_BYTES_MAX);
+        let Bench { store, configs, .. } = bench().await;
+        let long = "1:1,".repeat(znodes::store::REQUEST_BYTES_MAX / 4) + "1:1";
         let overrides = Overrides::from_iter([("leader.replication.throttled.replicas", long)]);
+        for validate_only in [true, false] {
+            let altered = configs.replace_topic("t", overrides.clone(), validate_only);
+            let refusal = altered.await.unwrap_err().to_string();
+            assert!(refusal.contains("zookeeper.request.max.bytes"), "{refusal}");
+        }
         for path in ["topics/t", "topics/new"] {
             let written = entities::write(&*store, path, &overrides).await;
             let Err(Failure::Store(znodes::store::Error::TooLarge { .. })) = written else {

@@ -179,8 +179,11 @@ impl Configs {
             return Err(Refusal::UnknownTopic(topic.to_owned()));
         }
         self.check_topic(topic, &entities::texts(&overrides))?;
-        if !validate_only {
-            entities::write(&*self.store, &format!("topics/{topic}"), &overrides).await?;
+        let entity = format!("topics/{topic}");
+        if validate_only {
+            entities::check_size(&*self.store, &entity, &overrides)?;
+        } else {
+            entities::write(&*self.store, &entity, &overrides).await?;
         }
         Ok(())
     }
@@ -227,9 +230,11 @@ impl Configs {
         check_broker(&config, &texts, whose)?;
         let sealed = secrets::encrypt_all(&config.secrets, &texts)
             .map_err(|failure| Refusal::InvalidRequest(failure.to_string()))?;
-        if !validate_only {
-            let sealed: Overrides = sealed.into_iter().collect();
-            entities::write(&*self.store, &self.entity(whose), &sealed).await?;
+        let (entity, sealed) = (self.entity(whose), sealed.into_iter().collect());
+        if validate_only {
+            entities::check_size(&*self.store, &entity, &sealed)?;
+        } else {
+            entities::write(&*self.store, &entity, &sealed).await?;
         }
         Ok(())
     }

@@ -73,6 +73,12 @@ pub async fn write(store: &dyn Store, entity: &str, overrides: &Overrides) -> Re
     notify(store, entity).await
 }
 
+/// Whether ZooKeeper would take these overrides.
+pub fn check_size(store: &dyn Store, entity: &str, overrides: &Overrides) -> Result<(), Failure> {
+    let path = paths::entity_config(entity);
+    Ok(store.fits(&[Op::set(path, overrides.encode(), ANY)])?)
+}
+
 async fn set_or_create(store: &dyn Store, entity: &str, body: &[u8]) -> Result<(), Failure> {
     let path = paths::entity_config(entity);
     let controller = store

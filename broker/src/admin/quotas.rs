@@ -2,9 +2,11 @@
 //!
 //! Kafka: `ZkAdminManager.describeClientQuotas` and `alterClientQuotas`, with their words.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use settings::value::java_double;
 use znodes::bodies::config::Overrides;
 use znodes::paths::{desanitize, sanitize};
@@ -95,7 +97,9 @@ impl ClientQuotas {
                 Some(value) => overrides.set(key.as_str(), written(key, *value, of_address)?),
             }
         }
-        if !validate_only {
+        if validate_only {
+            entities::check_size(&*self.store, &path, &overrides)?;
+        } else {
             entities::write(&*self.store, &path, &overrides).await?;
         }
         Ok(())
@@ -218,19 +222,42 @@ async fn address_of(host: &str) -> Option<IpAddr> {
     older.or(found.first()).copied()
 }
 
-/// The entity whose connections, requests and bytes are counted: for a host its address at this
-/// moment, else the entity itself. `None` where nobody knows the host.
-///
-/// Kafka: `IpConfigHandler`. What was set for a name stays with the address it had then.
-pub async fn counted(entity: Entity) -> Option<Entity> {
-    let Some(Name::Of(host)) = &entity.address else {
-        return Some(entity);
-    };
-    let address = address_of(host).await?;
-    Some(Entity {
-        address: Some(Name::Of(address.to_string().into())),
-        ..entity
-    })
+/// The addresses that hosts had when they were last looked up. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Hosts(Arc<Mutex<HashMap<Entity, Entity>>>);
+
+impl Hosts {
+    /// The entity whose connections, requests and bytes are counted: for a host its address at
+    /// this moment, else the entity itself. `None` where nobody knows the host.
+    ///
+    /// Kafka: `IpConfigHandler`. What was set for a name stays with the address it had then.
+    pub async fn counted(&self, named: &Entity) -> Option<Entity> {
+        let Some(Name::Of(host)) = &named.address else {
+            return Some(named.clone());
+        };
+        let address = address_of(host).await?;
+        let counted = Entity {
+            address: Some(Name::Of(address.to_string().into())),
+            ..named.clone()
+        };
+        self.note(named, &counted);
+        Some(counted)
+    }
+
+    pub(crate) fn note(&self, named: &Entity, counted: &Entity) {
+        self.0.lock().insert(named.clone(), counted.clone());
+    }
+
+    /// What a host was counted as when it was known last.
+    pub fn last_counted(&self, named: &Entity) -> Option<Entity> {
+        self.0.lock().get(named).cloned()
+    }
+
+    /// Forgets every host but these.
+    pub fn keep<'a>(&self, named: impl Iterator<Item = &'a Entity>) {
+        let named: HashSet<&Entity> = named.collect();
+        self.0.lock().retain(|held, _| named.contains(held));
+    }
 }
 
 /// Every user, client, user's client and address with a node.

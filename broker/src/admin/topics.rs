@@ -19,7 +19,8 @@ use znodes::bodies::config::Overrides;
 use znodes::bodies::topic::{Assignment, Topic};
 use znodes::paths;
 use znodes::registration;
-use znodes::store::{Error, Kind, Store, create_with_parents};
+use znodes::session::create_missing;
+use znodes::store::{ANY, Error, Kind, Op, Store, create_with_parents};
 
 use crate::config::Live;
 use crate::metadata::Metadata;
@@ -140,16 +141,28 @@ impl Topics {
             partitions: i32::try_from(assignment.len()).unwrap_or(i32::MAX),
             replication_factor: i16::try_from(factor).unwrap_or(i16::MAX),
         };
-        if !check_only {
-            if Agreed::at(&config.identity.protocol_version).topic_ids {
-                made.id = TopicId::random();
-            }
-            let configs = wanted
-                .configs
-                .iter()
-                .filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
-            self.write(name, made.id, assignment, configs.collect())
-                .await?;
+        let id = match Agreed::at(&config.identity.protocol_version).topic_ids {
+            true => TopicId::random(),
+            false => TopicId::ZERO,
+        };
+        let partitions = assignment
+            .into_iter()
+            .map(|(index, replicas)| (index, Assignment::of(replicas)));
+        let topic = Topic {
+            id: (!id.is_zero()).then_some(id),
+            partitions: partitions.collect(),
+        };
+        // In the order of the request.
+        let overrides = wanted
+            .configs
+            .iter()
+            .filter_map(|(key, value)| Some((key.clone(), value.clone()?)));
+        let overrides: Overrides = overrides.collect();
+        if check_only {
+            self.store.fits(&steps(name, &topic, &overrides))?;
+        } else {
+            self.write(name, &topic, &overrides).await?;
+            made.id = id;
         }
         Ok(made)
     }
@@ -294,43 +307,42 @@ impl Topics {
         Ok(())
     }
 
-    /// Config first, then the topic's node. Kafka: `AdminZkClient.createTopicWithAssignment`.
-    async fn write(
-        &self,
-        name: &str,
-        id: TopicId,
-        assignment: BTreeMap<i32, Vec<i32>>,
-        overrides: Overrides,
-    ) -> Result<(), Refusal> {
-        let config = paths::topic_config(name);
-        let body = overrides.encode();
-        match create_with_parents(&*self.store, &config, body.as_bytes()).await {
-            Ok(_) => {}
-            Err(Error::NodeExists { .. } | Error::Unknown { .. }) => {
-                znodes::store::set_or_create(&*self.store, &config, body.as_bytes()).await?;
+    /// The overrides and the topic's node, all or nothing: a topic that is refused leaves no
+    /// overrides behind, and those of one that somebody else has just made stay as they are.
+    ///
+    /// Kafka: `AdminZkClient.createTopicWithAssignment`, which writes one after the other.
+    async fn write(&self, name: &str, topic: &Topic, overrides: &Overrides) -> Result<(), Refusal> {
+        let [create_config, create] = steps(name, topic, overrides);
+        let mut config = create_config.clone();
+        loop {
+            let outcome = self.store.multi(vec![config.clone(), create.clone()]).await;
+            let Err(error) = outcome else { return Ok(()) };
+            match (error.step(), error.root()) {
+                // Left behind by a former topic.
+                (Some(0), Error::NodeExists { .. }) => {
+                    config = Op::set(config.path(), overrides.encode(), ANY);
+                }
+                (Some(0), Error::NoNode { .. }) => {
+                    create_missing(&*self.store, &paths::entity_config("topics")).await?;
+                    config = create_config.clone();
+                }
+                (Some(1), Error::NodeExists { .. }) => return Err(exists(name)),
+                (Some(1), Error::NoNode { .. }) => {
+                    create_missing(&*self.store, paths::TOPICS).await?;
+                }
+                (None, Error::Unknown { .. }) => {
+                    let node = self.store.get(create.path(), None).await?;
+                    return match node.map(|node| Topic::decode(&node.data)) {
+                        Some(Ok(held)) if held == *topic => Ok(()),
+                        Some(_) => Err(exists(name)),
+                        None => Err(Refusal::new(
+                            ErrorCode::RequestTimedOut,
+                            "the outcome is unknown",
+                        )),
+                    };
+                }
+                _ => return Err(error.into()),
             }
-            Err(error) => return Err(error.into()),
-        }
-        let partitions = assignment
-            .into_iter()
-            .map(|(index, replicas)| (index, Assignment::of(replicas)));
-        let topic = Topic {
-            id: (!id.is_zero()).then_some(id),
-            partitions: partitions.collect(),
-        };
-        let (path, body) = (paths::topic(name), topic.encode());
-        match create_with_parents(&*self.store, &path, body.as_bytes()).await {
-            Ok(_) => Ok(()),
-            Err(Error::NodeExists { .. }) => Err(exists(name)),
-            Err(Error::Unknown { .. }) => match self.store.get(&path, None).await? {
-                Some(node) if Topic::decode(&node.data).is_ok_and(|held| held == topic) => Ok(()),
-                Some(_) => Err(exists(name)),
-                None => Err(Refusal::new(
-                    ErrorCode::RequestTimedOut,
-                    "the outcome is unknown",
-                )),
-            },
-            Err(error) => Err(error.into()),
         }
     }
 
@@ -352,11 +364,12 @@ impl Topics {
         let path = paths::topic(name);
         loop {
             let (topic, version) = self.grown(name, count, given.as_deref()).await?;
+            let body = topic.encode();
             if check_only {
-                return Ok(());
+                let set = Op::set(path.as_str(), body, version);
+                return Ok(self.store.fits(&[set])?);
             }
             // Over what was read: a move may have begun, or others may have added partitions.
-            let body = topic.encode();
             match self.store.set(&path, body.as_bytes(), version).await {
                 Ok(_) => return Ok(()),
                 Err(Error::BadVersion { .. }) => {}
@@ -480,6 +493,14 @@ impl Topics {
     }
 }
 
+/// What makes a topic: its overrides and its node.
+fn steps(name: &str, topic: &Topic, overrides: &Overrides) -> [Op; 2] {
+    [
+        Op::create(paths::topic_config(name), overrides.encode()),
+        Op::create(paths::topic(name), topic.encode()),
+    ]
+}
+
 fn missing(name: &str) -> Refusal {
     let text = format!("The topic '{name}' does not exist.");
     Refusal::new(ErrorCode::UnknownTopicOrPartition, text)
@@ -570,11 +591,10 @@ mod tests {
     use super::*;
     use crate::config::Config;
 
-    /// ZooKeeper would drop the connection at each try, and everybody's requests with it.
-    #[tokio::test]
-    async fn a_topic_that_zookeeper_does_not_take_is_refused_and_not_tried_for_ever() {
+    /// One broker, and no topic yet.
+    async fn room() -> (Arc<dyn Store>, Topics) {
         let clock = Clock::by_hand(1);
-        let store = Arc::new(World::new(clock.clone()).connect());
+        let store: Arc<dyn Store> = Arc::new(World::new(clock.clone()).connect());
         let body = broker_body(9092).encode();
         create_with_parents(&*store, &paths::broker(1), body.as_bytes())
             .await
@@ -586,7 +606,14 @@ mod tests {
         ]);
         let live = Live::new(config.unwrap());
         let metadata = Arc::new(Metadata::default());
-        let topics = Topics::new(Arc::clone(&store) as _, live, metadata, clock);
+        let topics = Topics::new(Arc::clone(&store), live, metadata, clock);
+        (store, topics)
+    }
+
+    /// ZooKeeper would drop the connection at each try, and everybody's requests with it.
+    #[tokio::test]
+    async fn a_topic_that_zookeeper_does_not_take_is_refused_and_not_tried_for_ever() {
+        let (store, topics) = room().await;
         let wanted = |partitions| Wanted {
             name: "t".to_owned(),
             partitions,
@@ -598,9 +625,41 @@ mod tests {
             let text = refusal.text.unwrap();
             assert!(text.contains("zookeeper.request.max.bytes"), "{text}");
         };
-        refused(topics.create(&wanted(100_000), false).await.unwrap_err());
+        for check_only in [true, false] {
+            let made = topics.create(&wanted(100_000), check_only).await;
+            refused(made.unwrap_err());
+        }
+        // Nothing is left of it, the folders neither.
+        assert_eq!(store.exists("/config", None).await, Ok(None));
         topics.create(&wanted(2), false).await.unwrap();
-        refused(topics.grow("t", 100_000, None, false).await.unwrap_err());
+        for check_only in [true, false] {
+            let grown = topics.grow("t", 100_000, None, check_only).await;
+            refused(grown.unwrap_err());
+        }
         assert_eq!(topics.grow("t", 3, None, false).await, Ok(()));
+    }
+
+    /// Two who make a topic of the same name at once: the second one's settings are not the first
+    /// one's. Those that a former topic left behind are replaced.
+    #[tokio::test]
+    async fn a_topics_settings_are_written_with_it_or_not_at_all() {
+        let (store, topics) = room().await;
+        let overrides = |text: &str| Overrides::from_iter([("retention.ms", text)]);
+        let topic = Topic {
+            id: None,
+            partitions: BTreeMap::from([(0, Assignment::of(vec![1]))]),
+        };
+        let held = async || {
+            let node = store.get("/config/topics/t", None).await.unwrap().unwrap();
+            String::from_utf8(node.data).unwrap()
+        };
+        create_with_parents(&*store, "/config/topics/t", b"left")
+            .await
+            .unwrap();
+        let first = topics.write("t", &topic, &overrides("1")).await;
+        assert_eq!((first, held().await), (Ok(()), overrides("1").encode()));
+        let second = topics.write("t", &topic, &overrides("2")).await;
+        assert_eq!(second, Err(exists("t")));
+        assert_eq!(held().await, overrides("1").encode());
     }
 }

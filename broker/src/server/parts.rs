@@ -33,7 +33,7 @@ use crate::admin::auto_create::AutoCreate;
 use crate::admin::changes::{self, Newcomers, Obeying};
 use crate::admin::configs::Configs;
 use crate::admin::loggers::Loggers;
-use crate::admin::quotas::ClientQuotas;
+use crate::admin::quotas::{ClientQuotas, Hosts};
 use crate::admin::scram::Scram;
 use crate::admin::topics::Topics;
 use crate::api::data::fetch::FetchServices;
@@ -118,6 +118,7 @@ impl Rooms {
             live: live.clone(),
             topics,
             quotas,
+            hosts: Hosts::default(),
             replicas: None,
             controller: None,
         };

@@ -147,6 +147,10 @@ impl Store for Belonging {
         })
     }
 
+    fn fits(&self, ops: &[Op]) -> Result<(), Error> {
+        self.inner.fits(ops)
+    }
+
     fn multi_all(&self, batches: Vec<Vec<Op>>) -> Answer<'_, Vec<Result<Vec<Done>, Error>>> {
         Box::pin(async move {
             let first = batches.first().and_then(|ops| ops.first());

@@ -15,8 +15,7 @@ use tokio::sync::watch;
 use crate::bodies::broker::{Broker, Endpoint, VERSION};
 use crate::paths;
 use crate::store::{
-    ANY, Answer, Change, Created, Done, Error, Event, Kind, Listener, Node, Op, REQUEST_BYTES_MAX,
-    Stat, State, Store, check_size,
+    ANY, Answer, Change, Created, Done, Error, Event, Kind, Listener, Node, Op, Stat, State, Store,
 };
 
 /// One tree and its sessions. Clones share them.
@@ -60,6 +59,7 @@ pub enum Access {
     Read,
     /// Setting a node, or creating one of this path.
     Write,
+    Delete,
 }
 
 /// Data watches fire on data and deletion, existence watches on creation too, child watches on
@@ -371,8 +371,10 @@ impl Tree {
         op: &Op,
         fired: &mut Vec<(Listener, Event)>,
     ) -> Result<Done, Error> {
-        if matches!(op, Op::Create { .. } | Op::Set { .. }) {
-            self.check_access(op.path(), Access::Write)?;
+        match op {
+            Op::Check { .. } => {}
+            Op::Create { .. } | Op::Set { .. } => self.check_access(op.path(), Access::Write)?,
+            Op::Delete { .. } => self.check_access(op.path(), Access::Delete)?,
         }
         match op {
             Op::Check { path, version } => self.check(path, *version).map(|_| Done::Checked),
@@ -440,8 +442,7 @@ impl Memory {
     }
 
     fn write(&self, ops: &[Op]) -> Result<Vec<Done>, Error> {
-        let steps = ops.iter().map(|op| (op.path(), op.size()));
-        check_size(steps, REQUEST_BYTES_MAX)?;
+        self.fits(ops)?;
         let mut fired = Vec::new();
         let outcome = {
             let mut tree = self.world.0.lock();

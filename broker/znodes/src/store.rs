@@ -355,6 +355,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// All steps or none.
     fn multi(&self, ops: Vec<Op>) -> Answer<'_, Vec<Done>>;
 
+    /// Whether one request can carry these steps; [`Error::TooLarge`] where it cannot. Nobody is
+    /// asked, and nothing is written.
+    fn fits(&self, ops: &[Op]) -> Result<(), Error> {
+        let steps = ops.iter().map(|op| (op.path(), op.size()));
+        check_size(steps, REQUEST_BYTES_MAX)
+    }
+
     /// Many transactions sent one behind the other, in order, without waiting in between; each is
     /// answered for itself. The outer error is only for a session that has ended.
     fn multi_all(&self, batches: Vec<Vec<Op>>) -> Answer<'_, Vec<Result<Vec<Done>, Error>>>;

@@ -12,7 +12,7 @@ use znodes::bodies::broker::Broker;
 use znodes::bodies::config::Overrides;
 use znodes::bodies::topic::{Assignment, Topic};
 use znodes::paths;
-use znodes::store::{Store, create_with_parents};
+use znodes::store::{Op, Store, create_with_parents};
 
 use crate::args::Args;
 use crate::asked::{assignment, overrides, warn_of_collisions};
@@ -296,7 +296,6 @@ async fn create(
             colliding.join(", ")
         )));
     }
-    writes::write_overrides(zk, &format!("topics/{name}"), &configs).await?;
     let partitions = partitions.into_iter();
     let topic = Topic {
         id: None,
@@ -304,7 +303,11 @@ async fn create(
             .map(|(id, replicas)| (id, Assignment::of(replicas)))
             .collect(),
     };
-    match create_with_parents(zk, &paths::topic(name), topic.encode().as_bytes()).await {
+    let (path, body) = (paths::topic(name), topic.encode());
+    // Before anything is written: a topic that ZooKeeper does not take leaves no overrides behind.
+    zk.fits(&[Op::create(path.as_str(), body.as_str())])?;
+    writes::write_overrides(zk, &format!("topics/{name}"), &configs).await?;
+    match create_with_parents(zk, &path, body.as_bytes()).await {
         Ok(_) => say!(out, "Created topic {name}."),
         Err(error) if error.is_node_exists() && args.has("if-not-exists") => {}
         Err(error) if error.is_node_exists() => return Err(exists()),
@@ -534,6 +537,15 @@ mod tests {
             "Topic 't' already exists."
         );
         run(&zk, &format!("{again} --if-not-exists")).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_zookeeper_does_not_take_leaves_nothing_behind() {
+        let zk = world(&[None]).await;
+        let many = "--create --topic t --partitions 100000 --replication-factor 1";
+        let refused = run(&zk, many).await.unwrap_err();
+        assert!(refused.contains("jute.maxbuffer"), "{refused}");
+        assert_eq!(zk.exists("/config/topics/t", None).await, Ok(None));
     }
 
     #[tokio::test]

@@ -9,6 +9,8 @@
 //!
 //! Invariant: at most one client is current; a term's number is never used twice.
 
+mod reads;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +31,6 @@ use crate::store::{
     State, Store, check_size, step_bytes,
 };
 
-/// How many nodes one multi-read asks for.
-const READS_PER_REQUEST: usize = 500;
 /// Waits between tries for a new session.
 const RETRY_FIRST_MS: i64 = 50;
 const RETRY_MAX_MS: i64 = 1_000;
@@ -428,7 +428,6 @@ impl Shared {
     }
 
     fn add_ops(&self, writer: &mut zk::MultiWriter<'_>, ops: &[Op]) -> Result<(), Error> {
-        self.check_size(ops.iter().map(|op| (op.path(), op.size())))?;
         for op in ops {
             let added = match op {
                 Op::Check { path, version } => writer.add_check_version(path, *version),
@@ -627,7 +626,7 @@ impl Store for ZooKeeper {
     ) -> Answer<'_, Vec<Option<Node>>> {
         Box::pin(async move {
             let mut found = Vec::with_capacity(paths.len());
-            for window in paths.chunks(READS_PER_REQUEST * 8) {
+            for window in paths.chunks(reads::WINDOW) {
                 found.extend(self.read_window(window, watch.as_ref()).await?);
             }
             Ok(found)
@@ -687,6 +686,11 @@ impl Store for ZooKeeper {
         })
     }
 
+    fn fits(&self, ops: &[Op]) -> Result<(), Error> {
+        let steps = ops.iter().map(|op| (op.path(), op.size()));
+        self.0.check_size(steps)
+    }
+
     fn multi_all(&self, batches: Vec<Vec<Op>>) -> Answer<'_, Vec<Result<Vec<Done>, Error>>> {
         Box::pin(async move {
             let shared = &self.0;
@@ -701,8 +705,11 @@ impl Store for ZooKeeper {
                 let mut sent = Vec::with_capacity(window.len());
                 for ops in window {
                     let mut writer = client.new_multi_writer();
+                    let added = self
+                        .fits(ops)
+                        .and_then(|()| shared.add_ops(&mut writer, ops));
                     // The crate sends here, at the call; the answers are awaited below.
-                    sent.push(shared.add_ops(&mut writer, ops).map(|()| writer.commit()));
+                    sent.push(added.map(|()| writer.commit()));
                 }
                 for (ops, sent) in window.iter().zip(sent) {
                     outcomes.push(match sent {
@@ -725,116 +732,4 @@ impl Store for ZooKeeper {
     fn state(&self) -> watch::Receiver<State> {
         self.0.state.subscribe()
     }
-}
-
-impl ZooKeeper {
-    /// Reads some thousand nodes at once: as multi-reads, or one behind the other where watches
-    /// are wanted or the server is older than 3.6.
-    async fn read_window(
-        &self,
-        paths: &[String],
-        watch: Option<&Listener>,
-    ) -> Result<Vec<Option<Node>>, Error> {
-        let mut as_multi = watch.is_none() && paths.len() > 1;
-        loop {
-            let _permit = self
-                .0
-                .permits
-                .acquire()
-                .await
-                .map_err(|_closed| Error::SessionEnded)?;
-            let (client, term) = self.0.client().await?;
-            let tried = if as_multi {
-                self.0.within_term(term, multi_read(&client, paths)).await
-            } else if let Some(listener) = watch {
-                let read = read_watched(&self.0, &client, paths, listener);
-                self.0.within_term(term, read).await
-            } else {
-                self.0.within_term(term, read_each(&client, paths)).await
-            };
-            match tried {
-                Some(Ok(found)) => return Ok(found),
-                Some(Err(zk::Error::Unimplemented)) if as_multi => as_multi = false,
-                Some(Err(error)) => {
-                    if let Some(definite) = definite(paths.first().map_or("", |path| path), &error)
-                    {
-                        return Err(definite);
-                    }
-                    self.0.clock.sleep_ms(10).await;
-                }
-                None => {}
-            }
-        }
-    }
-}
-
-async fn multi_read(client: &zk::Client, paths: &[String]) -> Result<Vec<Option<Node>>, zk::Error> {
-    let mut sent = Vec::new();
-    for chunk in paths.chunks(READS_PER_REQUEST) {
-        let mut reader = client.new_multi_reader();
-        for path in chunk {
-            reader.add_get_data(path)?;
-        }
-        sent.push(reader.commit());
-    }
-    let mut found = Vec::with_capacity(paths.len());
-    for answer in sent {
-        for one in answer.await? {
-            found.push(match one {
-                zk::MultiReadResult::Data { data, stat } => Some(Node {
-                    data,
-                    stat: stat_of(&stat),
-                }),
-                zk::MultiReadResult::Error {
-                    err: zk::Error::NoNode,
-                } => None,
-                zk::MultiReadResult::Error { err } => return Err(err),
-                _ => return Err(zk::Error::Unimplemented),
-            });
-        }
-    }
-    Ok(found)
-}
-
-async fn read_each(client: &zk::Client, paths: &[String]) -> Result<Vec<Option<Node>>, zk::Error> {
-    let sent: Vec<_> = paths.iter().map(|path| client.get_data(path)).collect();
-    let mut found = Vec::with_capacity(paths.len());
-    for answer in sent {
-        found.push(match answer.await {
-            Ok((data, stat)) => Some(Node {
-                data,
-                stat: stat_of(&stat),
-            }),
-            Err(zk::Error::NoNode) => None,
-            Err(error) => return Err(error),
-        });
-    }
-    Ok(found)
-}
-
-async fn read_watched(
-    shared: &Shared,
-    client: &zk::Client,
-    paths: &[String],
-    listener: &Listener,
-) -> Result<Vec<Option<Node>>, zk::Error> {
-    let sent: Vec<_> = paths
-        .iter()
-        .map(|path| client.get_and_watch_data(path))
-        .collect();
-    let mut found = Vec::with_capacity(paths.len());
-    for answer in sent {
-        found.push(match answer.await {
-            Ok((data, stat, watcher)) => {
-                shared.watch(watcher, listener.clone());
-                Some(Node {
-                    data,
-                    stat: stat_of(&stat),
-                })
-            }
-            Err(zk::Error::NoNode) => None,
-            Err(error) => return Err(error),
-        });
-    }
-    Ok(found)
 }
