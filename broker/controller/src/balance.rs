@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use protocol::ids::TopicPartition;
 use protocol::kafka::errors::ErrorCode;
-use tracing::info;
+use tracing::{info, warn};
 use znodes::bodies::reassign;
 use znodes::fence::Fenced;
 use znodes::paths;
+use znodes::store::Error;
 
 use crate::context::PartitionPhase;
 use crate::event::{ElectionKind, ElectionOutcomes, Wake};
@@ -74,20 +75,28 @@ impl Reign {
         }
     }
 
-    /// `/admin/preferred_replica_election` appeared; it goes whatever comes of it.
+    /// `/admin/preferred_replica_election` appeared, or changed; it goes whatever comes of it.
     pub(crate) async fn preferred_node_changed(&mut self) -> Result<(), Fenced> {
         let listener = self.wakes.listener(Wake::PreferredElection);
-        if self
-            .store
-            .exists(paths::PREFERRED_ELECTION, Some(listener))
-            .await?
-            .is_none()
-        {
+        let there = self.store.exists(paths::PREFERRED_ELECTION, Some(listener));
+        if there.await?.is_none() {
             return Ok(());
         }
-        let Some(node) = self.store.get(paths::PREFERRED_ELECTION, None).await? else {
+        let node = match self.store.get(paths::PREFERRED_ELECTION, None).await {
+            Err(error @ Error::NoAuth { .. }) => {
+                warn!(%error, "preferred leaders are asked for by a node that cannot be read; left alone");
+                return Ok(());
+            }
+            node => node?,
+        };
+        let Some(node) = node else {
             return Ok(());
         };
+        let obeyed = Some(node.stat.mzxid);
+        if self.context.preferred_node == obeyed {
+            return Ok(());
+        }
+        self.context.preferred_node = obeyed;
         let asked = reassign::decode_partitions(&node.data).unwrap_or_default();
         let known: Vec<_> = asked
             .into_iter()
@@ -99,12 +108,9 @@ impl Reign {
         self.delete_nodes(vec![paths::PREFERRED_ELECTION.to_owned()])
             .await?;
         let listener = self.wakes.listener(Wake::PreferredElection);
-        if self
-            .store
-            .exists(paths::PREFERRED_ELECTION, Some(listener))
-            .await?
-            .is_some()
-        {
+        let next = self.store.exists(paths::PREFERRED_ELECTION, Some(listener));
+        // Written anew since. One that could not be deleted waits for whoever changes it.
+        if next.await?.is_some_and(|stat| Some(stat.mzxid) != obeyed) {
             self.wakes.add(Wake::PreferredElection);
         }
         Ok(())

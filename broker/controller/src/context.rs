@@ -150,6 +150,9 @@ pub(crate) struct Context {
     /// Which `/admin/reassign_partitions` was obeyed last, by its czxid: our own trimming of it
     /// asks for nothing.
     pub(crate) reassign_node: Option<i64>,
+    /// Which `/admin/preferred_replica_election` was obeyed last, by its mzxid: one that ZooKeeper
+    /// does not let us delete is not obeyed again and again.
+    pub(crate) preferred_node: Option<i64>,
     /// Partitions whose state node is watched while they move.
     pub(crate) watched_states: BTreeSet<TopicPartition>,
 }

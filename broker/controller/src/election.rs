@@ -3,7 +3,7 @@
 //! Whoever creates `/controller` and raises `/controller_epoch` in one transaction has won; the
 //! version the epoch's node then has is the fence around every later write.
 
-use tracing::{info, warn};
+use tracing::info;
 use znodes::bodies::controller::{self, Controller};
 use znodes::fence::Fence;
 use znodes::paths;
@@ -20,34 +20,45 @@ pub(crate) enum Outcome {
     Lost,
 }
 
-/// The controller whose node cannot be read: somebody, so nobody else may try.
-pub(crate) const UNREADABLE: i32 = -1;
+/// Whom `/controller` names. As long as it is there, nobody may try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Holder {
+    Broker(i32),
+    /// The node's access list keeps it from this broker.
+    Forbidden,
+    /// It says nothing that could be understood.
+    Garbled,
+}
+
+impl Holder {
+    pub(crate) fn id(self) -> Option<i32> {
+        match self {
+            Holder::Broker(id) => Some(id),
+            Holder::Forbidden | Holder::Garbled => None,
+        }
+    }
+
+    pub(crate) fn is_hidden(self) -> bool {
+        self.id().is_none()
+    }
+}
 
 /// Who is controller now; watches for a change.
-pub(crate) async fn current(store: &dyn Store, listener: &Listener) -> Result<Option<i32>, Error> {
+pub(crate) async fn current(
+    store: &dyn Store,
+    listener: &Listener,
+) -> Result<Option<Holder>, Error> {
     let node = match get_watched(store, paths::CONTROLLER, listener).await {
         // Whether the node is there may be asked by everybody, and so it can be watched.
         Err(Error::NoAuth { .. }) => {
-            let there = store
-                .exists(paths::CONTROLLER, Some(listener.clone()))
-                .await?;
-            return Ok(there.map(|_| {
-                warn!(
-                    "{} may not be read by this broker; waiting until it changes. Look at its \
-                     access list in ZooKeeper and at the identity this broker shows",
-                    paths::CONTROLLER
-                );
-                UNREADABLE
-            }));
+            let there = store.exists(paths::CONTROLLER, Some(listener.clone()));
+            return Ok(there.await?.map(|_| Holder::Forbidden));
         }
         read => read?,
     };
     Ok(node.map(|node| match Controller::decode(&node.data) {
-        Ok(held) => held.broker,
-        Err(error) => {
-            warn!(%error, "{} cannot be read; waiting until it goes", paths::CONTROLLER);
-            UNREADABLE
-        }
+        Ok(held) => Holder::Broker(held.broker),
+        Err(_) => Holder::Garbled,
     }))
 }
 

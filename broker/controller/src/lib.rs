@@ -27,6 +27,7 @@ mod isr;
 mod shutdown;
 mod brokers;
 mod failover;
+mod next;
 pub mod run;
 
 pub use agreed::Agreed;

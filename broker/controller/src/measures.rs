@@ -26,12 +26,13 @@ pub enum Work {
     LogDirChange,
     UncleanLeaderElectionEnable,
     TopicUncleanLeaderElectionEnable,
-    /// What Kafka does not time: producer ids, answers to other orders.
+    UpdateMetadataResponseReceived,
+    /// What has no state of its own in Kafka: producer ids, what this broker asks of itself.
     Other,
 }
 
 impl Work {
-    pub const ALL: [Work; 15] = [
+    pub const ALL: [Work; 16] = [
         Work::ControllerChange,
         Work::LeaderElection,
         Work::TopicChange,
@@ -46,8 +47,14 @@ impl Work {
         Work::LogDirChange,
         Work::UncleanLeaderElectionEnable,
         Work::TopicUncleanLeaderElectionEnable,
+        Work::UpdateMetadataResponseReceived,
         Work::Other,
     ];
+
+    /// Whether Kafka has a metric for how long it takes.
+    pub const fn is_timed(self) -> bool {
+        !matches!(self, Work::UpdateMetadataResponseReceived | Work::Other)
+    }
 
     /// Kafka: `ControllerState.value`; 0 is nothing, or what has no number of its own here.
     pub const fn number(self) -> u8 {
@@ -67,6 +74,7 @@ impl Work {
             Work::UncleanLeaderElectionEnable => 13,
             Work::TopicUncleanLeaderElectionEnable => 14,
             Work::ListPartitionReassignment => 15,
+            Work::UpdateMetadataResponseReceived => 16,
         }
     }
 }

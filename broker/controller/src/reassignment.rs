@@ -18,7 +18,7 @@ use znodes::bodies::reassign;
 use znodes::bodies::topic::Assignment;
 use znodes::fence::Fenced;
 use znodes::paths;
-use znodes::store::{Error, Op};
+use znodes::store::{Error, Node, Op};
 
 use crate::context::{Leadership, NOBODY, PartitionPhase, ReplicaPhase};
 use crate::event::{Ongoing, ReassignmentTargets, Verdict, Wake};
@@ -68,16 +68,16 @@ impl Reign {
             let plan = checked.and_then(|()| self.plan_reassignment(&tp, targets.as_deref()));
             planned.push((tp, plan));
         }
-        // What is asked for last counts, whichever way the former request came.
-        let good = planned.iter().filter(|(_, plan)| plan.is_ok());
-        let named: BTreeSet<TopicPartition> = good.map(|(tp, _)| tp.clone()).collect();
-        self.trim_reassign_node(|tp, _| named.contains(tp)).await?;
         let mut verdicts = Vec::with_capacity(planned.len());
+        let mut begun = BTreeSet::new();
         for (tp, plan) in planned {
             let verdict = match plan {
                 Ok(plan) if self.is_movable(&tp) => {
                     match self.begin_reassignment(&tp, plan).await? {
-                        true => (ErrorCode::None, None),
+                        true => {
+                            begun.insert(tp.clone());
+                            (ErrorCode::None, None)
+                        }
                         false => (ErrorCode::UnknownServerError, Some(UNWRITTEN.to_owned())),
                     }
                 }
@@ -89,6 +89,10 @@ impl Reign {
             };
             verdicts.push((tp, verdict));
         }
+        // What is asked for last counts, whichever way the former request came. What could not be
+        // begun takes the place of nothing, and it is answered only after this: a controller that
+        // ends in between has promised nobody anything.
+        self.trim_reassign_node(|tp, _| begun.contains(tp)).await?;
         Ok(verdicts)
     }
 
@@ -394,7 +398,7 @@ impl Reign {
         if self.context.reassign_node == Some(stat.czxid) {
             return Ok(begun);
         }
-        let Some(node) = self.store.get(paths::REASSIGN, None).await? else {
+        let Some(node) = self.reassign_node().await? else {
             return Ok(begun);
         };
         self.context.reassign_node = Some(node.stat.czxid);
@@ -436,12 +440,23 @@ impl Reign {
         Ok(begun)
     }
 
+    /// The old tools' node; none where its access list keeps it from us, which ends no reign.
+    async fn reassign_node(&self) -> Result<Option<Node>, Fenced> {
+        match self.store.get(paths::REASSIGN, None).await {
+            Err(error @ Error::NoAuth { .. }) => {
+                warn!(%error, "{} cannot be read; left alone", paths::REASSIGN);
+                Ok(None)
+            }
+            node => Ok(node?),
+        }
+    }
+
     /// Takes partitions out of the old tools' node; the last one takes the node along.
     pub(crate) async fn trim_reassign_node(
         &mut self,
         is_done: impl Fn(&TopicPartition, &Vec<i32>) -> bool,
     ) -> Result<(), Fenced> {
-        while let Some(node) = self.store.get(paths::REASSIGN, None).await? {
+        while let Some(node) = self.reassign_node().await? {
             let Ok(targets) = reassign::decode_targets(&node.data) else {
                 return Ok(());
             };
@@ -461,7 +476,7 @@ impl Reign {
                 Ok(_) => return Ok(()),
                 Err(Fenced::Store(Error::Unknown { .. })) => {}
                 Err(Fenced::Store(error)) if error.is_bad_version() || error.is_no_node() => {}
-                Err(Fenced::Store(error @ Error::Step { .. })) => {
+                Err(Fenced::Store(error @ (Error::Step { .. } | Error::TooLarge { .. }))) => {
                     warn!(%error, "could not write {}", paths::REASSIGN);
                     return Ok(());
                 }

@@ -21,12 +21,13 @@ use znodes::registration;
 use znodes::store::{ANY, Error, Op, State, Store};
 
 use crate::context::Context;
-use crate::election::{self, Outcome};
+use crate::election::{self, Holder, Outcome};
 use crate::event::{
     ElectionKind, ElectionOutcomes, IsrAnswers, IsrProposals, Ongoing, ReassignmentTargets,
     Request, Verdict, Wake, Wakes,
 };
-use crate::measures::{Counts, Measures, Work};
+use crate::measures::{Counts, Measures};
+use crate::next::Next;
 use crate::outbox::Outbox;
 use crate::producer_ids;
 use crate::reign::{Config, Reign, RememberedId};
@@ -38,6 +39,8 @@ const REQUESTS_MAX: usize = 256;
 const ANSWERS_MAX: usize = 1024;
 /// The first look at the balance of leaders after an election.
 const FIRST_REBALANCE_MS: i64 = 5_000;
+/// How often a `/controller` that may not be read is tried.
+const LOOK_AGAIN_MS: i64 = 5_000;
 /// Rest after an error that should not happen, so that it does not spin.
 const REST_MS: i64 = 500;
 
@@ -70,11 +73,20 @@ pub struct Status {
     pub epoch: i32,
     /// Who is controller, as `/controller` was last read.
     pub controller: Option<i32>,
+    /// Somebody is, but the node does not say who to this broker.
+    pub hidden: bool,
     /// This broker's registration.
     pub broker_epoch: BrokerEpoch,
     /// Whether the cluster knows this broker: not between two sessions, and not while ZooKeeper
     /// holds another cluster or the id is held by another session.
     pub registered: bool,
+}
+
+impl Status {
+    /// Whether anybody is controller, known by name or not.
+    pub fn has_controller(&self) -> bool {
+        self.controller.is_some() || self.hidden
+    }
 }
 
 /// Asks the controller of this broker. Cheap to clone.
@@ -92,6 +104,7 @@ pub fn start(parts: Parts) -> ControllerHandle {
         active: false,
         epoch: 0,
         controller: None,
+        hidden: false,
         broker_epoch: parts.broker_epoch,
         registered: true,
     });
@@ -107,6 +120,7 @@ pub fn start(parts: Parts) -> ControllerHandle {
         unregistered: false,
         lost_told: false,
         refused_election: None,
+        look_again_ms: None,
     };
     let measures = Arc::clone(&desk.measures);
     base::tasks::spawn("controller", desk.run(incoming));
@@ -267,51 +281,9 @@ struct Desk {
     lost_told: bool,
     /// Why the last election could not be taken part in.
     refused_election: Option<Error>,
-}
-
-enum Next {
-    Wake(Wake),
-    Request(Request),
-    Answer(Answered),
-    Rebalance,
-    Session,
-    Stop,
-}
-
-impl Next {
-    fn work(&self) -> Work {
-        match self {
-            Next::Wake(wake) => match wake {
-                Wake::Controller => Work::ControllerChange,
-                Wake::Brokers | Wake::Broker(_) => Work::LeaderElection,
-                Wake::Topics | Wake::Topic(_) => Work::TopicChange,
-                Wake::DeleteTopics => Work::TopicDeletion,
-                Wake::LogDirs => Work::LogDirChange,
-                Wake::IsrChanges | Wake::Moving(_) => Work::IsrChange,
-                Wake::Reassign => Work::PartitionReassignment,
-                Wake::PreferredElection => Work::ManualLeaderBalance,
-            },
-            Next::Request(request) => match request {
-                Request::AlterPartition(..) => Work::IsrChange,
-                Request::ControlledShutdown { .. } => Work::ControlledShutdown,
-                Request::Elect { .. } => Work::ManualLeaderBalance,
-                Request::Reassign(..) => Work::PartitionReassignment,
-                Request::ListReassignments(..) => Work::ListPartitionReassignment,
-                Request::UncleanDefault(_) => Work::UncleanLeaderElectionEnable,
-                Request::UncleanEnabled(_) => Work::TopicUncleanLeaderElectionEnable,
-                Request::ProducerIds { .. } | Request::Count(_) | Request::Register(_) => {
-                    Work::Other
-                }
-            },
-            Next::Answer(answered) => match answered.answer {
-                Answer::LeaderAndIsr { .. } => Work::LeaderAndIsrResponseReceived,
-                Answer::StopReplica { .. } => Work::TopicDeletion,
-                Answer::UpdateMetadata { .. } => Work::Other,
-            },
-            Next::Rebalance => Work::AutoLeaderBalance,
-            Next::Session | Next::Stop => Work::ControllerChange,
-        }
-    }
+    /// When to look whether `/controller` may be read by now: no watch tells of a changed access
+    /// list. Nothing while it may be.
+    look_again_ms: Option<i64>,
 }
 
 impl Desk {
@@ -334,6 +306,7 @@ impl Desk {
                     self.session_changed(now).await
                 }
                 Next::Wake(wake) => self.awake(wake).await,
+                Next::Look => self.look_again().await,
                 Next::Request(request) => self.request(request).await,
                 Next::Answer(answered) => self.answer(answered).await,
                 Next::Rebalance => {
@@ -383,7 +356,9 @@ impl Desk {
             if let Some(wake) = self.wakes.take() {
                 return Next::Wake(wake);
             }
-            let rest = rebalance_at.saturating_sub(self.parts.clock.monotonic_ms());
+            let now_ms = self.parts.clock.monotonic_ms();
+            let rest = rebalance_at.saturating_sub(now_ms);
+            let look_in = self.look_again_ms.map_or(0, |at| at - now_ms);
             let answered = async {
                 match &mut self.answers {
                     Some(answers) => answers.recv().await,
@@ -402,6 +377,9 @@ impl Desk {
                 },
                 () = self.parts.clock.sleep_ms(rest), if rebalance_at != i64::MAX => {
                     return Next::Rebalance;
+                }
+                () = self.parts.clock.sleep_ms(look_in), if self.look_again_ms.is_some() => {
+                    return Next::Look;
                 }
             }
         }
@@ -527,18 +505,17 @@ impl Desk {
         let store = self.parts.store.clone();
         let listener = self.wakes.listener(Wake::Controller);
         let mut current = election::current(&*store, &listener).await?;
-        if current == Some(election::UNREADABLE) && self.is_newest().await? {
-            current = Some(me);
+        if current.is_some_and(Holder::is_hidden) && self.is_newest().await? {
+            current = Some(Holder::Broker(me));
         }
-        let known = current.filter(|id| *id != election::UNREADABLE);
-        self.status.send_modify(|status| status.controller = known);
+        self.note_holder(current);
         match current {
-            Some(id) if id == me && self.reign.is_some() => Ok(()),
-            Some(id) if id == me => self.drop_own_leftover().await,
-            Some(id) => {
+            Some(Holder::Broker(id)) if id == me && self.reign.is_some() => Ok(()),
+            Some(Holder::Broker(id)) if id == me => self.drop_own_leftover().await,
+            Some(other) => {
                 self.refused_election = None;
                 if self.reign.is_some() {
-                    info!(controller = id, "another broker is controller now");
+                    info!(controller = other.id(), "another broker is controller now");
                     self.forget_reign();
                 }
                 Ok(())
@@ -558,6 +535,49 @@ impl Desk {
                 }
             }
         }
+    }
+
+    /// Who is controller now; the same trouble is told once.
+    fn note_holder(&mut self, now: Option<Holder>) {
+        let before = self.status.borrow().hidden;
+        self.status.send_modify(|status| {
+            status.hidden = now.is_some_and(Holder::is_hidden);
+            status.controller = now.and_then(Holder::id);
+        });
+        self.look_again_ms = None;
+        match now {
+            Some(Holder::Forbidden) => {
+                self.look_again_ms = Some(self.parts.clock.monotonic_ms() + LOOK_AGAIN_MS);
+                if !before {
+                    warn!(
+                        "{} may not be read by this broker, so it takes part in no election; it \
+                         looks again every {} s. Look at the node's access list in ZooKeeper and \
+                         at the identity this broker shows",
+                        paths::CONTROLLER,
+                        LOOK_AGAIN_MS / 1000
+                    );
+                }
+            }
+            Some(Holder::Garbled) => {
+                warn!(
+                    "{} does not say who is controller, so this broker takes part in no election \
+                     until the node changes",
+                    paths::CONTROLLER
+                );
+            }
+            Some(Holder::Broker(_)) | None => {}
+        }
+    }
+
+    /// Whether `/controller` may be read by now, without a watch: it has one.
+    async fn look_again(&mut self) -> Result<(), Fenced> {
+        self.look_again_ms = Some(self.parts.clock.monotonic_ms() + LOOK_AGAIN_MS);
+        match self.parts.store.get(paths::CONTROLLER, None).await {
+            Err(Error::NoAuth { .. }) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => self.wakes.add(Wake::Controller),
+        }
+        Ok(())
     }
 
     /// Whether this broker reigns, and nobody was elected since.

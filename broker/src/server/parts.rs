@@ -359,13 +359,14 @@ impl Rooms {
 impl Assembled {
     /// Where this broker is itself the controller: waits until it has told itself about every
     /// partition whose log lies here, so that the first client after a restart does not hear that
-    /// its topic is unknown. Bounded; a controller elsewhere tells us once we listen.
+    /// its topic is unknown. Bounded; a controller elsewhere, even one whose name is kept from us,
+    /// tells us once we listen.
     pub(crate) async fn wait_until_told(&self) {
         let services = &self.services;
         let told = async {
             let mut status = services.controller.watch();
             if status
-                .wait_for(|status| status.controller.is_some())
+                .wait_for(|status| status.has_controller())
                 .await
                 .is_err()
             {

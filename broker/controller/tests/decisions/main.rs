@@ -19,6 +19,7 @@
 //! | `leaves 1` | ControlledShutdown |
 //! | `move t-0 2,3`, `cancel t-0` | AlterPartitionReassignments |
 //! | `node t-0:2,3` | `/admin/reassign_partitions` appears |
+//! | `prefers t-0`, `prefers-again t-0` | `/admin/preferred_replica_election` appears, changes |
 //! | `delete t` | is marked for deletion |
 //! | `mute 2`, `speaks 2`, `fails-to-delete 2` | when and what it answers to deletions |
 //! | `directory-fails 2 t-0` | its replica is lost, and a notice says so |
@@ -28,7 +29,7 @@
 //! | `waits 5` | so many seconds pass |
 //! | `counts` | what the metrics show |
 //! | `works` | in which kinds of work orders were sent, as `ControllerState` numbers them, and what is done now |
-//! | `forbids reading /p`, `allows writing /p` | by an access list of the node |
+//! | `forbids reading /p`, `allows writing /p`, `forbids deleting /p` | by an access list of the node |
 //! | `status` | what this broker knows of the control plane |
 
 #![allow(
@@ -128,6 +129,11 @@ fn topics_are_deleted_when_all_their_replicas_live() {
 #[test]
 fn what_zookeeper_refuses_is_borne() {
     plays("refused.txt");
+}
+
+#[test]
+fn a_nodes_order_is_obeyed_once_and_lost_by_no_refusal() {
+    plays("orders.txt");
 }
 
 #[test]

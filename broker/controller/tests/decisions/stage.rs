@@ -232,6 +232,7 @@ pub(crate) async fn play(script: &str) -> String {
 fn access(what: &str) -> Access {
     match what {
         "reading" => Access::Read,
+        "deleting" => Access::Delete,
         _ => Access::Write,
     }
 }
@@ -340,6 +341,17 @@ impl Stage {
                 let body = reassign::encode_targets(&each.collect::<Vec<_>>());
                 self.create(paths::REASSIGN, &body).await;
             }
+            ["prefers", tp] => {
+                let body = reassign::encode_partitions(&[named(tp)]);
+                self.create(paths::PREFERRED_ELECTION, &body).await;
+            }
+            ["prefers-again", tp] => {
+                let body = reassign::encode_partitions(&[named(tp)]);
+                let set = self
+                    .admin
+                    .set(paths::PREFERRED_ELECTION, body.as_bytes(), ANY);
+                set.await.unwrap();
+            }
             ["failover"] => self.admin.delete(paths::CONTROLLER, ANY).await.unwrap(),
             ["usurps", id] => {
                 let id: i32 = id.parse().unwrap();
@@ -388,8 +400,9 @@ impl Stage {
             ["allows", what, path] => self.world.allow(path, access(what)),
             ["status"] => {
                 let status = self.handle.status();
+                let hidden = if status.hidden { " hidden" } else { "" };
                 self.answers.push(format!(
-                    "= active {} epoch {} controller {:?}",
+                    "= active {} epoch {} controller {:?}{hidden}",
                     status.active, status.epoch, status.controller
                 ));
             }
@@ -458,7 +471,7 @@ impl Stage {
         let mut lines = std::mem::take(&mut self.answers);
         let mut now = BTreeMap::new();
         for (path, data) in self.world.dump() {
-            if path == paths::REASSIGN {
+            if path == paths::REASSIGN || path == paths::PREFERRED_ELECTION {
                 now.insert(path, format!("node {data}"));
                 continue;
             }

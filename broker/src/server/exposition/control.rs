@@ -116,7 +116,7 @@ fn controller(all: &Exposition, text: &mut Text<'_>) {
     }
     let now_ms = all.clock.monotonic_ms();
     let measures = handle.measures();
-    for work in Work::ALL.into_iter().filter(|work| *work != Work::Other) {
+    for work in Work::ALL.into_iter().filter(|work| work.is_timed()) {
         let tail = format!("{work:?}").to_ascii_lowercase();
         let name = format!("kafka_controller_controllerstats_{tail}rateandtimems");
         histogram(
