@@ -27,10 +27,18 @@ fn wanted(held: Option<Features>, agreed: Agreed) -> Features {
     }
 }
 
-/// Makes the node what it shall be, over what was read.
+/// Makes the node what it shall be, over what was read. Nothing here decides by what it says, so
+/// one that cannot be read or written ends no reign. Kafka's controllers resign over it, one after
+/// the other, without end.
 pub(crate) async fn settle(store: &dyn Store, fence: Fence, agreed: Agreed) -> Result<(), Fenced> {
     loop {
-        let node = store.get(paths::FEATURES, None).await?;
+        let node = match store.get(paths::FEATURES, None).await {
+            Err(error @ Error::NoAuth { .. }) => {
+                warn!(%error, "the feature node may not be read; left alone");
+                return Ok(());
+            }
+            node => node?,
+        };
         let held = node.as_ref().map(|node| Features::decode(&node.data));
         let held = match held.transpose() {
             Ok(held) => held,
@@ -50,6 +58,10 @@ pub(crate) async fn settle(store: &dyn Store, fence: Fence, agreed: Agreed) -> R
             Err(Fenced::Store(Error::Unknown { .. })) => {}
             Err(Fenced::Store(error))
                 if error.is_node_exists() || error.is_no_node() || error.is_bad_version() => {}
+            Err(Fenced::Store(error @ Error::Step { .. })) => {
+                warn!(%error, "the feature node may not be written; left as it is");
+                return Ok(());
+            }
             Err(error) => return Err(error),
         }
     }
@@ -58,8 +70,8 @@ pub(crate) async fn settle(store: &dyn Store, fence: Fence, agreed: Agreed) -> R
 #[cfg(test)]
 mod tests {
     use base::clock::Clock;
-    use znodes::memory::World;
-    use znodes::store::Kind;
+    use znodes::memory::{Access, World};
+    use znodes::store::{ANY, Kind};
 
     use super::*;
 
@@ -116,5 +128,37 @@ mod tests {
         assert_eq!((late, written().await), (Err(Fenced::Moved), Some(0)));
         settle(&store, Fence(1), Agreed::at("3.9")).await.unwrap();
         assert_eq!(written().await, Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_node_that_is_kept_from_us_or_says_nothing_ends_no_reign() {
+        let world = World::new(Clock::by_hand(1));
+        let store = world.connect();
+        for (path, body) in [
+            (paths::CONTROLLER_EPOCH, "0"),
+            (paths::FEATURES, "nonsense"),
+        ] {
+            let created = store.create(path, body.as_bytes(), Kind::Persistent);
+            created.await.unwrap();
+        }
+        let settle = async || settle(&store, Fence(0), Agreed::at("3.9")).await;
+        assert_eq!(settle().await, Ok(()));
+        world.forbid(paths::FEATURES, Access::Read);
+        assert_eq!(settle().await, Ok(()));
+        world.allow(paths::FEATURES, Access::Read);
+        world.forbid(paths::FEATURES, Access::Write);
+        let old = Agreed::at("2.8");
+        let body = wanted(None, old).encode();
+        store.delete(paths::FEATURES, ANY).await.unwrap();
+        assert_eq!(settle().await, Ok(()));
+        world.allow(paths::FEATURES, Access::Write);
+        store
+            .create(paths::FEATURES, body.as_bytes(), Kind::Persistent)
+            .await
+            .unwrap();
+        world.forbid(paths::FEATURES, Access::Write);
+        assert_eq!(settle().await, Ok(()));
+        let node = store.get(paths::FEATURES, None).await.unwrap().unwrap();
+        assert_eq!(node.data, body.as_bytes());
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use base::stop::Stop;
 use tokio::sync::{Notify, watch};
 use tracing::{debug, error};
-use znodes::bodies::features::Features;
+use znodes::bodies::features::{Features, Nonsense};
 use znodes::paths;
 use znodes::store::{Error, Event, Listener, Node, Store, get_watched};
 
@@ -28,10 +28,7 @@ pub struct ClusterFeatures(Arc<watch::Sender<Seen>>);
 
 impl Default for ClusterFeatures {
     fn default() -> Self {
-        let (seen, _) = watch::channel(Seen {
-            epoch: -1,
-            unsupported: vec![],
-        });
+        let (seen, _) = watch::channel(Seen::default());
         ClusterFeatures(Arc::new(seen))
     }
 }
@@ -73,33 +70,50 @@ impl ClusterFeatures {
     }
 
     fn note(&self, found: Result<Option<Node>, Error>) {
-        match found {
-            Ok(node) => match read(node.as_ref()) {
-                Ok(seen) => drop(self.0.send_replace(seen)),
-                Err(error) => error!(
-                    %error,
-                    "the features node cannot be read; what it said before is kept"
-                ),
-            },
+        let node = match found {
+            Ok(node) => node,
             // The session is being renewed: its change of state wakes us.
-            Err(error) => debug!(%error, "look at the features node"),
+            Err(error) => {
+                debug!(%error, "look at the features node");
+                return;
+            }
+        };
+        let seen = match node.map(|node| (Features::decode(&node.data), node.stat.version)) {
+            None => Seen::default(),
+            Some((Ok(held), version)) => Seen::of(held, version),
+            Some((Err(Nonsense::Void(error)), _)) => {
+                error!(%error, "the features node cannot be read and counts as none");
+                Seen::default()
+            }
+            Some((Err(Nonsense::Foreign(error)), _)) => {
+                error!(%error, "the features node cannot be read; what it said before is kept");
+                return;
+            }
+        };
+        self.0.send_replace(seen);
+    }
+}
+
+impl Seen {
+    fn of(held: Features, version: i32) -> Self {
+        if !held.enabled {
+            return Seen::default();
+        }
+        let names = held.levels.into_iter().map(|(name, _, _)| name);
+        Seen {
+            epoch: i64::from(version),
+            unsupported: names.filter(|name| name != METADATA_VERSION).collect(),
         }
     }
 }
 
-fn read(node: Option<&Node>) -> Result<Seen, znodes::bodies::json::BodyError> {
-    let mut seen = Seen {
-        epoch: -1,
-        unsupported: vec![],
-    };
-    let Some(node) = node else { return Ok(seen) };
-    let held = Features::decode(&node.data)?;
-    if held.enabled {
-        seen.epoch = i64::from(node.stat.version);
-        let names = held.levels.into_iter().map(|(name, _, _)| name);
-        seen.unsupported = names.filter(|name| name != METADATA_VERSION).collect();
+impl Default for Seen {
+    fn default() -> Self {
+        Seen {
+            epoch: -1,
+            unsupported: vec![],
+        }
     }
-    Ok(seen)
 }
 
 #[cfg(test)]
@@ -132,23 +146,42 @@ mod tests {
             }
             (features.epoch(), features.0.borrow().unsupported.clone())
         };
-        for (body, epoch) in [
-            (r#"{"features":{},"version":2,"status":1}"#, 1),
-            ("not json", 1),
-            (r#"{"features":{},"version":3,"status":1}"#, 1),
+        let level = |version: i32, status: i32, level: &str| {
+            format!(r#"{{"features":{{{level}}},"version":{version},"status":{status}}}"#)
+        };
+        // What the epoch is after each, with one that says nothing before it.
+        enum Then {
+            None,
+            Kept,
+            New,
+        }
+        for (body, then) in [
+            ("not json", Then::None),
+            ("[]", Then::Kept),
+            ("{}", Then::Kept),
+            (r#"{"features":{},"version":"2","status":1}"#, Then::Kept),
+            (r#"{"features":{},"version":3,"status":1}"#, Then::None),
+            (r#"{"features":{},"version":2}"#, Then::None),
+            (r#"{"features":{},"version":2,"status":"1"}"#, Then::Kept),
+            (r#"{"version":2,"status":1}"#, Then::None),
+            (r#"{"features":[],"version":2,"status":1}"#, Then::Kept),
+            (&level(2, 1, r#""f":{"max_version_level":0}"#), Then::None),
+            (&level(2, 0, r#""f":{"max_version_level":5}"#), Then::None),
             (
-                r#"{"features":{"f":{"max_version_level":5}},"version":2,"status":0}"#,
-                -1,
-            ),
-            (
-                r#"{"features":{"metadata.version":{"max_version_level":1}},"version":2,"status":1}"#,
-                5,
+                &level(2, 1, r#""metadata.version":{"max_version_level":1}"#),
+                Then::New,
             ),
         ] {
+            let (before, _) = write(&level(2, 1, "")).await;
+            assert!(before > 0);
+            let epoch = match then {
+                Then::None => -1,
+                Then::Kept => before,
+                Then::New => before + 1,
+            };
             assert_eq!(write(body).await, (epoch, vec![]), "{body}");
         }
-        let body = r#"{"features":{"f":{"max_version_level":5}},"version":2,"status":1}"#;
-        assert_eq!(write(body).await.0, 6);
+        write(&level(2, 1, r#""f":{"max_version_level":5}"#)).await;
         assert_eq!(features.unsupported().await, ["f"]);
     }
 }

@@ -39,7 +39,9 @@ fn again(path: &str, body: &[u8]) -> Result<String, BodyError> {
                 controller::decode_epoch(body).map(|epoch| epoch.to_string())
             }
             paths::CLUSTER_ID => cluster::decode(body).map(|id| cluster::encode(&id)),
-            paths::FEATURES => features::Features::decode(body).map(|body| body.encode()),
+            paths::FEATURES => features::Features::decode(body)
+                .map(|body| body.encode())
+                .map_err(BodyError::from),
             paths::PRODUCER_IDS => producer_ids::Block::decode(body).map(|body| body.encode()),
             paths::REASSIGN => {
                 reassign::decode_targets(body).map(|targets| reassign::encode_targets(&targets))
