@@ -193,12 +193,18 @@ impl Directory {
 
     /// Passes a result on; a failure of the disk takes the directory offline on the way.
     pub(crate) fn judge<T>(&self, result: Result<T>) -> Result<T> {
-        if let Err(e) = &result
-            && e.is_disk()
-        {
-            self.take_offline(e);
+        if let Err(e) = &result {
+            self.judge_failure(e);
         }
         result
+    }
+
+    /// As [`Directory::judge`]. Whoever has changed a log by halves comes here before he lets go of its
+    /// lock: nobody else is to find it so.
+    pub(crate) fn judge_failure(&self, failed: &Error) {
+        if failed.is_disk() {
+            self.take_offline(failed);
+        }
     }
 
     pub(crate) fn take_offline(&self, error: &Error) {

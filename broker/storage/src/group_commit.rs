@@ -14,6 +14,7 @@ use base::disk::Disk;
 use parking_lot::{Condvar, Mutex};
 
 use crate::crew::{Crew, Files};
+use crate::error::is_out_of_files;
 
 /// From so many files on, one sync of the file system is cheaper than one of each.
 const FILES_MAX: usize = 64;
@@ -83,7 +84,11 @@ impl GroupCommit {
             return file.sync();
         }
         if files.len() > FILES_MAX {
-            return disk.sync_file_system(root);
+            match disk.sync_file_system(root) {
+                // It takes a descriptor, and the files are open.
+                Err(e) if is_out_of_files(&e) => {}
+                synced => return synced,
+            }
         }
         self.crew.get_or_init(|| Crew::new(THREADS)).sync(files)
     }

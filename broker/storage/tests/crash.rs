@@ -170,6 +170,39 @@ impl Model {
         self.aborted.retain(|(_, marker)| *marker < to as i64);
         Ok(())
     }
+
+    fn start_over(&mut self, log: &Log, at: usize) -> Result<()> {
+        (self.flushed, self.cut_to) = (0, Some(0));
+        self.attempted.clone_from(&self.values);
+        self.attempted.resize(at.max(self.values.len()), None);
+        log.truncate_fully_and_start_at(Offset(at as i64), None)?;
+        self.cut_to = None;
+        self.values.resize(at, None);
+        self.attempted.clone_from(&self.values);
+        self.start = at;
+        Ok(())
+    }
+}
+
+/// A follower that lost touch: it begins anew below its end, and later behind it.
+fn lost_script(disk: &FaultyDisk, model: &mut Model) -> Result<()> {
+    let store = open(disk, model)?;
+    let log = store.create(&tp(), None, Arc::clone(&model.config), None)?;
+    for round in 0..9 {
+        model.append(&log, 1 + round % 3, None)?;
+    }
+    model.flush(&log)?;
+    store.housekeep();
+    model.start_over(&log, 10)?;
+    model.append(&log, 2, None)?;
+    model.append(&log, 3, None)?;
+    model.flush(&log)?;
+    model.append(&log, 4, None)?;
+    store.housekeep();
+    model.start_over(&log, model.values.len() + 7)?;
+    model.append(&log, 3, None)?;
+    model.flush(&log)?;
+    model.append(&log, 1, None)
 }
 
 /// A life of a partition: appends, transactions, flushes, cuts, deletion, a clean stop, another life.
@@ -375,6 +408,11 @@ fn every_promise_holds_wherever_the_world_stops() {
 fn a_compacted_topic_has_no_gap_that_nobody_compacted_wherever_the_world_stops() {
     let stops = stop_everywhere(&compacted(), script);
     assert!(stops > 150, "the script makes many changes: {stops}");
+}
+
+#[test]
+fn a_log_that_begins_anew_keeps_what_it_is_given_then_wherever_the_world_stops() {
+    assert!(stop_everywhere(&small(), lost_script) > 40);
 }
 
 #[test]

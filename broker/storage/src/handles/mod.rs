@@ -2,8 +2,8 @@
 //!
 //! A broker may hold 50,000 partitions and a kernel grants perhaps 1,024 descriptors. Each file has a
 //! [`Slot`]; the slots that are open stand in a ring, and a hand goes round: a slot used since its
-//! last visit gets another turn, an idle one is closed. Whoever still holds the `Arc` of a closed file
-//! can finish with it.
+//! last visit gets another turn, an idle one is closed. A file that somebody holds stays open: whoever
+//! must not fail half-way for want of a descriptor takes what he needs first.
 
 mod roomy;
 
@@ -179,8 +179,9 @@ impl OpenFiles {
                 continue;
             }
             let taken = match slot.file.try_lock() {
-                Some(mut file) => file.take(),
-                None => {
+                // Closing what somebody holds would give no descriptor back.
+                Some(mut file) if !is_held(&file) => file.take(),
+                _ => {
                     ring.push_back(weak);
                     continue;
                 }
@@ -191,6 +192,12 @@ impl OpenFiles {
         // Closing may sleep; it happens here, with no lock held.
         drop(closed);
     }
+}
+
+/// Whether anybody but its slot has it.
+fn is_held(file: &Option<Arc<dyn DiskFile>>) -> bool {
+    let file = file.as_ref();
+    file.is_some_and(|file| Arc::strong_count(file) > 1)
 }
 
 impl Slot {
@@ -239,6 +246,25 @@ mod tests {
             .get(&slots[9], Open::Create, || "/f9".into())
             .unwrap();
         assert!(slots.iter().any(|slot| slot.file.lock().is_none()));
+    }
+
+    #[test]
+    fn a_file_that_somebody_holds_need_not_be_opened_anew() {
+        let disk = FaultyDisk::new(1);
+        let handles = Handles::new(disk.shared(), 8);
+        let held = handles.slot();
+        let open = || handles.get(&held, Open::Create, || "/held".into());
+        let file = open().unwrap();
+        let others: Vec<_> = (0..50).map(|_| handles.slot()).collect();
+        for (number, slot) in others.iter().enumerate() {
+            let path = || PathBuf::from(format!("/f{number}"));
+            handles.get(slot, Open::Create, path).unwrap();
+        }
+        disk.plan(Operation::Create, "held", Fault::TooManyFiles, 0, false);
+        assert!(Arc::ptr_eq(&open().unwrap(), &file));
+        drop(file);
+        (0..10).for_each(|_| handles.open.make_room());
+        assert!(open().is_err());
     }
 
     #[test]

@@ -176,8 +176,7 @@ impl<const N: usize> Glance<N> {
         let len = file
             .len()
             .map_err(|e| Error::io("read index", &(at.path)(), e))?;
-        let stored = u32::try_from(len / N as u64).unwrap_or(u32::MAX);
-        Ok(Some((file, stored)))
+        Ok(Some((file, whole_entries::<N>(len))))
     }
 
     /// Hands over all entries in order, until one is not wanted. Gives how many the file holds, where
@@ -188,18 +187,12 @@ impl<const N: usize> Glance<N> {
         mut is_wanted: impl FnMut(&[u8; N]) -> bool,
     ) -> Result<Option<u32>> {
         let failed = |e| Error::io("read index", &(at.path)(), e);
-        let file = match self.stored {
+        let open = match self.stored {
             Some(0) => None,
-            _ => at.try_open(&self.slot, Open::Write, "open index")?,
+            _ => self.open(at)?,
         };
-        let stored = match (self.stored, &file) {
-            (Some(stored), _) => stored,
-            (None, None) => 0,
-            (None, Some(file)) => {
-                let len = file.len().map_err(failed)?;
-                u32::try_from(len / N as u64).unwrap_or(u32::MAX)
-            }
-        };
+        let (file, stored) = open.unzip();
+        let stored = stored.unwrap_or(0);
         let learned = self.stored.is_none().then_some(stored);
         let mut piece = vec![[0; N]; (stored as usize).min(READ_AT_ONCE)];
         let mut number = 0;
@@ -248,10 +241,19 @@ impl<const N: usize> IndexFile<N> {
         if let Some(stored) = self.stored {
             return Ok(stored);
         }
-        let len = at.len()?;
-        let stored = u32::try_from(len / N as u64).unwrap_or(u32::MAX);
+        let stored = whole_entries::<N>(at.len()?);
         self.stored = Some(stored);
         Ok(stored)
+    }
+
+    /// The file, open for as long as it is held; nothing where there is none, which is not asked
+    /// again: that takes a descriptor too.
+    pub(crate) fn hold(&mut self, at: At<'_>) -> Result<Option<Arc<dyn DiskFile>>> {
+        let file = at.try_open(&self.slot, Open::Write, "open index")?;
+        if file.is_none() {
+            self.stored.get_or_insert(0);
+        }
+        Ok(file)
     }
 
     pub(crate) fn len(&mut self, at: At<'_>) -> Result<u32> {
@@ -455,6 +457,11 @@ impl<'a, const N: usize> Entries<'a, N> {
         let (_, bytes) = self.block.insert((block, bytes));
         Ok(bytes)
     }
+}
+
+/// How many entries a file of so many bytes holds; a crash may have torn the last.
+fn whole_entries<const N: usize>(bytes: u64) -> u32 {
+    u32::try_from(bytes / N as u64).unwrap_or(u32::MAX)
 }
 
 /// How many leading entries of `len` `is_before` holds for; they are sorted by it.

@@ -124,7 +124,9 @@ impl Log {
         }
         let result = {
             let mut state = self.lock_settled()?;
-            self.append_checked(&mut state, checked, leader_epoch, origin, guard, config)
+            let state = &mut state;
+            let appended = self.append_checked(state, checked, leader_epoch, origin, guard, config);
+            self.judge_append(appended)
         };
         self.conclude_append(result)
     }
@@ -142,7 +144,7 @@ impl Log {
         }
         let result = {
             let mut state = self.lock_settled()?;
-            match (heads.first(), heads.last()) {
+            let appended = match (heads.first(), heads.last()) {
                 (Some(first), Some(last)) => {
                     let (first, last) = (first.base_offset, last.last_offset);
                     if !arrived.in_order || (first < state.end && last < state.end) {
@@ -158,9 +160,18 @@ impl Log {
                     }
                 }
                 _ => Ok(nothing_appended(&state)),
-            }
+            };
+            self.judge_append(appended)
         };
         self.conclude_append(result)
+    }
+
+    /// Under the lock: of a write that failed a part may be there, where nobody may write any more.
+    fn judge_append(&self, result: Result<Appended, AppendError>) -> Result<Appended, AppendError> {
+        if let Err(AppendError::Failed(failed)) = &result {
+            self.directory.judge_failure(failed);
+        }
+        result
     }
 
     fn conclude_append(

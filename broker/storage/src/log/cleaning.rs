@@ -65,7 +65,8 @@ impl Log {
             if state.cuts != cuts {
                 return Ok(false);
             }
-            self.exchange(&mut state, new_base.0, old)
+            let exchanged = self.exchange(&mut state, new_base.0, old);
+            self.directory.judge(exchanged)
         };
         self.conclude(result)
     }
@@ -104,7 +105,12 @@ impl Log {
         // Batches that go may be the first of an epoch that only they tell yet.
         self.write_notes(state)?;
         self.rename_new(new_base, files::CLEANED, files::SWAP)?;
-        self.sync_folder()?;
+        if let Err(e) = self.sync_folder() {
+            // Nothing was exchanged. Left as it is, the next start would carry it through, whatever
+            // had come to lie there by then.
+            self.rename_new(new_base, files::SWAP, files::CLEANED)?;
+            return Err(e);
+        }
         let path = self
             .place
             .join(&(files::segment_file(new_base, files::LOG) + files::SWAP));

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use parking_lot::MutexGuard;
 use protocol::ids::TopicId;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::files;
 use crate::log::{Condition, Log, State};
 
@@ -91,6 +91,16 @@ impl Log {
         self.directory.replace(&path, &state.epochs.encode())?;
         state.epochs_unwritten = false;
         Ok(())
+    }
+
+    /// As [`Log::write_epochs`], where the log has been cut already: without a descriptor the file
+    /// follows with the upkeep, and before the recovery point comes back to there.
+    pub(in crate::log) fn write_cut_epochs(&self, state: &mut State) -> Result<()> {
+        state.epochs_unwritten = true;
+        match self.write_epochs(state) {
+            Err(Error::TooManyFiles { .. }) => Ok(()),
+            written => written,
+        }
     }
 
     /// Writes what waits to be written.

@@ -9,32 +9,28 @@ use crate::log::{Log, State};
 use crate::retention::{self, Aged, Limits};
 use crate::segment::Segment;
 
+impl State {
+    fn raise_start(&mut self, to: i64) {
+        let to = to.min(self.end);
+        if to <= self.start {
+            return;
+        }
+        self.start = to;
+        let watermark = self.watermark.max(to);
+        self.set_watermark(watermark);
+        self.producers.note_watermark(to);
+        // The file follows with the upkeep; every start cuts the same.
+        self.epochs_unwritten |= self.epochs.truncate_from_start(to);
+    }
+}
+
 impl Log {
     /// Records below `to` may not be read any more. The caller has checked `to` ≤ watermark;
     /// gives the new start (unchanged where `to` is below it).
     pub fn delete_records_before(&self, to: Offset) -> Result<Offset> {
-        let result = {
-            let mut state = self.lock_settled()?;
-            self.raise_start(&mut state, to.0)
-                .map(|()| Offset(state.start))
-        };
-        self.conclude(result)
-    }
-
-    fn raise_start(&self, state: &mut State, to: i64) -> Result<()> {
-        let to = to.min(state.end);
-        if to <= state.start {
-            return Ok(());
-        }
-        state.start = to;
-        let watermark = state.watermark.max(to);
-        state.set_watermark(watermark);
-        state.producers.note_watermark(to);
-        if state.epochs.truncate_from_start(to) {
-            self.write_epochs(state)
-        } else {
-            Ok(())
-        }
+        let mut state = self.lock_open()?;
+        state.raise_start(to.0);
+        Ok(Offset(state.start))
     }
 
     /// Deletes the segments that retention names. Gives how many.
@@ -72,7 +68,8 @@ impl Log {
             // It was cut or cleaned meanwhile; the next round looks again.
             return Ok(0);
         }
-        self.drop_oldest(&mut state, count)?;
+        let dropped = self.drop_oldest(&mut state, count);
+        self.directory.judge(dropped)?;
         Ok(count)
     }
 
@@ -111,9 +108,9 @@ impl Log {
             .segments
             .first()
             .map_or(state.end, |segment| segment.base_offset());
+        state.raise_start(first);
         self.doom(state, gone)?;
         self.remove_snapshots(state, |at| bases.contains(&at))?;
-        self.raise_start(state, first)?;
         tracing::info!(
             topic = %self.partition.topic,
             partition = self.partition.partition,

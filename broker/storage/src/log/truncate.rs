@@ -1,4 +1,8 @@
 //! Truncation: to an offset, or whole and on from another; with all that belongs to it.
+//!
+//! Invariant: a log is cut whole or not at all, unless the disk fails, and then its directory is
+//! offline. So what may fail because the process has no descriptor left comes first; from the first
+//! change on, files are only renamed, cut and removed, and those that are cut are held open.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +21,8 @@ impl Log {
     pub fn truncate_to(&self, to: Offset) -> Result<bool> {
         let result = {
             let mut state = self.lock_settled()?;
-            self.truncate_locked(&mut state, to.0.max(0))
+            let cut = self.truncate_locked(&mut state, to.0.max(0));
+            self.directory.judge(cut)
         };
         self.conclude(result)
     }
@@ -40,34 +45,36 @@ impl Log {
         // A batch is cut whole, and of offsets that are missing before it nothing stays either: no file
         // would say where the log ends. Kafka goes on at `to`.
         let to = self.batches_end(state, to)?;
-        self.lower_recovery(state, to)?;
         let kept = state
             .segments
             .partition_point(|segment| segment.base_offset() <= to)
             .max(1);
+        let last = Arc::clone(&state.segments[kept - 1]);
+        let cut = last.plan_cut(to)?;
+        let producers = self.producers_at(state, to)?;
+        self.lower_recovery(state, to)?;
         let gone = state.segments.split_off(kept);
         self.doom(state, gone)?;
-        let cut = state.active().truncate_to(to)?;
+        last.cut(&cut)?;
         state.room = Room::none(state.written);
-        // On the disk before anything follows: else a power cut could leave an old batch between
-        // new ones.
-        let file = state.active().log_file()?;
-        self.directory.sync(vec![file], &self.place.path())?;
+        state.producers = producers;
         state.end = to;
         state.start = state.start.min(to);
         state.set_watermark(state.watermark.min(to));
-        // One that fails keeps the other from nothing: the bytes are cut, nobody comes here again.
-        let epochs = match state.epochs.truncate_from_end(to) {
-            true => self.write_epochs(state),
-            false => Ok(()),
-        };
-        self.rebuild_producers(state, to)?;
-        epochs?;
+        let forgets = state.epochs.truncate_from_end(to);
+        // On the disk before anything follows: else a power cut could leave an old batch between
+        // new ones.
+        let file = last.log_file()?;
+        self.directory.sync(vec![file], &self.place.path())?;
+        if forgets {
+            self.write_cut_epochs(state)?;
+        }
+        self.remove_snapshots(state, |at| at > to)?;
         tracing::info!(
             topic = %self.partition.topic,
             partition = self.partition.partition,
             offset = to,
-            bytes = cut,
+            bytes = cut.bytes(),
             "truncated"
         );
         Ok(true)
@@ -85,33 +92,22 @@ impl Log {
     pub fn truncate_fully_and_start_at(&self, at: Offset, log_start: Option<Offset>) -> Result<()> {
         let result = {
             let mut state = self.lock_settled()?;
-            self.start_over(&mut state, at.0, log_start.unwrap_or(at).0)
+            let begun = self.start_over(&mut state, at.0, log_start.unwrap_or(at).0);
+            self.directory.judge(begun)
         };
         self.conclude(result)
     }
 
     pub(in crate::log) fn start_over(&self, state: &mut State, at: i64, start: i64) -> Result<()> {
         self.lower_recovery(state, at.min(state.recovery))?;
-        let gone = std::mem::take(&mut state.segments);
-        self.doom(state, gone)?;
-        let segment = Segment::create(&self.place, at, Ending::Plain, self.clock.wall_ms());
-        // The log must never be without a segment, whatever fails.
-        let segment = match segment {
-            Ok(segment) => segment,
-            Err(e) => {
-                state
-                    .segments
-                    .push(Arc::new(Segment::existing(&self.place, at, 0, 0)));
-                return Err(e);
-            }
-        };
-        state.segments.push(Arc::new(segment));
+        // One that begins at the same offset has its name still.
+        let now_ms = self.clock.wall_ms();
+        let segment = Segment::create(&self.place, at, Ending::Temporary, now_ms)?;
+        let segment = Arc::new(segment);
+        let gone = std::mem::replace(&mut state.segments, vec![Arc::clone(&segment)]);
         state.room = Room::none(state.written);
         state.folder_changes += 1;
-        if state.epochs.clear() {
-            self.write_epochs(state)?;
-        }
-        self.remove_snapshots(state, |_| true)?;
+        let forgets = state.epochs.clear();
         state.producers = Producers::starting_at(at);
         state.end = at;
         state.start = start.min(at);
@@ -119,7 +115,12 @@ impl Log {
         state.indexed = at;
         state.tail_unchecked = false;
         state.set_watermark(at);
-        Ok(())
+        self.doom(state, gone)?;
+        segment.rename_files(Ending::Plain)?;
+        if forgets {
+            self.write_cut_epochs(state)?;
+        }
+        self.remove_snapshots(state, |_| true)
     }
 
     /// The recovery point goes down before the bytes do, on the disk too: what is written there

@@ -59,6 +59,22 @@ pub struct Appending {
     pub offset_of_max: i64,
 }
 
+/// A cut that is planned and cannot fail any more for want of a descriptor.
+#[derive(Debug)]
+pub(crate) struct Cut {
+    offset: i64,
+    keep: u64,
+    size: u64,
+    _held: Vec<Arc<dyn DiskFile>>,
+}
+
+impl Cut {
+    /// How many go.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.size - self.keep
+    }
+}
+
 impl Segment {
     /// A new, empty segment; its files are made.
     pub(crate) fn create(
@@ -221,17 +237,15 @@ impl Segment {
         let len: u64 = parts.iter().map(|part| part.len() as u64).sum();
         let position = self.size();
         let file = self.log_file()?;
+        if self.marks.lock().largest.is_none() {
+            // Once the batch is written its time must be noted, whatever can be opened then.
+            self.largest_timestamp()?;
+        }
         if let Err(e) = file.write_vectored_at(parts, position) {
             return Err(Error::io("append to", &self.path(files::LOG), e));
         }
         self.size.store(position + len, Ordering::Release);
         let mut marks = self.marks.lock();
-        if marks.largest.is_none() {
-            drop(marks);
-            // What fails here is seen where it is needed.
-            let _known = self.largest_timestamp();
-            marks = self.marks.lock();
-        }
         match marks.note_appended(self, appending, position, len, index_interval_bytes) {
             // The batch is written: an index that cannot be opened just now only lacks an entry.
             Ok(()) | Err(Error::TooManyFiles { .. }) => {}
@@ -439,16 +453,36 @@ impl Segment {
         Ok(wanted)
     }
 
-    /// Cuts batches that reach `offset` or beyond, and what the indexes say of them. Gives how many
-    /// bytes went.
-    pub(crate) fn truncate_to(&self, offset: i64) -> Result<u64> {
+    /// What it takes to cut the batches that reach `offset` or beyond.
+    pub(crate) fn plan_cut(&self, offset: i64) -> Result<Cut> {
+        let held = self.hold_files()?;
         let size = self.size();
-        let keep = self
-            .find(offset, size)?
-            .map_or(size, |found| found.position);
-        self.truncate_bytes(keep)?;
-        self.marks.lock().truncate_indexes(self, offset)?;
-        Ok(size - keep)
+        let found = self.find(offset, size)?;
+        Ok(Cut {
+            offset,
+            keep: found.map_or(size, |found| found.position),
+            size,
+            _held: held,
+        })
+    }
+
+    /// Cuts batches, and what the indexes say of them.
+    pub(crate) fn cut(&self, cut: &Cut) -> Result<()> {
+        self.truncate_bytes(cut.keep)?;
+        self.marks.lock().truncate_indexes(self, cut.offset)
+    }
+
+    /// Opens all its files. While they are held none has to be opened anew.
+    fn hold_files(&self) -> Result<Vec<Arc<dyn DiskFile>>> {
+        let mut held = vec![self.log_file()?];
+        let mut marks = self.marks.lock();
+        let offset_path = || self.path(files::OFFSET_INDEX);
+        let time_path = || self.path(files::TIME_INDEX);
+        let aborted_path = || self.path(files::TXN_INDEX);
+        held.extend(marks.offsets.file.hold(self.at(&offset_path))?);
+        held.extend(marks.times.file.hold(self.at(&time_path))?);
+        held.extend(marks.aborted.file.hold(self.at(&aborted_path))?);
+        Ok(held)
     }
 
     /// Cuts what lies behind its batches.

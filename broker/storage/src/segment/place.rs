@@ -48,6 +48,8 @@ pub enum Ending {
     Cleaned = 2,
     /// Written by the cleaner, to take the place of others.
     Swap = 3,
+    /// Made before what it follows is put away.
+    Temporary = 4,
 }
 
 impl Ending {
@@ -57,6 +59,7 @@ impl Ending {
             Ending::Deleted => files::DELETED,
             Ending::Cleaned => files::CLEANED,
             Ending::Swap => files::SWAP,
+            Ending::Temporary => files::TEMPORARY,
         }
     }
 
@@ -65,7 +68,8 @@ impl Ending {
             0 => Ending::Plain,
             1 => Ending::Deleted,
             2 => Ending::Cleaned,
-            _ => Ending::Swap,
+            3 => Ending::Swap,
+            _ => Ending::Temporary,
         }
     }
 }

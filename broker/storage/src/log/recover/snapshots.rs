@@ -29,12 +29,19 @@ impl Log {
         })
     }
 
-    /// The producers as they were at `upto`: the newest good snapshot, then the heads after it.
+    /// The log ends at `upto`, and so do its producers.
     pub(in crate::log) fn rebuild_producers(&self, state: &mut State, upto: i64) -> Result<()> {
         self.remove_snapshots(state, |at| at > upto)?;
+        state.producers = self.producers_at(state, upto)?;
+        Ok(())
+    }
+
+    /// The producers as they were at `upto`: the newest good snapshot, then the heads after it. Of what
+    /// is above nothing is looked at.
+    pub(in crate::log) fn producers_at(&self, state: &mut State, upto: i64) -> Result<Producers> {
         let now_ms = self.clock.wall_ms();
         let mut producers = None;
-        while let Some(at) = state.snapshots.last().copied() {
+        while let Some(at) = state.snapshots.iter().rfind(|at| **at <= upto).copied() {
             let path = self.place.join(&files::segment_file(at, files::SNAPSHOT));
             if let Some(entries) = producer_snapshot::read(&*self.place.handles.disk, &path)? {
                 let expiration_ms = self.producer_expiration_ms;
@@ -44,28 +51,24 @@ impl Log {
             tracing::warn!(path = %path.display(), "a producer snapshot is damaged; using the one before");
             self.remove_snapshots(state, |other| other == at)?;
         }
-        state.producers = producers.unwrap_or_else(|| {
+        let mut producers = producers.unwrap_or_else(|| {
             let first = state
                 .segments
                 .first()
                 .map_or(0, |segment| segment.base_offset());
             Producers::starting_at(first.min(upto))
         });
-        self.replay_producers(state, upto)
-    }
-
-    fn replay_producers(&self, state: &mut State, upto: i64) -> Result<()> {
-        let from = state.producers.end;
+        let from = producers.end;
         if from < upto {
             let first = state.segment_index(from);
-            for segment in state.segments.clone().iter().skip(first) {
+            for segment in state.segments.iter().skip(first) {
                 if segment.base_offset() < upto {
-                    replay_segment(&mut state.producers, segment, from, upto)?;
+                    replay_segment(&mut producers, segment, from, upto)?;
                 }
             }
         }
-        state.producers.end = upto;
-        Ok(())
+        producers.end = upto;
+        Ok(producers)
     }
 }
 
