@@ -57,6 +57,11 @@ pub struct Round {
 pub fn read_here(wanted: &[Wanted], rules: FetchRules, counts: bool) -> (Round, Wakes) {
     let mut reading = Reading::new(wanted.len(), rules);
     for (place, one) in wanted.iter().enumerate() {
+        // Most polls find nothing, and what needs no disk needs no permit either.
+        if let Some(found) = one.partition.nothing_new(&reading.ask(one, counts)) {
+            reading.add(Ok((found, Wakes::none())));
+            continue;
+        }
         let lanes = &one.partition.shared().lanes;
         match lanes.try_permit(&one.partition.lane()) {
             Some(_permit) => reading.read(one, counts),
@@ -245,8 +250,8 @@ impl Reading {
         }
     }
 
-    fn read(&mut self, one: &Wanted, counts: bool) {
-        let found = one.partition.read(&PartitionRead {
+    fn ask(&self, one: &Wanted, counts: bool) -> PartitionRead {
+        PartitionRead {
             from: one.from,
             bytes_max: one.bytes_max.min(self.room.left),
             min_one: self.room.min_one,
@@ -254,7 +259,14 @@ impl Reading {
             last_fetched_epoch: one.last_fetched_epoch,
             reader: one.reader,
             counts,
-        });
+        }
+    }
+
+    fn read(&mut self, one: &Wanted, counts: bool) {
+        self.add(one.partition.read(&self.ask(one, counts)));
+    }
+
+    fn add(&mut self, found: Result<(Found, Wakes), Refusal>) {
         let found = found.map(|(mut found, wakes)| {
             self.wakes.add(wakes);
             self.room.fit(&mut found.plan);

@@ -228,6 +228,36 @@ async fn a_fetch_gives_what_the_healthy_have_and_leaves_out_who_hangs() {
 }
 
 #[tokio::test]
+async fn who_has_everything_needs_no_leave_to_call_a_disk() {
+    let world = World::new(LogConfig::default());
+    let partition = world.lead_in(WORKS);
+    assert!(matches!(produce(&partition), Append::Answered(_)));
+    let lanes = &world.replicas.shared().lanes;
+    let permits: Vec<_> = std::iter::from_fn(|| lanes.try_permit(&partition.lane())).collect();
+    assert!(!permits.is_empty());
+    let look = |from, committed_only| {
+        let one = Wanted {
+            from: Offset(from),
+            reader: Reader::Consumer {
+                committed_only,
+                leader_only: true,
+            },
+            ..wanted(&partition)
+        };
+        read_here(&[one], RULES, true).0
+    };
+    for committed_only in [false, true] {
+        let round = look(1, committed_only);
+        assert!(round.is_whole() && !round.is_ready);
+        let offsets = round.found[0].as_ref().unwrap().offsets;
+        assert_eq!((offsets.watermark, offsets.end), (Offset(1), Offset(1)));
+        for from in [0, 2] {
+            assert!(!look(from, committed_only).is_whole(), "from {from}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_directory_that_does_not_answer_for_minutes_is_given_up_and_no_other() {
     let world = World::new(LogConfig::default());
     let (hanging, healthy) = (world.lead_in(FROZEN), world.lead_in(WORKS));

@@ -66,6 +66,39 @@ impl Partition {
         found
     }
 
+    /// What a consumer is told who has had everything he may have. Never waits, neither for a disk
+    /// nor for a lock: `None` where it would have to, and where there is anything else to tell.
+    pub(crate) fn nothing_new(&self, read: &PartitionRead) -> Option<Found> {
+        let Reader::Consumer {
+            committed_only,
+            leader_only,
+        } = read.reader
+        else {
+            return None;
+        };
+        let state = self.state.try_read()?;
+        self.check_epoch(&state, read.current_leader_epoch, leader_only)
+            .ok()?;
+        let moves = self.marks.moves.load(Ordering::Acquire);
+        let offsets = state.log.glimpse()?;
+        let limit = match committed_only {
+            true => offsets.stable,
+            false => offsets.watermark,
+        };
+        if read.from != limit || read.last_fetched_epoch.is_some() {
+            return None;
+        }
+        if read.counts {
+            self.traffic.add(Passed::FetchRequests, 1);
+        }
+        Some(Found {
+            offsets,
+            moves,
+            diverging: None,
+            plan: None,
+        })
+    }
+
     fn read_counted(&self, read: &PartitionRead) -> Result<(Found, Wakes), Refusal> {
         let state = self.state.read();
         let leader_only = match read.reader {

@@ -13,7 +13,7 @@ use smallvec::SmallVec;
 
 use crate::error::{Damage, Error, ReadError, ReadRefusal, Result};
 use crate::files;
-use crate::log::{Log, State};
+use crate::log::{Condition, Log, State};
 use crate::offsets::Offsets;
 use crate::segment::Segment;
 use crate::vetting::Bounds;
@@ -142,6 +142,15 @@ impl Log {
             Err(e) if self.is_outdated(&e, glance.cuts) => self.read(request),
             planned => planned.map_err(|e| self.conclude_read(e)),
         }
+    }
+
+    /// The offsets, without waiting for anybody: `None` unless the log is open and whole, and nobody
+    /// is at its files just now.
+    pub fn glimpse(&self) -> Option<Offsets> {
+        self.directory.check().ok()?;
+        let state = self.state.try_lock()?;
+        let is_whole = state.condition == Condition::Open && !state.tail_unchecked;
+        is_whole.then(|| state.offsets())
     }
 
     fn conclude_read(&self, error: Error) -> ReadError {
