@@ -11,6 +11,7 @@ use base::io_pool::IoPool;
 use base::stop::Stop;
 use base::tasks;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tracing::warn;
 
@@ -27,6 +28,7 @@ impl Replicas {
     /// end at stop; the caller joins them before it closes the store.
     pub fn start(self: &Arc<Self>, pool: &IoPool, stop: &Stop) -> Vec<JoinHandle<()>> {
         self.watch_directories();
+        self.shared().lanes.wake_on(Handle::current());
         let lag_ms = (self.shared().config.lag_ms_max / 2).max(1);
         let movers = (0..self.shared().config.moves.threads.max(1)).map(|_| {
             let (replicas, stop) = (Arc::clone(self), stop.clone());

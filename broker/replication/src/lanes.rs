@@ -21,11 +21,13 @@ use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
 use base::io_pool::{Full, IoPool};
+use base::tasks;
 use dashmap::DashMap;
 use parking_lot::{Condvar, Mutex};
 use protocol::ids::Offset;
 use storage::log::{Log, flush_together};
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::gathering::Gathering;
@@ -70,6 +72,7 @@ pub struct Lane {
     missed: AtomicU64,
     at_work: Mutex<AtWork>,
     clock: Clock,
+    runtime: Arc<OnceLock<Handle>>,
 }
 
 /// Appends and reads that a lane's threads are at just now.
@@ -105,6 +108,8 @@ pub struct LaneTable {
     /// Whether somebody sleeps until the next call begins.
     awaited: AtomicBool,
     begun: Notify,
+    /// Where those run who wait for flushes.
+    runtime: Arc<OnceLock<Handle>>,
 }
 
 /// One storage call that may be under way on a worker.
@@ -141,7 +146,13 @@ impl LaneTable {
             calls: (0..permits).map(|_| call()).collect(),
             awaited: AtomicBool::new(false),
             begun: Notify::new(),
+            runtime: Arc::default(),
         }
+    }
+
+    /// From now on those who wait for flushes are woken on this runtime.
+    pub(crate) fn wake_on(&self, runtime: Handle) {
+        self.runtime.get_or_init(|| runtime);
     }
 
     /// The lane of a directory.
@@ -163,6 +174,7 @@ impl LaneTable {
                 missed: AtomicU64::new(0),
                 at_work: Mutex::default(),
                 clock: self.clock.clone(),
+                runtime: Arc::clone(&self.runtime),
             })
         };
         Arc::clone(
@@ -312,7 +324,11 @@ impl Lane {
         let waiting = next.asked;
         next.gathering.over(asked, waiting, took_us);
         drop(next);
-        wakes.fire();
+        match self.runtime.get() {
+            // Woken one by one from outside, each would take the core from whoever wakes the next.
+            Some(runtime) => drop(tasks::spawn_on(runtime, "flushed", async { wakes.fire() })),
+            None => wakes.fire(),
+        }
     }
 
     /// Who is to be flushed now, and for how many appends.
