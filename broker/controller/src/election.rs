@@ -49,10 +49,13 @@ pub(crate) async fn current(
     listener: &Listener,
 ) -> Result<Option<Holder>, Error> {
     let node = match get_watched(store, paths::CONTROLLER, listener).await {
-        // Whether the node is there may be asked by everybody, and so it can be watched.
+        // Whether the node is there, and so a watch of it, is kept from us by newer ZooKeepers only.
         Err(Error::NoAuth { .. }) => {
             let there = store.exists(paths::CONTROLLER, Some(listener.clone()));
-            return Ok(there.await?.map(|_| Holder::Forbidden));
+            return match there.await {
+                Err(Error::NoAuth { .. }) => Ok(Some(Holder::Forbidden)),
+                there => Ok(there?.map(|_| Holder::Forbidden)),
+            };
         }
         read => read?,
     };

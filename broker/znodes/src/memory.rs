@@ -52,14 +52,15 @@ pub fn broker_body(port: i32) -> Broker {
     }
 }
 
-/// What an access list may keep others from. As in ZooKeeper, nothing keeps them from looking
-/// whether a node exists.
+/// What an access list may keep others from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
     Read,
     /// Setting a node, or creating one of this path.
     Write,
     Delete,
+    /// Looking whether a node exists; ZooKeeper 3.9.5 keeps that from others, older ones did not.
+    Look,
 }
 
 /// Data watches fire on data and deletion, existence watches on creation too, child watches on
@@ -231,6 +232,13 @@ impl Tree {
     fn check_readable(&self, path: &str) -> Result<(), Error> {
         match self.nodes.contains_key(path) {
             true => self.check_access(path, Access::Read),
+            false => Ok(()),
+        }
+    }
+
+    fn check_seen(&self, path: &str) -> Result<(), Error> {
+        match self.nodes.contains_key(path) {
+            true => self.check_access(path, Access::Look),
             false => Ok(()),
         }
     }
@@ -507,6 +515,7 @@ impl Store for Memory {
     fn exists<'a>(&'a self, path: &'a str, watch: Option<Listener>) -> Answer<'a, Option<Stat>> {
         Box::pin(async move {
             self.ready().await?;
+            self.world.0.lock().check_seen(path)?;
             let watch = watch.map(|listener| (listener, Sort::Data, true));
             Ok(self.read(path, watch, |held| held.stat))
         })

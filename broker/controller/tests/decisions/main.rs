@@ -29,7 +29,7 @@
 //! | `waits 5` | so many seconds pass |
 //! | `counts` | what the metrics show |
 //! | `works` | in which kinds of work orders were sent, as `ControllerState` numbers them, and what is done now |
-//! | `forbids reading /p`, `allows writing /p`, `forbids deleting /p` | by an access list of the node |
+//! | `forbids reading /p`, `allows writing /p`, `forbids deleting /p`, `forbids seeing /p` | by an access list of the node |
 //! | `status` | what this broker knows of the control plane |
 
 #![allow(

@@ -233,6 +233,7 @@ fn access(what: &str) -> Access {
     match what {
         "reading" => Access::Read,
         "deleting" => Access::Delete,
+        "seeing" => Access::Look,
         _ => Access::Write,
     }
 }
