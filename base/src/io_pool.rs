@@ -1,11 +1,11 @@
 //! A few threads for work that may sleep on a disk, with a bounded queue before them.
 
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -13,7 +13,9 @@ type Job = Box<dyn FnOnce() + Send>;
 /// threads finish what is queued and end.
 #[derive(Clone, Debug)]
 pub struct IoPool {
-    queue: SyncSender<Job>,
+    queue: Sender<(OwnedSemaphorePermit, Job)>,
+    /// What bounds the queue: a job gives its place up as a thread takes it.
+    places: Arc<Semaphore>,
 }
 
 /// The queue is full: whoever asked should slow down.
@@ -21,10 +23,18 @@ pub struct IoPool {
 #[error("the disk's queue is full")]
 pub struct Full;
 
+/// A place in the queue, for one job.
+#[derive(Debug)]
+#[must_use = "a place that nobody uses is given back"]
+pub struct Place<'a> {
+    pool: &'a IoPool,
+    permit: OwnedSemaphorePermit,
+}
+
 impl IoPool {
     /// `threads` threads named `name`, and room for `queued_max` waiting jobs.
     pub fn new(name: &str, threads: usize, queued_max: usize) -> std::io::Result<Self> {
-        let (queue, jobs) = sync_channel::<Job>(queued_max);
+        let (queue, jobs) = channel::<(OwnedSemaphorePermit, Job)>();
         let jobs = Arc::new(Mutex::new(jobs));
         for number in 0..threads.max(1) {
             let jobs = Arc::clone(&jobs);
@@ -35,7 +45,8 @@ impl IoPool {
                         let next = jobs.lock().recv();
                         match next {
                             // A panic in one job must not take the thread from the others.
-                            Ok(job) => {
+                            Ok((place, job)) => {
+                                drop(place);
                                 let caught =
                                     std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
                                 if caught.is_err() {
@@ -49,16 +60,31 @@ impl IoPool {
                     }
                 })?;
         }
-        Ok(IoPool { queue })
+        Ok(IoPool {
+            queue,
+            places: Arc::new(Semaphore::new(queued_max)),
+        })
+    }
+
+    /// A place in the queue, if there is one.
+    pub fn try_place(&self) -> Result<Place<'_>, Full> {
+        let permit = Arc::clone(&self.places).try_acquire_owned();
+        let permit = permit.map_err(|_none_left| Full)?;
+        Ok(Place { pool: self, permit })
+    }
+
+    /// A place in the queue, as soon as there is one; whoever came first has it first.
+    pub async fn place(&self) -> Result<Place<'_>, Full> {
+        let permit = Arc::clone(&self.places).acquire_owned().await;
+        // The places are never closed.
+        let permit = permit.map_err(|_closed| Full)?;
+        Ok(Place { pool: self, permit })
     }
 
     /// Queues a job nobody waits for.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
-        self.queue
-            .try_send(Box::new(job))
-            .map_err(|refused| match refused {
-                TrySendError::Full(_) | TrySendError::Disconnected(_) => Full,
-            })
+        self.try_place()?.submit(job);
+        Ok(())
     }
 
     /// Runs a job and waits for its result without holding the calling worker. Once queued the
@@ -73,6 +99,13 @@ impl IoPool {
             let _unheard = answer.send(job());
         })?;
         wait.await.map_err(|_panicked| Full)
+    }
+}
+
+impl Place<'_> {
+    pub fn submit(self, job: impl FnOnce() + Send + 'static) {
+        // The threads end no sooner than the pool, which is borrowed here.
+        let _sent = self.pool.queue.send((self.permit, Box::new(job)));
     }
 }
 
@@ -95,5 +128,29 @@ mod tests {
         let refused = (0..1_000).any(|_| pool.submit(|| {}).is_err());
         assert!(refused);
         drop(hold);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_place_has_it_once_a_job_is_taken_up() {
+        let pool = IoPool::new("test", 1, 1).unwrap();
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (begun, has_begun) = oneshot::channel();
+        pool.submit(move || {
+            let _told = begun.send(());
+            held.recv().unwrap_or(());
+        })
+        .unwrap();
+        has_begun.await.unwrap();
+        pool.submit(|| {}).unwrap();
+        let mut waiting = Box::pin(pool.place());
+        tokio::select! { biased;
+            _ = &mut waiting => panic!("the queue is full"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(hold);
+        let (tell, told) = oneshot::channel();
+        let place = waiting.await.unwrap();
+        place.submit(move || tell.send(42).unwrap_or(()));
+        assert_eq!(told.await, Ok(42));
     }
 }

@@ -4,7 +4,8 @@
 //! where it may not, or where looking at its records takes long: a small batch may unpack to a
 //! large one, and many that take a moment each take long together. One that was sent to the lane is
 //! followed there by all later ones of its partition until the lane is empty, so that a producer's
-//! order holds.
+//! order holds. What one turn sends to a lane goes there together, as it ends: a request may name
+//! more partitions than the lane's queue has places.
 //!
 //! Hot path: with acks from the leader, or from all where there is nobody else, the answer is
 //! there when [`append`] returns; nothing is spawned, parked or allocated.
@@ -19,7 +20,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 
 use crate::error::Refusal;
-use crate::lanes::Flushes;
+use crate::lanes::{Flushes, Lane, by_lane};
 use crate::partition::{AppendFailure, By, Done, Partition, Patience};
 use crate::waiting::{Stay, Until, Wakes};
 
@@ -58,6 +59,19 @@ pub enum Append {
 pub struct Turn {
     began_us: Option<i64>,
     wakes: Wakes,
+    /// What the directories' lanes are to do.
+    queued: Vec<(Arc<Lane>, Queued)>,
+}
+
+/// An append that is counted among those that wait in its partition's lane. Dropped before it was
+/// done it is refused.
+#[derive(Debug)]
+struct Queued {
+    partition: Arc<Partition>,
+    records: Bytes,
+    by: By,
+    acks: Acks,
+    tell: Option<oneshot::Sender<Result<Done, AppendFailure>>>,
 }
 
 /// An append that waits for a disk or for other replicas.
@@ -83,9 +97,15 @@ impl Turn {
         Turn::default()
     }
 
-    /// Wakes whom the appends concern. Never called under a partition's lock.
+    /// Wakes whom the appends concern, and sends off what lanes are to do. Never called under a
+    /// partition's lock.
     pub fn end(self) {
         self.wakes.fire();
+        for (lane, queued) in by_lane(self.queued) {
+            let jobs = queued.into_iter().map(|one| move || one.run());
+            // What finds no place is refused as it is dropped.
+            let _sent = lane.submit_appends(jobs.collect());
+        }
     }
 
     fn is_over(&mut self, now_us: i64) -> bool {
@@ -152,28 +172,52 @@ pub fn append(
     }
     let (tell, heard) = oneshot::channel();
     let lane = partition.lane_to_queue();
-    let queued = Arc::clone(partition);
-    let job = move || {
-        let mut done = append_here(&queued, &records, by, acks, Patience::Any);
-        queued.queued.fetch_sub(1, Ordering::AcqRel);
-        if let Some(Ok(done)) = &mut done {
-            std::mem::take(&mut done.wakes).fire();
-            if done.flush_due {
-                // Here and not by whoever waits: he may go away.
-                queue_flush(&queued);
-            }
-        }
-        let _unheard = done.map(|done| tell.send(done));
+    let queued = Queued {
+        partition: Arc::clone(partition),
+        records,
+        by,
+        acks,
+        tell: Some(tell),
     };
-    if lane.submit_append(job).is_err() {
-        partition.queued.fetch_sub(1, Ordering::AcqRel);
-        return Append::Answered(AppendAnswer::refused(Refusal::Overloaded, Offset::NONE));
-    }
+    turn.queued.push((lane, queued));
     Append::Waits(Wait {
         partition: Arc::clone(partition),
         acks,
         stage: Stage::Lane(heard),
     })
+}
+
+impl Queued {
+    /// On a thread of the lane.
+    fn run(mut self) {
+        let tell = self.tell.take();
+        let (records, acks) = (&self.records, self.acks);
+        let done = append_here(&self.partition, records, self.by, acks, Patience::Any);
+        let partition = Arc::clone(&self.partition);
+        // Whoever hears of it may append where he is again.
+        drop(self);
+        let Some(mut done) = done else { return };
+        if let Ok(done) = &mut done {
+            std::mem::take(&mut done.wakes).fire();
+            if done.flush_due {
+                // Here and not by whoever waits: he may go away.
+                queue_flush(&partition);
+            }
+        }
+        let _unheard = tell.map(|tell| tell.send(done));
+    }
+}
+
+impl Drop for Queued {
+    fn drop(&mut self) {
+        self.partition.queued.fetch_sub(1, Ordering::AcqRel);
+        if let Some(tell) = self.tell.take() {
+            let _unheard = tell.send(Err(AppendFailure {
+                refusal: Refusal::Overloaded,
+                log_start: Offset::NONE,
+            }));
+        }
+    }
 }
 
 /// Appends and waits; for this broker's own records and markers.

@@ -8,9 +8,9 @@
 //! the page cache, conversions) goes to the lanes directly.
 //!
 //! A lane whose reads somebody has waited for in vain is *silent* until one of them comes back:
-//! meanwhile no fetch asks it for more, as that would only wait behind them. What needs no disk, as
-//! most of what is fetched, has nothing to do with it. What never comes back is
-//! [`crate::hangs`]' affair.
+//! meanwhile no fetch asks it for more, as that would only wait behind them, and nobody else does who
+//! would wait for no longer than it has been silent. What needs no disk, as most of what is fetched, has
+//! nothing to do with it. What never comes back is [`crate::hangs`]' affair.
 //!
 //! Hot path: a permit costs one clock reading and one scan over a handful of atomics.
 
@@ -59,17 +59,19 @@ pub(crate) trait Flushes: Send + Sync + std::fmt::Debug {
 pub struct Lane {
     path: PathBuf,
     number: u32,
-    appends: OnceLock<Option<IoPool>>,
-    flushes: OnceLock<Option<IoPool>>,
+    appends: OnceLock<IoPool>,
+    flushes: OnceLock<IoPool>,
     next_round: Mutex<Round>,
     /// As many have asked for the next round as are expected.
     complete: Condvar,
-    reads: OnceLock<Option<IoPool>>,
+    reads: OnceLock<IoPool>,
     /// Reads that were handed in, and those that came back.
     asked: AtomicU64,
     answered: AtomicU64,
     /// The answer that somebody gave up waiting for: the first, the second… 0 is none.
     missed: AtomicU64,
+    /// Since when that is waited for.
+    missing_since_ms: AtomicI64,
     at_work: Mutex<AtWork>,
     clock: Clock,
     runtime: Arc<OnceLock<Handle>>,
@@ -172,6 +174,7 @@ impl LaneTable {
                 asked: AtomicU64::new(0),
                 answered: AtomicU64::new(0),
                 missed: AtomicU64::new(0),
+                missing_since_ms: AtomicI64::new(0),
                 at_work: Mutex::default(),
                 clock: self.clock.clone(),
                 runtime: Arc::clone(&self.runtime),
@@ -274,16 +277,20 @@ impl Lane {
         &self.clock
     }
 
-    /// Runs appends one after the other, in the order they were handed in.
-    pub fn submit_append(
-        self: &Arc<Self>,
-        job: impl FnOnce() + Send + 'static,
-    ) -> Result<(), Full> {
+    /// Runs appends one after the other, in the order they were handed in. Together they take one
+    /// place in the queue, so that no request is too large for it.
+    pub(crate) fn submit_appends<J>(self: &Arc<Self>, jobs: Vec<J>) -> Result<(), Full>
+    where
+        J: FnOnce() + Send + 'static,
+    {
+        let place = pool(&self.appends, "append", APPEND_THREADS)?.try_place()?;
         let lane = Arc::clone(self);
-        pool(&self.appends, "append", APPEND_THREADS)?.submit(move || {
-            let _at_work = Working::begin(lane);
-            job();
-        })
+        place.submit(move || {
+            for job in jobs {
+                Errand::append(&lane).run(job);
+            }
+        });
+        Ok(())
     }
 
     /// For an append: has its log flushed in the next round, together with all who ask until that
@@ -347,28 +354,22 @@ impl Lane {
         (std::mem::take(&mut round.unflushed), asked)
     }
 
-    /// Runs reads that may sleep, and conversions; waits without holding the worker.
+    /// Runs a read that may sleep, once the queue has a place for it; waits without holding the worker.
     pub async fn run_read<T: Send + 'static>(
         self: &Arc<Self>,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Full> {
+        let place = self.read_pool()?.place().await?;
+        let errand = Errand::read(self);
         let (tell, heard) = oneshot::channel();
-        self.submit_read(move || {
-            let _unheard = tell.send(job());
-        })?;
+        place.submit(move || {
+            let _unheard = tell.send(errand.run(job));
+        });
         heard.await.map_err(|_panicked| Full)
     }
 
-    /// Runs a read that somebody will be told of.
-    fn submit_read(self: &Arc<Self>, job: impl FnOnce() + Send + 'static) -> Result<(), Full> {
-        let pool = pool(&self.reads, "read", READ_THREADS)?;
-        let counted = Counted::begin(self);
-        let lane = Arc::clone(self);
-        pool.submit(move || {
-            let _counted = counted;
-            let _at_work = Working::begin(lane);
-            job();
-        })
+    fn read_pool(&self) -> Result<&IoPool, Full> {
+        pool(&self.reads, "read", READ_THREADS)
     }
 
     /// Whether somebody waited in vain, and nothing has come back since.
@@ -379,7 +380,18 @@ impl Lane {
             && self.asked.load(Ordering::Relaxed) > answered
     }
 
-    fn note_missed(&self) {
+    /// Whether nothing has come back for so long at least, although somebody waited.
+    fn is_silent_for(&self, ms: i64) -> bool {
+        let since_ms = self.missing_since_ms.load(Ordering::Relaxed);
+        self.is_silent() && self.clock.monotonic_ms() - since_ms >= ms
+    }
+
+    /// Somebody waited for so long, in vain.
+    fn note_missed(&self, waited_ms: i64) {
+        if !self.is_silent() {
+            let since_ms = self.clock.monotonic_ms() - waited_ms;
+            self.missing_since_ms.store(since_ms, Ordering::Relaxed);
+        }
         let next = self.answered.load(Ordering::Acquire) + 1;
         self.missed.store(next, Ordering::Relaxed);
     }
@@ -400,42 +412,52 @@ pub fn by_lane<T>(all: impl IntoIterator<Item = (Arc<Lane>, T)>) -> Vec<(Arc<Lan
     found
 }
 
-/// A job that a thread is at, until this is dropped.
-struct Working {
+/// An append or a read; it is back when this is dropped, even by a panic.
+struct Errand {
     lane: Arc<Lane>,
-    job: u64,
+    /// Reads are counted from when they are handed in.
+    is_read: bool,
+    /// Once a thread is at it.
+    job: Option<u64>,
 }
 
-impl Working {
-    fn begin(lane: Arc<Lane>) -> Self {
-        let mut at_work = lane.at_work.lock();
+impl Errand {
+    fn append(lane: &Arc<Lane>) -> Self {
+        Errand {
+            lane: Arc::clone(lane),
+            is_read: false,
+            job: None,
+        }
+    }
+
+    fn read(lane: &Arc<Lane>) -> Self {
+        lane.asked.fetch_add(1, Ordering::Relaxed);
+        Errand {
+            lane: Arc::clone(lane),
+            is_read: true,
+            job: None,
+        }
+    }
+
+    fn run<T>(mut self, work: impl FnOnce() -> T) -> T {
+        let mut at_work = self.lane.at_work.lock();
         at_work.begun += 1;
         let job = at_work.begun;
         at_work.jobs.insert(job);
         drop(at_work);
-        Working { lane, job }
+        self.job = Some(job);
+        work()
     }
 }
 
-impl Drop for Working {
+impl Drop for Errand {
     fn drop(&mut self) {
-        self.lane.at_work.lock().jobs.remove(&self.job);
-    }
-}
-
-/// A read that is out; it is back when this is dropped, even by a panic.
-struct Counted(Arc<Lane>);
-
-impl Counted {
-    fn begin(lane: &Arc<Lane>) -> Self {
-        lane.asked.fetch_add(1, Ordering::Relaxed);
-        Counted(Arc::clone(lane))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.answered.fetch_add(1, Ordering::AcqRel);
+        if let Some(job) = &self.job {
+            self.lane.at_work.lock().jobs.remove(job);
+        }
+        if self.is_read {
+            self.lane.answered.fetch_add(1, Ordering::AcqRel);
+        }
     }
 }
 
@@ -444,34 +466,53 @@ impl Drop for Counted {
 pub struct Gathered<T> {
     tell: Option<mpsc::Sender<(usize, T)>>,
     heard: mpsc::Receiver<(usize, T)>,
-    /// Those who have not answered.
-    open: Vec<Option<Arc<Lane>>>,
+    patience_ms: i64,
+    /// Who was asked, and how many of the answers are missing.
+    open: Vec<(Arc<Lane>, usize)>,
 }
 
 impl<T: Send + 'static> Gathered<T> {
-    /// For at most so many questions.
-    pub fn new(questions_max: usize) -> Self {
-        let (tell, heard) = mpsc::channel(questions_max.max(1));
+    /// For at most so many answers. No lane is asked that is silent.
+    pub fn new(answers_max: usize) -> Self {
+        Gathered::patient(answers_max, 0)
+    }
+
+    /// As [`Gathered::new`], for somebody who waits for so long until the next answer comes: only a
+    /// lane that has been silent for as long is not asked.
+    pub(crate) fn patient(answers_max: usize, patience_ms: i64) -> Self {
+        let (tell, heard) = mpsc::channel(answers_max.max(1));
         Gathered {
             tell: Some(tell),
             heard,
-            open: Vec::with_capacity(questions_max),
+            patience_ms,
+            open: Vec::new(),
         }
     }
 
-    /// Asks a lane, unless it is silent or its queue is full. What is asked is done, waited for or
-    /// not.
-    pub fn ask(&mut self, lane: &Arc<Lane>, job: impl FnOnce() -> T + Send + 'static) {
-        let Some(tell) = self.tell.clone().filter(|_| !lane.is_silent()) else {
+    /// Asks a lane, which answers one after the other, unless it is silent or its queue is full. What
+    /// is asked is done, waited for or not.
+    pub fn ask<J>(&mut self, lane: &Arc<Lane>, jobs: impl IntoIterator<Item = J>)
+    where
+        J: FnOnce() -> T + Send + 'static,
+    {
+        let Some(tell) = self.tell.clone() else {
             return;
         };
-        let number = self.open.len();
-        let job = move || {
-            let _unheard = tell.try_send((number, job()));
-        };
-        if lane.submit_read(job).is_ok() {
-            self.open.push(Some(Arc::clone(lane)));
+        if lane.is_silent_for(self.patience_ms) {
+            return;
         }
+        let Ok(place) = lane.read_pool().and_then(IoPool::try_place) else {
+            return;
+        };
+        let jobs = jobs.into_iter().map(|job| (Errand::read(lane), job));
+        let jobs: Vec<_> = jobs.collect();
+        let number = self.open.len();
+        self.open.push((Arc::clone(lane), jobs.len()));
+        place.submit(move || {
+            for (errand, job) in jobs {
+                let _unheard = tell.try_send((number, errand.run(job)));
+            }
+        });
     }
 
     /// The next answer; `None` once there is none to come, or the stay is over. Then those that
@@ -482,13 +523,14 @@ impl<T: Send + 'static> Gathered<T> {
             tokio::select! { biased;
                 answer = self.heard.recv() => {
                     let (number, answer) = answer?;
-                    if let Some(open) = self.open.get_mut(number) {
-                        *open = None;
+                    if let Some((_, missing)) = self.open.get_mut(number) {
+                        *missing = missing.saturating_sub(1);
                     }
                     return Some(answer);
                 }
                 () = stay.parked().wait() => if stay.parked().is_expired() {
-                    self.open.drain(..).flatten().for_each(|lane| lane.note_missed());
+                    let missing = self.open.drain(..).filter(|(_, missing)| *missing > 0);
+                    missing.for_each(|(lane, _)| lane.note_missed(self.patience_ms));
                     return None;
                 },
             }
@@ -496,15 +538,14 @@ impl<T: Send + 'static> Gathered<T> {
     }
 }
 
-fn pool<'a>(
-    cell: &'a OnceLock<Option<IoPool>>,
-    name: &str,
-    threads: usize,
-) -> Result<&'a IoPool, Full> {
-    // Without threads to be had, the work is refused as it is with a full queue.
-    cell.get_or_init(|| IoPool::new(name, threads, QUEUED_MAX).ok())
-        .as_ref()
-        .ok_or(Full)
+fn pool<'a>(cell: &'a OnceLock<IoPool>, name: &str, threads: usize) -> Result<&'a IoPool, Full> {
+    if let Some(pool) = cell.get() {
+        return Ok(pool);
+    }
+    // Without threads to be had, the work is refused as it is with a full queue. Whoever comes next
+    // tries again.
+    let made = IoPool::new(name, threads, QUEUED_MAX).map_err(|_no_threads| Full)?;
+    Ok(cell.get_or_init(|| made))
 }
 
 #[cfg(test)]
@@ -520,6 +561,34 @@ mod tests {
         assert!(first.is_some() && second.is_some() && lanes.try_permit(&lane).is_none());
         drop(second);
         assert!(lanes.try_permit(&lane).is_some());
+    }
+
+    #[tokio::test]
+    async fn a_read_waits_for_a_place_in_a_full_queue_and_so_ends_nobodys_answer() {
+        let lane = LaneTable::new(Clock::by_hand(0), 2).lane(Path::new("/a"));
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let held = Arc::new(Mutex::new(held));
+        let hang = || {
+            let held = Arc::clone(&held);
+            move || held.lock().recv().unwrap_or(())
+        };
+        let mut full = Gathered::new(QUEUED_MAX + READ_THREADS);
+        while lane.at_work.lock().jobs.len() < READ_THREADS {
+            // A thread gives the place up a moment before it begins.
+            full.ask(&lane, [hang()]);
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..QUEUED_MAX {
+            full.ask(&lane, [hang()]);
+        }
+        assert!(lane.read_pool().unwrap().try_place().is_err());
+        let mut read = std::pin::pin!(lane.run_read(|| 42));
+        tokio::select! { biased;
+            early = &mut read => panic!("{early:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(hold);
+        assert_eq!(read.await, Ok(42));
     }
 
     #[test]

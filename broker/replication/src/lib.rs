@@ -30,6 +30,7 @@ pub mod partition;
 pub mod pace;
 pub mod moves;
 pub mod replicas;
+pub mod asking;
 pub mod append;
 pub mod sessions;
 pub mod read;

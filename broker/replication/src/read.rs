@@ -94,13 +94,14 @@ pub async fn read_rest(
             .iter()
             .filter_map(|place| wanted.get(*place).cloned())
             .collect();
-        asked.ask(&lane, move || {
+        let job = move || {
             let mut reading = Reading::with(asks.len(), room);
             asks.iter().for_each(|one| reading.read(one, counts));
             let (part, wakes) = reading.finish();
             wakes.fire();
             (places, part)
-        });
+        };
+        asked.ask(&lane, [job]);
     }
     while let Some((places, part)) = asked.next(stay).await {
         round.add(places, part, rules);

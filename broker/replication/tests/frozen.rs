@@ -17,6 +17,7 @@ use protocol::ids::{
     BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicPartition,
 };
 use replication::append::{Acks, Append, Turn, append};
+use replication::asking::{PATIENCE_MS, Question, ask_all};
 use replication::config::{
     MovesConfig, ReplicationConfig, SessionsConfig, TopicConfig, TopicRules,
 };
@@ -27,6 +28,7 @@ use replication::partition::{Assignment, Partition, PartitionOrder, Reader};
 use replication::read::{FetchRules, Round, Wanted, read_here, read_rest};
 use replication::replicas::Replicas;
 use replication::role::Authority;
+use replication::waiting::Until;
 use storage::config::{LogConfig, StoreConfig};
 use storage::log::Origin;
 use storage::store::Store;
@@ -225,6 +227,162 @@ async fn a_fetch_gives_what_the_healthy_have_and_leaves_out_who_hangs() {
     }
     let round = fetch(&world, &both).await;
     assert!(round.found.iter().all(Result::is_ok));
+}
+
+/// Where the log of each ends, or why that is not told.
+async fn ends(partitions: [&Arc<Partition>; 2]) -> [Result<i64, Refusal>; 2] {
+    let questions = partitions.map(|partition| Question {
+        partition: Arc::clone(partition),
+        may_sleep: false,
+        ask: |it: &Partition| Ok(it.log().offsets().end.0),
+    });
+    let told = tokio::time::timeout(PATIENCE, ask_all(questions.into(), PATIENCE_MS));
+    let told = told.await.expect("nobody waits for ever");
+    told.try_into().unwrap()
+}
+
+#[tokio::test]
+async fn a_question_is_answered_for_the_healthy_and_given_up_for_who_hangs() {
+    let world = World::new(LogConfig::default());
+    let (hanging, healthy) = (world.lead_in(FROZEN), world.lead_in(WORKS));
+    for partition in [&hanging, &healthy] {
+        assert!(matches!(produce(partition), Append::Answered(_)));
+    }
+    world.hang(&hanging);
+    let began_ms = world.clock.monotonic_ms();
+    let both = [&hanging, &healthy];
+    let mut told = std::pin::pin!(ends(both));
+    let told = loop {
+        tokio::select! { biased;
+            told = &mut told => break told,
+            () = tokio::time::sleep(Duration::from_millis(5)) => world.clock.advance(PATIENCE_MS / 4),
+        }
+    };
+    assert_eq!(told, [Err(Refusal::Silent), Ok(1)]);
+    assert!(world.clock.monotonic_ms() >= began_ms + PATIENCE_MS);
+
+    // Who would wait for as long in vain does not.
+    let began_ms = world.clock.monotonic_ms();
+    assert_eq!(ends(both).await, [Err(Refusal::Silent), Ok(1)]);
+    assert_eq!(world.clock.monotonic_ms(), began_ms);
+
+    world.disk.thaw();
+    while hanging.lane().is_silent() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(ends(both).await, [Ok(2), Ok(1)]);
+}
+
+#[tokio::test]
+async fn who_waits_for_longer_than_a_fetch_asks_where_a_fetch_has_waited_in_vain() {
+    let world = World::new(LogConfig::default());
+    let (hanging, healthy) = (world.lead_in(FROZEN), world.lead_in(WORKS));
+    world.hang(&hanging);
+    assert!(!fetch(&world, &[wanted(&hanging)]).await.is_ready);
+    assert!(hanging.lane().is_silent());
+    let disk = world.disk.clone();
+    let thaws = base::tasks::spawn("thaws", async move {
+        disk.await_hanging(1);
+        disk.thaw();
+    });
+    assert_eq!(ends([&hanging, &healthy]).await, [Ok(1), Ok(0)]);
+    thaws.await.unwrap();
+}
+
+#[tokio::test]
+async fn one_request_may_append_to_more_partitions_than_a_queue_has_places() {
+    const MANY: usize = 5_000;
+    let world = World::new(LogConfig::default());
+    let hanging = world.lead_in(FROZEN);
+    world.hang(&hanging);
+    let mut turn = Turn::begin();
+    let waits: Vec<_> = (0..MANY)
+        .map(|_| {
+            let origin = Origin::Client;
+            match append(&hanging, records(), origin, Acks::Leader, &mut turn) {
+                Append::Waits(wait) => wait,
+                Append::Answered(answer) => panic!("{answer:?}"),
+            }
+        })
+        .collect();
+    turn.end();
+    world.disk.thaw();
+    let stay = world.replicas.shared().deadlines.park(600_000);
+    for (number, wait) in (1..).zip(waits) {
+        let answer = tokio::time::timeout(PATIENCE, wait.finish(&stay)).await;
+        let answer = answer.expect("it appends again");
+        assert_eq!(
+            (answer.refusal, answer.first_offset),
+            (None, Offset(number))
+        );
+    }
+    assert!(matches!(produce(&hanging), Append::Answered(_)));
+}
+
+#[tokio::test]
+async fn what_finds_no_place_in_the_queue_is_refused_and_leaves_nothing_behind() {
+    let world = World::new(LogConfig::default());
+    let hanging = world.lead_in(FROZEN);
+    world.hang(&hanging);
+    let stay = world.replicas.shared().deadlines.park(600_000);
+    let mut waits = Vec::new();
+    let refused = loop {
+        assert!(waits.len() < 100_000, "the queue is endless");
+        let Append::Waits(wait) = produce(&hanging) else {
+            panic!("its disk is slow")
+        };
+        let mut answer = Box::pin(wait.finish(&stay));
+        tokio::select! { biased;
+            refused = &mut answer => break refused,
+            () = tokio::task::yield_now() => waits.push(answer),
+        }
+    };
+    assert_eq!(refused.refusal, Some(Refusal::Overloaded));
+    world.disk.thaw();
+    for answer in waits {
+        let answer = tokio::time::timeout(PATIENCE, answer).await;
+        assert_eq!(answer.expect("it appends again").refusal, None);
+    }
+    assert!(matches!(produce(&hanging), Append::Answered(_)));
+}
+
+/// What is done on another thread, if it is done in time.
+fn beside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(work()));
+    told.recv_timeout(PATIENCE).ok()
+}
+
+#[tokio::test]
+async fn nobody_who_waits_for_records_to_be_gone_waits_for_the_disk() {
+    let world = World::new(LogConfig::default());
+    let hanging = world.lead_in(FROZEN);
+    assert!(matches!(produce(&hanging), Append::Answered(_)));
+    let (_, _, wakes) = hanging.delete_records(Some(Offset(1))).unwrap();
+    wakes.fire();
+    world.hang(&hanging);
+    let told = beside(move || hanging.low_watermark());
+    assert_eq!(told, Some(Ok(Some(Offset(1)))));
+    world.disk.thaw();
+}
+
+#[tokio::test]
+async fn a_copy_whose_disk_hangs_holds_up_no_append() {
+    let world = World::new(LogConfig::default());
+    let moving = world.lead_in(WORKS);
+    assert!(matches!(produce(&moving), Append::Answered(_)));
+    let to = Path::new(FROZEN);
+    world.replicas.alter_directory(moving.id(), to).unwrap();
+    world.disk.freeze(FROZEN);
+    let replicas = Arc::clone(&world.replicas);
+    std::thread::spawn(move || replicas.move_some());
+    world.disk.await_hanging(1);
+    let stay = world.replicas.shared().deadlines.park(600_000);
+    let until = Until::LowWatermarkReaches(Offset(1));
+    let _seat = moving.queue().sit(until, stay.parked());
+    let appended = beside(move || matches!(produce(&moving), Append::Answered(_)));
+    assert_eq!(appended, Some(true));
+    world.disk.thaw();
 }
 
 #[tokio::test]

@@ -261,6 +261,7 @@ async fn what_takes_long_to_look_at_waits_in_a_lane_and_later_records_follow_it(
         Acks::Leader,
         &mut turn,
     );
+    turn.end();
     assert!(matches!(long, Append::Waits(_)), "{long:?}");
     let next = produce(&partition, 1, Acks::Leader);
     let stay = partition.shared().deadlines.park(60_000);

@@ -1,5 +1,7 @@
 //! Offsets by time and by epoch, and the deletion of records: what is asked beside appends and reads.
 
+use std::sync::atomic::Ordering;
+
 use protocol::ids::{LeaderEpoch, Offset};
 use storage::log::{FoundOffset, Moment, Upto};
 
@@ -86,14 +88,17 @@ impl Partition {
             return Err(Refusal::OffsetOutOfRange);
         }
         state.log.delete_records_before(before)?;
-        let low = self.low_watermark_led(&state, state.log.offsets().start, led);
-        Ok((before, low, self.advance_led(&state, led)))
+        let wakes = self.advance_led(&state, led);
+        let low = self.low_watermark_led(state.log.offsets().start, led);
+        Ok((before, low, wakes))
     }
 
-    /// The least start offset of all living replicas.
+    /// The least start offset of all living replicas. Asks no log: whoever waits for it waits for no
+    /// disk.
     pub fn low_watermark(&self) -> Result<Option<Offset>, Refusal> {
-        let state = self.state.read();
+        let state = self.state.read_recursive();
         let led = self.leadership(&state)?;
-        Ok(self.low_watermark_led(&state, state.log.offsets().start, led))
+        let start = Offset(self.marks.start.load(Ordering::Acquire));
+        Ok(self.low_watermark_led(start, led))
     }
 }

@@ -46,6 +46,9 @@ pub use crate::partition::view::{Measures, PartitionView, RemoteCopy};
 use crate::traffic::{TopicTraffic, TrafficTable};
 use crate::waiting::{Deadlines, Queue, Wakes};
 
+/// Where a copy begins that is not there.
+const NO_FUTURE: i64 = i64::MAX;
+
 /// What all partitions of a broker share.
 #[derive(Debug)]
 pub struct Shared {
@@ -80,10 +83,14 @@ pub struct Partition {
 }
 
 /// Where the partition stood after its last move. As leader none of them falls.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Marks {
     /// How often anything moved; whoever saw the same number twice has missed nothing between.
     moves: AtomicU64,
+    start: AtomicI64,
+    /// Of the copy in another directory, whose disk may hang while this one's does not;
+    /// [`NO_FUTURE`] without one.
+    future_start: AtomicI64,
     end: AtomicI64,
     flushed: AtomicI64,
     watermark: AtomicI64,
@@ -150,7 +157,7 @@ impl Partition {
             traffic,
             lane: RwLock::new(lane),
             topic_id: Mutex::new(log.topic_id().unwrap_or(TopicId::ZERO)),
-            marks: Marks::default(),
+            marks: Marks::new(),
             gone: OnceLock::new(),
             state: RwLock::new(State {
                 log,
@@ -283,8 +290,20 @@ impl Partition {
 }
 
 impl Marks {
+    fn new() -> Self {
+        Marks {
+            moves: AtomicU64::new(0),
+            start: AtomicI64::new(0),
+            future_start: AtomicI64::new(NO_FUTURE),
+            end: AtomicI64::new(0),
+            flushed: AtomicI64::new(0),
+            watermark: AtomicI64::new(0),
+        }
+    }
+
     fn note(&self, offsets: &Offsets, watermark: Offset) {
         // Two appends may end in one order and come here in the other.
+        self.start.fetch_max(offsets.start.0, Ordering::AcqRel);
         self.end.fetch_max(offsets.end.0, Ordering::AcqRel);
         self.flushed.fetch_max(offsets.recovery.0, Ordering::AcqRel);
         self.watermark.fetch_max(watermark.0, Ordering::AcqRel);
@@ -292,6 +311,7 @@ impl Marks {
     }
 
     fn reset(&self, offsets: &Offsets) {
+        self.start.store(offsets.start.0, Ordering::Release);
         self.end.store(offsets.end.0, Ordering::Release);
         self.flushed.store(offsets.recovery.0, Ordering::Release);
         self.watermark.store(offsets.watermark.0, Ordering::Release);

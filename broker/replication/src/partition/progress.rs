@@ -56,7 +56,7 @@ impl Partition {
         self.marks.note(&offsets, watermark);
         let mut wakes = Wakes::none();
         if !self.queue.is_empty_after_fence() {
-            let low_watermark = self.low_watermark_led(state, offsets.start, led);
+            let low_watermark = self.low_watermark_led(offsets.start, led);
             let moved = Moved {
                 end: offsets.end,
                 flushed: offsets.recovery,
@@ -195,16 +195,12 @@ impl Partition {
 
     pub(in crate::partition) fn low_watermark_led(
         &self,
-        state: &State,
         start: Offset,
         led: &Leadership,
     ) -> Option<Offset> {
         // Kafka: a copy under way counts too; records are gone once nobody has them
         // (Partition.lowWatermarkIfLeader).
-        let start = match &state.future {
-            Some(future) => start.min(future.offsets().start),
-            None => start,
-        };
+        let start = start.min(Offset(self.marks.future_start.load(Ordering::Acquire)));
         let progress = led.progress.lock();
         progress
             .followers

@@ -18,7 +18,7 @@ use storage::log::{Log, ReadRequest, Upto};
 use storage::store::Store;
 use tracing::info;
 
-use crate::partition::Partition;
+use crate::partition::{NO_FUTURE, Partition};
 
 /// How often what came meanwhile is copied while the partition stands still.
 const LAST_ROUNDS_MAX: usize = 4;
@@ -70,13 +70,29 @@ impl Partition {
 
     /// A move begins, or goes on after a restart.
     pub(crate) fn set_future(&self, future: Option<Arc<Log>>) {
-        self.state.write().future = future;
+        let start = future.as_ref().map(|future| future.offsets().start);
+        let mut state = self.state.write();
+        self.note_future_start(start);
+        state.future = future;
+    }
+
+    /// What the copy has counts for who waits until records are gone everywhere.
+    fn note_future_start(&self, start: Option<Offset>) {
+        let start = start.map_or(NO_FUTURE, |start| start.0);
+        self.marks.future_start.store(start, Ordering::Release);
     }
 
     /// Brings the future log nearer to the current one.
     pub(crate) fn copy_some(&self, future: &Log, bytes_max: usize) -> Result<Copied, CopyError> {
         let current = self.log();
-        copy(&self.id, &current, future, bytes_max)
+        let copied = copy(&self.id, &current, future, bytes_max);
+        let start = future.offsets().start;
+        let state = self.state.read_recursive();
+        let is_ours = |known: &Log| std::ptr::eq(known, future);
+        if state.future.as_deref().is_some_and(is_ours) {
+            self.note_future_start(Some(start));
+        }
+        copied
     }
 
     /// The future log takes the current one's place, unless more came than can be copied while
@@ -94,7 +110,12 @@ impl Partition {
             return Err(Error::Closed.into());
         }
         let mut rounds = 0;
-        while copy(&self.id, &state.log, future, bytes_max)? != Copied::Level(0) {
+        loop {
+            let copied = copy(&self.id, &state.log, future, bytes_max);
+            self.note_future_start(Some(future.offsets().start));
+            if copied? == Copied::Level(0) {
+                break;
+            }
             rounds += 1;
             if rounds > LAST_ROUNDS_MAX {
                 return Ok(None);
@@ -111,6 +132,7 @@ impl Partition {
         store.take_over(&state.log, future)?;
         *lane = self.shared.lanes.lane(&future.directory());
         state.future = None;
+        self.note_future_start(None);
         Ok(Some(std::mem::replace(&mut state.log, Arc::clone(future))))
     }
 }

@@ -13,12 +13,13 @@ use protocol::messages::delete_records_response::{
 };
 use protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 use protocol::names;
+use replication::asking::{PATIENCE_MS, Question};
 use replication::error::Refusal;
 use replication::partition::Partition;
 use replication::replicas::Replicas;
 use replication::waiting::{Stay, Until};
 
-use crate::api::data::leader::find;
+use crate::api::data::leader::{ask_each, find};
 use crate::api::errors;
 use crate::api::request::Context;
 use crate::metadata::Image;
@@ -26,8 +27,11 @@ use crate::metadata::Image;
 /// Stands for the watermark, wherever it is.
 const TO_WATERMARK: i64 = -1;
 
-/// A deletion that was done here.
-type Started = Result<(Arc<Partition>, Offset, Option<Offset>), ErrorCode>;
+/// How long a deletion waits for its disk at least, even one that is to be answered at once.
+const PATIENCE_MS_MIN: i64 = 1_000;
+
+/// A deletion that was done here: what was meant, and the low watermark.
+type Deleted = (Arc<Partition>, Offset, Option<Offset>);
 
 pub(crate) async fn answer(
     context: &Context,
@@ -35,7 +39,8 @@ pub(crate) async fn answer(
     image: &Arc<Image>,
     request: DeleteRecordsRequest,
 ) -> DeleteRecordsResponse {
-    let mut started = Vec::with_capacity(request.topics.len());
+    let mut names = Vec::with_capacity(request.topics.len());
+    let mut found = Vec::new();
     // Kafka: what is asked is a map: a topic without partitions is not in it, and of a partition
     // that is named more often only the last counts.
     for topic in request
@@ -43,22 +48,23 @@ pub(crate) async fn answer(
         .iter()
         .filter(|topic| !topic.partitions.is_empty())
     {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for (index, offset) in last_of_each(&topic.partitions) {
-            let started = start(replicas, image, &topic.name, index, offset).await;
-            partitions.push((index, started));
-        }
-        started.push((topic.name.clone(), partitions));
+        let last = last_of_each(&topic.partitions);
+        let indexes: Vec<i32> = last.iter().map(|(index, _)| *index).collect();
+        names.push((topic.name.clone(), indexes));
+        let one = |asked| question(replicas, image, &topic.name, asked);
+        found.extend(last.into_iter().map(one));
     }
     let timeout_ms = i64::from(request.timeout_ms);
     drop(request);
+    let patience_ms = timeout_ms.clamp(PATIENCE_MS_MIN, PATIENCE_MS);
+    let mut deleted = ask_each(found, patience_ms, told).await.into_iter();
     context.drawn.give_back();
     let stay = replicas.shared().deadlines.park(timeout_ms);
-    let mut topics = Vec::with_capacity(started.len());
-    for (name, partitions) in started {
-        let mut results = Vec::with_capacity(partitions.len());
-        for (index, started) in partitions {
-            let outcome = match started {
+    let mut topics = Vec::with_capacity(names.len());
+    for (name, indexes) in names {
+        let mut results = Vec::with_capacity(indexes.len());
+        for (index, deleted) in indexes.into_iter().zip(&mut deleted) {
+            let outcome = match deleted {
                 Ok((partition, wanted, low)) => finish(&partition, wanted, low, &stay).await,
                 Err(code) => Err((code, Offset::NONE)),
             };
@@ -94,28 +100,40 @@ fn last_of_each(asked: &[DeleteRecordsPartition]) -> Vec<(i32, i64)> {
     last
 }
 
-async fn start(
+fn question(
     replicas: &Replicas,
     image: &Image,
     topic: &str,
-    index: i32,
-    offset: i64,
-) -> Started {
-    let code = |refusal: Refusal| errors::replication_code(&refusal);
+    (index, offset): (i32, i64),
+) -> Result<Question<impl FnOnce(&Partition) -> Result<Deleted, Refusal> + Send + use<>>, ErrorCode>
+{
     if image.partition(topic, index).is_none() {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
     if names::is_internal(topic) {
         return Err(ErrorCode::InvalidTopicException);
     }
-    let partition = find(replicas, image, topic, index).map_err(code)?;
+    let partition = find(replicas, image, topic, index).map_err(told)?;
     let before = (offset != TO_WATERMARK).then_some(Offset(offset));
-    let (lane, deleting) = (partition.lane(), Arc::clone(&partition));
-    // Moving the start may drop segments, which sleeps.
-    let deleted = lane.run_read(move || deleting.delete_records(before)).await;
-    let (wanted, low, wakes) = deleted.unwrap_or(Err(Refusal::Overloaded)).map_err(code)?;
-    wakes.fire();
-    Ok((partition, wanted, low))
+    let deleting = Arc::clone(&partition);
+    Ok(Question {
+        partition,
+        // What is deleted goes later, with the upkeep.
+        may_sleep: false,
+        ask: move |_: &Partition| {
+            let (wanted, low, wakes) = deleting.delete_records(before)?;
+            wakes.fire();
+            Ok((deleting, wanted, low))
+        },
+    })
+}
+
+/// Of what a silent disk was asked nobody knows whether it is done.
+fn told(refusal: Refusal) -> ErrorCode {
+    match refusal {
+        Refusal::Silent => ErrorCode::RequestTimedOut,
+        refusal => errors::replication_code(&refusal),
+    }
 }
 
 /// Waits until the records are gone everywhere. Gives the low watermark, with or without an error.

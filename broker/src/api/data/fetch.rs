@@ -292,8 +292,11 @@ fn look(
             continue;
         }
         let (rack, epoch) = (&*request.rack_id, ask.current_leader_epoch);
+        let lanes = &services.replicas.shared().lanes;
         if services.sends_to_racks
             && request.replica.replica_id < 0
+            // While its disk hangs nobody is sent elsewhere: the log's end cannot be told.
+            && let Some(_permit) = lanes.try_permit(&partition.lane())
             && let Some(id) = nearest(&partition, image, &context.listener, rack, ask.fetch_offset)
         {
             looks.push(match partition.offsets_for(epoch) {
@@ -559,12 +562,13 @@ impl Fetching {
         let mut missing: usize = by_lane.iter().map(|(_, slow)| slow.len()).sum();
         let mut asked = Gathered::new(by_lane.len());
         for (lane, slow) in by_lane {
-            asked.ask(&lane, move || {
+            let job = move || {
                 let done = slow
                     .into_iter()
                     .map(|one| (one.share, one.make_ready(magic)));
                 done.collect::<Vec<_>>()
-            });
+            };
+            asked.ask(&lane, [job]);
         }
         while let Some(done) = asked.next(&stay).await {
             missing -= done.len();

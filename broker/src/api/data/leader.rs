@@ -1,10 +1,11 @@
-//! Finding a partition, asking it off the worker where its disk is slow, and telling a client that asked the wrong broker who leads it.
+//! Finding partitions, asking them, and telling a client that asked the wrong broker who leads one.
 
 use std::sync::Arc;
 
 use protocol::StrBytes;
 use protocol::ids::BrokerId;
 use protocol::kafka::data::{CurrentLeader, NodeEndpoint};
+use replication::asking::{Question, ask_all};
 use replication::error::Refusal;
 use replication::partition::Partition;
 use replication::replicas::{Hosted, Replicas};
@@ -62,28 +63,32 @@ pub(crate) fn current_leader(
     }
 }
 
-/// Asks a partition something that needs its log for a moment: here where the directory is
-/// healthy, on one of its threads where it is not.
-pub(crate) async fn ask<T: Send + 'static>(
-    partition: &Arc<Partition>,
-    question: impl FnOnce(&Partition) -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let lane = partition.lane();
-    if let Some(_permit) = partition.shared().lanes.try_permit(&lane) {
-        return question(partition);
+/// Asks every partition that was found. Everybody's answer, in order: of those that were not found, why;
+/// of those that refuse, or whose disk is silent, what `told` makes of it.
+pub(crate) async fn ask_each<T, Q, E>(
+    found: Vec<Result<Question<Q>, E>>,
+    patience_ms: i64,
+    told: impl Fn(Refusal) -> E,
+) -> Vec<Result<T, E>>
+where
+    T: Send + 'static,
+    Q: FnOnce(&Partition) -> Result<T, Refusal> + Send + 'static,
+{
+    let mut questions = Vec::with_capacity(found.len());
+    let mut lost = Vec::with_capacity(found.len());
+    for one in found {
+        lost.push(match one {
+            Ok(question) => {
+                questions.push(question);
+                None
+            }
+            Err(why) => Some(why),
+        });
     }
-    let asked = Arc::clone(partition);
-    lane.run_read(move || question(&asked))
-        .await
-        .unwrap_or(Err(Refusal::Overloaded))
-}
-
-/// Asks a partition something that may sleep on its disk.
-pub(crate) async fn ask_disk<T: Send + 'static>(
-    partition: &Arc<Partition>,
-    question: impl FnOnce(&Partition) -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let asked = Arc::clone(partition);
-    let answer = partition.lane().run_read(move || question(&asked)).await;
-    answer.unwrap_or(Err(Refusal::Overloaded))
+    let mut answers = ask_all(questions, patience_ms).await.into_iter();
+    let answer = |lost: Option<E>| match lost {
+        Some(why) => Some(Err(why)),
+        None => answers.next().map(|answer| answer.map_err(&told)),
+    };
+    lost.into_iter().filter_map(answer).collect()
 }

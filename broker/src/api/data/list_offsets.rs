@@ -12,12 +12,13 @@ use protocol::messages::list_offsets_response::{
     ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
 };
 use protocol::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use replication::asking::{PATIENCE_MS, Question};
 use replication::error::Refusal;
 use replication::partition::{Partition, Reader};
 use replication::replicas::Replicas;
 use storage::log::{FoundOffset, Moment};
 
-use crate::api::data::leader::{ask, ask_disk, find};
+use crate::api::data::leader::{ask_each, find};
 use crate::api::errors;
 use crate::api::request::Context;
 use crate::metadata::Image;
@@ -31,6 +32,22 @@ const KNOWS_NOT_AVAILABLE_SINCE: i16 = 5;
 /// Since this version answers carry leader epochs.
 const EPOCHS_SINCE: i16 = 4;
 
+/// What one partition is asked.
+#[derive(Clone, Copy)]
+struct Lookup {
+    moment: Moment,
+    reader: Reader,
+    epoch: Option<LeaderEpoch>,
+    /// Version 0: before which time, and how many at most.
+    old_style: Option<(i64, usize)>,
+}
+
+/// What it says.
+enum Found {
+    Offset(Option<FoundOffset>),
+    OldStyle(Vec<i64>),
+}
+
 /// Looks into indexes and, for timestamps, into records: may sleep on the disk.
 pub(crate) async fn answer(
     context: &Context,
@@ -38,45 +55,38 @@ pub(crate) async fn answer(
     image: &Arc<Image>,
     request: ListOffsetsRequest,
 ) -> ListOffsetsResponse {
+    let version = context.version;
     let twice = duplicates(&request);
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in &request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in &topic.partitions {
-            let index = asked.partition_index;
-            let is_twice = context.version > 0
-                && request.isolation_level <= 1
-                && twice.contains(&(&*topic.name, index));
-            let found = if is_twice {
-                Err(ErrorCode::InvalidRequest)
-            } else {
-                find_one(
-                    context.version,
-                    replicas,
-                    image,
-                    &request,
-                    &topic.name,
-                    asked,
-                )
-                .await
-            };
-            let blank = ListOffsetsPartitionResponse::default().with_partition_index(index);
-            partitions.push(match found {
-                Ok(found) => found.with_partition_index(index),
-                Err(code) if context.version == 0 => blank.with_error_code(code.code()),
-                Err(code) => blank
-                    .with_error_code(code.code())
-                    .with_timestamp(-1)
-                    .with_offset(-1),
-            });
+    let each = request.topics.iter().flat_map(|topic| {
+        let partitions = topic.partitions.iter();
+        partitions.map(|asked| (topic.name.as_str(), asked))
+    });
+    let found = each.map(|(topic, asked)| {
+        let is_looked_for = version > 0 && request.isolation_level <= 1;
+        if is_looked_for && twice.contains(&(topic, asked.partition_index)) {
+            return Err(ErrorCode::InvalidRequest);
         }
-        topics.push(
-            ListOffsetsTopicResponse::default()
-                .with_name(topic.name.clone())
-                .with_partitions(partitions),
-        );
-    }
-    ListOffsetsResponse::default().with_topics(topics)
+        let lookup = Lookup::of(version, &request, asked)?;
+        let partition = find(replicas, image, topic, asked.partition_index)
+            .map_err(|refusal| told(version, &refusal))?;
+        Ok(Question {
+            partition,
+            may_sleep: lookup.may_sleep(),
+            ask: move |it: &Partition| lookup.run(it),
+        })
+    });
+    let found = found.collect();
+    let mut answers = ask_each(found, PATIENCE_MS, |refusal| told(version, &refusal))
+        .await
+        .into_iter();
+    let topics = request.topics.iter().map(|topic| {
+        let partitions = topic.partitions.iter().zip(&mut answers);
+        let partitions = partitions.map(|(asked, found)| tell(version, asked, found));
+        ListOffsetsTopicResponse::default()
+            .with_name(topic.name.clone())
+            .with_partitions(partitions.collect())
+    });
+    ListOffsetsResponse::default().with_topics(topics.collect())
 }
 
 fn duplicates(request: &ListOffsetsRequest) -> HashSet<(&str, i32)> {
@@ -92,74 +102,93 @@ fn duplicates(request: &ListOffsetsRequest) -> HashSet<(&str, i32)> {
     twice
 }
 
-async fn find_one(
-    version: i16,
-    replicas: &Replicas,
-    image: &Image,
-    request: &ListOffsetsRequest,
-    topic: &str,
-    asked: &ListOffsetsPartition,
-) -> Result<ListOffsetsPartitionResponse, ErrorCode> {
-    // Kafka: neither is looked for before it is used, and then it is a failure.
-    if !(0..=1).contains(&request.isolation_level) || (version == 0 && asked.max_num_offsets < 0) {
-        return Err(ErrorCode::UnknownServerError);
+impl Lookup {
+    fn of(
+        version: i16,
+        request: &ListOffsetsRequest,
+        asked: &ListOffsetsPartition,
+    ) -> Result<Lookup, ErrorCode> {
+        // Kafka: neither is looked for before it is used, and then it is a failure.
+        let is_isolation = (0..=1).contains(&request.isolation_level);
+        if !is_isolation || (version == 0 && asked.max_num_offsets < 0) {
+            return Err(ErrorCode::UnknownServerError);
+        }
+        let moment = moment(version, asked.timestamp).ok_or(ErrorCode::UnsupportedVersion)?;
+        let reader = match request.replica_id.0 {
+            CONSUMER => Reader::Consumer {
+                committed_only: request.isolation_level == 1,
+                leader_only: true,
+            },
+            DEBUGGING => Reader::Local,
+            id => Reader::Follower {
+                id: protocol::ids::BrokerId(id),
+                log_start: (-1).into(),
+            },
+        };
+        let offsets_max = usize::try_from(asked.max_num_offsets).unwrap_or(0);
+        Ok(Lookup {
+            moment,
+            reader,
+            epoch: Some(asked.current_leader_epoch)
+                .filter(|epoch| *epoch != -1)
+                .map(LeaderEpoch),
+            old_style: (version == 0).then_some((asked.timestamp, offsets_max)),
+        })
     }
-    let moment = moment(version, asked.timestamp).ok_or(ErrorCode::UnsupportedVersion)?;
-    let code = |refusal: Refusal| match errors::replication_code(&refusal) {
+
+    fn may_sleep(&self) -> bool {
+        let is_in_memory = matches!(
+            self.moment,
+            Moment::Latest | Moment::Earliest | Moment::EarliestLocal
+        );
+        self.old_style.is_some() || !is_in_memory
+    }
+
+    fn run(self, partition: &Partition) -> Result<Found, Refusal> {
+        match self.old_style {
+            Some((timestamp, offsets_max)) => {
+                old_style(partition, self.reader, timestamp, offsets_max).map(Found::OldStyle)
+            }
+            None => partition
+                .find_offset(self.moment, self.reader, self.epoch)
+                .map(Found::Offset),
+        }
+    }
+}
+
+fn told(version: i16, refusal: &Refusal) -> ErrorCode {
+    match errors::replication_code(refusal) {
         ErrorCode::OffsetNotAvailable if version < KNOWS_NOT_AVAILABLE_SINCE => {
             ErrorCode::LeaderNotAvailable
         }
         code => code,
-    };
-    let partition = find(replicas, image, topic, asked.partition_index).map_err(code)?;
-    let reader = match request.replica_id.0 {
-        CONSUMER => Reader::Consumer {
-            committed_only: request.isolation_level == 1,
-            leader_only: true,
-        },
-        DEBUGGING => Reader::Local,
-        id => Reader::Follower {
-            id: protocol::ids::BrokerId(id),
-            log_start: (-1).into(),
-        },
-    };
-    let epoch = Some(asked.current_leader_epoch)
-        .filter(|epoch| *epoch != -1)
-        .map(LeaderEpoch);
-    let blank = ListOffsetsPartitionResponse::default();
-    if version == 0 {
-        let offsets_max = usize::try_from(asked.max_num_offsets).unwrap_or(0);
-        let offsets = old_style(partition, asked.timestamp, offsets_max, reader)
-            .await
-            .map_err(code)?;
-        return Ok(blank.with_old_style_offsets(offsets));
     }
-    let found = match moment {
-        // These three are known without looking at the disk.
-        Moment::Latest | Moment::Earliest | Moment::EarliestLocal => {
-            ask(&partition, move |it| it.find_offset(moment, reader, epoch))
-                .await
-                .map_err(code)?
-        }
-        Moment::MaxTimestamp | Moment::LatestTiered | Moment::At(_) => {
-            let found = ask_disk(&partition, move |it| it.find_offset(moment, reader, epoch)).await;
-            found.map_err(code)?
-        }
-    };
-    Ok(match found {
-        None => blank.with_timestamp(-1).with_offset(-1),
-        Some(FoundOffset {
+}
+
+fn tell(
+    version: i16,
+    asked: &ListOffsetsPartition,
+    found: Result<Found, ErrorCode>,
+) -> ListOffsetsPartitionResponse {
+    let blank = ListOffsetsPartitionResponse::default().with_partition_index(asked.partition_index);
+    let without_offset = || blank.clone().with_timestamp(-1).with_offset(-1);
+    match found {
+        Err(code) if version == 0 => blank.with_error_code(code.code()),
+        Err(code) => without_offset().with_error_code(code.code()),
+        Ok(Found::OldStyle(offsets)) => blank.with_old_style_offsets(offsets),
+        Ok(Found::Offset(None)) => without_offset(),
+        Ok(Found::Offset(Some(FoundOffset {
             timestamp_ms,
             offset,
             leader_epoch,
-        }) => {
+        }))) => {
             let told = blank.with_timestamp(timestamp_ms).with_offset(offset.0);
             match leader_epoch {
                 Some(epoch) if version >= EPOCHS_SINCE => told.with_leader_epoch(epoch.0),
                 _ => told,
             }
         }
-    })
+    }
 }
 
 /// What a timestamp stands for in this version; `None` where it stands for nothing.
@@ -180,27 +209,20 @@ fn moment(version: i16, timestamp: i64) -> Option<Moment> {
 ///
 /// Kafka: `Partition.legacyFetchOffsetsForTimestamp`: a consumer hears of nothing past the
 /// watermark, but of the watermark itself in its place.
-async fn old_style(
-    partition: Arc<Partition>,
+fn old_style(
+    partition: &Partition,
+    reader: Reader,
     timestamp: i64,
     offsets_max: usize,
-    reader: Reader,
 ) -> Result<Vec<i64>, Refusal> {
-    let (starts, end) = ask_disk(&partition, move |it| {
-        // The look at the end checks the leadership as well.
-        let end = it
-            .find_offset(Moment::Latest, reader, None)?
-            .map_or(0, |found| found.offset.0);
-        let starts = it.log().segment_starts()?;
-        Ok((
-            starts
-                .into_iter()
-                .map(|(start, ms)| (start.0, ms))
-                .collect::<Vec<_>>(),
-            end,
-        ))
-    })
-    .await?;
+    // The look at the end checks the leadership as well.
+    let end = partition.find_offset(Moment::Latest, reader, None)?;
+    let end = end.map_or(0, |found| found.offset.0);
+    let starts = partition.log().segment_starts()?;
+    let starts: Vec<_> = starts
+        .into_iter()
+        .map(|(start, ms)| (start.0, ms))
+        .collect();
     Ok(choose_old_style(&starts, end, timestamp, offsets_max))
 }
 

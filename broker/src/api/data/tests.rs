@@ -19,15 +19,26 @@ use protocol::batch::{BatchBuilder, Codec};
 use protocol::ids::{BrokerEpoch, BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
 use protocol::kafka::apis::Api;
 use protocol::kafka::codec::{decode_request, decode_response, encode_request, encode_response};
+use protocol::kafka::errors::ErrorCode;
 use protocol::kafka::header::{RequestHeader, read_answer_header};
+use protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use protocol::messages::describe_producers_request::TopicRequest;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use protocol::messages::{FetchRequest, FetchResponse, RequestKind, ResponseKind, TopicName};
+use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use protocol::messages::offset_for_leader_epoch_request::{
+    OffsetForLeaderPartition, OffsetForLeaderTopic,
+};
+use protocol::messages::{
+    DeleteRecordsRequest, DescribeProducersRequest, FetchRequest, FetchResponse,
+    ListOffsetsRequest, OffsetForLeaderEpochRequest, RequestKind, ResponseKind, TopicName,
+};
 use replication::append::{Acks, Append, Turn, append};
 use replication::config::{
     MovesConfig, ReplicationConfig, SessionsConfig, TopicConfig, TopicRules,
 };
 use replication::endpoint::{IsrKeeper, Proposal};
-use replication::partition::{Assignment, PartitionOrder};
+use replication::lanes::SLOW_MS;
+use replication::partition::{Assignment, Partition, PartitionOrder};
 use replication::replicas::Replicas;
 use replication::role::Authority;
 use replication::sessions::Sessions;
@@ -37,7 +48,9 @@ use storage::store::Store;
 
 use crate::api::answer::{Answer, Outcome, Part};
 use crate::api::data::fetch::FetchServices;
-use crate::api::data::{delete_records, fetch, list_offsets, offset_for_leader_epoch, produce};
+use crate::api::data::{
+    delete_records, describe_producers, fetch, list_offsets, offset_for_leader_epoch, produce,
+};
 use crate::api::request::Context;
 use crate::api::slow_lane::Drawn;
 use crate::api::toll::Toll;
@@ -95,10 +108,14 @@ impl World {
     }
 
     fn over(disk: Arc<dyn Disk>) -> Self {
+        World::in_directories(disk, &["logs"])
+    }
+
+    fn in_directories(disk: Arc<dyn Disk>, names: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Clock::by_hand(THEN_MS);
         let config = StoreConfig {
-            dirs: vec![dir.path().to_path_buf()],
+            dirs: names.iter().map(|name| dir.path().join(name)).collect(),
             ..StoreConfig::default()
         };
         let config_of = |topic: &str| {
@@ -442,20 +459,160 @@ async fn fetched(world: &World, version: i16, request: FetchRequest) -> FetchRes
     }
 }
 
+fn write(partition: &Arc<Partition>) -> Append {
+    let mut batch = BatchBuilder::new(Codec::None);
+    batch.push(THEN_MS, None, Some(b"value"), &[]).unwrap();
+    let (records, mut turn) = (batch.build().unwrap(), Turn::begin());
+    let origin = Origin::Client;
+    let append = append(partition, records, origin, Acks::Leader, &mut turn);
+    turn.end();
+    append
+}
+
+#[tokio::test]
+async fn partitions_on_a_disk_that_hangs_are_refused_in_time_and_the_others_told() {
+    let disk = FaultyDisk::new(1);
+    let world = World::in_directories(disk.shared(), &["a", "b"]);
+    let replicas = &world.services.replicas;
+    let led = [0, 1].map(|number| replicas.partition("t", number).online().unwrap());
+    assert_ne!(led[0].lane().path(), led[1].lane().path());
+    for partition in &led {
+        assert!(matches!(write(partition), Append::Answered(_)));
+    }
+    disk.freeze(&led[0].lane().path().to_string_lossy());
+    let stuck = Arc::clone(&led[0]);
+    std::thread::spawn(move || write(&stuck));
+    disk.await_hanging(1);
+    let clock = &replicas.shared().clock;
+    clock.advance(SLOW_MS + 1);
+    let (_stopper, stop) = base::stop::pair();
+    let deadlines = replicas.shared().deadlines.clone();
+    let ticks = base::tasks::spawn("deadlines", deadlines.run(stop));
+
+    let (image, context) = (world.services.metadata.image(), Context::of_this_broker(2));
+    let name = || TopicName(StrBytes::from_static_str("t"));
+    let offsets = async |timestamp: i64| {
+        let asked = |number| {
+            let asked = ListOffsetsPartition::default().with_partition_index(number);
+            asked
+                .with_timestamp(timestamp)
+                .with_current_leader_epoch(-1)
+        };
+        let topic = ListOffsetsTopic::default().with_name(name());
+        let request = ListOffsetsRequest::default()
+            .with_replica_id((-1).into())
+            .with_topics(vec![topic.with_partitions(vec![asked(0), asked(1)])]);
+        let answer = list_offsets::answer(&context, replicas, &image, request).await;
+        let told = &answer.topics[0].partitions;
+        [0, 1].map(|at: usize| (told[at].error_code, told[at].offset))
+    };
+    const SILENT: i16 = ErrorCode::KafkaStorageError.code();
+    let mut first = std::pin::pin!(offsets(-1));
+    let first = loop {
+        tokio::select! { biased;
+            told = &mut first => break told,
+            () = tokio::time::sleep(std::time::Duration::from_millis(1)) => clock.advance(1_000),
+        }
+    };
+    assert_eq!(first, [(SILENT, -1), (0, 1)]);
+
+    // It is silent for as long as anybody would wait by now.
+    let began_ms = clock.monotonic_ms();
+    assert_eq!(offsets(THEN_MS).await, [(SILENT, -1), (0, 0)]);
+    let asked = |number| {
+        let asked = OffsetForLeaderPartition::default().with_partition(number);
+        asked.with_current_leader_epoch(-1).with_leader_epoch(0)
+    };
+    let topic = OffsetForLeaderTopic::default().with_topic(name());
+    let request = OffsetForLeaderEpochRequest::default()
+        .with_topics(vec![topic.with_partitions(vec![asked(0), asked(1)])]);
+    let answer = offset_for_leader_epoch::answer(replicas, &image, request).await;
+    let told = &answer.topics[0].partitions;
+    assert_eq!([0, 1].map(|at: usize| told[at].error_code), [SILENT, 0]);
+    assert_eq!(told[1].end_offset, 1);
+
+    let topic = TopicRequest::default().with_name(name());
+    let request = DescribeProducersRequest::default()
+        .with_topics(vec![topic.with_partition_indexes(vec![0, 1])]);
+    let answer = describe_producers::answer(replicas, &image, request).await;
+    let told = &answer.topics[0].partitions;
+    assert_eq!([0, 1].map(|at: usize| told[at].error_code), [SILENT, 0]);
+
+    let asked = |number| {
+        let asked = DeleteRecordsPartition::default().with_partition_index(number);
+        asked.with_offset(1)
+    };
+    let topic = DeleteRecordsTopic::default().with_name(name());
+    let request = DeleteRecordsRequest::default()
+        .with_timeout_ms(30_000)
+        .with_topics(vec![topic.with_partitions(vec![asked(0), asked(1)])]);
+    let answer = delete_records::answer(&context, replicas, &image, request).await;
+    let told = &answer.topics[0].partitions;
+    let told = [0, 1].map(|at: usize| (told[at].error_code, told[at].low_watermark));
+    assert_eq!(told, [(ErrorCode::RequestTimedOut.code(), -1), (0, 1)]);
+    assert_eq!(clock.monotonic_ms(), began_ms);
+    disk.thaw();
+    ticks.abort();
+}
+
+#[tokio::test]
+async fn a_consumer_is_not_sent_elsewhere_by_a_worker_that_waits_for_a_disk() {
+    let (disk, other) = (FaultyDisk::new(1), BrokerId(2));
+    let mut world = World::over(disk.shared());
+    world.services.sends_to_racks = true;
+    let replicas = &world.services.replicas;
+    lead_with(replicas, "near", TopicId::ZERO, 1, &[ME, other]);
+    let broker = |id: BrokerId, rack: &str| Broker {
+        id,
+        rack: Some(rack.to_owned()),
+        ..me()
+    };
+    world.services.metadata.apply(Update {
+        controller: ME,
+        brokers: vec![broker(ME, "a"), broker(other, "b")],
+        ..Update::default()
+    });
+    assert_eq!(preferred(&world, 12, other.0, "").await, -1);
+    let near = replicas.partition("near", 0).online().unwrap();
+    disk.freeze("/near-0/");
+    std::thread::spawn(move || write(&near));
+    disk.await_hanging(1);
+    replicas.shared().clock.advance(SLOW_MS + 1);
+    // A worker that hangs cannot tell so itself.
+    let (answered, heard) = std::sync::mpsc::channel();
+    let watch = std::thread::spawn(move || {
+        let in_time = heard.recv_timeout(std::time::Duration::from_secs(20));
+        disk.thaw();
+        in_time
+    });
+    let partition = FetchPartition::default().with_partition_max_bytes(1_000);
+    let topic = FetchTopic::default()
+        .with_topic(TopicName(StrBytes::from_static_str("near")))
+        .with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_replica_id((-1).into())
+        .with_max_bytes(1_000)
+        .with_session_epoch(-1)
+        .with_rack_id(StrBytes::from_static_str("b"))
+        .with_topics(vec![topic]);
+    let answer = fetched(&world, 12, request).await;
+    let told = &answer.responses[0].partitions[0];
+    let told = (told.error_code, told.preferred_read_replica.0);
+    assert_eq!(told, (ErrorCode::KafkaStorageError.code(), -1));
+    answered.send(()).unwrap();
+    assert_eq!(watch.join().unwrap(), Ok(()));
+}
+
 #[tokio::test]
 async fn records_that_their_disk_does_not_bring_in_time_are_left_out_and_come_later() {
     let disk = FaultyDisk::new(1);
     let world = World::over(disk.shared());
     for number in 0..2 {
         let partition = world.services.replicas.partition("t", number);
-        let mut batch = BatchBuilder::new(Codec::None);
-        batch.push(THEN_MS, None, Some(b"value"), &[]).unwrap();
-        let (records, mut turn) = (batch.build().unwrap(), Turn::begin());
-        let partition = partition.online().unwrap();
-        let origin = Origin::Client;
-        let append = append(&partition, records, origin, Acks::Leader, &mut turn);
-        assert!(matches!(append, Append::Answered(_)));
-        turn.end();
+        assert!(matches!(
+            write(&partition.online().unwrap()),
+            Append::Answered(_)
+        ));
     }
     let lengths = async |partitions: &[i32]| {
         let asked = partitions.iter().map(|number| {
