@@ -141,6 +141,14 @@ impl Groups {
         }))
     }
 
+    pub(super) fn commit_timeout_ms(&self) -> i64 {
+        self.settings.commit_timeout_ms
+    }
+
+    pub(super) async fn sleep_ms(&self, ms: i64) {
+        self.clock.sleep_ms(ms).await;
+    }
+
     /// The partition of `__consumer_offsets` a group belongs to.
     pub fn partition_for(&self, group: &str) -> i32 {
         route::partition_for(group, self.settings.partitions)

@@ -294,8 +294,8 @@ async fn a_group_lives_through_a_change_of_leader() {
     led(&other, &log, 2).await;
     assert_eq!(other.heartbeat("g", "a-1", None, 1), Ok(()));
     assert_eq!(fetched(&other, "s", true), Ok(Some(7)));
-    assert_eq!(other.delete("s").await, Ok(()));
-    assert_eq!(other.delete("g").await, Err(Refusal::NonEmptyGroup));
+    let deleted = other.delete(&["s", "g"]).await;
+    assert_eq!(deleted, [Ok(()), Err(Refusal::NonEmptyGroup)]);
 
     let third = hosted(&clock);
     led(&third, &log, 3).await;
@@ -399,6 +399,36 @@ async fn a_disk_that_sleeps_holds_up_no_heartbeat_and_keeps_the_order() {
     let other = hosted(&clock);
     led(&other, &log, 1).await;
     assert_eq!(fetched(&other, "s", true), known);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stands_behind_a_disk_that_sleeps_is_answered_in_time() {
+    let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
+    let groups = hosted(&clock);
+    led(&groups, &log, 0).await;
+    assert_eq!(groups.commit(committing("r", 1)).await, [Ok(())]);
+    let wake = log.fall_asleep();
+    let first = Arc::clone(&groups);
+    let first = tasks::spawn(
+        "test",
+        async move { first.commit(committing("s", 1)).await },
+    );
+    until(|| log.0.lock().asleep == 1).await;
+    let (second, third) = (Arc::clone(&groups), Arc::clone(&groups));
+    let second = tasks::spawn(
+        "test",
+        async move { second.commit(committing("s", 2)).await },
+    );
+    let third = tasks::spawn("test", async move { third.delete(&["r"]).await });
+    until(|| {
+        clock.advance(1_000);
+        second.is_finished() && third.is_finished()
+    })
+    .await;
+    assert_eq!(second.await.unwrap(), [Err(Refusal::RequestTimedOut)]);
+    assert_eq!(third.await.unwrap(), [Err(Refusal::RequestTimedOut)]);
+    drop(wake);
+    first.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -125,7 +125,7 @@ impl Groups {
                 *out = machine.commit(ticket, request, now)
             })
         });
-        match answered(asked).await {
+        match self.written(asked, self.commit_timeout_ms()).await {
             Ok(Answer::Commit(verdicts)) => verdicts,
             Ok(_) => vec![Err(Refusal::UnknownServerError); count],
             Err(refusal) => vec![Err(refusal); count],
@@ -182,18 +182,23 @@ impl Groups {
         }
     }
 
-    /// Deletes a group without members; waits for its tombstones.
-    pub async fn delete(self: &Arc<Self>, group: &str) -> Result<(), Refusal> {
-        let asked = self.ask(group, |machine, ticket, now, out| {
-            machine.delete(ticket, group, now, out)
-        })?;
-        let (verdict, waiting) = asked;
-        verdict?;
-        waiting
-            .answer()
-            .await
-            .map(drop)
-            .ok_or(Refusal::NotCoordinator)
+    /// Deletes groups without members; waits for their tombstones. One verdict for each.
+    pub async fn delete(self: &Arc<Self>, groups: &[&str]) -> Vec<Result<(), Refusal>> {
+        // All are asked before any is waited for: their logs may lie on different disks.
+        let asked = groups.iter().map(|group| {
+            let asked = self.ask(group, |machine, ticket, now, out| {
+                machine.delete(ticket, group, now, out)
+            });
+            asked.and_then(|(verdict, waiting)| verdict.map(|()| ((), waiting)))
+        });
+        let asked: Vec<_> = asked.collect();
+        let until_ms = self.now().monotonic_ms + self.commit_timeout_ms();
+        let mut verdicts = Vec::with_capacity(asked.len());
+        for asked in asked {
+            let left_ms = until_ms - self.now().monotonic_ms;
+            verdicts.push(self.written(asked, left_ms).await.map(drop));
+        }
+        verdicts
     }
 
     /// Deletes offsets nobody reads; waits for their tombstones. One verdict for each.
@@ -208,11 +213,21 @@ impl Groups {
         })?;
         let (verdicts, waiting) = asked;
         let verdicts = verdicts?;
-        waiting
-            .answer()
-            .await
-            .map(|_deleted| verdicts)
-            .ok_or(Refusal::NotCoordinator)
+        let deleted = self.written(Ok(((), waiting)), self.commit_timeout_ms());
+        deleted.await.map(|_deleted| verdicts)
+    }
+
+    /// The answer of what is written first. What stands behind others who wait for a disk does not do
+    /// so for ever.
+    async fn written(
+        &self,
+        asked: Result<((), Waiting), Refusal>,
+        patience_ms: i64,
+    ) -> Result<Answer, Refusal> {
+        tokio::select! { biased;
+            answer = answered(asked) => answer,
+            () = self.sleep_ms(patience_ms) => Err(Refusal::RequestTimedOut),
+        }
     }
 
     /// Every committed offset of the groups coordinated here.
