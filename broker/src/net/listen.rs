@@ -19,6 +19,7 @@ use crate::complaints::Complaint;
 use crate::measures::{Door, Doors};
 use crate::net::budget::Budget;
 use crate::net::connection::{Connection, Ended, Rules};
+use crate::net::knocks::Knocks;
 use crate::net::places::{Denied, Place, Places};
 
 /// After an accept fails for want of file handles or memory: the pause before the next try.
@@ -150,6 +151,7 @@ pub(crate) struct Reception {
     pub(crate) table: Arc<Table>,
     pub(crate) rules: Rules,
     pub(crate) places: Arc<Places>,
+    pub(crate) knocks: Knocks,
     pub(crate) complaints: Complaints,
     pub(crate) budget: Budget,
     pub(crate) doors: Arc<Doors>,
@@ -245,6 +247,10 @@ async fn accept_all(socket: TcpListener, listener: Arc<str>, reception: Receptio
         match accepted {
             Ok((stream, peer)) => {
                 let peer = plain(peer);
+                let here = stream.local_addr().map(|here| here.ip());
+                if here.is_ok_and(|here| reception.knocks.is_ours(peer, here)) {
+                    continue;
+                }
                 let early_ms = |address| reception.early_ms(address);
                 let entered = tokio::select! {
                     () = stop.stopped() => break,

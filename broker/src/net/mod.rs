@@ -13,6 +13,7 @@ pub mod budget;
 pub mod outbox;
 pub mod pace;
 pub mod places;
+pub mod knocks;
 pub mod connection;
 pub mod listen;
 pub mod gates;

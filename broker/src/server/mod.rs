@@ -50,6 +50,7 @@ use crate::net::budget::Budget;
 use crate::net::connection::Rules;
 use crate::net::gates::Gates;
 use crate::net::http;
+use crate::net::knocks::Knocks;
 use crate::net::listen::{self, Bound, Complaints, Reception};
 use crate::net::places::{Bounds, Places};
 use crate::server::cleaner::Cleaners;
@@ -186,7 +187,8 @@ impl Server {
             let obeying = obedient.follow(changed, doors_closing.clone());
             upkeep.push(tasks::spawn("changed settings", obeying));
             let (told, bound_at) = (advertised.clone(), addresses.clone());
-            let look = async move { reach::look(&told, &bound_at, &doors_closing).await };
+            let knocks = gates.reception().knocks.clone();
+            let look = async move { reach::look(&told, &bound_at, &knocks, &doors_closing).await };
             upkeep.push(tasks::spawn("advertised addresses", look));
             stages.set(Stage::Running);
             // Kafka: scripts wait for this line.
@@ -559,6 +561,7 @@ fn reception(config: &Config, table: Arc<Table>, clock: &Clock) -> Reception {
             config.quotas.clients,
             clock.clone(),
         )),
+        knocks: Knocks::default(),
         complaints: Complaints::new(clock),
         budget: Budget::new(network.queued_bytes_max.unwrap_or(BUDGET_BYTES)),
         doors: Arc::default(),

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tracing::{debug, warn};
 
 use crate::config::Endpoint;
+use crate::net::knocks::{Knock, Knocks};
 
 /// How long one look may take; a firewall that drops packets answers nothing at all.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -32,7 +33,12 @@ enum Found {
 }
 
 /// Looks at every advertised listener and warns in plain words, as long as the listeners are open.
-pub(crate) async fn look(advertised: &[Endpoint], bound: &[(String, SocketAddr)], closing: &Stop) {
+pub(crate) async fn look(
+    advertised: &[Endpoint],
+    bound: &[(String, SocketAddr)],
+    knocks: &Knocks,
+    closing: &Stop,
+) {
     for endpoint in advertised {
         let own: Vec<SocketAddr> = bound
             .iter()
@@ -42,40 +48,48 @@ pub(crate) async fn look(advertised: &[Endpoint], bound: &[(String, SocketAddr)]
         let found = tokio::select! {
             biased;
             () = closing.stopped() => return,
-            found = tokio::time::timeout(PATIENCE, find(endpoint, &own)) => found,
+            found = tokio::time::timeout(PATIENCE, find(endpoint, &own, knocks)) => found,
         };
         // Whoever knocks while a door is closed finds nobody, and that says nothing of its address.
         if closing.is_stopped() {
             return;
         }
+        let (found, knock) = found.unwrap_or_else(|_late| {
+            let reason = format!("no answer within {} s", PATIENCE.as_secs());
+            (Found::Silent(reason), None)
+        });
         match found {
-            Ok(Found::Us) => debug!(listener = %endpoint, "the advertised address leads here"),
-            Ok(found) => warn!(listener = %endpoint, "{}", words(endpoint, &found)),
-            Err(_late) => {
-                let silent = Found::Silent(format!("no answer within {} s", PATIENCE.as_secs()));
-                warn!(listener = %endpoint, "{}", words(endpoint, &silent));
-            }
+            Found::Us => debug!(listener = %endpoint, "the advertised address leads here"),
+            found => warn!(listener = %endpoint, "{}", words(endpoint, &found)),
+        }
+        if let Some(knock) = knock {
+            tokio::select! { () = closing.stopped() => return, () = knock.heard() => {} }
         }
     }
 }
 
-async fn find(endpoint: &Endpoint, own: &[SocketAddr]) -> Found {
+/// With what is found goes the connection, where it ends at a socket of ours.
+async fn find(endpoint: &Endpoint, own: &[SocketAddr], knocks: &Knocks) -> (Found, Option<Knock>) {
     let resolved = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
     let resolved: Vec<SocketAddr> = match resolved {
         Ok(found) => found.collect(),
-        Err(_unknown) => return Found::Unresolved,
+        Err(_unknown) => return (Found::Unresolved, None),
     };
     if resolved.is_empty() {
-        return Found::Unresolved;
+        return (Found::Unresolved, None);
     }
     let mut reason = String::new();
     for address in &resolved {
-        match TcpStream::connect(address).await {
-            Ok(stream) => return judge(endpoint, &stream, *address, own),
+        match knocks.knock(*address).await {
+            Ok(knock) => {
+                let found = judge(endpoint, &knock.stream, *address, own);
+                let is_elsewhere = matches!(found, Found::Elsewhere(_));
+                return (found, (!is_elsewhere).then_some(knock));
+            }
             Err(error) => reason = error.to_string(),
         }
     }
-    Found::Silent(reason)
+    (Found::Silent(reason), None)
 }
 
 /// Somebody answers. It is us if the connection ends at a socket that we bound.
@@ -160,14 +174,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_means_nothing_and_a_port_nobody_has_are_told() {
-        assert_eq!(
-            find(&endpoint(&"n".repeat(64), 1), &[]).await,
-            Found::Unresolved
-        );
+        let knocks = Knocks::default();
+        let (found, _) = find(&endpoint(&"n".repeat(64), 1), &[], &knocks).await;
+        assert_eq!(found, Found::Unresolved);
         let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = gone.local_addr().unwrap().port();
         drop(gone);
-        let found = find(&endpoint("127.0.0.1", port), &[]).await;
+        let (found, _) = find(&endpoint("127.0.0.1", port), &[], &knocks).await;
         let Found::Silent(reason) = &found else {
             panic!("{found:?}")
         };

@@ -56,7 +56,8 @@ impl Obedient {
             return;
         }
         self.registered.endpoints = endpoints;
-        reach::look(advertised, &self.gates.addresses(), stop).await;
+        let knocks = &self.gates.reception().knocks;
+        reach::look(advertised, &self.gates.addresses(), knocks, stop).await;
         self.controller.register_as(self.registered.clone()).await;
     }
 }
