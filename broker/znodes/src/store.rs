@@ -392,10 +392,10 @@ pub async fn create_with_parents(
     path: &str,
     data: &[u8],
 ) -> Result<Created, Error> {
-    let refused = match store.create(path, data, Kind::Persistent).await {
-        Err(refused @ Error::NoNode { .. }) => refused,
+    match store.create(path, data, Kind::Persistent).await {
+        Err(Error::NoNode { .. }) => {}
         other => return other,
-    };
+    }
     let mut missing = Vec::new();
     let mut next = crate::paths::parent(path);
     while let Some(parent) = next {
@@ -405,9 +405,7 @@ pub async fn create_with_parents(
         missing.push(parent);
         next = crate::paths::parent(parent);
     }
-    if missing.is_empty() {
-        return Err(refused);
-    }
+    // None is missing any more where another made it since: brokers that start together all come here.
     for parent in missing.into_iter().rev() {
         match store.create(parent, &[], Kind::Persistent).await {
             Ok(_) | Err(Error::NodeExists { .. } | Error::Unknown { .. }) => {}
@@ -432,5 +430,97 @@ pub async fn set_or_create(store: &dyn Store, path: &str, data: &[u8]) -> Result
             Err(Error::NodeExists { .. } | Error::Unknown { .. }) => {}
             Err(error) => return Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::clock::Clock;
+
+    use super::*;
+    use crate::memory::{Memory, World};
+
+    /// Whenever this one finds a parent missing, somebody else makes it in the next moment.
+    #[derive(Debug)]
+    struct Crowded {
+        mine: Memory,
+        theirs: Memory,
+        parent: &'static str,
+    }
+
+    impl Store for Crowded {
+        fn get<'a>(&'a self, path: &'a str, watch: Option<Listener>) -> Answer<'a, Option<Node>> {
+            self.mine.get(path, watch)
+        }
+
+        fn exists<'a>(
+            &'a self,
+            path: &'a str,
+            watch: Option<Listener>,
+        ) -> Answer<'a, Option<Stat>> {
+            self.mine.exists(path, watch)
+        }
+
+        fn list<'a>(
+            &'a self,
+            path: &'a str,
+            watch: Option<Listener>,
+        ) -> Answer<'a, Option<Vec<String>>> {
+            self.mine.list(path, watch)
+        }
+
+        fn get_many(
+            &self,
+            paths: Vec<String>,
+            watch: Option<Listener>,
+        ) -> Answer<'_, Vec<Option<Node>>> {
+            self.mine.get_many(paths, watch)
+        }
+
+        fn create<'a>(&'a self, path: &'a str, data: &'a [u8], kind: Kind) -> Answer<'a, Created> {
+            Box::pin(async move {
+                let answer = self.mine.create(path, data, kind).await;
+                if matches!(answer, Err(Error::NoNode { .. })) {
+                    let made = self.theirs.create(self.parent, &[], Kind::Persistent);
+                    made.await.unwrap();
+                }
+                answer
+            })
+        }
+
+        fn set<'a>(&'a self, path: &'a str, data: &'a [u8], version: i32) -> Answer<'a, Stat> {
+            self.mine.set(path, data, version)
+        }
+
+        fn delete<'a>(&'a self, path: &'a str, version: i32) -> Answer<'a, ()> {
+            self.mine.delete(path, version)
+        }
+
+        fn multi(&self, ops: Vec<Op>) -> Answer<'_, Vec<Done>> {
+            self.mine.multi(ops)
+        }
+
+        fn multi_all(&self, batches: Vec<Vec<Op>>) -> Answer<'_, Vec<Result<Vec<Done>, Error>>> {
+            self.mine.multi_all(batches)
+        }
+
+        fn state(&self) -> watch::Receiver<State> {
+            self.mine.state()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_node_is_made_though_another_makes_its_parent_first() {
+        let world = World::new(Clock::by_hand(1));
+        let store = Crowded {
+            mine: world.connect(),
+            theirs: world.connect(),
+            parent: "/cluster",
+        };
+        create_with_parents(&store, "/cluster/id", b"an id")
+            .await
+            .unwrap();
+        let node = store.get("/cluster/id", None).await.unwrap();
+        assert_eq!(node.unwrap().data, b"an id");
     }
 }
