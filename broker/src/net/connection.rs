@@ -245,8 +245,7 @@ impl Connection {
 
     /// Waits for whatever can move this connection on.
     async fn wait(&mut self, written: bool) -> Result<(), Ended> {
-        let now = self.rules.clock.monotonic_ms();
-        let muted_ms = self.muted_until_ms - now;
+        let muted_ms = self.muted_for_ms();
         let reads = !self.closing
             && self.over.is_none()
             && written
@@ -301,6 +300,14 @@ impl Connection {
             self.outbox.note_warm(&piece?);
         }
         Ok(())
+    }
+
+    /// For how long nothing is read; the clock is asked only where somebody was muted.
+    fn muted_for_ms(&self) -> i64 {
+        match self.muted_until_ms {
+            0 => 0,
+            until_ms => until_ms - self.rules.clock.monotonic_ms(),
+        }
     }
 
     /// A complete frame that has to wait for an earlier answer: reading on would only fill memory.
