@@ -186,7 +186,12 @@ fn partitions_are_made_and_deleted_while_another_directory_hangs() {
     disk.freeze(FROZEN);
     let delete = |partition: i32| {
         let store = Arc::clone(&store);
-        beside(move || store.delete(&TopicPartition::new("t", partition)))
+        beside(move || {
+            store
+                .delete(&[TopicPartition::new("t", partition)])
+                .pop()
+                .unwrap()
+        })
     };
     let stuck = delete(0);
     disk.await_hanging(1);

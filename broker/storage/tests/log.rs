@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use base::clock::Clock;
 use base::disk::{Disk, Open, SystemDisk};
-use base::faulty_disk::{FaultyDisk, Restart};
+use base::faulty_disk::{Fault, FaultyDisk, Operation, Restart};
 use bytes::Bytes;
 use protocol::batch::{BatchBuilder, Codec, Marker, end_marker};
 use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicId, TopicPartition};
@@ -328,7 +328,7 @@ fn a_deleted_partition_leaves_at_once_and_its_files_later() {
         disk,
     } = world(LogConfig::default());
     append(&log, &batch(2, None, false)).unwrap();
-    store.delete(&tp()).unwrap();
+    store.delete(&[tp()]).pop().unwrap().unwrap();
     assert!(store.log(&tp()).is_none());
     assert!(append(&log, &batch(2, None, false)).is_err());
     assert!(!disk.exists(Path::new("/a/t-0")).unwrap());
@@ -346,6 +346,56 @@ fn a_deleted_partition_leaves_at_once_and_its_files_later() {
             .any(|(path, _)| path.to_string_lossy().contains("-delete/"))
     );
     assert!(store.directories().iter().all(|directory| directory.online));
+}
+
+/// Six in two directories, names and all on the disk.
+fn six(store: &Store, disk: &FaultyDisk) -> Vec<TopicPartition> {
+    let many: Vec<TopicPartition> = (1..=6).map(|at| TopicPartition::new("t", at)).collect();
+    for (tp, dir) in many.iter().zip(["/a", "/b"].iter().cycle()) {
+        let made = store.create(tp, None, Arc::default(), Some(Path::new(dir)));
+        drop(made.unwrap());
+    }
+    disk.shared().sync_file_system(Path::new("/a")).unwrap();
+    many
+}
+
+#[test]
+fn many_deleted_together_stay_deleted_at_the_price_of_a_sync_for_each_directory() {
+    let World {
+        log,
+        store,
+        clock,
+        disk,
+    } = world(LogConfig::default());
+    drop(log);
+    let mut many = six(&store, &disk);
+    many.push(TopicPartition::new("nobody", 0));
+    let before = disk.operations();
+    for result in store.delete(&many) {
+        result.unwrap();
+    }
+    assert_eq!(disk.operations() - before, 6 + 2);
+    drop(store);
+    disk.restart(Restart::PowerLosingAll);
+    let store = open(&disk, &clock, &Arc::default());
+    let left: Vec<_> = store
+        .all()
+        .iter()
+        .map(|log| log.partition().clone())
+        .collect();
+    assert_eq!(left, [tp()]);
+}
+
+#[test]
+fn a_deletion_whose_name_does_not_reach_the_disk_is_no_deletion() {
+    let World { store, disk, .. } = world(LogConfig::default());
+    let many = six(&store, &disk);
+    disk.plan(Operation::SyncDir, "/a", Fault::Eio, 0, true);
+    let results = store.delete(&many);
+    let went_well: Vec<bool> = results.iter().map(Result::is_ok).collect();
+    assert_eq!(went_well, [false, true, false, true, false, true]);
+    let works = store.directories().into_iter().map(|dir| dir.online);
+    assert_eq!(works.collect::<Vec<_>>(), [false, true]);
 }
 
 #[test]

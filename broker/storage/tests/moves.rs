@@ -287,7 +287,7 @@ fn a_partition_made_anew_is_not_measured_by_what_its_predecessor_had() {
     store.housekeep();
     store.write_starts().unwrap();
     store.write_watermarks().unwrap();
-    store.delete(&tp()).unwrap();
+    store.delete(&[tp()]).pop().unwrap().unwrap();
     let log = store
         .create(&tp(), None, config(false), Some(Path::new(A)))
         .unwrap();

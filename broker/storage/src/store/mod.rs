@@ -293,22 +293,46 @@ impl Store {
             .ok_or(Error::NoDirectory)
     }
 
-    /// Renames the directory to `-delete`; it is removed later by [`Store::housekeep`].
-    pub fn delete(&self, tp: &TopicPartition) -> Result<()> {
-        let _making = self.making.begin(tp);
-        let log = self.logs.write().current.remove(tp);
-        log.map_or(Ok(()), |log| self.retire(&log, None))
+    /// Renames their folders to `-delete`, to be removed later by [`Store::housekeep`]; what became of
+    /// each, in this order. The new names of all are brought to the disk together: with a sync for each
+    /// a broker that loses thousands would obey no other order for a minute.
+    pub fn delete(&self, partitions: &[TopicPartition]) -> Vec<Result<()>> {
+        let put_away = |tp| {
+            let _making = self.making.begin(tp);
+            let log = self.logs.write().current.remove(tp);
+            let put_away = |log| self.put_away(&log, None).map(|()| log);
+            log.map(put_away).transpose()
+        };
+        let gone: Vec<Result<Option<Arc<Log>>>> = partitions.iter().map(put_away).collect();
+        let mut logs = gone.iter().flatten().flatten();
+        let starts = logs.any(|log| log.start_to_note().is_some());
+        let mut settled: Vec<Arc<Directory>> = Vec::new();
+        let settle = |one: Result<Option<Arc<Log>>>| {
+            let Some(log) = one? else { return Ok(()) };
+            let directory = log.home();
+            if !settled.iter().any(|done| Arc::ptr_eq(done, directory)) {
+                self.settle_names(directory, starts)?;
+                settled.push(Arc::clone(directory));
+            }
+            Ok(())
+        };
+        gone.into_iter().map(settle).collect()
     }
 
     /// The log serves no more: its folder is renamed to `-delete` and removed later.
     fn retire(&self, log: &Arc<Log>, moved_to: Option<&Path>) -> Result<()> {
+        self.put_away(log, moved_to)?;
+        self.settle_names(log.home(), log.start_to_note().is_some())
+    }
+
+    /// As [`Store::retire`]; a power cut may bring the folder back until its name is settled.
+    fn put_away(&self, log: &Arc<Log>, moved_to: Option<&Path>) -> Result<()> {
         log.shut();
         let directory = log.home();
         directory.check()?;
         let folder = directory.path.join(files::delete_dir(log.partition()));
-        let renamed = base::durable::rename(directory.disk(), &log.path(), &folder)
-            .map_err(|e| Error::io("rename", &log.path(), e));
-        let result = directory.judge(renamed);
+        let renamed = directory.disk().rename(&log.path(), &folder);
+        let result = directory.judge(renamed.map_err(|e| Error::io("rename", &log.path(), e)));
         directory.announce();
         result?;
         directory.replicas.fetch_sub(1, Ordering::Relaxed);
@@ -319,8 +343,18 @@ impl Store {
             self.departures.note(at, log.partition(), moved_to);
         }
         log.doom_folder(folder, self.config.delete_delay_ms);
-        // A replica of the same name may come back before the file is written in its turn.
-        if log.start_to_note().is_some() {
+        Ok(())
+    }
+
+    /// Brings the names of the folders in a directory to its disk, and the starts of those that are
+    /// left: a replica of the same name may come back before that file is written in its turn.
+    fn settle_names(&self, directory: &Arc<Directory>, starts: bool) -> Result<()> {
+        directory.check()?;
+        let synced = directory.disk().sync_dir(&directory.path);
+        let result = directory.judge(synced.map_err(|e| Error::io("sync", &directory.path, e)));
+        directory.announce();
+        result?;
+        if starts {
             self.write_starts_of(directory)?;
         }
         Ok(())
