@@ -13,7 +13,7 @@ use base::clock::Clock;
 use base::disk::Disk;
 use base::faulty_disk::{Fault, FaultyDisk, Operation, Restart};
 use bytes::Bytes;
-use protocol::batch::{BatchBuilder, Codec};
+use protocol::batch::{BatchBuilder, Codec, Marker, end_marker};
 use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use storage::compaction::{CompactionConfig, Compactor, Halt};
 use storage::config::{LogConfig, StoreConfig};
@@ -169,6 +169,45 @@ fn a_log_goes_on_empty_where_a_segment_begins_or_stays() {
 #[test]
 fn a_log_goes_on_empty_behind_its_end_or_stays() {
     never_by_halves(|log| log.truncate_fully_and_start_at(Offset(100), None));
+}
+
+#[test]
+fn a_marker_that_is_written_counts_however_many_wait_for_their_index() {
+    const ABORTED: i64 = 200;
+    let disk = FaultyDisk::new(1);
+    let (store, log) = open(&disk);
+    log.set_config(Arc::new(LogConfig::default()));
+    disk.plan(
+        Operation::Create,
+        ".txnindex",
+        Fault::TooManyFiles,
+        0,
+        false,
+    );
+    let write =
+        |records: &Bytes, origin| log.append_as_leader(records, LeaderEpoch(0), origin, None);
+    for number in 0..ABORTED {
+        let (producer, epoch) = (ProducerId(number), ProducerEpoch(0));
+        let mut batch = BatchBuilder::new(Codec::None).producer(producer, epoch, 0);
+        batch = batch.transactional(true);
+        batch.push(NOW_MS, None, Some(b"one"), &[]).unwrap();
+        let records = batch.build().unwrap();
+        write(&records, Origin::Client).unwrap();
+        let marker = end_marker(Marker::Abort, producer, epoch, 0, NOW_MS);
+        write(&marker, Origin::Coordinator).unwrap_or_else(|e| panic!("{number}: {e}"));
+    }
+    log.set_high_watermark(log.offsets().end);
+    disk.forget_plans();
+    let (seen, end) = (look(&log), Offset(2 * ABORTED));
+    assert_eq!(seen.records, (0..end.0).collect::<Vec<_>>());
+    let aborted = |log: &Log| log.aborted_transactions(Offset(0), end).unwrap();
+    assert_eq!(aborted(&log).len(), 200);
+    log.flush().unwrap();
+    drop((store, log));
+    disk.restart(Restart::Process);
+    let (_store, log) = open(&disk);
+    log.set_high_watermark(log.offsets().end);
+    assert_eq!((look(&log), aborted(&log).len()), (seen, 200));
 }
 
 #[test]

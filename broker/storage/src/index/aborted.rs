@@ -63,11 +63,12 @@ impl AbortedIndex {
         AbortedIndex { file }
     }
 
-    /// Written through: they are few, and a reader of committed records depends on each.
+    /// Written through: they are few, and a reader of committed records depends on each. The caller
+    /// has asked for their number.
     pub(crate) fn push(&mut self, at: At<'_>, entry: &AbortedEntry) -> Result<()> {
-        self.file.push(at, entry.encode())?;
-        match self.file.write_out(at) {
-            // It waits in memory, where readers find it too.
+        let pushed = self.file.push(at, entry.encode());
+        match pushed.and_then(|()| self.file.write_out(at)) {
+            // It waits in memory, where readers find it too, with however many others.
             Err(Error::TooManyFiles { .. }) => Ok(()),
             other => other,
         }
