@@ -267,7 +267,8 @@ pub(crate) fn check(
         acknowledged.insert(topic.to_owned(), offsets.end.0 - 1);
     }
     if stop_cleanly {
-        store.close().unwrap();
+        let closed = store.close();
+        assert!(closed.is_ok(), "{closed:?} {:?}", store.directories());
     }
     found
 }
