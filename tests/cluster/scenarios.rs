@@ -7,8 +7,11 @@ use harness::wait;
 use protocol::kafka::errors::ErrorCode;
 
 use crate::ask;
-use crate::stage::{Make, SESSION_MS, eventually, soon};
+use crate::stage::{Broker, Make, SESSION_MS, ZooKeeper, eventually, soon};
 use crate::trio::Trio;
+
+/// So soon everybody is registered again who was without ZooKeeper, once it is back.
+const BACK_WITHIN: Duration = Duration::from_secs(10);
 
 /// Runs a scenario on both ZooKeepers at once.
 pub(crate) fn on_both(scenario: impl Fn(&mut Trio) + Sync) {
@@ -27,6 +30,27 @@ pub(crate) fn on_both(scenario: impl Fn(&mut Trio) + Sync) {
                 .unwrap();
         }
     });
+}
+
+/// All of them make what every cluster has, and find in the next moment that another was first.
+#[test]
+fn brokers_that_start_at_once_on_an_empty_zookeeper_are_one_cluster() {
+    for make in [Make::Apache, Make::Ours] {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(zookeeper) = ZooKeeper::start(make, dir.path()) else {
+            continue;
+        };
+        let start = |id| Broker::start(Make::Ours, dir.path(), id, zookeeper.port, &[]).unwrap();
+        let brokers: Vec<Broker> = std::thread::scope(|scope| {
+            let starting = [1, 2, 3].map(|id| scope.spawn(move || start(id)));
+            starting.map(|one| one.join().unwrap()).into()
+        });
+        for broker in &brokers {
+            let what = format!("all in the eyes of {}", broker.id);
+            let asked = || ask::cluster(broker.port);
+            eventually(&what, asked, |(_, known)| known == &[1, 2, 3]);
+        }
+    }
 }
 
 #[test]
@@ -236,8 +260,8 @@ fn zookeeper_restarts_under_load_and_stays_away_longer_than_sessions_last() {
         let refusals = refused.load(Ordering::Acquire);
         assert_eq!(refusals, 0, "without ZooKeeper");
         trio.zookeeper.restart();
-        // Old registrations may stand until the server has expired their sessions.
-        wait::until("all registered again", Duration::from_secs(60), || {
+        // Also where the server still believes in the sessions that its clients gave up.
+        wait::until("all registered again", BACK_WITHIN, || {
             (trio.shell.names("/brokers/ids") == ["1", "2", "3"]
                 && trio.shell.controller().is_some())
             .then_some(())
@@ -367,7 +391,7 @@ fn an_empty_zookeeper_deletes_nothing_and_is_told_in_clear_words() {
 #[test]
 fn an_empty_zookeeper_takes_no_topics_settings_away() {
     let dir = tempfile::tempdir().unwrap();
-    let mut zookeeper = crate::stage::ZooKeeper::start(Make::Ours, dir.path()).unwrap();
+    let mut zookeeper = ZooKeeper::start(Make::Ours, dir.path()).unwrap();
     let shell = crate::shell::Shell::open(zookeeper.port);
     let settings = [
         "log.retention.ms=1000",
@@ -375,8 +399,7 @@ fn an_empty_zookeeper_takes_no_topics_settings_away() {
         "log.initial.task.delay.ms=500",
     ];
     let connect = zookeeper.port;
-    let mut broker =
-        crate::stage::Broker::start(Make::Ours, dir.path(), 1, connect, &settings).unwrap();
+    let mut broker = Broker::start(Make::Ours, dir.path(), 1, connect, &settings).unwrap();
     shell.wait_for_controller(1);
     for (name, config) in [("kept", r#"{"retention.ms":"-1"}"#), ("short", "{}")] {
         let config = format!(r#"{{"version":1,"config":{config}}}"#);
@@ -419,12 +442,10 @@ fn an_empty_zookeeper_takes_no_topics_settings_away() {
 #[test]
 fn members_that_do_not_fetch_leave_the_isr_and_the_watermark_waits_for_those_in_it() {
     let dir = tempfile::tempdir().unwrap();
-    let zookeeper = crate::stage::ZooKeeper::start(Make::Ours, dir.path()).unwrap();
+    let zookeeper = ZooKeeper::start(Make::Ours, dir.path()).unwrap();
     let shell = crate::shell::Shell::open(zookeeper.port);
     let settings = ["replica.lag.time.max.ms=4000"];
-    let start = |id| {
-        crate::stage::Broker::start(Make::Ours, dir.path(), id, zookeeper.port, &settings).unwrap()
-    };
+    let start = |id| Broker::start(Make::Ours, dir.path(), id, zookeeper.port, &settings).unwrap();
     let brokers = [start(1), start(2)];
     shell.wait_for_controller(1);
     let refused = ask::create_topic(brokers[0].port, "two", &ask::Shape::Automatic(1, 2)).unwrap();
