@@ -17,6 +17,7 @@ pub(crate) enum Speech {
 pub(crate) enum Asked {
     Write,
     Fetch {
+        partition: i32,
         offset: i64,
     },
     Echo,
@@ -53,13 +54,17 @@ pub(crate) fn asked(speech: Speech, frame: &[u8], greeted: bool) -> Result<Asked
         Speech::Keeper => Ok(Asked::Echo),
         Speech::Kafka if i16_at(frame, 0) == PRODUCE => Ok(Asked::Write),
         Speech::Kafka => {
-            // The load's fetch has one partition: its offset stands 16 bytes before the frame's
-            // last three fields (log start, most bytes, forgotten topics, rack).
+            // The load's fetch has one partition: index, leader epoch and offset stand before the frame's
+            // last four fields (log start, most bytes, forgotten topics, rack).
             let Some(at) = frame.len().checked_sub(8 + 8 + 4 + 4 + 2) else {
+                bail!("a frame of {} bytes is no fetch", frame.len());
+            };
+            let Some(index) = at.checked_sub(4 + 4) else {
                 bail!("a frame of {} bytes is no fetch", frame.len());
             };
             let (high, low) = (i32_at(frame, at), i32_at(frame, at + 4));
             Ok(Asked::Fetch {
+                partition: i32_at(frame, index),
                 offset: (i64::from(high) << 32) | i64::from(low.cast_unsigned()),
             })
         }

@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// How many bytes each partition that is fetched holds.
     #[arg(long, default_value_t = 0)]
     fetch_bytes: u64,
+    /// How many of those there are.
+    #[arg(long, default_value_t = 1)]
+    fetch_partitions: u32,
 }
 
 const LISTENER: u64 = u64::MAX;
@@ -43,7 +46,8 @@ struct Floor {
     written: File,
     written_bytes: u64,
     files: u32,
-    source: Option<(File, u64)>,
+    sources: Vec<File>,
+    batch_bytes: u64,
     dirty: bool,
 }
 
@@ -58,7 +62,8 @@ pub(crate) fn run(arguments: &Arguments, speech: Speech) -> Result<()> {
         written: file(&arguments.dir.join("0.log"))?,
         written_bytes: 0,
         files: 0,
-        source: source(arguments)?,
+        sources: sources(arguments)?,
+        batch_bytes: answers::batch()?.len() as u64,
         arguments: arguments.clone(),
         speech,
         dirty: false,
@@ -117,20 +122,28 @@ fn file(path: &std::path::Path) -> Result<File> {
         .with_context(|| format!("open {}", path.display()))
 }
 
-/// One partition's bytes; every partition that is fetched is this one.
-fn source(arguments: &Arguments) -> Result<Option<(File, u64)>> {
-    if arguments.fetch_bytes == 0 {
-        return Ok(None);
-    }
-    let path = arguments.dir.join("source");
-    let mut to = file(&path)?;
+/// The bytes of each partition in a file of its own: memory that is read for the first time costs more
+/// than the same bytes again. Written in turns, as those of the others are.
+fn sources(arguments: &Arguments) -> Result<Vec<File>> {
     let mut batch = answers::batch()?.to_vec();
-    let count = arguments.fetch_bytes.div_ceil(batch.len() as u64);
-    for number in 0..count as i64 {
-        batch[..8].copy_from_slice(&(number * BATCH_RECORDS).to_be_bytes());
-        to.write_all(&batch)?;
+    let batches = arguments.fetch_bytes.div_ceil(batch.len() as u64);
+    if batches == 0 {
+        return Ok(Vec::new());
     }
-    Ok(Some((File::open(path)?, batch.len() as u64)))
+    let path = |number: u32| arguments.dir.join(format!("source.{number}"));
+    let numbers = 0..arguments.fetch_partitions;
+    let mut files = numbers
+        .clone()
+        .map(|number| file(&path(number)))
+        .collect::<Result<Vec<File>>>()?;
+    for number in 0..batches as i64 {
+        batch[..8].copy_from_slice(&(number * BATCH_RECORDS).to_be_bytes());
+        for to in &mut files {
+            to.write_all(&batch)?;
+        }
+    }
+    let open = |number| Ok(File::open(path(number))?);
+    numbers.map(open).collect()
 }
 
 impl Client {
@@ -201,12 +214,15 @@ impl Floor {
             client.greeted = true;
             match asked {
                 Asked::Write => self.write(&client.buffer[frame.clone()])?,
-                Asked::Fetch { offset } => {
-                    let range = self.range(offset)?;
+                Asked::Fetch { partition, offset } => {
+                    let file = usize::try_from(partition).ok();
+                    let file = file.and_then(|partition| self.sources.get(partition));
+                    let file = file.context("--fetch-bytes, --fetch-partitions: nothing there")?;
+                    let range = range(file, offset, self.batch_bytes)?;
                     let head = &client.buffer[frame];
                     answers::put(&mut client.answers, self.speech, &asked, head, range.1);
                     client.answer()?;
-                    self.send_range(&client.stream, range)?;
+                    send_range(&client.stream, file, range)?;
                     at += 4 + len;
                     continue;
                 }
@@ -231,32 +247,25 @@ impl Floor {
         self.dirty = true;
         Ok(())
     }
+}
 
-    /// Position and length of what a fetch from `offset` gets: one batch, or nothing at the end.
-    fn range(&self, offset: i64) -> Result<(u64, usize)> {
-        let (file, batch) = self
-            .source
-            .as_ref()
-            .context("--fetch-bytes was not given")?;
-        let position = (offset / BATCH_RECORDS) as u64 * batch;
-        let len = file.metadata()?.len().saturating_sub(position).min(*batch);
-        Ok((position, len as usize))
-    }
+/// Position and length of what a fetch from `offset` gets: one batch, or nothing at the end.
+fn range(file: &File, offset: i64, batch: u64) -> Result<(u64, usize)> {
+    let position = (offset / BATCH_RECORDS) as u64 * batch;
+    let len = file.metadata()?.len().saturating_sub(position).min(batch);
+    Ok((position, len as usize))
+}
 
-    fn send_range(&self, stream: &TcpStream, (position, len): (u64, usize)) -> Result<()> {
-        let Some((file, _)) = &self.source else {
-            return Ok(());
-        };
-        let (mut position, end) = (position, position + len as u64);
-        while position < end {
-            let left = (end - position) as usize;
-            match rustix::fs::sendfile(stream.as_fd(), file.as_fd(), Some(&mut position), left) {
-                Ok(0) => bail!("the file ends early"),
-                Ok(_) => {}
-                Err(rustix::io::Errno::AGAIN) => wait_for_room(stream)?,
-                Err(e) => return Err(e.into()),
-            }
+fn send_range(stream: &TcpStream, file: &File, (mut position, len): (u64, usize)) -> Result<()> {
+    let end = position + len as u64;
+    while position < end {
+        let left = (end - position) as usize;
+        match rustix::fs::sendfile(stream.as_fd(), file.as_fd(), Some(&mut position), left) {
+            Ok(0) => bail!("the file ends early"),
+            Ok(_) => {}
+            Err(rustix::io::Errno::AGAIN) => wait_for_room(stream)?,
+            Err(e) => return Err(e.into()),
         }
-        Ok(())
     }
+    Ok(())
 }

@@ -157,8 +157,10 @@ pub(super) fn fetch(look: &mut Look<'_>) -> Result<Figures> {
         Ok((one, look.costed(ground, &four)?))
     };
     let settings = (PARTITIONS, &[][..]);
+    let partitions = PARTITIONS.to_string();
+    let holds = ["--fetch-bytes", &each, "--fetch-partitions", &partitions];
     let ((answer_1, cpu_1), (answer_4, cpu_4)) =
-        look.on_topic("catchup", settings, &["--fetch-bytes", &each], found)?;
+        look.on_topic("catchup", settings, &holds, found)?;
     Ok(Figures::from([
         ("fetch.cpu_1", per(cpu_1, of(&answer_1, "bytes")? / GB)?),
         ("fetch.cpu_4", per(cpu_4, of(&answer_4, "bytes")? / GB)?),
