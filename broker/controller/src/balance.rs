@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use protocol::ids::TopicPartition;
 use protocol::kafka::errors::ErrorCode;
-use tracing::{info, warn};
+use tracing::info;
 use znodes::bodies::reassign;
 use znodes::fence::Fenced;
 use znodes::paths;
-use znodes::store::Error;
 
 use crate::context::PartitionPhase;
 use crate::event::{ElectionKind, ElectionOutcomes, Wake};
@@ -82,14 +81,7 @@ impl Reign {
         if there.await?.is_none() {
             return Ok(());
         }
-        let node = match self.store.get(paths::PREFERRED_ELECTION, None).await {
-            Err(error @ Error::NoAuth { .. }) => {
-                warn!(%error, "preferred leaders are asked for by a node that cannot be read; left alone");
-                return Ok(());
-            }
-            node => node?,
-        };
-        let Some(node) = node else {
+        let Some(node) = self.node_of_tools(paths::PREFERRED_ELECTION).await? else {
             return Ok(());
         };
         let obeyed = Some(node.stat.mzxid);

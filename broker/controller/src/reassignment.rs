@@ -398,7 +398,7 @@ impl Reign {
         if self.context.reassign_node == Some(stat.czxid) {
             return Ok(begun);
         }
-        let Some(node) = self.reassign_node().await? else {
+        let Some(node) = self.node_of_tools(paths::REASSIGN).await? else {
             return Ok(begun);
         };
         self.context.reassign_node = Some(node.stat.czxid);
@@ -440,11 +440,11 @@ impl Reign {
         Ok(begun)
     }
 
-    /// The old tools' node; none where its access list keeps it from us, which ends no reign.
-    async fn reassign_node(&self) -> Result<Option<Node>, Fenced> {
-        match self.store.get(paths::REASSIGN, None).await {
+    /// A node of the old tools; none where its access list keeps it from us, which ends no reign.
+    pub(crate) async fn node_of_tools(&self, path: &str) -> Result<Option<Node>, Fenced> {
+        match self.store.get(path, None).await {
             Err(error @ Error::NoAuth { .. }) => {
-                warn!(%error, "{} cannot be read; left alone", paths::REASSIGN);
+                warn!(%error, "{path} cannot be read; left alone");
                 Ok(None)
             }
             node => Ok(node?),
@@ -456,7 +456,7 @@ impl Reign {
         &mut self,
         is_done: impl Fn(&TopicPartition, &Vec<i32>) -> bool,
     ) -> Result<(), Fenced> {
-        while let Some(node) = self.reassign_node().await? {
+        while let Some(node) = self.node_of_tools(paths::REASSIGN).await? {
             let Ok(targets) = reassign::decode_targets(&node.data) else {
                 return Ok(());
             };

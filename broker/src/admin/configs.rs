@@ -180,11 +180,7 @@ impl Configs {
         }
         self.check_topic(topic, &entities::texts(&overrides))?;
         let entity = format!("topics/{topic}");
-        if validate_only {
-            entities::check_size(&*self.store, &entity, &overrides)?;
-        } else {
-            entities::write(&*self.store, &entity, &overrides).await?;
-        }
+        entities::alter(&*self.store, &entity, &overrides, validate_only).await?;
         Ok(())
     }
 
@@ -231,11 +227,7 @@ impl Configs {
         let sealed = secrets::encrypt_all(&config.secrets, &texts)
             .map_err(|failure| Refusal::InvalidRequest(failure.to_string()))?;
         let (entity, sealed) = (self.entity(whose), sealed.into_iter().collect());
-        if validate_only {
-            entities::check_size(&*self.store, &entity, &sealed)?;
-        } else {
-            entities::write(&*self.store, &entity, &sealed).await?;
-        }
+        entities::alter(&*self.store, &entity, &sealed, validate_only).await?;
         Ok(())
     }
 

@@ -73,10 +73,18 @@ pub async fn write(store: &dyn Store, entity: &str, overrides: &Overrides) -> Re
     notify(store, entity).await
 }
 
-/// Whether ZooKeeper would take these overrides.
-pub fn check_size(store: &dyn Store, entity: &str, overrides: &Overrides) -> Result<(), Failure> {
-    let path = paths::entity_config(entity);
-    Ok(store.fits(&[Op::set(path, overrides.encode(), ANY)])?)
+/// As [`write`]; with `check_only` it is only asked whether ZooKeeper would take them.
+pub async fn alter(
+    store: &dyn Store,
+    entity: &str,
+    overrides: &Overrides,
+    check_only: bool,
+) -> Result<(), Failure> {
+    if check_only {
+        let path = paths::entity_config(entity);
+        return Ok(store.fits(&[Op::set(path, overrides.encode(), ANY)])?);
+    }
+    write(store, entity, overrides).await
 }
 
 async fn set_or_create(store: &dyn Store, entity: &str, body: &[u8]) -> Result<(), Failure> {

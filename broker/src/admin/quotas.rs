@@ -97,11 +97,7 @@ impl ClientQuotas {
                 Some(value) => overrides.set(key.as_str(), written(key, *value, of_address)?),
             }
         }
-        if validate_only {
-            entities::check_size(&*self.store, &path, &overrides)?;
-        } else {
-            entities::write(&*self.store, &path, &overrides).await?;
-        }
+        entities::alter(&*self.store, &path, &overrides, validate_only).await?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use protocol::ids::{LeaderEpoch, Offset};
-use storage::log::{FoundOffset, Moment, Upto};
+use storage::log::{FoundOffset, Moment};
 
 use crate::error::Refusal;
 use crate::partition::{Partition, Reader, Role};
@@ -27,14 +27,9 @@ impl Partition {
         );
         self.check_epoch(&state, current_leader_epoch, leader_only)?;
         let offsets = state.log.offsets();
-        let (upto, last, is_client) = match reader {
-            Reader::Consumer {
-                committed_only: true,
-                ..
-            } => (Upto::Stable, offsets.stable, true),
-            Reader::Consumer { .. } => (Upto::HighWatermark, offsets.watermark, true),
-            Reader::Follower { .. } | Reader::Local => (Upto::End, offsets.end, false),
-        };
+        let upto = reader.upto();
+        let last = upto.bound(&offsets);
+        let is_client = matches!(reader, Reader::Consumer { .. });
         // Kafka: after an election the watermark may be older than the leadership. A client must
         // not take it for the end of the log.
         let lags = match &state.role {

@@ -28,6 +28,19 @@ pub enum Reader {
     Local,
 }
 
+impl Reader {
+    pub(in crate::partition) fn upto(self) -> Upto {
+        match self {
+            Reader::Consumer {
+                committed_only: true,
+                ..
+            } => Upto::Stable,
+            Reader::Consumer { .. } => Upto::HighWatermark,
+            Reader::Follower { .. } | Reader::Local => Upto::End,
+        }
+    }
+}
+
 /// A read of one partition.
 #[derive(Clone, Copy, Debug)]
 pub struct PartitionRead {
@@ -69,23 +82,18 @@ impl Partition {
     /// What a consumer is told who has had everything he may have. Never waits, neither for a disk
     /// nor for a lock: `None` where it would have to, and where there is anything else to tell.
     pub(crate) fn nothing_new(&self, read: &PartitionRead) -> Option<Found> {
-        let Reader::Consumer {
-            committed_only,
-            leader_only,
-        } = read.reader
-        else {
+        let Reader::Consumer { leader_only, .. } = read.reader else {
             return None;
         };
+        if read.last_fetched_epoch.is_some() {
+            return None;
+        }
         let state = self.state.try_read()?;
         self.check_epoch(&state, read.current_leader_epoch, leader_only)
             .ok()?;
         let moves = self.marks.moves.load(Ordering::Acquire);
         let offsets = state.log.glimpse()?;
-        let limit = match committed_only {
-            true => offsets.stable,
-            false => offsets.watermark,
-        };
-        if read.from != limit || read.last_fetched_epoch.is_some() {
+        if read.from != read.reader.upto().bound(&offsets) {
             return None;
         }
         if read.counts {
@@ -134,22 +142,11 @@ impl Partition {
                 Wakes::none(),
             ));
         }
-        let upto = match read.reader {
-            Reader::Consumer {
-                committed_only: true,
-                ..
-            } => Upto::Stable,
-            Reader::Consumer {
-                committed_only: false,
-                ..
-            } => Upto::HighWatermark,
-            Reader::Follower { .. } | Reader::Local => Upto::End,
-        };
         let plan = state.log.read(ReadRequest {
             from: read.from,
             bytes_max: read.bytes_max,
             min_one: read.min_one,
-            upto,
+            upto: read.reader.upto(),
         })?;
         drop(state);
         let wakes = match read.reader {

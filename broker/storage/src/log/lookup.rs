@@ -80,11 +80,7 @@ impl Log {
             let latest = state.epochs.latest().map(|(epoch, _)| epoch);
             (state.segments.clone(), state.offsets(), start_epoch, latest)
         };
-        let limit = match upto {
-            Upto::End => offsets.end,
-            Upto::HighWatermark => offsets.watermark,
-            Upto::Stable => offsets.stable,
-        };
+        let limit = upto.bound(&offsets);
         let special = |offset, epoch: Option<i32>| FoundOffset {
             timestamp_ms: -1,
             offset,

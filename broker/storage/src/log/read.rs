@@ -30,6 +30,17 @@ pub enum Upto {
     Stable,
 }
 
+impl Upto {
+    /// The first offset that such a reader does not see.
+    pub fn bound(self, offsets: &Offsets) -> Offset {
+        match self {
+            Upto::End => offsets.end,
+            Upto::HighWatermark => offsets.watermark,
+            Upto::Stable => offsets.stable,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct ReadRequest {
     pub from: Offset,
@@ -175,11 +186,7 @@ impl Log {
             }
             .into());
         }
-        let limit = match request.upto {
-            Upto::End => offsets.end,
-            Upto::HighWatermark => offsets.watermark,
-            Upto::Stable => offsets.stable,
-        };
+        let limit = request.upto.bound(&offsets);
         let mut segments = SmallVec::new();
         if request.from < limit {
             let first = state.segment_index(request.from.0);

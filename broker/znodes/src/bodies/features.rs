@@ -1,6 +1,6 @@
 //! `/feature`: the features the whole cluster has agreed on. In ZooKeeper mode there are none.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json::{BodyError, Fields, Object, number};
 
@@ -85,14 +85,17 @@ fn present<'a>(fields: &'a Fields, name: &'static str) -> Result<&'a Value, Nons
     fields.get(name).ok_or(missing)
 }
 
+fn object(value: &Value, error: BodyError) -> Result<&Map<String, Value>, Nonsense> {
+    value.as_object().ok_or(Nonsense::Foreign(error))
+}
+
 type Level = (String, Option<i32>, i32);
 
 fn levels(version: i32, features: &Value) -> Result<Vec<Level>, Nonsense> {
     const FIELD: BodyError = BodyError::Field("features");
-    let object = |value: &'_ Value| value.as_object().cloned().ok_or(Nonsense::Foreign(FIELD));
     let mut named = Vec::new();
-    for (name, level) in object(features)? {
-        let level = object(&level)?;
+    for (name, level) in object(features, FIELD)? {
+        let level = object(level, FIELD)?;
         if level.values().any(|value| number(value).is_none()) {
             return Err(Nonsense::Foreign(FIELD));
         }
@@ -105,7 +108,7 @@ fn levels(version: i32, features: &Value) -> Result<Vec<Level>, Nonsense> {
             1 => Some(of("min_version_level").filter(|min| (1..=max).contains(min))?),
             _ => None,
         };
-        Some((name, min, max))
+        Some((name.clone(), min, max))
     });
     let levels: Option<Vec<Level>> = levels.collect();
     levels.ok_or(Nonsense::Void(FIELD))

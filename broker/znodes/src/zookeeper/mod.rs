@@ -21,7 +21,7 @@ use base::metrics::Timings;
 use base::stop::{Stop, Stopper};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tracing::{debug, info, warn};
 use zookeeper_client as zk;
 
@@ -319,6 +319,14 @@ impl Shared {
         }
     }
 
+    /// Leave to send one more request, and the client to send it with.
+    async fn turn(&self) -> Result<(SemaphorePermit<'_>, zk::Client, u64), Error> {
+        let permit = self.permits.acquire().await;
+        let permit = permit.map_err(|_closed| Error::SessionEnded)?;
+        let (client, term) = self.client().await?;
+        Ok((permit, client, term))
+    }
+
     /// The answer, or nothing once the session it was asked under is over.
     async fn within_term<T>(&self, term: u64, answer: impl Future<Output = T>) -> Option<T> {
         let mut state = self.state.subscribe();
@@ -338,12 +346,7 @@ impl Shared {
         F: Future<Output = Result<T, zk::Error>>,
     {
         loop {
-            let permit = self
-                .permits
-                .acquire()
-                .await
-                .map_err(|_closed| Error::SessionEnded)?;
-            let (client, term) = self.client().await?;
+            let (permit, client, term) = self.turn().await?;
             let began_us = self.clock.monotonic_us();
             let answer = self.within_term(term, ask(client)).await;
             self.latency.note(self.clock.monotonic_us() - began_us);
@@ -368,12 +371,7 @@ impl Shared {
     where
         F: Future<Output = Result<T, zk::Error>>,
     {
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|_closed| Error::SessionEnded)?;
-        let (client, term) = self.client().await?;
+        let (_permit, client, term) = self.turn().await?;
         let began_us = self.clock.monotonic_us();
         let answer = self.within_term(term, ask(client)).await;
         self.latency.note(self.clock.monotonic_us() - began_us);

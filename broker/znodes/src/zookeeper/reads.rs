@@ -21,13 +21,7 @@ impl ZooKeeper {
         let chroot = self.0.config.hosts_and_chroot().1.len();
         let mut as_multi = watch.is_none() && paths.len() > 1;
         loop {
-            let _permit = self
-                .0
-                .permits
-                .acquire()
-                .await
-                .map_err(|_closed| Error::SessionEnded)?;
-            let (client, term) = self.0.client().await?;
+            let (_permit, client, term) = self.0.turn().await?;
             let tried = if as_multi {
                 let requests = pieces(paths, chroot, self.0.config.request_bytes_max);
                 self.0
