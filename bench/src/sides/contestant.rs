@@ -33,8 +33,10 @@ impl Side {
 /// Programs and folders of the run.
 #[derive(Clone, Debug)]
 pub(crate) struct Places {
-    /// Where our programs lie.
+    /// Where the load clients and the floor lie.
     pub(crate) programs: PathBuf,
+    /// Where our broker and coordinator lie, built as they are shipped.
+    pub(crate) shipped: PathBuf,
     pub(crate) peers: PathBuf,
     pub(crate) work: PathBuf,
 }
@@ -272,7 +274,7 @@ fn broker(places: &Places, side: Side, dir: &Path, port: u16, keeper: u16) -> Re
     if side == Side::Ours {
         let own = format!("coordinator.port={keeper}\n");
         fs::write(&file, format!("{SETTINGS}{listener}{own}"))?;
-        let mut command = Command::new(places.programs.join("broker"));
+        let mut command = Command::new(places.shipped.join("broker"));
         command.arg(&file).arg("--data-dir").arg(dir.join("data"));
         return Running::start(&mut command, &dir.join("broker.log"));
     }
@@ -313,7 +315,7 @@ pub(crate) fn coordinator(places: &Places, dir: &Path, port: u16) -> Result<Runn
         data.display()
     );
     fs::write(&file, text)?;
-    let mut command = Command::new(places.programs.join("coordinator"));
+    let mut command = Command::new(places.shipped.join("coordinator"));
     Running::start(command.arg(&file), &dir.join("coordinator.log"))
 }
 

@@ -216,8 +216,15 @@ fn places(work: &Path) -> Result<Places> {
         peers.join("kafka-3.9/complete").exists(),
         "Kafka is not installed; run tests/peers/install kafka-3.9 zookeeper-3.9"
     );
+    let shipped = programs.with_file_name("dist");
+    ensure!(
+        shipped.join("broker").exists(),
+        "our programs are missing in {}; bench/run builds them",
+        shipped.display()
+    );
     Ok(Places {
         programs,
+        shipped,
         peers,
         work,
     })

@@ -2,8 +2,8 @@
 //!
 //! `sendfile` of a range that is not cached sleeps on the disk, and with it the worker that
 //! carries hundreds of other connections. So a range is probed first, by system calls that never
-//! sleep, and a cold one is warmed on a thread of its directory: its beginning before there is an
-//! answer, for which its ends are probed, and what follows or was missed piece by piece, as it is sent.
+//! sleep, and a cold one is warmed on a thread of its directory: its first piece before there is an
+//! answer, and what follows piece by piece, as it is sent.
 
 use std::io;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use storage::log::{Range, ReadPlan};
 
 use crate::lanes::Lane;
 
-/// How much of a plan is looked at, and warmed, before it is answered: so much may be sent before
-/// the client has taken any of it.
+/// How much of a plan is warmed before it is answered: so much may be sent before the client has
+/// taken any of it.
 const AHEAD_BYTES_MAX: usize = 4 << 20;
 /// How much is sent, and warmed, at a time.
 const PIECE_BYTES: u64 = 1 << 20;
@@ -24,15 +24,13 @@ const STRIDE_BYTES: u64 = 256 * 1024;
 /// costs one probing.
 const KNOWN_FOR_MS: i64 = 100;
 
-/// Whether the beginning of this plan should be warmed before it is answered.
+/// Whether the first piece of a range should be warmed before this plan is answered.
 pub fn is_cold(plan: &ReadPlan) -> bool {
-    let mut left = AHEAD_BYTES_MAX;
-    plan.ranges.iter().any(|range| {
-        let len = range.len.min(left);
-        left -= len;
-        let ends = [0, len.saturating_sub(1)].map(|offset| range.position + offset as u64);
-        len > 0 && ends.iter().any(|offset| !range.file.is_cached(*offset))
-    })
+    let is_cold = |range: &Range| {
+        let piece = (range.len as u64).min(PIECE_BYTES);
+        has_cold(&*range.file, range.position, piece)
+    };
+    plan.ranges.iter().any(is_cold)
 }
 
 /// Reads the plan's beginning so that it is cached. Blocks; errors are left to whoever sends.
@@ -67,6 +65,12 @@ pub struct ColdPiece {
 }
 
 impl Ahead {
+    /// At this monotonic millisecond the first piece of a range was [not cold](is_cold). Said
+    /// before anything of it is sent.
+    pub fn note_probed(&mut self, position: u64, len: u64, at_ms: i64) {
+        self.warm_to = Some((position + len.min(PIECE_BYTES), at_ms));
+    }
+
     /// How many bytes from here on can be sent without sleeping, or what must be warmed before.
     pub fn piece(
         &mut self,
@@ -134,5 +138,35 @@ fn read_through(file: &dyn DiskFile, position: u64, len: u64) {
             Ok(got) if got > 0 => done += got as u64,
             Ok(_) | Err(_) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    use base::clock::Clock;
+    use base::disk::{Disk, Open};
+    use base::faulty_disk::FaultyDisk;
+
+    use crate::lanes::LaneTable;
+
+    #[test]
+    fn what_was_probed_is_known_for_a_while_and_for_a_piece() {
+        let disk = FaultyDisk::new(1);
+        let file = disk.open(Path::new("/log"), Open::Create).unwrap();
+        file.write_at(&vec![0; 3 << 20], 0).unwrap();
+        let clock = Clock::by_hand(0);
+        let lane = LaneTable::new(clock.clone(), 2).lane(Path::new("/"));
+        disk.freeze("/log");
+        let mut ahead = Ahead::default();
+        let asked = |ahead: &mut Ahead, position| ahead.piece(&file, position, 2 << 20, &lane);
+        assert!(asked(&mut ahead, 0).is_err());
+        ahead.note_probed(0, 3 << 20, 0);
+        assert_eq!(asked(&mut ahead, 0).unwrap(), PIECE_BYTES);
+        assert!(asked(&mut ahead, PIECE_BYTES).is_err());
+        clock.advance(KNOWN_FOR_MS);
+        assert!(asked(&mut ahead, 0).is_err());
     }
 }

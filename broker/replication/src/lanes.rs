@@ -43,6 +43,8 @@ const APPEND_THREADS: usize = 1;
 const FLUSH_THREADS: usize = 1;
 const READ_THREADS: usize = 4;
 const QUEUED_MAX: usize = 4096;
+/// A call no older than this may well be between two instructions of a worker.
+const FRESH_MS: i64 = 1;
 /// The mark of a permit that nobody holds.
 const FREE: i64 = -1;
 
@@ -189,8 +191,27 @@ impl LaneTable {
     }
 
     /// Leave to call storage on this thread, unless the directory is slow or all permits are out.
+    ///
+    /// Whoever holds one for less than a millisecond is rather without a core than without his
+    /// disk, and gets this one's: a way over a thread of the lane costs more.
     pub fn try_permit(&self, lane: &Lane) -> Option<Permit<'_>> {
         let now_ms = self.clock.monotonic_ms();
+        if let Some(permit) = self.permit_at(lane, now_ms) {
+            return Some(permit);
+        }
+        let began = self
+            .calls
+            .iter()
+            .map(|call| call.began_ms.load(Ordering::Acquire));
+        let mut held = began.filter(|began_ms| *began_ms != FREE);
+        if !held.all(|began_ms| now_ms - began_ms <= FRESH_MS) {
+            return None;
+        }
+        std::thread::yield_now();
+        self.permit_at(lane, now_ms)
+    }
+
+    fn permit_at(&self, lane: &Lane, now_ms: i64) -> Option<Permit<'_>> {
         let mut free = None;
         for call in &self.calls {
             let began_ms = call.began_ms.load(Ordering::Acquire);

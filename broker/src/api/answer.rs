@@ -20,6 +20,8 @@ pub enum Part {
         len: u64,
         /// The threads of the disk it lies on: should it not be in the page cache.
         lane: Arc<Lane>,
+        /// The monotonic millisecond at which its first piece was found there.
+        probed_ms: Option<i64>,
     },
 }
 

@@ -57,7 +57,7 @@ impl Outbox {
 
     /// Writes until all is gone, the socket takes no more, or a disk would have to be waited for.
     pub(crate) fn write_to(&mut self, stream: &TcpStream) -> io::Result<Written> {
-        while let Some(first) = self.parts.front() {
+        while let Some(first) = self.parts.front_mut() {
             let wrote = match first {
                 Part::Bytes(_) => self.write_bytes(stream),
                 Part::File {
@@ -65,10 +65,16 @@ impl Outbox {
                     position,
                     len,
                     lane,
-                } => match self.ahead.piece(file, *position, *len, lane) {
-                    Ok(piece) => self.write_file(stream, piece),
-                    Err(cold) => return Ok(Written::Cold(cold)),
-                },
+                    probed_ms,
+                } => {
+                    if let Some(at_ms) = probed_ms.take() {
+                        self.ahead.note_probed(*position, *len, at_ms);
+                    }
+                    match self.ahead.piece(file, *position, *len, lane) {
+                        Ok(piece) => self.write_file(stream, piece),
+                        Err(cold) => return Ok(Written::Cold(cold)),
+                    }
+                }
             };
             match wrote {
                 Ok(()) => {}
@@ -232,6 +238,7 @@ mod tests {
             position: 0,
             len: 24_000_000,
             lane: lane(&clock),
+            probed_ms: None,
         });
         let (mut got, mut begun) = (Vec::new(), false);
         // It freezes in the middle.
@@ -288,6 +295,7 @@ mod tests {
                 position: round * 7,
                 len: 700_000,
                 lane: lane(&Clock::by_hand(0)),
+                probed_ms: None,
             });
             expected.extend(vec![round as u8; 100]);
             expected.extend_from_slice(&content[round as usize * 7..][..700_000]);

@@ -108,6 +108,8 @@ struct Fetching {
     rules: FetchRules,
     is_follower: bool,
     toll: Toll,
+    /// The monotonic millisecond at which what is told was seen to be in the page cache.
+    probed_ms: Option<i64>,
 }
 
 /// One partition's share of an answer.
@@ -205,6 +207,7 @@ pub(crate) fn answer(
         rules,
         is_follower,
         toll,
+        probed_ms: None,
     };
     Ok(fetching.run(i64::from(request.max_wait_ms)))
 }
@@ -371,11 +374,11 @@ fn refuse(context: &Context, refusal: SessionRefusal, session_id: i32) -> Answer
         session_id,
         ..FetchAnswer::default()
     };
-    encode(context, &answer, &[])
+    encode(context, &answer, &[], None)
 }
 
 impl Fetching {
-    fn run(self, max_wait_ms: i64) -> Outcome {
+    fn run(mut self, max_wait_ms: i64) -> Outcome {
         let later = |answer| Outcome::Later {
             answer,
             overlaps: false,
@@ -541,12 +544,21 @@ impl Fetching {
 
     /// Whether the answer cannot be made or sent without sleeping on a disk or burning the
     /// worker's time.
-    fn sleeps(&self, shares: &[Share]) -> bool {
-        let mut plans = shares.iter().filter_map(|share| share.plan.as_ref());
-        match convert::target_magic(self.context.version) {
-            Some(_) => plans.next().is_some(),
-            None => plans.any(cold::is_cold),
+    fn sleeps(&mut self, shares: &[Share]) -> bool {
+        let mut plans = shares
+            .iter()
+            .filter_map(|share| share.plan.as_ref())
+            .peekable();
+        if plans.peek().is_none() {
+            return false;
         }
+        if convert::target_magic(self.context.version).is_some() {
+            return true;
+        }
+        let now_ms = self.services.replicas.shared().clock.monotonic_ms();
+        let is_cold = plans.any(cold::is_cold);
+        self.probed_ms = (!is_cold).then_some(now_ms);
+        is_cold
     }
 
     /// Warms or rewrites on threads of the directories, then answers. Who takes too long gives
@@ -680,7 +692,7 @@ impl Fetching {
             topics,
             node_endpoints,
         };
-        encode(&self.context, &answer, &ranges)
+        encode(&self.context, &answer, &ranges, self.probed_ms)
     }
 
     /// Charges the answer; the delay, if it earned one. What is charged is the records and what the
@@ -713,7 +725,7 @@ impl Fetching {
         };
         Answer {
             mute_ms: delay_ms,
-            ..encode(&self.context, &answer, &[])
+            ..encode(&self.context, &answer, &[], None)
         }
     }
 
@@ -846,10 +858,15 @@ fn erroneous(ask: usize, partition: i32, code: ErrorCode) -> Share {
     }
 }
 
-fn encode(context: &Context, answer: &FetchAnswer, ranges: &[(Range, Arc<Lane>)]) -> Answer {
+fn encode(
+    context: &Context,
+    answer: &FetchAnswer,
+    ranges: &[(Range, Arc<Lane>)],
+    probed_ms: Option<i64>,
+) -> Answer {
     match encode_fetch_answer(context.version, context.correlation_id, answer) {
         Ok(reply) => Answer {
-            parts: fill(reply, ranges),
+            parts: fill(reply, ranges, probed_ms),
             ..Answer::default()
         },
         Err(error) => {
@@ -859,7 +876,11 @@ fn encode(context: &Context, answer: &FetchAnswer, ranges: &[(Range, Arc<Lane>)]
     }
 }
 
-fn fill(reply: Reply, ranges: &[(Range, Arc<Lane>)]) -> SmallVec<[Part; 2]> {
+fn fill(
+    reply: Reply,
+    ranges: &[(Range, Arc<Lane>)],
+    probed_ms: Option<i64>,
+) -> SmallVec<[Part; 2]> {
     let parts = reply.parts.into_iter().filter_map(|part| match part {
         ReplyPart::Bytes(bytes) => Some(Part::Bytes(bytes)),
         ReplyPart::Hole { id, len } => ranges.get(id).map(|(range, lane)| Part::File {
@@ -867,6 +888,7 @@ fn fill(reply: Reply, ranges: &[(Range, Arc<Lane>)]) -> SmallVec<[Part; 2]> {
             position: range.position,
             len: len as u64,
             lane: Arc::clone(lane),
+            probed_ms,
         }),
     });
     parts.collect()
