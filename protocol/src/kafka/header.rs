@@ -95,7 +95,7 @@ impl RequestHeader {
 }
 
 /// Writes an answer's header: the correlation id and, where flexible, no tagged fields.
-pub fn write_answer_header(to: &mut BytesMut, api: Api, version: i16, correlation_id: i32) {
+pub fn write_answer_header(to: &mut impl BufMut, api: Api, version: i16, correlation_id: i32) {
     to.put_i32(correlation_id);
     if api.response_header_version(version) >= 1 {
         to.put_u8(0);

@@ -4,6 +4,7 @@
 //! they are (`id`, the caller's word), and whoever sends puts them on the socket by `sendfile`.
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 /// One piece of an answer, in the order of the wire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl Part {
 /// A whole answer, length prefix and header included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
-    pub parts: Vec<Part>,
+    pub parts: SmallVec<[Part; 2]>,
 }
 
 impl Reply {
@@ -55,7 +56,7 @@ impl Reply {
 impl From<Bytes> for Reply {
     fn from(bytes: Bytes) -> Self {
         Reply {
-            parts: vec![Part::Bytes(bytes)],
+            parts: SmallVec::from_iter([Part::Bytes(bytes)]),
         }
     }
 }

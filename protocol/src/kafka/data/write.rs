@@ -1,6 +1,7 @@
 //! Writing an answer piece by piece: small things into one buffer, record bytes beside it.
 
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes};
+use smallvec::SmallVec;
 
 use crate::ids::TopicId;
 use crate::kafka::apis::Api;
@@ -17,14 +18,14 @@ pub(super) struct Writer {
     api: Api,
     version: i16,
     pub(super) flexible: bool,
-    pub(super) head: BytesMut,
+    pub(super) head: Vec<u8>,
     /// Parts that lie beside the head, each with the head's length where it belongs.
     beside: Vec<(usize, Part)>,
 }
 
 impl Writer {
     pub(super) fn new(api: Api, version: i16, correlation_id: i32, bytes_guess: usize) -> Self {
-        let mut head = BytesMut::with_capacity(bytes_guess);
+        let mut head = Vec::with_capacity(bytes_guess);
         head.put_i32(0);
         header::write_answer_header(&mut head, api, version, correlation_id);
         let flexible = api.is_flexible(version);
@@ -120,7 +121,7 @@ impl Writer {
             return self.no_tags();
         }
         let mut field = Writer {
-            head: BytesMut::new(),
+            head: Vec::new(),
             beside: Vec::new(),
             ..*self
         };
@@ -147,17 +148,18 @@ impl Writer {
             bytes,
         })?;
         self.head[..LENGTH_PREFIX_BYTES].copy_from_slice(&length.to_be_bytes());
-        let mut parts = Vec::with_capacity(self.beside.len() * 2 + 1);
+        let mut head = Bytes::from(self.head);
+        let mut parts = SmallVec::with_capacity(self.beside.len() * 2 + 1);
         let mut taken = 0;
         for (at, part) in self.beside {
             if at > taken {
-                parts.push(Part::Bytes(self.head.split_to(at - taken).freeze()));
+                parts.push(Part::Bytes(head.split_to(at - taken)));
                 taken = at;
             }
             parts.push(part);
         }
-        if !self.head.is_empty() {
-            parts.push(Part::Bytes(self.head.freeze()));
+        if !head.is_empty() {
+            parts.push(Part::Bytes(head));
         }
         Ok(Reply { parts })
     }
