@@ -10,6 +10,7 @@
 use std::sync::Arc;
 
 use protocol::ids::{LeaderEpoch, Offset};
+use smallvec::SmallVec;
 use storage::log::ReadPlan;
 
 use crate::error::Refusal;
@@ -78,12 +79,23 @@ pub async fn read_rest(
     wanted: &[Wanted],
     rules: FetchRules,
     counts: bool,
+    round: Round,
+    stay: &Stay,
+) -> Round {
+    match round.is_whole() {
+        true => round,
+        // Boxed: thousands of fetches wait, and few of them for a lane.
+        false => Box::pin(ask_lanes(wanted, rules, counts, round, stay)).await,
+    }
+}
+
+async fn ask_lanes(
+    wanted: &[Wanted],
+    rules: FetchRules,
+    counts: bool,
     mut round: Round,
     stay: &Stay,
 ) -> Round {
-    if round.is_whole() {
-        return round;
-    }
     let rest = std::mem::take(&mut round.rest).into_iter();
     let lane_of = |place: usize| Some((wanted.get(place)?.partition.lane(), place));
     let by_lane = by_lane(rest.filter_map(lane_of));
@@ -169,7 +181,7 @@ pub async fn wait_round(
     }
 }
 
-fn sit(wanted: &[Wanted], round: &Round, stay: &Stay) -> Vec<Seat> {
+fn sit(wanted: &[Wanted], round: &Round, stay: &Stay) -> SmallVec<[Seat; 2]> {
     let seen = wanted.iter().zip(&round.found);
     seen.filter_map(|(one, found)| {
         let offsets = found.as_ref().ok()?.offsets;

@@ -25,6 +25,8 @@ use tokio::sync::Notify;
 pub const TICK_MS: i64 = 10;
 /// And at most.
 const TICK_MS_MAX: i64 = 50;
+/// So many places an empty queue keeps; more would be a crowd's memory for an empty room.
+const SEATS_KEPT: usize = 4;
 /// A wait is made longer by no more than this share of it, or by the least tick.
 const TICKS_PER_WAIT: i64 = 20;
 
@@ -178,8 +180,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut seats = self.queue.seats.lock();
         seats.try_remove(self.key);
-        if seats.is_empty() {
-            // A crowd's memory is not kept for an empty room.
+        if seats.is_empty() && seats.capacity() > SEATS_KEPT {
             *seats = Slab::new();
         }
         self.queue.seated.store(seats.len(), Ordering::Relaxed);
@@ -221,9 +222,8 @@ struct Inner {
 
 #[derive(Debug)]
 struct Due {
-    /// By moment, then by order of arrival.
-    parked: BTreeMap<(i64, u64), Arc<Parked>>,
-    arrivals: u64,
+    /// By moment; moments are coarse, so that there are few however many wait.
+    parked: BTreeMap<i64, Slab<Arc<Parked>>>,
     /// When the task looks next.
     next_look_ms: i64,
 }
@@ -232,7 +232,8 @@ struct Due {
 #[derive(Debug)]
 pub struct Stay {
     deadlines: Deadlines,
-    key: (i64, u64),
+    until_ms: i64,
+    place: usize,
     parked: Arc<Parked>,
 }
 
@@ -244,7 +245,18 @@ impl Stay {
 
 impl Drop for Stay {
     fn drop(&mut self) {
-        self.deadlines.0.due.lock().parked.remove(&self.key);
+        let mut due = self.deadlines.0.due.lock();
+        let Some(others) = due.parked.get_mut(&self.until_ms) else {
+            return;
+        };
+        // Of those who had this moment before, all have expired: the place may be another's.
+        let is_mine = |held: &Arc<Parked>| Arc::ptr_eq(held, &self.parked);
+        if others.get(self.place).is_some_and(is_mine) {
+            others.remove(self.place);
+        }
+        if others.is_empty() {
+            due.parked.remove(&self.until_ms);
+        }
     }
 }
 
@@ -254,7 +266,6 @@ impl Deadlines {
             clock,
             due: Mutex::new(Due {
                 parked: BTreeMap::new(),
-                arrivals: 0,
                 next_look_ms: i64::MAX,
             }),
             sooner: Notify::new(),
@@ -267,28 +278,27 @@ impl Deadlines {
         let tick = (ms / TICKS_PER_WAIT).clamp(TICK_MS, TICK_MS_MAX);
         let until = self.0.clock.monotonic_ms().saturating_add(ms.max(0));
         let until = until.saturating_add(tick - 1).div_euclid(tick) * tick;
-        let (key, is_sooner) = {
+        let (place, is_sooner) = {
             let mut due = self.0.due.lock();
-            due.arrivals += 1;
-            let key = (until, due.arrivals);
-            due.parked.insert(key, Arc::clone(&parked));
+            let place = (due.parked.entry(until).or_default()).insert(Arc::clone(&parked));
             let is_sooner = until < due.next_look_ms;
             due.next_look_ms = due.next_look_ms.min(until);
-            (key, is_sooner)
+            (place, is_sooner)
         };
         if is_sooner {
             self.0.sooner.notify_one();
         }
         Stay {
             deadlines: self.clone(),
-            key,
+            until_ms: until,
+            place,
             parked,
         }
     }
 
     /// How many requests are parked.
     pub fn len(&self) -> usize {
-        self.0.due.lock().parked.len()
+        self.0.due.lock().parked.values().map(Slab::len).sum()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -313,7 +323,7 @@ impl Deadlines {
             }
         }
         let rest = std::mem::take(&mut self.0.due.lock().parked);
-        rest.values().for_each(|parked| parked.expire());
+        expire(&rest);
     }
 
     /// Tells for how long nothing more is due; `None` while nobody is parked.
@@ -321,15 +331,20 @@ impl Deadlines {
         let now_ms = self.0.clock.monotonic_ms();
         let (expired, next) = {
             let mut due = self.0.due.lock();
-            let later = due.parked.split_off(&(now_ms.saturating_add(1), 0));
+            let later = due.parked.split_off(&now_ms.saturating_add(1));
             let expired = std::mem::replace(&mut due.parked, later);
-            let next = due.parked.first_key_value().map(|((at, _), _)| *at);
+            let next = due.parked.first_key_value().map(|(at, _)| *at);
             due.next_look_ms = next.unwrap_or(i64::MAX);
             (expired, next)
         };
-        expired.values().for_each(|parked| parked.expire());
+        expire(&expired);
         next.map(|at| at.saturating_sub(now_ms))
     }
+}
+
+fn expire(all: &BTreeMap<i64, Slab<Arc<Parked>>>) {
+    let each = all.values().flatten();
+    each.for_each(|(_, parked)| parked.expire());
 }
 
 #[cfg(test)]
@@ -390,6 +405,19 @@ mod tests {
         assert!(stay.parked().is_expired());
         stopper.stop();
         task.await.unwrap();
+    }
+
+    #[test]
+    fn who_leaves_late_takes_the_place_of_nobody_who_came_since() {
+        let deadlines = Deadlines::new(Clock::by_hand(0));
+        let late = deadlines.park(0);
+        assert_eq!(deadlines.expire_due(), None);
+        assert!(late.parked().is_expired());
+        let next = deadlines.park(0);
+        drop(late);
+        assert_eq!(deadlines.len(), 1);
+        deadlines.expire_due();
+        assert!(next.parked().is_expired());
     }
 
     #[test]

@@ -440,12 +440,12 @@ fn next_epoch(epoch: i32) -> i32 {
 
 /// Kafka keeps one entry a partition, in the place of the first and with the values of the last.
 fn keep_last_of_each(asks: &mut Vec<PartitionAsk>) {
+    if asks.len() < 2 {
+        return;
+    }
     let mut seen = HashSet::with_capacity(asks.len());
-    if asks.len() < 2
-        || asks
-            .iter()
-            .all(|ask| seen.insert((&ask.topic, ask.partition)))
-    {
+    let mut each = asks.iter();
+    if each.all(|ask| seen.insert((&ask.topic, ask.partition))) {
         return;
     }
     let mut places: HashMap<(TopicKey, i32), usize> = HashMap::new();
