@@ -3,11 +3,14 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use base::disk::DiskFile;
 use bytes::Bytes;
 use replication::lanes::Lane;
 use smallvec::SmallVec;
+
+use crate::measures::requests::Timing;
 
 /// One piece of an answer.
 #[derive(Clone, Debug)]
@@ -76,7 +79,39 @@ impl Answer {
 }
 
 /// An answer that is not ready yet.
-pub type Later = Pin<Box<dyn Future<Output = Answer> + Send>>;
+pub struct Later {
+    answering: Pin<Box<dyn Future<Output = Answer> + Send>>,
+    /// Ends as the answer is there.
+    timing: Option<Timing>,
+}
+
+impl Later {
+    pub fn new(answering: impl Future<Output = Answer> + Send + 'static) -> Self {
+        Later {
+            answering: Box::pin(answering),
+            timing: None,
+        }
+    }
+
+    pub fn timed(self, timing: Timing) -> Self {
+        Later {
+            timing: Some(timing),
+            ..self
+        }
+    }
+}
+
+impl Future for Later {
+    type Output = Answer;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Answer> {
+        let answer = ready!(self.answering.as_mut().poll(context));
+        if let Some(timing) = self.timing.take() {
+            timing.answered(false, answer.mute_ms);
+        }
+        Poll::Ready(answer)
+    }
+}
 
 /// What a request led to.
 pub enum Outcome {
@@ -87,19 +122,6 @@ pub enum Outcome {
         answer: Later,
         overlaps: bool,
     },
-}
-
-impl Outcome {
-    /// The same outcome, its answer changed on its way out.
-    pub fn then(self, change: impl FnOnce(Answer) -> Answer + Send + 'static) -> Outcome {
-        match self {
-            Outcome::Now(answer) => Outcome::Now(change(answer)),
-            Outcome::Later { answer, overlaps } => Outcome::Later {
-                answer: Box::pin(async move { change(answer.await) }),
-                overlaps,
-            },
-        }
-    }
 }
 
 impl std::fmt::Debug for Outcome {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::api::slow_lane::Drawn;
 
-/// Who asks, how and when. One a request; cheap to clone.
+/// Who asks, and how. One a request; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Context {
     /// The version of the API that was asked, inside the range we announce.
@@ -18,8 +18,6 @@ pub struct Context {
     /// The name of the listener the connection came in by.
     pub listener: Arc<str>,
     pub peer: IpAddr,
-    /// Monotonic milliseconds at which the request was read.
-    pub arrived_ms: i64,
     /// What a large one was decoded into is paid for with this.
     pub drawn: Drawn,
 }
@@ -34,7 +32,6 @@ impl Context {
             principal: "User:ANONYMOUS".into(),
             listener: "".into(),
             peer: IpAddr::from([127, 0, 0, 1]),
-            arrived_ms: 0,
             drawn: Drawn::default(),
         }
     }

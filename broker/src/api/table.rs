@@ -32,7 +32,7 @@ use crate::admin::loggers::Loggers;
 use crate::admin::quotas::ClientQuotas;
 use crate::admin::scram::Scram;
 use crate::admin::topics::Topics;
-use crate::api::answer::{Answer, Outcome};
+use crate::api::answer::{Answer, Later, Outcome};
 use crate::api::cluster::{describe_cluster, elect_leaders, metadata, update_features};
 use crate::api::data::fetch::FetchServices;
 use crate::api::legal::{self, Unbelievable};
@@ -81,7 +81,7 @@ impl Caller {
         &self.listener
     }
 
-    fn context(&mut self, header: &RequestHeader, now_ms: i64) -> Context {
+    fn context(&mut self, header: &RequestHeader) -> Context {
         let client_id = header.client_id.as_ref().map_or("", |name| name.as_str());
         // A connection belongs to one client: its name is copied out of the frame once.
         if *self.client_id != *client_id {
@@ -94,7 +94,6 @@ impl Caller {
             principal: Arc::clone(&self.principal),
             listener: Arc::clone(&self.listener),
             peer: self.peer,
-            arrived_ms: now_ms,
             drawn: Drawn::default(),
         }
     }
@@ -133,7 +132,7 @@ pub struct Services {
     pub metadata: Arc<Metadata>,
     pub store: Arc<dyn Store>,
     pub replicas: Arc<Replicas>,
-    pub(crate) fetches: FetchServices,
+    pub(crate) fetches: Arc<FetchServices>,
     pub producer_ids: Arc<ProducerIds>,
     pub groups: Arc<Groups>,
     pub configs: Configs,
@@ -168,12 +167,7 @@ impl Table {
     }
 
     /// Runs one request as far as it goes without waiting.
-    pub fn run(
-        &self,
-        caller: &mut Caller,
-        frame: Bytes,
-        now_ms: i64,
-    ) -> Result<Outcome, Malformed> {
+    pub fn run(&self, caller: &mut Caller, frame: Bytes) -> Result<Outcome, Malformed> {
         let opening = Opening::read(&frame)?;
         let api = Api::from_key(opening.api_key).ok_or(Malformed::Key(opening.api_key))?;
         if !api.has_version(opening.api_version) {
@@ -197,7 +191,7 @@ impl Table {
             .begin(api, opening.api_version, frame.len());
         let bytes = frame.len();
         let (header, body) = RequestHeader::read(api, &frame)?;
-        let context = caller.context(&header, now_ms);
+        let context = caller.context(&header);
         let toll = Toll::begin(&services.quotas, &services.clock, &context);
         match api {
             Api::Produce => {
@@ -205,12 +199,12 @@ impl Table {
                 let requests = &services.requests;
                 let price = (toll, bytes);
                 let outcome =
-                    data::produce::answer(&context, replicas, metadata, requests, price, &body)?;
+                    data::produce::answer(context, replicas, metadata, requests, price, &body)?;
                 return Ok(timed(outcome, timing));
             }
             Api::Fetch if bytes <= weight::FETCH_BYTES_MAX => {
                 let fetches = &services.fetches;
-                let outcome = data::fetch::answer(&context, fetches, &body, &mut timing, toll)?;
+                let outcome = data::fetch::answer(context, fetches, &body, &mut timing, toll)?;
                 return Ok(timed(outcome, timing));
             }
             _ => {}
@@ -221,7 +215,8 @@ impl Table {
             correlation_id: header.correlation_id,
         };
         if api == Api::Fetch {
-            let fetching = fetch_slowly(services.fetches.clone(), context, body, (timing, toll));
+            let fetches = Arc::clone(&services.fetches);
+            let fetching = fetch_slowly(fetches, context, body, (timing, toll));
             return Ok(slowly(services, fetching));
         }
         if !weight::is_read_here(api, bytes) {
@@ -230,7 +225,7 @@ impl Table {
         }
         let request = codec::decode_request(api, header.version, body)?;
         legal::check(header.version, &request)?;
-        let asks_much = weight::asks_much(&request, &services.metadata.image());
+        let asks_much = weight::asks_much(&request, || services.metadata.image());
         let answering = answer(Arc::clone(services), context, request)
             .ok_or(Malformed::Key(opening.api_key))?;
         let outcome = if asks_much {
@@ -251,10 +246,10 @@ fn timed(outcome: Outcome, mut timing: Timing) -> Outcome {
             timing.answered(true, answer.mute_ms);
             Outcome::Now(answer)
         }
-        later => later.then(move |answer| {
-            timing.answered(false, answer.mute_ms);
-            answer
-        }),
+        Outcome::Later { answer, overlaps } => Outcome::Later {
+            answer: answer.timed(timing),
+            overlaps,
+        },
     }
 }
 
@@ -645,7 +640,7 @@ fn begin(requests: &Arc<Requests>, toll: Toll, head: Head, answering: Answering)
 /// The answer of a task. One that panicked has been reported; its client gets a closed connection.
 fn joined(task: JoinHandle<Answer>) -> Outcome {
     Outcome::Later {
-        answer: Box::pin(async move { task.await.unwrap_or_else(|_panicked| Answer::closing()) }),
+        answer: Later::new(async move { task.await.unwrap_or_else(|_panicked| Answer::closing()) }),
         overlaps: false,
     }
 }
@@ -720,7 +715,7 @@ fn read_slowly(s: Arc<Services>, mut context: Context, head: Head, body: Bytes) 
 
 /// A fetch of thousands of partitions. Its client pays for no time before it has its turn.
 fn fetch_slowly(
-    fetches: FetchServices,
+    fetches: Arc<FetchServices>,
     context: Context,
     body: Bytes,
     (mut timing, mut toll): (Timing, Toll),
@@ -728,7 +723,7 @@ fn fetch_slowly(
     toll.pause();
     async move {
         toll.resume();
-        let outcome = data::fetch::answer(&context, &fetches, &body, &mut timing, toll);
+        let outcome = data::fetch::answer(context, &fetches, &body, &mut timing, toll);
         // Whoever is parked does not hold on to the frame.
         drop(body);
         match outcome.map(|outcome| timed(outcome, timing)) {

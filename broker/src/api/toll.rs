@@ -4,7 +4,7 @@
 //! as long. Time is counted in percent of a thread: only while the request is worked on, not while
 //! it is parked. Kafka: `RequestHandlerHelper`, `ClientRequestQuotaManager`.
 //!
-//! Hot path: without any limit set, one atomic load a request and no look at the clock.
+//! Hot path: without any limit set, one atomic load a request, no look at the clock, nothing kept.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,13 +21,16 @@ use crate::quota::{Exceeded, Kind, Quotas};
 /// Microseconds of a thread's time to percent-seconds: a whole second is 100.
 const PERCENT_SECONDS_A_US: f64 = 100.0 / 1e6;
 
+/// What a request pays; nothing is measured while no limit is set.
+#[derive(Debug)]
+pub(crate) struct Toll(Option<Box<Bill>>);
+
 /// Who pays, and what was spent so far.
-#[derive(Clone, Debug)]
-pub(crate) struct Toll {
+#[derive(Debug)]
+struct Bill {
     quotas: Arc<Quotas>,
     clock: Clock,
-    /// `None` while no limit is set: nothing is measured.
-    payer: Option<Context>,
+    payer: Context,
     began_us: i64,
     spent_us: i64,
 }
@@ -35,45 +38,44 @@ pub(crate) struct Toll {
 impl Toll {
     /// Begins to count the time of a request.
     pub(crate) fn begin(quotas: &Arc<Quotas>, clock: &Clock, context: &Context) -> Toll {
-        let payer = quotas.is_limiting().then(|| context.clone());
-        Toll {
+        if !quotas.is_limiting() {
+            return Toll(None);
+        }
+        Toll(Some(Box::new(Bill {
             quotas: Arc::clone(quotas),
             clock: clock.clone(),
-            began_us: if payer.is_some() {
-                clock.monotonic_us()
-            } else {
-                0
-            },
-            payer,
+            payer: context.clone(),
+            began_us: clock.monotonic_us(),
             spent_us: 0,
-        }
+        })))
     }
 
     /// The request is parked: time goes on, its own does not.
     pub(crate) fn pause(&mut self) {
-        if self.payer.is_some() {
-            self.spent_us += self.clock.monotonic_us() - self.began_us;
+        if let Some(bill) = &mut self.0 {
+            bill.spent_us += bill.clock.monotonic_us() - bill.began_us;
         }
     }
 
     /// The request is worked on again.
     pub(crate) fn resume(&mut self) {
-        if self.payer.is_some() {
-            self.began_us = self.clock.monotonic_us();
+        if let Some(bill) = &mut self.0 {
+            bill.began_us = bill.clock.monotonic_us();
         }
     }
 
     /// Charges bytes; the delay in milliseconds.
     pub(crate) fn bytes(&self, kind: Kind, bytes: usize) -> i64 {
-        self.charge(kind, bytes as f64)
+        let bill = self.0.as_ref();
+        bill.map_or(0, |bill| bill.charge(kind, bytes as f64))
     }
 
     /// Gives bytes back that were charged and not used.
     pub(crate) fn give_back(&self, kind: Kind, bytes: usize) {
-        if let Some(payer) = &self.payer {
-            let now_ms = self.clock.monotonic_ms();
-            let (principal, client) = (&payer.principal, &payer.client_id);
-            self.quotas
+        if let Some(bill) = &self.0 {
+            let now_ms = bill.clock.monotonic_ms();
+            let (principal, client) = (&bill.payer.principal, &bill.payer.client_id);
+            bill.quotas
                 .unrecord(kind, principal, client, bytes as f64, now_ms);
         }
     }
@@ -81,26 +83,26 @@ impl Toll {
     /// Charges the time since the request was begun or resumed, and before; the delay.
     pub(crate) fn time(&mut self) -> i64 {
         self.pause();
-        self.charge_time(self.spent_us)
+        let bill = self.0.as_ref();
+        bill.map_or(0, |bill| bill.charge_time(bill.spent_us))
     }
 
     /// How many bytes a fetch may give without being throttled for certain.
     pub(crate) fn fetch_bytes_max(&self) -> Option<usize> {
-        let payer = self.payer.as_ref()?;
-        self.quotas
-            .fetch_bytes_max(&payer.principal, &payer.client_id)
+        let bill = self.0.as_ref()?;
+        bill.quotas
+            .fetch_bytes_max(&bill.payer.principal, &bill.payer.client_id)
     }
+}
 
+impl Bill {
     fn charge_time(&self, spent_us: i64) -> i64 {
         self.charge(Kind::RequestTime, spent_us as f64 * PERCENT_SECONDS_A_US)
     }
 
     fn charge(&self, kind: Kind, amount: f64) -> i64 {
-        let Some(payer) = &self.payer else {
-            return 0;
-        };
         let now_ms = self.clock.monotonic_ms();
-        let (principal, client) = (&payer.principal, &payer.client_id);
+        let (principal, client) = (&self.payer.principal, &self.payer.client_id);
         self.quotas.record(kind, principal, client, amount, now_ms)
     }
 }
@@ -108,8 +110,8 @@ impl Toll {
 /// A future whose time of work is counted, poll by poll.
 pub(crate) struct Counted<F> {
     inner: F,
-    clock: Clock,
-    counts: bool,
+    /// `None` where nobody pays.
+    clock: Option<Clock>,
     spent_us: i64,
 }
 
@@ -117,10 +119,13 @@ impl<F: Future + Unpin> Counted<F> {
     pub(crate) fn new(inner: F, toll: &Toll) -> Self {
         Counted {
             inner,
-            clock: toll.clock.clone(),
-            counts: toll.payer.is_some(),
+            clock: toll.0.as_ref().map(|bill| bill.clock.clone()),
             spent_us: 0,
         }
+    }
+
+    fn now_us(&self) -> i64 {
+        self.clock.as_ref().map_or(0, Clock::monotonic_us)
     }
 }
 
@@ -129,25 +134,19 @@ impl<F: Future + Unpin> Future for Counted<F> {
     type Output = (F::Output, i64);
 
     fn poll(mut self: Pin<&mut Self>, context: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let began_us = if self.counts {
-            self.clock.monotonic_us()
-        } else {
-            0
-        };
+        let began_us = self.now_us();
         let polled = Pin::new(&mut self.inner).poll(context);
-        if self.counts {
-            self.spent_us += self.clock.monotonic_us() - began_us;
-        }
+        self.spent_us += self.now_us() - began_us;
         polled.map(|given| (given, self.spent_us))
     }
 }
 
 /// Charges the time of an answered request and writes the delay into its answer. Told is the delay.
 pub(crate) fn collect(toll: &Toll, api: Api, spent_us: i64, response: &mut ResponseKind) -> i64 {
-    if toll.payer.is_none() || is_exempt(api) {
+    let Some(bill) = toll.0.as_ref().filter(|_| !is_exempt(api)) else {
         return 0;
-    }
-    let delay = toll.charge_time(spent_us);
+    };
+    let delay = bill.charge_time(spent_us);
     let Some(field) = throttle_time(response) else {
         return delay;
     };

@@ -5,6 +5,8 @@
 //! by what it asks for runs on threads of its own ([`crate::api::slow_lane`]). The price is one
 //! hop, some 80 µs, for those who ask seldom or much.
 
+use std::sync::Arc;
+
 use protocol::kafka::apis::Api;
 use protocol::messages::{MetadataRequest, OffsetFetchRequest, RequestKind};
 
@@ -55,11 +57,11 @@ pub(crate) fn waits_for_others(api: Api) -> bool {
     matches!(api, Api::JoinGroup | Api::SyncGroup)
 }
 
-/// Whether a small request asks for much.
-pub(crate) fn asks_much(request: &RequestKind, image: &Image) -> bool {
+/// Whether a small request asks for much. Few need the image to tell.
+pub(crate) fn asks_much(request: &RequestKind, image: impl FnOnce() -> Arc<Image>) -> bool {
     match request {
         RequestKind::Metadata(request) => {
-            described_partitions(request, image) > DESCRIBED_PARTITIONS_MAX
+            described_partitions(request, &image()) > DESCRIBED_PARTITIONS_MAX
         }
         RequestKind::OffsetFetch(request) => asks_all_offsets(request),
         _ => false,
@@ -100,8 +102,6 @@ fn asks_all_offsets(request: &OffsetFetchRequest) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use protocol::StrBytes;
     use protocol::messages::TopicName;
     use protocol::messages::metadata_request::MetadataRequestTopic;
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::metadata::{PartitionImage, TopicImage};
 
-    fn image(partitions: i32) -> Image {
+    fn image(partitions: i32) -> Arc<Image> {
         let name: Arc<str> = "large".into();
         let partitions = (0..partitions).map(|index| (index, PartitionImage::default()));
         let topic = TopicImage {
@@ -120,7 +120,7 @@ mod tests {
         };
         let mut image = Image::default();
         image.topics.insert(name, Arc::new(topic));
-        image
+        Arc::new(image)
     }
 
     fn metadata(names: Option<&[&'static str]>) -> RequestKind {
@@ -147,16 +147,17 @@ mod tests {
     #[test]
     fn metadata_weighs_what_it_describes() {
         let (small, large) = (image(10), image(2_000));
-        assert!(!asks_much(&metadata(None), &small));
-        assert!(asks_much(&metadata(None), &large));
-        assert!(asks_much(&metadata(Some(&["large"])), &large));
-        assert!(!asks_much(&metadata(Some(&["other"])), &large));
-        assert!(!asks_much(&metadata(Some(&["large"])), &small));
+        let asks = |names, image: &Arc<Image>| asks_much(&metadata(names), || Arc::clone(image));
+        assert!(!asks(None, &small));
+        assert!(asks(None, &large));
+        assert!(asks(Some(&["large"]), &large));
+        assert!(!asks(Some(&["other"]), &large));
+        assert!(!asks(Some(&["large"]), &small));
     }
 
     #[test]
     fn all_offsets_of_a_group_are_much() {
-        let asks = |request| asks_much(&RequestKind::OffsetFetch(request), &image(1));
+        let asks = |request| asks_much(&RequestKind::OffsetFetch(request), || image(1));
         let group = OffsetFetchRequestGroup::default();
         let named = group.clone().with_topics(Some(Vec::new()));
         let all = group.with_topics(None);

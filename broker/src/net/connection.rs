@@ -334,8 +334,7 @@ impl Connection {
     /// Runs every complete frame whose turn it is; true where it stopped because the client has to
     /// take its answers first.
     fn run_frames(&mut self) -> Result<bool, Ended> {
-        let now = self.rules.clock.monotonic_ms();
-        while self.muted_until_ms <= now && !self.closing && self.waiting.len() < WAITING_MAX {
+        while self.muted_for_ms() <= 0 && !self.closing && self.waiting.len() < WAITING_MAX {
             if self.outbox.held_bytes() > UNTAKEN_BYTES_MAX {
                 return Ok(true);
             }
@@ -357,7 +356,7 @@ impl Connection {
             self.frames += 1;
             self.buffer.advance(4);
             let frame = self.share.hold(self.buffer.split_to(len).freeze());
-            match self.table.run(&mut self.caller, frame, now) {
+            match self.table.run(&mut self.caller, frame) {
                 Ok(Outcome::Now(answer)) => self.accept(answer),
                 Ok(Outcome::Later { answer, overlaps }) => {
                     self.waiting.push_back(Waiting::Later { answer, overlaps });

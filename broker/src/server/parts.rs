@@ -289,7 +289,7 @@ impl Rooms {
             slots_max: config.fetches.sessions_max,
             ..SessionsConfig::default()
         };
-        let fetches = FetchServices {
+        let fetches = Arc::new(FetchServices {
             replicas: Arc::clone(&replicas),
             sessions: Arc::new(Sessions::new(
                 sessions,
@@ -300,7 +300,7 @@ impl Rooms {
             requests: Arc::clone(&requests),
             bytes_max: config.fetches.bytes_max,
             sends_to_racks: config.fetches.sends_to_racks,
-        };
+        });
         let topics = Arc::new(Topics::new(
             Arc::clone(&side.store),
             live.clone(),

@@ -8,6 +8,7 @@
 //!
 //! Hot path: a few small vectors a request, none a record; one write for all that is ready.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,7 +39,7 @@ use storage::log::{Range, ReadPlan};
 use storage::offsets::Offsets;
 use tracing::debug;
 
-use crate::api::answer::{Answer, Outcome, Part};
+use crate::api::answer::{Answer, Later, Outcome, Part};
 use crate::api::data::convert;
 use crate::api::data::leader::{current_leader, find};
 use crate::api::data::nearby::nearest;
@@ -73,7 +74,7 @@ const ANSWER_BYTES: usize = 24;
 const PARTITION_BYTES: usize = 42;
 
 /// What all fetches share.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct FetchServices {
     pub(crate) replicas: Arc<Replicas>,
     pub(crate) sessions: Arc<Sessions>,
@@ -101,7 +102,7 @@ enum Look {
 /// One fetch on its way to an answer.
 struct Fetching {
     context: Context,
-    services: FetchServices,
+    services: Arc<FetchServices>,
     session: SessionContext,
     looks: Vec<Look>,
     wanted: Vec<Wanted>,
@@ -154,15 +155,15 @@ impl SlowShare {
 
 /// Answers now, or later where the fetch must wait.
 pub(crate) fn answer(
-    context: &Context,
-    services: &FetchServices,
+    context: Context,
+    services: &Arc<FetchServices>,
     body: &Bytes,
     timing: &mut Timing,
     toll: Toll,
 ) -> Result<Outcome, CodecError> {
     let mut request = decode_fetch(context.version, body)?;
     if !(0..=1).contains(&request.isolation_level) {
-        return Ok(Outcome::Now(refuse_isolation(context, &request)));
+        return Ok(Outcome::Now(refuse_isolation(&context, &request)));
     }
     let image = services.metadata.image();
     let is_follower = request.replica.replica_id >= 0;
@@ -180,7 +181,7 @@ pub(crate) fn answer(
     let name_of = |id: TopicId| image.names_by_id.get(&id).cloned();
     let session = match services.sessions.begin(ask, asks, &forgotten, name_of) {
         Ok(session) => session,
-        Err(refusal) => return Ok(Outcome::Now(refuse(context, refusal, 0))),
+        Err(refusal) => return Ok(Outcome::Now(refuse(&context, refusal, 0))),
     };
     let bytes_max = usize::try_from(request.max_bytes)
         .unwrap_or(0)
@@ -197,10 +198,10 @@ pub(crate) fn answer(
             .min(bytes_max),
         min_one: context.version >= MIN_ONE_SINCE,
     };
-    let (looks, wanted) = look(context, services, &image, &session, &request);
+    let (looks, wanted) = look(&context, services, &image, &session, &request);
     let fetching = Fetching {
-        context: context.clone(),
-        services: services.clone(),
+        context,
+        services: Arc::clone(services),
         session,
         looks,
         wanted,
@@ -379,18 +380,14 @@ fn refuse(context: &Context, refusal: SessionRefusal, session_id: i32) -> Answer
 
 impl Fetching {
     fn run(mut self, max_wait_ms: i64) -> Outcome {
-        let later = |answer| Outcome::Later {
-            answer,
-            overlaps: false,
-        };
         let (round, wakes) = read_here(&self.wanted, self.rules, true);
         wakes.fire();
         if !round.is_whole() || !self.may_answer(&round, max_wait_ms) {
-            return later(Box::pin(self.wait(round, max_wait_ms)));
+            return later(async move { self.wait(round, max_wait_ms).await });
         }
         let shares = self.shares(round);
         if self.sleeps(&shares) {
-            return later(Box::pin(self.tell_slowly(shares, max_wait_ms)));
+            return later(async move { self.tell_slowly(shares, max_wait_ms).await });
         }
         Outcome::Now(self.tell(shares))
     }
@@ -408,7 +405,7 @@ impl Fetching {
             || self.looks.iter().any(told_at_once)
     }
 
-    async fn wait(mut self, mut round: Round, max_wait_ms: i64) -> Answer {
+    async fn wait(&mut self, mut round: Round, max_wait_ms: i64) -> Answer {
         if !round.is_whole() || !self.may_answer(&round, max_wait_ms) {
             let _parked = self.services.requests.park(Waits::Fetch);
             let wait_ms = match round.is_whole() {
@@ -425,7 +422,8 @@ impl Fetching {
         }
         let shares = self.shares(round);
         if self.sleeps(&shares) {
-            self.tell_slowly(shares, max_wait_ms).await
+            // Boxed: thousands wait, and few of them for a disk in the end.
+            Box::pin(self.tell_slowly(shares, max_wait_ms)).await
         } else {
             self.tell(shares)
         }
@@ -563,7 +561,7 @@ impl Fetching {
 
     /// Warms or rewrites on threads of the directories, then answers. Who takes too long gives
     /// nothing this time: what was begun goes on, and the client asks again.
-    async fn tell_slowly(self, mut shares: Vec<Share>, max_wait_ms: i64) -> Answer {
+    async fn tell_slowly(&mut self, mut shares: Vec<Share>, max_wait_ms: i64) -> Answer {
         let magic = convert::target_magic(self.context.version);
         let patience_ms = match magic {
             Some(_) => REWRITING_PATIENCE_MS,
@@ -637,7 +635,7 @@ impl Fetching {
         by_lane(taken)
     }
 
-    fn tell(mut self, mut shares: Vec<Share>) -> Answer {
+    fn tell(&mut self, mut shares: Vec<Share>) -> Answer {
         self.refuse_by_version(&mut shares);
         // Kafka: replication is never throttled by the quotas of clients.
         if !self.is_follower
@@ -657,7 +655,6 @@ impl Fetching {
             shares.retain(|share| keep.next_if_eq(&share.ask).is_some());
         }
         self.count(&shares);
-        let image = self.services.metadata.image();
         let mut node_endpoints = Vec::new();
         let mut ranges: Vec<(Range, Arc<Lane>)> = Vec::new();
         let mut topics: Vec<FetchTopicAnswer> = Vec::new();
@@ -666,7 +663,7 @@ impl Fetching {
             let Some(asked) = self.session.asks.get(share.ask) else {
                 continue;
             };
-            self.name_leader(&image, asked, &mut share.answer, &mut node_endpoints);
+            self.name_leader(asked, &mut share.answer, &mut node_endpoints);
             if let Some(one) = self.wanted_of(share.ask) {
                 share.place_records(&one.partition.lane(), &mut ranges);
             }
@@ -711,7 +708,7 @@ impl Fetching {
     }
 
     /// A throttled client gets nothing but the delay, and asks again after it.
-    fn tell_nothing(self, delay_ms: i64) -> Answer {
+    fn tell_nothing(&self, delay_ms: i64) -> Answer {
         let (error_code, session_id) = match self.services.sessions.finish_throttled(&self.session)
         {
             Ok(id) => (0, id),
@@ -782,7 +779,6 @@ impl Fetching {
 
     fn name_leader(
         &self,
-        image: &Image,
         asked: &PartitionAsk,
         answer: &mut FetchPartitionAnswer,
         endpoints: &mut Vec<NodeEndpoint>,
@@ -796,7 +792,8 @@ impl Fetching {
         {
             let at = (&**name, asked.partition);
             let (replicas, listener) = (&self.services.replicas, &self.context.listener);
-            answer.current_leader = Some(current_leader(replicas, image, listener, at, endpoints));
+            let image = self.services.metadata.image();
+            answer.current_leader = Some(current_leader(replicas, &image, listener, at, endpoints));
         }
     }
 }
@@ -830,6 +827,14 @@ impl Share {
             });
             ranges.push((range, Arc::clone(lane)));
         }
+    }
+}
+
+/// Not answered yet; the next request of the connection waits for it.
+fn later(answering: impl Future<Output = Answer> + Send + 'static) -> Outcome {
+    Outcome::Later {
+        answer: Later::new(answering),
+        overlaps: false,
     }
 }
 

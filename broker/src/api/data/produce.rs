@@ -23,13 +23,14 @@ use protocol::kafka::errors::ErrorCode;
 use protocol::names;
 use replication::append::{Acks, Append, AppendAnswer, Turn, Wait, append};
 use replication::error::Refusal;
+use replication::partition::Partition;
 use replication::replicas::Replicas;
 use replication::waiting::Stay;
 use storage::error::AppendRefusal;
 use storage::log::Origin;
 use tracing::debug;
 
-use crate::api::answer::{Answer, Outcome, Part};
+use crate::api::answer::{Answer, Later, Outcome, Part};
 use crate::api::data::leader::{current_leader, find};
 use crate::api::errors;
 use crate::api::request::Context;
@@ -54,9 +55,6 @@ struct Written {
     context: Context,
     acks: i16,
     topics: Vec<(StrBytes, Vec<Entry>)>,
-    replicas: Arc<Replicas>,
-    metadata: Arc<Metadata>,
-    requests: Arc<Requests>,
     toll: Toll,
     /// What the request took on the wire.
     bytes: usize,
@@ -64,7 +62,7 @@ struct Written {
 
 /// Appends everything; answers now where nothing is left to wait for.
 pub(crate) fn answer(
-    context: &Context,
+    context: Context,
     replicas: &Arc<Replicas>,
     metadata: &Arc<Metadata>,
     requests: &Arc<Requests>,
@@ -86,7 +84,11 @@ pub(crate) fn answer(
             if unowned {
                 return refused(index, ErrorCode::TransactionalIdAuthorizationFailed);
             }
-            match start(context.version, replicas, &image, &topic.name, partition) {
+            let found = find(replicas, &image, &topic.name, index);
+            if found.is_err() && image.partition(&topic.name, index).is_none() {
+                return refused(index, ErrorCode::UnknownTopicOrPartition);
+            }
+            match check(context.version, partition.records) {
                 Err((code, words)) => Entry::Told(ProducePartitionAnswer {
                     error_message: words.map(StrBytes::from_string),
                     ..ProducePartitionAnswer::refusal(index, code.code())
@@ -98,14 +100,10 @@ pub(crate) fn answer(
                     if is_closed {
                         return refused(index, ErrorCode::InvalidTopicException);
                     }
-                    write(
-                        replicas,
-                        &image,
-                        &topic.name,
-                        (index, records),
-                        acks,
-                        &mut turn,
-                    )
+                    match found {
+                        Ok(partition) => write(&partition, (index, records), acks, &mut turn),
+                        Err(refusal) => refused(index, errors::replication_code(&refusal)),
+                    }
                 }
             }
         };
@@ -117,18 +115,15 @@ pub(crate) fn answer(
     });
     let topics: Vec<_> = topics.collect();
     turn.end();
-    let written = Written {
-        context: context.clone(),
+    let mut written = Written {
+        context,
         acks: request.acks,
         topics,
-        replicas: Arc::clone(replicas),
-        metadata: Arc::clone(metadata),
-        requests: Arc::clone(requests),
         toll,
         bytes,
     };
     if !waits {
-        return Ok(Outcome::Now(written.tell()));
+        return Ok(Outcome::Now(written.tell(replicas, &image, requests)));
     }
     // Kafka: with no acks asked for, a request is done when its records are in the log; until then
     // its connection sends no endless number of others.
@@ -136,34 +131,24 @@ pub(crate) fn answer(
         Some(Acks::None) => i64::from(i32::MAX),
         _ => i64::from(request.timeout_ms),
     };
+    let (replicas, metadata) = (Arc::clone(replicas), Arc::clone(metadata));
+    let requests = Arc::clone(requests);
+    let answering = async move {
+        let _parked = requests.park(Waits::Produce);
+        written.finish(&replicas, timeout_ms).await;
+        written.tell(&replicas, &metadata.image(), &requests)
+    };
     Ok(Outcome::Later {
-        answer: Box::pin(written.finish(timeout_ms)),
+        answer: Later::new(answering),
         overlaps: true,
     })
 }
 
-/// What is looked at before the log is asked: that the partition exists, and that the records are
-/// what this version may send.
-fn start(
-    version: i16,
-    replicas: &Replicas,
-    image: &Image,
-    topic: &str,
-    partition: ProducePartition,
-) -> Result<Bytes, (ErrorCode, Option<String>)> {
+/// What is looked at before the log is asked: that the records are what this version may send.
+fn check(version: i16, records: Option<Bytes>) -> Result<Bytes, (ErrorCode, Option<String>)> {
     let refuse = |code| Err((code, None));
-    if image.partition(topic, partition.index).is_none()
-        && replicas
-            .partition(topic, partition.index)
-            .online()
-            .is_none()
-    {
-        return refuse(ErrorCode::UnknownTopicOrPartition);
-    }
     // Kafka: null records fail in the log, without a code of their own.
-    let records = partition
-        .records
-        .ok_or((ErrorCode::UnknownServerError, None))?;
+    let records = records.ok_or((ErrorCode::UnknownServerError, None))?;
     if version < 3 {
         return Ok(records);
     }
@@ -266,18 +251,12 @@ fn as_map(mut topics: Vec<ProduceTopic>) -> Vec<ProduceTopic> {
 }
 
 fn write(
-    replicas: &Replicas,
-    image: &Image,
-    topic: &str,
+    partition: &Arc<Partition>,
     (index, records): (i32, Bytes),
     acks: Acks,
     turn: &mut Turn,
 ) -> Entry {
-    let partition = match find(replicas, image, topic, index) {
-        Ok(partition) => partition,
-        Err(refusal) => return refused(index, errors::replication_code(&refusal)),
-    };
-    match append(&partition, records, Origin::Client, acks, turn) {
+    match append(partition, records, Origin::Client, acks, turn) {
         Append::Answered(answer) => Entry::Told(told(index, answer)),
         Append::Waits(wait) => Entry::Waits { index, wait },
     }
@@ -322,23 +301,19 @@ fn told(index: i32, answer: AppendAnswer) -> ProducePartitionAnswer {
 }
 
 impl Written {
-    async fn finish(mut self, timeout_ms: i64) -> Answer {
-        let requests = Arc::clone(&self.requests);
-        let _parked = requests.park(Waits::Produce);
+    async fn finish(&mut self, replicas: &Replicas, timeout_ms: i64) {
         self.toll.pause();
-        let stay = self.replicas.shared().deadlines.park(timeout_ms);
+        let stay = replicas.shared().deadlines.park(timeout_ms);
         for (_, entries) in &mut self.topics {
             for entry in entries {
                 entry.finish(&stay).await;
             }
         }
         self.toll.resume();
-        self.tell()
     }
 
-    fn tell(mut self) -> Answer {
-        let image = self.metadata.image();
-        let codes = self.requests.api(Api::Produce);
+    fn tell(mut self, replicas: &Replicas, image: &Image, requests: &Requests) -> Answer {
+        let codes = requests.api(Api::Produce);
         let Context {
             version,
             listener,
@@ -361,8 +336,8 @@ impl Written {
                 {
                     let at = (&*name, partition.index);
                     partition.current_leader = Some(current_leader(
-                        &self.replicas,
-                        &image,
+                        replicas,
+                        image,
                         listener,
                         at,
                         &mut node_endpoints,

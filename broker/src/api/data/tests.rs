@@ -96,7 +96,7 @@ fn no_quotas() -> Arc<Quotas> {
 
 struct World {
     _dir: tempfile::TempDir,
-    services: FetchServices,
+    services: Arc<FetchServices>,
     quotas: Arc<Quotas>,
     /// The captured session id and ours.
     session: Option<([u8; 4], [u8; 4])>,
@@ -175,20 +175,24 @@ impl World {
         }
         metadata.apply(update);
         let sessions = Sessions::new(SessionsConfig::default(), clock, Chance::seeded(1));
-        let services = FetchServices {
+        let services = Arc::new(FetchServices {
             replicas,
             sessions: Arc::new(sessions),
             metadata,
             requests: Requests::new(Clock::by_hand(0)),
             bytes_max: 57_671_680,
             sends_to_racks: false,
-        };
+        });
         World {
             _dir: dir,
             services,
             quotas: no_quotas(),
             session: None,
         }
+    }
+
+    fn send_to_racks(&mut self, sends: bool) {
+        Arc::get_mut(&mut self.services).unwrap().sends_to_racks = sends;
     }
 
     async fn ask(&self, api: Api, version: i16, frame: &Bytes) -> Answer {
@@ -200,7 +204,6 @@ impl World {
             principal: "User:ANONYMOUS".into(),
             listener: "PLAINTEXT".into(),
             peer: [127, 0, 0, 1].into(),
-            arrived_ms: 0,
             drawn: Drawn::default(),
         };
         let FetchServices {
@@ -208,17 +211,15 @@ impl World {
             metadata,
             requests,
             ..
-        } = &self.services;
+        } = &*self.services;
         let mut timing = requests.begin(api, version, body.len());
         let toll = Toll::begin(&self.quotas, &Clock::by_hand(0), &context);
         let image = metadata.image();
         let outcome = match api {
             Api::Produce => {
-                produce::answer(&context, replicas, metadata, requests, (toll, 0), &body).unwrap()
+                produce::answer(context, replicas, metadata, requests, (toll, 0), &body).unwrap()
             }
-            Api::Fetch => {
-                fetch::answer(&context, &self.services, &body, &mut timing, toll).unwrap()
-            }
+            Api::Fetch => fetch::answer(context, &self.services, &body, &mut timing, toll).unwrap(),
             _ => {
                 let response = match decode_request(api, version, body).unwrap() {
                     RequestKind::ListOffsets(request) => ResponseKind::ListOffsets(
@@ -559,7 +560,7 @@ async fn partitions_on_a_disk_that_hangs_are_refused_in_time_and_the_others_told
 async fn a_consumer_is_not_sent_elsewhere_by_a_worker_that_waits_for_a_disk() {
     let (disk, other) = (FaultyDisk::new(1), BrokerId(2));
     let mut world = World::over(disk.shared());
-    world.services.sends_to_racks = true;
+    world.send_to_racks(true);
     let replicas = &world.services.replicas;
     lead_with(replicas, "near", TopicId::ZERO, 1, &[ME, other]);
     let broker = |id: BrokerId, rack: &str| Broker {
@@ -660,7 +661,7 @@ async fn records_that_their_disk_does_not_bring_in_time_are_left_out_and_come_la
 async fn a_consumer_is_sent_to_a_replica_in_its_rack_once_that_is_known_to_have_the_record() {
     let other = BrokerId(2);
     let mut world = World::new();
-    world.services.sends_to_racks = true;
+    world.send_to_racks(true);
     lead_with(
         &world.services.replicas,
         "near",
@@ -691,7 +692,7 @@ async fn a_consumer_is_sent_to_a_replica_in_its_rack_once_that_is_known_to_have_
         -1,
         "followers stay"
     );
-    world.services.sends_to_racks = false;
+    world.send_to_racks(false);
     assert_eq!(
         preferred(&world, 12, -1, "b").await,
         -1,
