@@ -255,6 +255,7 @@ impl Topics {
 pub struct Logs {
     pub dirs: Vec<PathBuf>,
     pub recovery_threads_per_dir: usize,
+    pub opening_threads_per_dir: usize,
     pub initial_task_delay_ms: i64,
     pub retention_check_ms: i64,
     pub flush_check_ms: i64,
@@ -266,20 +267,21 @@ pub struct Logs {
 }
 
 /// What a directory is opened with unless the settings say. Kafka: 1 up to 3.9, 2 since; nobody can
-/// tell but who waits for the start.
+/// tell but who waits for the start. Scans are long reads, which disks like few of at a time.
 const RECOVERY_THREADS: usize = 2;
+/// The same after a clean stop: a few small reads a partition, of which disks like many.
+const OPENING_THREADS: usize = 8;
 
 impl Logs {
     pub(super) fn read(values: &Values, texts: &Texts) -> Logs {
         let threads = "num.recovery.threads.per.data.dir";
-        let asked = texts.contains_key(threads);
+        let asked = texts
+            .contains_key(threads)
+            .then(|| size(values.long(threads)));
         Logs {
             dirs: log_dirs(values),
-            recovery_threads_per_dir: if asked {
-                size(values.long(threads))
-            } else {
-                RECOVERY_THREADS
-            },
+            recovery_threads_per_dir: asked.unwrap_or(RECOVERY_THREADS),
+            opening_threads_per_dir: asked.unwrap_or(OPENING_THREADS),
             initial_task_delay_ms: values.long("log.initial.task.delay.ms"),
             retention_check_ms: values.long("log.retention.check.interval.ms"),
             flush_check_ms: values.long("log.flush.scheduler.interval.ms"),
@@ -297,6 +299,7 @@ impl Logs {
         StoreConfig {
             dirs: self.dirs.clone(),
             recovery_threads_per_dir: self.recovery_threads_per_dir,
+            opening_threads_per_dir: self.opening_threads_per_dir,
             delete_delay_ms: self.segment_delete_delay_ms,
             producer_id_expiration_ms: self.producer_id_expiration_ms,
             recovery_checkpoint_ms: self.recovery_checkpoint_ms,

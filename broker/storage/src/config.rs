@@ -88,6 +88,8 @@ pub struct StoreConfig {
     pub dirs: Vec<PathBuf>,
     /// `num.recovery.threads.per.data.dir`.
     pub recovery_threads_per_dir: usize,
+    /// The same after a clean stop, when nothing is scanned and they only wait for the disk.
+    pub opening_threads_per_dir: usize,
     /// How many segment and index files are kept open at most, over all directories.
     pub open_files_max: usize,
     /// `log.segment.delete.delay.ms`: how long a deleted partition's directory stays.
@@ -111,6 +113,7 @@ impl Default for StoreConfig {
         StoreConfig {
             dirs: Vec::new(),
             recovery_threads_per_dir: 1,
+            opening_threads_per_dir: 1,
             open_files_max: 4096,
             delete_delay_ms: 60_000,
             producer_id_expiration_ms: 24 * 3_600_000,

@@ -757,6 +757,7 @@ fn ten_thousand_partitions_open_quickly_and_small() {
         dirs: vec![dir.path().into()],
         open_files_max: 400,
         recovery_threads_per_dir: 2,
+        opening_threads_per_dir: 8,
         ..StoreConfig::default()
     };
     let clock = Clock::system();

@@ -119,10 +119,11 @@ impl Store {
             }
             Ok(loaded)
         };
-        let threads = self
-            .config
-            .recovery_threads_per_dir
-            .clamp(1, jobs.len().max(1));
+        let threads = match directory.was_clean {
+            true => self.config.opening_threads_per_dir,
+            false => self.config.recovery_threads_per_dir,
+        };
+        let threads = threads.clamp(1, jobs.len().max(1));
         let results = side_by_side(0..threads, |_| work());
         let mut all = Loaded::default();
         for result in results {
