@@ -20,6 +20,8 @@ use tokio::runtime::{Builder, Runtime};
 /// Rounds that are thrown away: buffers grow, tables fill.
 const WARM_ROUNDS: u64 = 2;
 const ROUNDS: u64 = 6;
+/// How long a poll waits: the shortest wait is rounded up to this.
+const POLL_MS: i32 = 10;
 
 pub(crate) struct Case {
     pub(crate) name: &'static str,
@@ -49,16 +51,23 @@ impl Case {
 }
 
 enum Kind {
-    Produce { records: usize },
+    Produce {
+        records: usize,
+    },
     Fetch,
+    /// A fetch that finds nothing new, and is parked until its time is over.
+    Poll,
     Heartbeat,
-    Keeper { operation: i32 },
+    Keeper {
+        operation: i32,
+    },
 }
 
 pub(crate) const CASES: &[Case] = &[
     case("produce_1k", 200, 5, Kind::Produce { records: 1 }),
     case("produce_1m", 10, 1, Kind::Produce { records: 1000 }),
     case("fetch_1m", 50, 1, Kind::Fetch),
+    case("poll_idle", 20, 1, Kind::Poll),
     case("heartbeat", 200, 1, Kind::Heartbeat),
     case(
         "coordinator_get",
@@ -141,6 +150,10 @@ async fn prepare(case: &Case, dir: &Path, runtime: &Runtime) -> Result<Asking> {
             caller.make_topic("gate", 1).await?;
             let batch = wire::batch(records, 1024, Codec::None)?;
             wire::produce("gate", 0, batch, 1)?
+        }
+        Kind::Poll => {
+            caller.make_topic("gate", 1).await?;
+            wire::fetch("gate", 0, 0, 1 << 20, POLL_MS)?
         }
         Kind::Fetch | Kind::Keeper { .. } => {
             caller.make_topic("gate", 1).await?;

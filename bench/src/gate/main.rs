@@ -5,7 +5,8 @@
 //! and client share one thread, so that no scheduling enters the count, and the coordinator's own is
 //! counted with the client's; what other threads do (a sync, a snapshot) is not counted, nor is the
 //! kernel's share. Two runs differ by 0.1 %; the
-//! fetch of 1 MiB by 1 %, as the socket takes it in larger or smaller pieces.
+//! fetch of 1 MiB by 1 %, as the socket takes it in larger or smaller pieces, and the idle poll, which
+//! pays for whatever wakes while it waits, by as much.
 
 #![allow(
     clippy::disallowed_methods,
