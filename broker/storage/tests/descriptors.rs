@@ -36,9 +36,13 @@ fn config() -> Arc<LogConfig> {
 }
 
 fn open(disk: &FaultyDisk) -> (Store, Arc<Log>) {
+    open_as(disk, StoreConfig::default())
+}
+
+fn open_as(disk: &FaultyDisk, all: StoreConfig) -> (Store, Arc<Log>) {
     let all = StoreConfig {
         dirs: vec![DIR.into()],
-        ..StoreConfig::default()
+        ..all
     };
     let clock = Clock::by_hand(NOW_MS);
     let store = Store::open(disk.shared(), all, clock, &|_| config()).unwrap();
@@ -171,6 +175,48 @@ fn a_log_goes_on_empty_behind_its_end_or_stays() {
     never_by_halves(|log| log.truncate_fully_and_start_at(Offset(100), None));
 }
 
+/// A transaction of one record, and the marker that ends it.
+fn append_aborted(log: &Log, producer: i64) {
+    let write =
+        |records: &Bytes, origin| log.append_as_leader(records, LeaderEpoch(0), origin, None);
+    let (producer, epoch) = (ProducerId(producer), ProducerEpoch(0));
+    let mut batch = BatchBuilder::new(Codec::None).producer(producer, epoch, 0);
+    batch = batch.transactional(true);
+    batch.push(NOW_MS, None, Some(b"one"), &[]).unwrap();
+    let records = batch.build().unwrap();
+    write(&records, Origin::Client).unwrap();
+    let marker = end_marker(Marker::Abort, producer, epoch, 0, NOW_MS);
+    write(&marker, Origin::Coordinator).unwrap_or_else(|e| panic!("{producer}: {e}"));
+}
+
+#[test]
+fn an_index_that_is_made_long_after_its_first_entry_outlives_a_power_cut() {
+    let all = StoreConfig {
+        recovery_checkpoint_ms: 0,
+        ..StoreConfig::default()
+    };
+    let disk = FaultyDisk::new(1);
+    let (store, log) = open_as(&disk, all);
+    log.set_config(Arc::new(LogConfig {
+        index_interval_bytes: 1,
+        ..LogConfig::default()
+    }));
+    let missing = Fault::TooManyFiles;
+    disk.plan(Operation::Create, ".txnindex", missing, 0, false);
+    append_aborted(&log, 0);
+    assert!((1..4).all(|number| append(&log, number)));
+    // The folder is synced without it.
+    assert_eq!(log.flush().unwrap(), Offset(8));
+    disk.forget_plans();
+    // From here on a start trusts what it finds of the first records.
+    store.housekeep();
+    drop((store, log));
+    disk.restart(Restart::PowerLosingAll);
+    let (_store, log) = open(&disk);
+    let aborted = log.aborted_transactions(Offset(0), Offset(2)).unwrap();
+    assert_eq!(aborted.len(), 1);
+}
+
 #[test]
 fn a_marker_that_is_written_counts_however_many_wait_for_their_index() {
     const ABORTED: i64 = 200;
@@ -184,17 +230,8 @@ fn a_marker_that_is_written_counts_however_many_wait_for_their_index() {
         0,
         false,
     );
-    let write =
-        |records: &Bytes, origin| log.append_as_leader(records, LeaderEpoch(0), origin, None);
     for number in 0..ABORTED {
-        let (producer, epoch) = (ProducerId(number), ProducerEpoch(0));
-        let mut batch = BatchBuilder::new(Codec::None).producer(producer, epoch, 0);
-        batch = batch.transactional(true);
-        batch.push(NOW_MS, None, Some(b"one"), &[]).unwrap();
-        let records = batch.build().unwrap();
-        write(&records, Origin::Client).unwrap();
-        let marker = end_marker(Marker::Abort, producer, epoch, 0, NOW_MS);
-        write(&marker, Origin::Coordinator).unwrap_or_else(|e| panic!("{number}: {e}"));
+        append_aborted(&log, number);
     }
     log.set_high_watermark(log.offsets().end);
     disk.forget_plans();

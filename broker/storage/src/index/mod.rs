@@ -246,6 +246,11 @@ impl<const N: usize> IndexFile<N> {
         Ok(stored)
     }
 
+    /// Whether entries are known to lie in the file.
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.stored.is_some_and(|stored| stored > 0)
+    }
+
     /// The file, open for as long as it is held; nothing where there is none, which is not asked
     /// again: that takes a descriptor too.
     pub(crate) fn hold(&mut self, at: At<'_>) -> Result<Option<Arc<dyn DiskFile>>> {

@@ -388,9 +388,7 @@ pub(in crate::log) fn note_producer(
             last_offset: done.last_offset,
             last_stable_offset: state.producers.stable_after(&done),
         };
-        if state.active().note_aborted(&entry)? {
-            state.folder_changes += 1;
-        }
+        state.active().note_aborted(&entry)?;
     }
     state.producers.complete(&done);
     Ok(())

@@ -126,7 +126,7 @@ impl Log {
             .map(|segment| segment.base_offset())
             .filter(|base| *base != new_base)
             .collect();
-        self.doom(state, gone)?;
+        self.doom(gone)?;
         self.remove_snapshots(state, |at| dropped.contains(&at))?;
         self.rename_new(new_base, files::SWAP, "")?;
         self.sync_folder()?;

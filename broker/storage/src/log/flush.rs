@@ -118,7 +118,7 @@ impl Log {
         }
         Ok(Due {
             files,
-            folder: state.folder_changes > state.folder_synced,
+            folder: self.place.changes() > state.folder_synced,
             mark: self.mark(state, whole),
         })
     }
@@ -165,7 +165,7 @@ impl Log {
                 state.active().base_offset()
             },
             cuts: state.cuts,
-            folder_changes: state.folder_changes,
+            folder_changes: self.place.changes(),
             written: state.written,
             at_ms: self.clock.wall_ms(),
         }

@@ -120,8 +120,7 @@ struct State {
     /// Bytes appended since the start, and how many of them a sync has covered.
     written: u64,
     synced: u64,
-    /// How often files were made or renamed in the folder, and how much of that was synced.
-    folder_changes: u64,
+    /// How many of the folder's changes ([`Place::changes`]) a sync has covered.
     folder_synced: u64,
     /// Raised by every truncation: a flush that began before says nothing about what came after.
     cuts: u64,
@@ -436,7 +435,6 @@ impl Log {
 
     /// The folder has a new name, which the next flush brings to the disk; open files stay open.
     pub(crate) fn moved_to(&self, path: &Path, is_future: bool) {
-        self.state.lock().folder_changes += 1;
         self.place.move_to(path.to_path_buf());
         self.is_future.store(is_future, Ordering::Release);
     }

@@ -109,7 +109,7 @@ impl Log {
             .first()
             .map_or(state.end, |segment| segment.base_offset());
         state.raise_start(first);
-        self.doom(state, gone)?;
+        self.doom(gone)?;
         self.remove_snapshots(state, |at| bases.contains(&at))?;
         tracing::info!(
             topic = %self.partition.topic,

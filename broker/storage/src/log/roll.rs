@@ -110,7 +110,7 @@ impl Log {
             state.segments.pop();
         }
         state.segments.push(Arc::new(next));
-        state.folder_changes += 1;
+        self.place.note_change();
         Ok(())
     }
 

@@ -54,7 +54,7 @@ impl Log {
         let producers = self.producers_at(state, to)?;
         self.lower_recovery(state, to)?;
         let gone = state.segments.split_off(kept);
-        self.doom(state, gone)?;
+        self.doom(gone)?;
         last.cut(&cut)?;
         state.room = Room::none(state.written);
         state.producers = producers;
@@ -106,7 +106,7 @@ impl Log {
         let segment = Arc::new(segment);
         let gone = std::mem::replace(&mut state.segments, vec![Arc::clone(&segment)]);
         state.room = Room::none(state.written);
-        state.folder_changes += 1;
+        self.place.note_change();
         let forgets = state.epochs.clear();
         state.producers = Producers::starting_at(at);
         state.end = at;
@@ -115,7 +115,7 @@ impl Log {
         state.indexed = at;
         state.tail_unchecked = false;
         state.set_watermark(at);
-        self.doom(state, gone)?;
+        self.doom(gone)?;
         segment.rename_files(Ending::Plain)?;
         if forgets {
             self.write_cut_epochs(state)?;
@@ -137,14 +137,14 @@ impl Log {
     }
 
     /// Takes segments out of the log's sight; their files are removed later.
-    pub(in crate::log) fn doom(&self, state: &mut State, gone: Vec<Arc<Segment>>) -> Result<()> {
+    pub(in crate::log) fn doom(&self, gone: Vec<Arc<Segment>>) -> Result<()> {
         let due_ms = self
             .clock
             .wall_ms()
             .saturating_add(self.config().file_delete_delay_ms);
         for segment in gone {
             segment.rename_files(Ending::Deleted)?;
-            state.folder_changes += 1;
+            self.place.note_change();
             self.trash.add(due_ms, Doomed::Segment(segment));
         }
         Ok(())

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::error::Result;
 use crate::files;
+use crate::index::At;
 use crate::index::aborted::AbortedIndex;
 use crate::index::offset::OffsetIndex;
 use crate::index::time::{TimeEntry, TimeIndex};
@@ -110,9 +111,23 @@ impl Marks {
         self.times
             .file
             .write_out(segment.at(&|| segment.path(files::TIME_INDEX)))?;
-        self.aborted
-            .file
-            .write_out(segment.at(&|| segment.path(files::TXN_INDEX)))
+        self.write_aborted(segment, |aborted, at| aborted.file.write_out(at))
+    }
+
+    /// Writes aborted transactions. Their file is made with the first of them that can be written,
+    /// which may be long after its marker was.
+    pub(in crate::segment) fn write_aborted<T>(
+        &mut self,
+        segment: &Segment,
+        write: impl FnOnce(&mut AbortedIndex, At<'_>) -> Result<T>,
+    ) -> Result<T> {
+        let had_entries = self.aborted.file.is_in_use();
+        let path = || segment.path(files::TXN_INDEX);
+        let written = write(&mut self.aborted, segment.at(&path));
+        if !had_entries && self.aborted.file.is_in_use() {
+            segment.place.note_change();
+        }
+        written
     }
 
     pub(in crate::segment) fn truncate_indexes(

@@ -349,13 +349,11 @@ impl Segment {
         self.marks.lock().created_ms
     }
 
-    /// True where it is the first one, whose file was made with it.
-    pub(crate) fn note_aborted(&self, entry: &AbortedEntry) -> Result<bool> {
+    pub(crate) fn note_aborted(&self, entry: &AbortedEntry) -> Result<()> {
+        let mut marks = self.marks.lock();
         let path = || self.path(files::TXN_INDEX);
-        let aborted = &mut self.marks.lock().aborted;
-        let is_first = aborted.file.len(self.at(&path))? == 0;
-        aborted.push(self.at(&path), entry)?;
-        Ok(is_first)
+        marks.aborted.file.len(self.at(&path))?;
+        marks.write_aborted(self, |aborted, at| aborted.push(at, entry))
     }
 
     /// Hands over the aborted transactions in the order of their markers, until one is not wanted.
@@ -443,12 +441,7 @@ impl Segment {
                     .file
                     .for_sync(self.at(&|| self.path(files::TIME_INDEX)))?,
             );
-            wanted.extend(
-                marks
-                    .aborted
-                    .file
-                    .for_sync(self.at(&|| self.path(files::TXN_INDEX)))?,
-            );
+            wanted.extend(marks.write_aborted(self, |aborted, at| aborted.file.for_sync(at))?);
         }
         Ok(wanted)
     }

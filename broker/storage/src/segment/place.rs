@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
@@ -13,6 +14,7 @@ use crate::handles::Handles;
 pub(crate) struct Place {
     pub(crate) handles: Arc<Handles>,
     path: RwLock<PathBuf>,
+    changes: AtomicU64,
 }
 
 impl Place {
@@ -20,6 +22,7 @@ impl Place {
         Arc::new(Place {
             handles,
             path: RwLock::new(path),
+            changes: AtomicU64::new(0),
         })
     }
 
@@ -34,6 +37,17 @@ impl Place {
     /// The folder has been renamed.
     pub(crate) fn move_to(&self, path: PathBuf) {
         *self.path.write() = path;
+        self.note_change();
+    }
+
+    /// A file was made or renamed in the folder, or the folder itself was: a sync of it is due.
+    pub(crate) fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often that was so.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 }
 

@@ -66,6 +66,8 @@ impl Log {
             Arc::clone(&opening.directory.handles),
             opening.folder.clone(),
         );
+        // Whatever was made here before the start may not be on the disk yet.
+        place.note_change();
         let folder = match opening.is_new {
             true => Folder::default(),
             false => sort_folder(&*disk, &opening.folder)?,
@@ -112,7 +114,6 @@ impl Log {
                 last_flush_ms: now_ms,
                 written: 0,
                 synced: 0,
-                folder_changes: 1,
                 folder_synced: 0,
                 cuts: 0,
                 lowest_cut: None,

@@ -197,7 +197,7 @@ impl Log {
                 self.clock.wall_ms(),
             ))
         });
-        self.doom(state, segments.collect())
+        self.doom(segments.collect())
     }
 }
 
