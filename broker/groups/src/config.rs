@@ -14,6 +14,9 @@ pub struct Config {
     pub size_max: usize,
     /// `group.initial.rebalance.delay.ms`
     pub initial_rebalance_delay_ms: i32,
+    /// `offsets.commit.timeout.ms`: how long members wait for the group's own record to be written,
+    /// wherever it waits.
+    pub write_timeout_ms: i32,
     /// `offset.metadata.max.bytes`; counted in UTF-16 units, as Kafka counts it.
     pub offset_metadata_max: usize,
     /// `offsets.retention.minutes`, in milliseconds.
@@ -33,6 +36,7 @@ impl Default for Config {
             session_timeout_max_ms: 1_800_000,
             size_max: i32::MAX as usize,
             initial_rebalance_delay_ms: 3_000,
+            write_timeout_ms: 5_000,
             offset_metadata_max: 4_096,
             offsets_retention_ms: 7 * 24 * 60 * 60 * 1_000,
             offset_value_version: protocol::internal::offsets::VALUE_VERSION,

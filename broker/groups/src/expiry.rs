@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::group::{Group, State};
 use crate::machine::Machine;
 use crate::outcome::{Note, Now, Outcome};
+use crate::refusal::WriteError;
 use crate::work::{Alarm, Timer, Work};
 
 impl Machine {
@@ -15,6 +16,10 @@ impl Machine {
             self.on(&group, now, &mut out, |group, work| {
                 group.ring(at, alarm, work)
             });
+        }
+        // The log may have them yet, or never: what it says of them then concerns nobody.
+        while let Some(id) = self.writes.late(now.monotonic_ms) {
+            self.note_written(id, Err(WriteError::TimedOut), now, &mut out);
         }
         out
     }

@@ -40,7 +40,8 @@ impl Machine {
     /// When [`Machine::expire`] has something to do: monotonic milliseconds. May come early,
     /// never late.
     pub fn next_deadline(&self) -> Option<i64> {
-        self.timers.next_at()
+        let waits = [self.timers.next_at(), self.writes.next_at()];
+        waits.into_iter().flatten().min()
     }
 
     pub fn group_count(&self) -> usize {

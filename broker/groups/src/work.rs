@@ -1,7 +1,7 @@
 //! What an event may touch besides its group: timers, writes under way, the outcome.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -118,6 +118,16 @@ pub(crate) enum Pending {
     },
 }
 
+impl Pending {
+    /// Members wait in their joins or syncs until it is written.
+    fn holds_up_members(&self) -> bool {
+        matches!(
+            self,
+            Pending::Assignment { .. } | Pending::StaticMember { .. }
+        )
+    }
+}
+
 /// A write under way: whose it is and what it was for.
 #[derive(Debug)]
 pub(crate) struct UnderWay {
@@ -131,10 +141,35 @@ pub(crate) struct UnderWay {
 #[derive(Debug, Default)]
 pub(crate) struct Writes {
     pub(crate) under_way: HashMap<WriteId, UnderWay>,
+    /// How long members wait for those that they wait for, in the order of the writes. The first is
+    /// always one that is under way.
+    awaited: VecDeque<(i64, WriteId)>,
     next: u64,
 }
 
 impl Writes {
+    /// When somebody will have waited for long enough.
+    pub(crate) fn next_at(&self) -> Option<i64> {
+        self.awaited.front().map(|(at, _)| *at)
+    }
+
+    /// A write that somebody has waited for long enough.
+    pub(crate) fn late(&self, now_ms: i64) -> Option<WriteId> {
+        let (at, id) = *self.awaited.front()?;
+        (at <= now_ms).then_some(id)
+    }
+
+    /// A write is under way no more. `None` where it was not: nobody waits for it.
+    pub(crate) fn take(&mut self, id: WriteId) -> Option<UnderWay> {
+        let taken = self.under_way.remove(&id);
+        while let Some((_, first)) = self.awaited.front()
+            && !self.under_way.contains_key(first)
+        {
+            self.awaited.pop_front();
+        }
+        taken
+    }
+
     /// The number the next write will have.
     pub(crate) fn next_id(&self) -> WriteId {
         WriteId(self.next)
@@ -175,6 +210,10 @@ impl Work<'_> {
     ) -> WriteId {
         let id = self.writes.next_id();
         self.writes.next += 1;
+        if under_way.pending.holds_up_members() {
+            let until = self.after(self.config.write_timeout_ms);
+            self.writes.awaited.push_back((until, id));
+        }
         self.writes.under_way.insert(id, under_way);
         self.out.writes.push(Write {
             id,

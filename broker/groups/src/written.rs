@@ -17,13 +17,24 @@ impl Machine {
     /// The result of one write: the offset of its batch, or why there is none.
     pub fn written(&mut self, id: WriteId, result: Result<i64, WriteError>, now: Now) -> Outcome {
         let mut out = Outcome::default();
+        self.note_written(id, result, now, &mut out);
+        out
+    }
+
+    pub(crate) fn note_written(
+        &mut self,
+        id: WriteId,
+        result: Result<i64, WriteError>,
+        now: Now,
+        out: &mut Outcome,
+    ) {
         let Some(UnderWay {
             group,
             incarnation,
             pending,
-        }) = self.writes.under_way.remove(&id)
+        }) = self.writes.take(id)
         else {
-            return out;
+            return;
         };
         match pending {
             Pending::Offsets {
@@ -65,13 +76,12 @@ impl Machine {
             pending => {
                 if self.same_group(&group, incarnation).is_some() {
                     let result = result.map_err(WriteError::of_group);
-                    self.on(&group, now, &mut out, |group, work| {
+                    self.on(&group, now, out, |group, work| {
                         group.note_state(pending, result, work)
                     });
                 }
             }
         }
-        out
     }
 
     fn same_group(&mut self, id: &str, incarnation: u64) -> Option<&mut Group> {

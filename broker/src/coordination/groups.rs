@@ -62,6 +62,7 @@ impl Settings {
                 session_timeout_max_ms: config.session_ms_max,
                 size_max: config.size_max,
                 initial_rebalance_delay_ms: config.initial_delay_ms,
+                write_timeout_ms: config.commit_timeout_ms,
                 offset_metadata_max: config.metadata_bytes_max,
                 offsets_retention_ms: config.offsets_retention_ms,
                 offset_value_version: config.offset_value_version,

@@ -432,6 +432,36 @@ async fn who_stands_behind_a_disk_that_sleeps_is_answered_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_whose_assignment_stands_behind_a_disk_that_sleeps_join_again_in_time() {
+    let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
+    let groups = hosted(&clock);
+    led(&groups, &log, 0).await;
+    let member = joined(&groups).await;
+    let wake = log.fall_asleep();
+    let first = Arc::clone(&groups);
+    let first = tasks::spawn(
+        "test",
+        async move { first.commit(committing("s", 1)).await },
+    );
+    until(|| log.0.lock().asleep == 1).await;
+    let mut sync = std::pin::pin!(groups.sync(syncing(&member)));
+    tokio::select! { biased;
+        early = &mut sync => panic!("{early:?}"),
+        () = tokio::task::yield_now() => clock.advance(5_000),
+    }
+    groups.expire();
+    let refusal = sync.await.refusal;
+    assert_eq!(refusal, Some(Refusal::RebalanceInProgress));
+    drop(wake);
+    assert_eq!(first.await.unwrap(), [Ok(())]);
+    // What was written too late is not taken for what members know.
+    assert_eq!(
+        groups.heartbeat("g", "a-1", None, 1),
+        Err(Refusal::RebalanceInProgress)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_decided_and_not_appended_is_refused_with_the_leadership() {
     let (clock, log) = (Clock::by_hand(0), Arc::new(MemoryLog::default()));
     let groups = hosted(&clock);
