@@ -28,9 +28,11 @@ use protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsets
 use protocol::messages::offset_for_leader_epoch_request::{
     OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
+use protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use protocol::messages::{
     DeleteRecordsRequest, DescribeProducersRequest, FetchRequest, FetchResponse,
     ListOffsetsRequest, OffsetForLeaderEpochRequest, RequestKind, ResponseKind, TopicName,
+    WriteTxnMarkersRequest,
 };
 use replication::append::{Acks, Append, Turn, append};
 use replication::config::{
@@ -54,7 +56,9 @@ use crate::api::data::{
 use crate::api::request::Context;
 use crate::api::slow_lane::Drawn;
 use crate::api::toll::Toll;
+use crate::api::transactions::write_txn_markers;
 use crate::config::parts;
+use crate::coordination::{Groups, Settings};
 use crate::measures::Requests;
 use crate::metadata::update::TopicUpdate;
 use crate::metadata::{Broker, Endpoint, Metadata, PartitionImage, Update};
@@ -602,6 +606,45 @@ async fn a_consumer_is_not_sent_elsewhere_by_a_worker_that_waits_for_a_disk() {
     assert_eq!(told, (ErrorCode::KafkaStorageError.code(), -1));
     answered.send(()).unwrap();
     assert_eq!(watch.join().unwrap(), Ok(()));
+}
+
+#[tokio::test]
+async fn more_markers_than_a_queue_has_places_wait_for_a_disk_that_hangs() {
+    const MANY: i64 = 5_000;
+    let disk = FaultyDisk::new(1);
+    let world = World::over(disk.shared());
+    let replicas = &world.services.replicas;
+    let partition = replicas.partition("t", 0).online().unwrap();
+    disk.freeze("/t-0/");
+    std::thread::spawn(move || write(&partition));
+    disk.await_hanging(1);
+    let clock = &replicas.shared().clock;
+    clock.advance(SLOW_MS + 1);
+    let settings = Settings::default();
+    let runtime = tokio::runtime::Handle::current();
+    let groups = Groups::new(settings, clock.clone(), runtime).unwrap();
+    let marker = |producer: i64| {
+        let topic = WritableTxnMarkerTopic::default()
+            .with_name(TopicName(StrBytes::from_static_str("t")))
+            .with_partition_indexes(vec![0]);
+        WritableTxnMarker::default()
+            .with_producer_id(producer.into())
+            .with_topics(vec![topic])
+    };
+    let request = WriteTxnMarkersRequest::default().with_markers((0..MANY).map(marker).collect());
+    let mut answer = std::pin::pin!(write_txn_markers::answer(
+        replicas, &groups, 30_000, request
+    ));
+    tokio::select! { biased;
+        _ = &mut answer => panic!("its disk hangs"),
+        () = tokio::task::yield_now() => disk.thaw(),
+    }
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(20), answer).await;
+    let told = answer.expect("it answers again").markers;
+    let codes = told
+        .iter()
+        .map(|one| one.topics[0].partitions[0].error_code);
+    assert_eq!(codes.filter(|code| *code == 0).count() as i64, MANY);
 }
 
 #[tokio::test]

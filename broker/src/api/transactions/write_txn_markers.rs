@@ -38,12 +38,14 @@ pub(crate) async fn answer(
     timeout_ms: i64,
     request: WriteTxnMarkersRequest,
 ) -> WriteTxnMarkersResponse {
-    // All are appended before any is waited for.
+    // All are appended before any is waited for; those for one directory wait there together.
+    let mut turn = Turn::begin();
     let begun: Vec<_> = request
         .markers
         .iter()
-        .map(|marker| begin(replicas, marker))
+        .map(|marker| begin(replicas, marker, &mut turn))
         .collect();
+    turn.end();
     let stay = replicas.shared().deadlines.park(timeout_ms);
     let mut results: Vec<WritableTxnMarkerResult> = Vec::new();
     let mut places = HashMap::new();
@@ -66,7 +68,7 @@ pub(crate) async fn answer(
     WriteTxnMarkersResponse::default().with_markers(results)
 }
 
-fn begin(replicas: &Replicas, marker: &WritableTxnMarker) -> Vec<Begun> {
+fn begin(replicas: &Replicas, marker: &WritableTxnMarker, turn: &mut Turn) -> Vec<Begun> {
     let kind = if marker.transaction_result {
         Marker::Commit
     } else {
@@ -79,7 +81,6 @@ fn begin(replicas: &Replicas, marker: &WritableTxnMarker) -> Vec<Begun> {
         marker.coordinator_epoch,
         replicas.shared().clock.wall_ms(),
     );
-    let mut turn = Turn::begin();
     let partitions = marker.topics.iter().flat_map(|topic| {
         topic
             .partition_indexes
@@ -93,7 +94,7 @@ fn begin(replicas: &Replicas, marker: &WritableTxnMarker) -> Vec<Begun> {
                 records.clone(),
                 Origin::Coordinator,
                 Acks::All,
-                &mut turn,
+                turn,
             ) {
                 Append::Answered(answer) => Begun::Answered(answer),
                 Append::Waits(wait) => Begun::Waits(Box::new(wait)),
@@ -101,9 +102,7 @@ fn begin(replicas: &Replicas, marker: &WritableTxnMarker) -> Vec<Begun> {
         }
         Hosted::Offline | Hosted::Absent => Begun::Refused(ErrorCode::UnknownTopicOrPartition),
     });
-    let begun = begun.collect();
-    turn.end();
-    begun
+    begun.collect()
 }
 
 async fn finish(
