@@ -1,9 +1,9 @@
 //! Questions to many partitions at once, answered in bounded time whatever the disks do.
 //!
 //! What memory knows is told on the thread of the caller where the directory is healthy. The rest goes
-//! to threads of the directories, which answer side by side, and is waited for while answers come. Who
-//! lies on a disk that gives none is told as [`Refusal::Silent`]: nobody's answer waits for the disk of
-//! others for ever.
+//! to threads of the directories, which answer side by side, and is waited for together, for as long
+//! as the caller has patience. Whose answer is missing then is told as [`Refusal::Silent`]: nobody
+//! waits for the disk of others for ever.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::error::Refusal;
 use crate::lanes::{Gathered, by_lane};
 use crate::partition::Partition;
 
-/// How long is waited for the next answer of a disk: a third of what clients wait for theirs.
+/// How long is waited for the answers of all disks: a third of what clients wait for theirs.
 pub const PATIENCE_MS: i64 = 10_000;
 /// How many partitions are asked in one turn of a thread: others have turns between them.
 const TURN_MAX: usize = 64;
@@ -64,13 +64,11 @@ where
             asked.ask(&lane, turn);
         }
     }
-    loop {
-        let stay = shared.deadlines.park(patience_ms);
-        let Some((place, answer)) = asked.next(&stay).await else {
-            return answers;
-        };
+    let stay = shared.deadlines.park(patience_ms);
+    while let Some((place, answer)) = asked.next(&stay).await {
         if let Some(told) = answers.get_mut(place) {
             *told = answer;
         }
     }
+    answers
 }

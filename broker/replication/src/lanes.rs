@@ -498,8 +498,8 @@ impl<T: Send + 'static> Gathered<T> {
         Gathered::patient(answers_max, 0)
     }
 
-    /// As [`Gathered::new`], for somebody who waits for so long until the next answer comes: only a
-    /// lane that has been silent for as long is not asked.
+    /// As [`Gathered::new`], for somebody who waits for so long: only a lane that has been silent for as
+    /// long is not asked.
     pub(crate) fn patient(answers_max: usize, patience_ms: i64) -> Self {
         let (tell, heard) = mpsc::channel(answers_max.max(1));
         Gathered {

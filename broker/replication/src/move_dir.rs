@@ -107,6 +107,8 @@ impl Replicas {
         };
         partition.set_future(None);
         self.moves.remove(partition.id(), &future);
+        // Who waits for records to be gone waits for the copy no more.
+        partition.advance().fire();
         info!(partition = %partition.id(), copy = %future.path().display(), "the move is called off");
         Ok(self.store().delete_future(partition.id())?)
     }
@@ -261,6 +263,7 @@ impl Replicas {
                 "the move ends: the directory it goes to is offline");
             partition.set_future(None);
             self.moves.remove(id, future);
+            partition.advance().fire();
             self.store().forget_future(id);
             return;
         }

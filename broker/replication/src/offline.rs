@@ -32,6 +32,13 @@ impl Replicas {
                 count += 1;
             }
         }
+        for (id, future) in self.moves.all() {
+            if future.directory() == directory
+                && let Some(moving) = self.find(&id).online()
+            {
+                wakes.add(moving.discount_future());
+            }
+        }
         wakes.fire();
         self.moves.wake();
         error!(directory = %directory.display(), replicas = count, "log directory is offline");

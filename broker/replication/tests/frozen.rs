@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use base::clock::Clock;
@@ -229,6 +230,8 @@ async fn a_fetch_gives_what_the_healthy_have_and_leaves_out_who_hangs() {
     assert!(round.found.iter().all(Result::is_ok));
 }
 
+type Ask = Box<dyn FnOnce(&Partition) -> Result<i64, Refusal> + Send>;
+
 /// Where the log of each ends, or why that is not told.
 async fn ends(partitions: [&Arc<Partition>; 2]) -> [Result<i64, Refusal>; 2] {
     let questions = partitions.map(|partition| Question {
@@ -271,6 +274,46 @@ async fn a_question_is_answered_for_the_healthy_and_given_up_for_who_hangs() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(ends(both).await, [Ok(2), Ok(1)]);
+}
+
+#[tokio::test]
+async fn answers_that_come_one_by_one_lengthen_nobodys_wait() {
+    let world = World::new(LogConfig::default());
+    let partition = world.lead_in(WORKS);
+    let (answer, may_answer) = channel();
+    let (begun, has_begun) = channel();
+    let (hold, held) = channel::<()>();
+    let first = move |_: &Partition| {
+        may_answer.recv().unwrap();
+        Ok(1)
+    };
+    let second = move |_: &Partition| {
+        begun.send(()).unwrap();
+        held.recv().unwrap_or(());
+        Ok(2)
+    };
+    let questions: [Ask; 2] = [Box::new(first), Box::new(second)];
+    let questions = questions.map(|ask| Question {
+        partition: Arc::clone(&partition),
+        may_sleep: true,
+        ask,
+    });
+    let mut told = std::pin::pin!(ask_all(questions.into(), PATIENCE_MS));
+    for passed_ms in [0, PATIENCE_MS / 2] {
+        if passed_ms > 0 {
+            answer.send(()).unwrap();
+            // They have one thread: the first has been told.
+            has_begun.recv_timeout(PATIENCE).unwrap();
+        }
+        tokio::select! { biased;
+            early = &mut told => panic!("{early:?}"),
+            () = tokio::task::yield_now() => world.clock.advance(PATIENCE_MS / 2),
+        }
+    }
+    world.clock.advance(PATIENCE_MS / 4);
+    let told = tokio::time::timeout(PATIENCE, told).await;
+    assert_eq!(told.expect("it is over"), [Ok(1), Err(Refusal::Silent)]);
+    drop(hold);
 }
 
 #[tokio::test]
@@ -382,6 +425,31 @@ async fn a_copy_whose_disk_hangs_holds_up_no_append() {
     let _seat = moving.queue().sit(until, stay.parked());
     let appended = beside(move || matches!(produce(&moving), Append::Answered(_)));
     assert_eq!(appended, Some(true));
+    world.disk.thaw();
+}
+
+#[tokio::test]
+async fn who_waits_for_records_to_be_gone_does_not_wait_for_a_copy_whose_directory_fails() {
+    let world = World::new(LogConfig::default());
+    world.replicas.watch_directories();
+    let moving = world.lead_in(WORKS);
+    assert!(matches!(produce(&moving), Append::Answered(_)));
+    let to = Path::new(FROZEN);
+    world.replicas.alter_directory(moving.id(), to).unwrap();
+    let (_, low, wakes) = moving.delete_records(Some(Offset(1))).unwrap();
+    wakes.fire();
+    assert_eq!(low, Some(Offset(0)), "the copy begins there");
+    world.disk.freeze(FROZEN);
+    let replicas = Arc::clone(&world.replicas);
+    std::thread::spawn(move || replicas.move_some());
+    world.disk.await_hanging(1);
+    let stay = world.replicas.shared().deadlines.park(600_000);
+    let until = Until::LowWatermarkReaches(Offset(1));
+    let _seat = moving.queue().sit(until, stay.parked());
+    world.replicas.store().give_up(to, 300);
+    let woken = tokio::time::timeout(PATIENCE, stay.parked().wait()).await;
+    woken.expect("somebody tells");
+    assert_eq!(moving.low_watermark(), Ok(Some(Offset(1))));
     world.disk.thaw();
 }
 

@@ -19,6 +19,7 @@ use storage::store::Store;
 use tracing::info;
 
 use crate::partition::{NO_FUTURE, Partition};
+use crate::waiting::Wakes;
 
 /// How often what came meanwhile is copied while the partition stands still.
 const LAST_ROUNDS_MAX: usize = 4;
@@ -80,6 +81,15 @@ impl Partition {
     fn note_future_start(&self, start: Option<Offset>) {
         let start = start.map_or(NO_FUTURE, |start| start.0);
         self.marks.future_start.store(start, Ordering::Release);
+    }
+
+    /// The copy's directory has failed, perhaps under a call that never comes back: nobody waits for
+    /// what it has. Waits for no disk.
+    pub(crate) fn discount_future(&self) -> Wakes {
+        self.note_future_start(None);
+        let mut wakes = Wakes::none();
+        self.queue.all(&mut wakes);
+        wakes
     }
 
     /// Brings the future log nearer to the current one.
