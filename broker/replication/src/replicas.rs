@@ -3,18 +3,20 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::AtomicI32;
+use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
 use dashmap::DashMap;
 use parking_lot::{Mutex, RwLock};
-use protocol::ids::{ControllerEpoch, Offset, TopicPartition};
+use protocol::ids::{Offset, TopicPartition};
 use storage::store::Store;
 use tokio::sync::watch;
 
 use crate::config::{ReplicationConfig, TopicConfigs};
 use crate::endpoint::{IsrKeeper, Proposal};
 use crate::lanes::LaneTable;
+use crate::lines::{LateListener, Lines};
 use crate::moves::Moves;
 use crate::partition::isr::IsrAnswer;
 use crate::partition::{Partition, Shared};
@@ -29,14 +31,18 @@ pub struct Replicas {
     configs: Configs,
     topics: DashMap<Arc<str>, Arc<TopicReplicas>>,
     pub(crate) orders: Mutex<Orders>,
+    /// The highest controller epoch that gave an order.
+    pub(crate) controller_epoch: AtomicI32,
+    pub(crate) late: OnceLock<LateListener>,
     pub(crate) moves: Moves,
     pub(crate) failed: watch::Sender<Vec<PathBuf>>,
 }
 
-/// What is kept from one order of the controller to the next; the lock makes orders one by one.
+/// What is kept from one order of the controller to the next; the lock makes orders one by one, those
+/// aside that stand in line.
 #[derive(Debug)]
 pub(crate) struct Orders {
-    pub(crate) controller_epoch: ControllerEpoch,
+    pub(crate) lines: Lines,
     /// Watermarks as they were at the last stop, for logs that have no partition yet.
     pub(crate) watermarks: HashMap<TopicPartition, Offset>,
     /// Where replicas that are not here yet are to be made (`LogManager.preferredLogDirs`).
@@ -96,7 +102,7 @@ impl Replicas {
             keeper,
         });
         let orders = Orders {
-            controller_epoch: ControllerEpoch(0),
+            lines: Lines::default(),
             watermarks,
             wished: HashMap::new(),
         };
@@ -106,6 +112,8 @@ impl Replicas {
             configs: Configs(configs),
             topics: DashMap::new(),
             orders: Mutex::new(orders),
+            controller_epoch: AtomicI32::new(0),
+            late: OnceLock::new(),
             moves,
             failed: watch::Sender::new(Vec::new()),
         }))

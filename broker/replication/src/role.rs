@@ -6,11 +6,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use protocol::ids::{BrokerEpoch, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
+use protocol::ids::{BrokerEpoch, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicPartition};
 use tracing::{error, info, warn};
 
 use crate::error::Refusal;
+use crate::lanes::Lane;
+use crate::lines::HeldUp;
 use crate::partition::{Partition, PartitionOrder, RoleChange};
 use crate::replicas::{Hosted, Orders, Replicas};
 
@@ -39,6 +42,16 @@ pub struct Applied {
     pub changes: Vec<(Arc<Partition>, RoleChange)>,
 }
 
+/// What an order led to.
+type Change = Result<Option<(Arc<Partition>, RoleChange)>, Refusal>;
+
+/// What was known of a replica before its first order.
+#[derive(Debug)]
+struct Before {
+    watermark: Option<Offset>,
+    wished: Option<PathBuf>,
+}
+
 /// One partition of a StopReplica order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopOrder {
@@ -58,25 +71,27 @@ pub struct Stopped {
 impl Replicas {
     /// LeaderAndIsr. `Err` where the whole order is refused.
     pub fn apply_leader_and_isr(
-        &self,
+        self: &Arc<Self>,
         authority: Authority,
         orders: &[PartitionOrder],
     ) -> Result<Applied, Refusal> {
         let mut known = self.orders.lock();
-        accept(&mut known, authority)?;
+        self.accept(authority)?;
+        let held_up = self.held_up(&known.lines, orders.iter().map(|order| &order.partition));
         let mut applied = Applied::default();
         for order in orders {
-            let result = self.apply_one(&mut known, order).map(|change| {
-                applied.changes.extend(change);
-            });
-            // A new controller tells all it knows: most of it is known here.
-            if let Err(refusal) = &result
-                && !self.is_known(order)
-            {
-                warn!(
-                    target: "state_change", partition = %order.partition, reason = %refusal,
-                    leader_epoch = order.leader_epoch.0, "order not applied"
-                );
+            let id = &order.partition;
+            let result = match self.line_for(&known.lines, &held_up, id) {
+                Some(lane) => self.apply_in_turn(&mut known, &lane, order),
+                None => {
+                    let before = known.before(id);
+                    let result = self.apply_one(&before, &held_up, order);
+                    known.note_made(self.find(id));
+                    result.map(|change| applied.changes.extend(change))
+                }
+            };
+            if let Err(refusal) = &result {
+                self.warn_not_applied(order, refusal);
             }
             applied
                 .results
@@ -94,6 +109,47 @@ impl Replicas {
         Ok(applied)
     }
 
+    /// The disk has to answer first.
+    fn apply_in_turn(
+        self: &Arc<Self>,
+        known: &mut Orders,
+        lane: &Arc<Lane>,
+        order: &PartitionOrder,
+    ) -> Result<(), Refusal> {
+        let (id, own) = (&order.partition, order.clone());
+        self.stand_in_line(&mut known.lines, lane, id, move |replicas| {
+            let before = replicas.orders.lock().before(&own.partition);
+            let result = replicas.apply_one(&before, &HeldUp::default(), &own);
+            let made = replicas.find(&own.partition);
+            replicas.orders.lock().note_made(made);
+            match result {
+                Ok(Some((partition, change))) => {
+                    if let Some(late) = replicas.late.get() {
+                        (late.changed)(&partition, change);
+                    }
+                }
+                Ok(None) => {}
+                Err(refusal) => replicas.warn_not_applied(&own, &refusal),
+            }
+        })?;
+        if order.leader != self.shared().config.me
+            && let Some(partition) = self.find(id).online()
+        {
+            partition.supersede(Some(order.leader_epoch)).fire();
+        }
+        Ok(())
+    }
+
+    /// A new controller tells all it knows: most of it is known here.
+    fn warn_not_applied(&self, order: &PartitionOrder, refusal: &Refusal) {
+        if !self.is_known(order) {
+            warn!(
+                target: "state_change", partition = %order.partition, reason = %refusal,
+                leader_epoch = order.leader_epoch.0, "order not applied"
+            );
+        }
+    }
+
     /// Whether the order says what one before it said.
     fn is_known(&self, order: &PartitionOrder) -> bool {
         match self.find(&order.partition) {
@@ -102,11 +158,7 @@ impl Replicas {
         }
     }
 
-    fn apply_one(
-        &self,
-        known: &mut Orders,
-        order: &PartitionOrder,
-    ) -> Result<Option<(Arc<Partition>, RoleChange)>, Refusal> {
+    fn apply_one(&self, before: &Before, held_up: &HeldUp, order: &PartitionOrder) -> Change {
         let hosted = match self.find(&order.partition) {
             Hosted::Offline => return Err(Refusal::DirectoryOffline),
             Hosted::Online(partition) => Some(partition),
@@ -133,7 +185,7 @@ impl Replicas {
             }
             let (partition, is_fresh) = match hosted {
                 Some(partition) => (partition, false),
-                None => (self.make_replica(known, order)?, true),
+                None => (self.make_replica(before, held_up, order)?, true),
             };
             if log_id.is_none() && !order.topic_id.is_zero() {
                 partition.assign_topic_id(order.topic_id)?;
@@ -169,7 +221,7 @@ impl Replicas {
         partition: Arc<Partition>,
         is_fresh: bool,
         order: &PartitionOrder,
-    ) -> Result<Option<(Arc<Partition>, RoleChange)>, Refusal> {
+    ) -> Change {
         let shared = self.shared();
         let (change, wakes) = if order.leader == shared.config.me {
             partition.become_leader(order)?
@@ -195,7 +247,8 @@ impl Replicas {
     /// Finds or makes the log, and a partition around it.
     fn make_replica(
         &self,
-        known: &mut Orders,
+        before: &Before,
+        held_up: &HeldUp,
         order: &PartitionOrder,
     ) -> Result<Arc<Partition>, Refusal> {
         let id = &order.partition;
@@ -209,16 +262,19 @@ impl Replicas {
             }
             None => {
                 let topic_id = Some(order.topic_id).filter(|id| !id.is_zero());
-                let wished = known.wished.get(id).map(PathBuf::as_path);
-                let made = self
-                    .store()
-                    .create(id, topic_id, Arc::clone(&config.log), wished)?;
-                known.wished.remove(id);
-                made
+                let passed_over = held_up.directories();
+                let usable = before
+                    .wished
+                    .clone()
+                    .filter(|dir| !passed_over.contains(dir));
+                let dir = usable.or_else(|| self.store().emptiest(&passed_over));
+                let dir = dir.ok_or(Refusal::Silent)?;
+                self.store()
+                    .create(id, topic_id, Arc::clone(&config.log), Some(&dir))?
             }
         };
         log.set_config(config.log);
-        if let Some(watermark) = known.watermarks.remove(id) {
+        if let Some(watermark) = before.watermark {
             log.set_high_watermark(watermark);
         }
         let shared = Arc::clone(self.shared());
@@ -228,18 +284,45 @@ impl Replicas {
 
     /// StopReplica. `Err` where the whole order is refused.
     pub fn apply_stop_replica(
-        &self,
+        self: &Arc<Self>,
         authority: Authority,
         orders: &[StopOrder],
     ) -> Result<Stopped, Refusal> {
-        accept(&mut self.orders.lock(), authority)?;
+        let mut known = self.orders.lock();
+        self.accept(authority)?;
+        let held_up = self.held_up(&known.lines, orders.iter().map(|order| &order.partition));
         let mut stopped = Stopped::default();
         for order in orders {
-            let result = self.stop_one(order, &mut stopped.gone);
-            stopped.results.push((order.partition.clone(), result));
+            let id = &order.partition;
+            let result = match self.line_for(&known.lines, &held_up, id) {
+                Some(lane) => self.stop_in_turn(&mut known, &lane, order),
+                None => self.stop_one(order, &mut stopped.gone),
+            };
+            stopped.results.push((id.clone(), result));
         }
+        drop(known);
         self.delete_stopped(orders, &mut stopped.results);
         Ok(stopped)
+    }
+
+    /// The disk has to answer first, and nobody may take for deleted what is still there.
+    fn stop_in_turn(
+        self: &Arc<Self>,
+        known: &mut Orders,
+        lane: &Arc<Lane>,
+        order: &StopOrder,
+    ) -> Result<(), Refusal> {
+        let own = order.clone();
+        self.stand_in_line(&mut known.lines, lane, &order.partition, move |replicas| {
+            let mut gone = Vec::new();
+            let result = replicas.stop_one(&own, &mut gone);
+            let mut results = [(own.partition.clone(), result)];
+            replicas.delete_stopped(&[own], &mut results);
+            if let Some(late) = replicas.late.get() {
+                gone.iter().for_each(|(id, _deleted)| (late.gone)(id));
+            }
+        })?;
+        Err(Refusal::Silent)
     }
 
     /// The logs of those that stopped and are to be deleted go together, which is many times sooner
@@ -299,33 +382,48 @@ impl Replicas {
     }
 }
 
-/// Fences by both epochs and remembers the controller's.
-fn accept(known: &mut Orders, authority: Authority) -> Result<(), Refusal> {
-    let Authority {
-        controller_epoch,
-        broker_epoch,
-        own_broker_epoch,
-    } = authority;
-    if broker_epoch.0 != -1 && broker_epoch < own_broker_epoch {
-        return Err(Refusal::StaleBrokerEpoch);
+impl Replicas {
+    /// Fences by both epochs and remembers the controller's.
+    fn accept(&self, authority: Authority) -> Result<(), Refusal> {
+        let Authority {
+            controller_epoch,
+            broker_epoch,
+            own_broker_epoch,
+        } = authority;
+        if broker_epoch.0 != -1 && broker_epoch < own_broker_epoch {
+            return Err(Refusal::StaleBrokerEpoch);
+        }
+        match self.accept_controller(controller_epoch) {
+            true => Ok(()),
+            false => Err(Refusal::StaleControllerEpoch),
+        }
     }
-    if controller_epoch < known.controller_epoch {
-        return Err(Refusal::StaleControllerEpoch);
+
+    /// The highest controller epoch that gave an order here. UpdateMetadata is fenced by it too, and
+    /// waits for no order: `false` where `epoch` is older.
+    pub fn accept_controller(&self, epoch: ControllerEpoch) -> bool {
+        self.controller_epoch.fetch_max(epoch.0, Ordering::AcqRel) <= epoch.0
     }
-    known.controller_epoch = controller_epoch;
-    Ok(())
 }
 
-impl Replicas {
-    /// The highest controller epoch that gave an order here. UpdateMetadata is fenced by it too:
-    /// `false` where `epoch` is older.
-    pub fn accept_controller(&self, epoch: ControllerEpoch) -> bool {
-        let mut known = self.orders.lock();
-        let accepted = epoch >= known.controller_epoch;
-        if accepted {
-            known.controller_epoch = epoch;
+impl Orders {
+    fn before(&self, id: &TopicPartition) -> Before {
+        Before {
+            watermark: self.watermarks.get(id).copied(),
+            wished: self.wished.get(id).cloned(),
         }
-        accepted
+    }
+
+    /// Once a replica is there its watermark is its own affair, and a wish that came true is none.
+    fn note_made(&mut self, hosted: Hosted) {
+        let Some(partition) = hosted.online() else {
+            return;
+        };
+        self.watermarks.remove(partition.id());
+        let wished = self.wished.get(partition.id());
+        if wished.is_some_and(|dir| dir == partition.lane().path()) {
+            self.wished.remove(partition.id());
+        }
     }
 }
 
