@@ -102,7 +102,10 @@ impl Turn {
     pub fn end(self) {
         self.wakes.fire();
         for (lane, queued) in by_lane(self.queued) {
-            let jobs = queued.into_iter().map(|one| move || one.run());
+            let jobs = queued.into_iter().map(|one| {
+                let lane = Arc::clone(&lane);
+                move || one.run(&lane)
+            });
             // What finds no place is refused as it is dropped.
             let _sent = lane.submit_appends(jobs.collect());
         }
@@ -189,7 +192,11 @@ pub fn append(
 
 impl Queued {
     /// On a thread of the lane.
-    fn run(mut self) {
+    fn run(mut self, lane: &Arc<Lane>) {
+        if !Arc::ptr_eq(lane, &self.partition.lane()) {
+            // A move has failed that it had come after; whoever comes now might overtake it.
+            return;
+        }
         let tell = self.tell.take();
         let (records, acks) = (&self.records, self.acks);
         let done = append_here(&self.partition, records, self.by, acks, Patience::Any);

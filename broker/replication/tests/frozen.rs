@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use base::clock::Clock;
-use base::faulty_disk::FaultyDisk;
+use base::faulty_disk::{Fault, FaultyDisk, Operation};
 use base::io_pool::IoPool;
 use base::stop::{self, Stopper};
 use bytes::Bytes;
@@ -454,6 +454,31 @@ async fn who_waits_for_records_to_be_gone_does_not_wait_for_a_copy_whose_directo
     world.disk.thaw();
 }
 
+#[tokio::test]
+async fn a_move_whose_target_fails_at_any_rename_leaves_a_replica_that_serves_where_it_lies() {
+    let mut failed = 0;
+    for left in 0.. {
+        let world = World::new(LogConfig::default());
+        let moving = world.lead_in(WORKS);
+        assert!(matches!(produce(&moving), Append::Answered(_)));
+        let to = Path::new(FROZEN);
+        world.replicas.alter_directory(moving.id(), to).unwrap();
+        let renames = Operation::Rename;
+        world.disk.plan(renames, "/a/", Fault::Eio, left, true);
+        while world.replicas.is_moving() {
+            world.replicas.move_some();
+        }
+        assert_eq!(moving.lane().path(), moving.log().directory());
+        let online = world.replicas.store().directories()[0].online;
+        if moving.log().directory() == to {
+            break;
+        }
+        assert!(!online && matches!(produce(&moving), Append::Answered(_)));
+        failed += 1;
+    }
+    assert!(failed > 0);
+}
+
 fn following(partition: &Partition, leader: BrokerId, epoch: i32) -> PartitionOrder {
     PartitionOrder {
         leader,
@@ -538,10 +563,15 @@ async fn what_cannot_be_deleted_now_is_not_taken_for_deleted_and_goes_once_the_d
     assert_eq!(results.collect::<Vec<_>>(), [Err(Refusal::Silent), Ok(())]);
     let gone = stopped.gone.into_iter().map(|(id, _)| id);
     assert_eq!(gone.collect::<Vec<_>>(), [healthy.id().clone()]);
-    assert!(world.replicas.find(hanging.id()).online().is_some());
+    let folder = Path::new(FROZEN).join(hanging.id().to_string());
+    let is_there = || {
+        let mut files = world.disk.files().into_iter();
+        files.any(|(path, _)| path.starts_with(&folder))
+    };
+    assert!(is_there());
     world.disk.thaw();
     assert_eq!(told.recv_timeout(PATIENCE).as_ref(), Ok(hanging.id()));
-    assert!(world.replicas.store().log(hanging.id()).is_none());
+    assert!(!is_there());
 }
 
 #[tokio::test]

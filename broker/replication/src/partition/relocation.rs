@@ -18,6 +18,7 @@ use storage::log::{Log, ReadRequest, Upto};
 use storage::store::Store;
 use tracing::info;
 
+use crate::lanes::Lane;
 use crate::partition::{NO_FUTURE, Partition};
 use crate::waiting::Wakes;
 
@@ -134,16 +135,29 @@ impl Partition {
         // What was on the disk must be on the disk; and after a power cut the copy must not end
         // before the log it replaced, or nobody could tell which of them to believe.
         future.flush()?;
-        // Whoever counts itself among the queued holds this lock while it learns the lane.
-        let mut lane = self.lane.write();
-        if self.queued.load(Ordering::Acquire) != 0 {
+        let Some(left) = self.go_to_lane(future) else {
             return Ok(None);
+        };
+        if let Err(failed) = store.take_over(&state.log, future) {
+            *self.lane.write() = left;
+            return Err(failed.into());
         }
-        store.take_over(&state.log, future)?;
-        *lane = self.shared.lanes.lane(&future.directory());
         state.future = None;
         self.note_future_start(None);
         Ok(Some(std::mem::replace(&mut state.log, Arc::clone(future))))
+    }
+}
+
+impl Partition {
+    /// From now on appends that wait do so in the lane of the copy's directory, and for the caller, who
+    /// is alone with the state. Gives the lane that was left; `None` while appends wait there. Nobody
+    /// has to wait for a disk to learn the lane: its lock is not held over the renames that follow.
+    fn go_to_lane(&self, future: &Log) -> Option<Arc<Lane>> {
+        let next = self.shared.lanes.lane(&future.directory());
+        // Whoever counts itself among the queued holds this lock while it learns the lane.
+        let mut lane = self.lane.write();
+        let is_free = self.queued.load(Ordering::Acquire) == 0;
+        is_free.then(|| std::mem::replace(&mut *lane, next))
     }
 }
 
