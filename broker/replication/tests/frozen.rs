@@ -479,6 +479,24 @@ async fn a_move_whose_target_fails_at_any_rename_leaves_a_replica_that_serves_wh
     assert!(failed > 0);
 }
 
+#[tokio::test]
+async fn nobody_who_looks_after_the_isrs_waits_for_a_log() {
+    let world = World::new(LogConfig::default());
+    let hanging = world.lead_in(FROZEN);
+    world.disk.freeze(FROZEN);
+    let stuck = Arc::clone(&hanging);
+    // As a thread of the lane does, without leave to call.
+    let append = move || {
+        let patience = replication::partition::Patience::Any;
+        stuck.append(&records(), Origin::Client.into(), false, None, patience)
+    };
+    std::thread::spawn(append);
+    world.disk.await_hanging(1);
+    let replicas = Arc::clone(&world.replicas);
+    assert_eq!(beside(move || replicas.check_isrs()), Some(()));
+    world.disk.thaw();
+}
+
 fn following(partition: &Partition, leader: BrokerId, epoch: i32) -> PartitionOrder {
     PartitionOrder {
         leader,

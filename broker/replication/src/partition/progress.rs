@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use protocol::ids::{BrokerId, Offset, TopicId};
+use protocol::ids::{BrokerId, Offset};
+use storage::offsets::Offsets;
 use tracing::{debug, info};
 
 use crate::endpoint::Proposal;
@@ -28,7 +29,11 @@ impl Partition {
     }
 
     pub(in crate::partition) fn advance_led(&self, state: &State, led: &Leadership) -> Wakes {
-        let offsets = state.log.offsets();
+        self.advance_to(state, led, state.log.offsets())
+    }
+
+    /// As [`Partition::advance_led`], for a log whose offsets are known.
+    fn advance_to(&self, state: &State, led: &Leadership, offsets: Offsets) -> Wakes {
         // In the durable mode the leader's own copy counts once it is on the disk.
         let own_end = match state.log.config().is_durable() {
             true => offsets.recovery.min(offsets.end),
@@ -107,13 +112,16 @@ impl Partition {
     }
 
     /// Drops from the ISR who has lagged for too long. Called every half of that time. A
-    /// partition on a slow disk is passed over: nothing may wait for it here, and its followers
-    /// cannot get ahead either.
+    /// partition on a slow disk is passed over, and so is one whose log somebody is at: nothing may
+    /// wait for it here, and its followers cannot get ahead either.
     pub fn check_isr(&self) -> Wakes {
         if self.shared.lanes.is_slow(&self.lane()) {
             return Wakes::none();
         }
         let Some(state) = self.state.try_read() else {
+            return Wakes::none();
+        };
+        let Some(offsets) = state.log.try_offsets() else {
             return Wakes::none();
         };
         let Ok(led) = self.leadership(&state) else {
@@ -138,7 +146,7 @@ impl Partition {
         if let Some(isr) = wanted {
             self.propose(&state, isr, false);
         }
-        self.advance_led(&state, led)
+        self.advance_to(&state, led, offsets)
     }
 
     /// The controller's answer to a proposal. May wait for an append under way.
@@ -184,7 +192,7 @@ impl Partition {
     pub(in crate::partition) fn propose(&self, state: &State, isr: Vec<BrokerId>, again: bool) {
         self.shared.keeper.propose(Proposal {
             partition: self.id.clone(),
-            topic_id: state.log.topic_id().unwrap_or(TopicId::ZERO),
+            topic_id: self.topic_id(),
             controller_epoch: state.controller_epoch,
             leader_epoch: state.leader_epoch,
             partition_epoch: state.partition_epoch,

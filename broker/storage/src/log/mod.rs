@@ -231,6 +231,11 @@ impl Log {
         self.state.lock().offsets()
     }
 
+    /// As [`Log::offsets`]; `None` while somebody else is at the log.
+    pub fn try_offsets(&self) -> Option<Offsets> {
+        self.state.try_lock().map(|state| state.offsets())
+    }
+
     /// Bytes in all segments.
     pub fn size(&self) -> u64 {
         self.state
