@@ -1,7 +1,7 @@
 //! DescribeLogDirs: what lies in which log directory of this broker, and how full its disk is.
 
-use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::disk::{Disk, SystemDisk};
@@ -11,6 +11,8 @@ use protocol::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use protocol::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse, TopicName};
+use replication::asking::PATIENCE_MS;
+use replication::lanes::Gathered;
 use replication::replicas::Replicas;
 use storage::log::Log;
 
@@ -22,13 +24,18 @@ const UNKNOWN_BYTES: i64 = -1;
 /// Kafka's word for a lag that nobody knows: the replica serves no partition.
 const UNKNOWN_LAG: i64 = -1;
 
-/// Asks the disks, so it leaves the worker it was called on.
+/// Total and free bytes of each directory's disk that was told in time.
+type Spaces = HashMap<PathBuf, (i64, i64)>;
+
+/// Asks the disks, so it leaves the worker it was called on; a disk that hangs is not waited for.
 pub(crate) async fn answer(
     replicas: &Arc<Replicas>,
     request: DescribeLogDirsRequest,
 ) -> DescribeLogDirsResponse {
+    let spaces = spaces(replicas).await;
     let replicas = Arc::clone(replicas);
-    let described = tokio::task::spawn_blocking(move || describe(&replicas, &request)).await;
+    let describing = move || describe(&replicas, &request, &spaces);
+    let described = tokio::task::spawn_blocking(describing).await;
     match described {
         Ok(results) => DescribeLogDirsResponse::default().with_results(results),
         Err(_panicked) => {
@@ -37,7 +44,29 @@ pub(crate) async fn answer(
     }
 }
 
-fn describe(replicas: &Replicas, request: &DescribeLogDirsRequest) -> Vec<DescribeLogDirsResult> {
+/// Each disk is asked on threads of its directory.
+async fn spaces(replicas: &Replicas) -> Spaces {
+    let shared = replicas.shared();
+    let mut online = replicas.store().directories();
+    online.retain(|directory| directory.online);
+    let mut asked = Gathered::new(online.len());
+    for directory in online {
+        let lane = shared.lanes.lane(&directory.path);
+        asked.ask(&lane, [move || (space(&directory.path), directory.path)]);
+    }
+    let stay = shared.deadlines.park(PATIENCE_MS);
+    let mut spaces = Spaces::new();
+    while let Some((space, path)) = asked.next(&stay).await {
+        spaces.insert(path, space);
+    }
+    spaces
+}
+
+fn describe(
+    replicas: &Replicas,
+    request: &DescribeLogDirsRequest,
+    spaces: &Spaces,
+) -> Vec<DescribeLogDirsResult> {
     let logs = replicas.store();
     let asked: Option<HashSet<(&str, i32)>> = request.topics.as_ref().map(|topics| {
         let each = topics.iter().flat_map(|topic| {
@@ -67,7 +96,8 @@ fn describe(replicas: &Replicas, request: &DescribeLogDirsRequest) -> Vec<Descri
                 .with_total_bytes(UNKNOWN_BYTES)
                 .with_usable_bytes(UNKNOWN_BYTES);
         }
-        let (total, usable) = space(&directory.path);
+        let told = spaces.get(&directory.path).copied();
+        let (total, usable) = told.unwrap_or((UNKNOWN_BYTES, UNKNOWN_BYTES));
         let here = all.iter().filter(|log| log.directory() == directory.path);
         result
             .with_total_bytes(total)

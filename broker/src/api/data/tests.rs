@@ -30,9 +30,9 @@ use protocol::messages::offset_for_leader_epoch_request::{
 };
 use protocol::messages::write_txn_markers_request::{WritableTxnMarker, WritableTxnMarkerTopic};
 use protocol::messages::{
-    DeleteRecordsRequest, DescribeProducersRequest, FetchRequest, FetchResponse,
-    ListOffsetsRequest, OffsetForLeaderEpochRequest, RequestKind, ResponseKind, TopicName,
-    WriteTxnMarkersRequest,
+    DeleteRecordsRequest, DescribeLogDirsRequest, DescribeProducersRequest, FetchRequest,
+    FetchResponse, ListOffsetsRequest, OffsetForLeaderEpochRequest, RequestKind, ResponseKind,
+    TopicName, WriteTxnMarkersRequest,
 };
 use replication::append::{Acks, Append, Turn, append};
 use replication::config::{
@@ -49,6 +49,7 @@ use storage::log::Origin;
 use storage::store::Store;
 
 use crate::api::answer::{Answer, Outcome, Part};
+use crate::api::cluster::describe_log_dirs;
 use crate::api::data::fetch::FetchServices;
 use crate::api::data::{
     delete_records, describe_producers, fetch, list_offsets, offset_for_leader_epoch, produce,
@@ -645,6 +646,44 @@ async fn more_markers_than_a_queue_has_places_wait_for_a_disk_that_hangs() {
         .iter()
         .map(|one| one.topics[0].partitions[0].error_code);
     assert_eq!(codes.filter(|code| *code == 0).count() as i64, MANY);
+}
+
+#[tokio::test]
+async fn who_describes_directories_does_not_wait_for_ever_for_a_disk() {
+    let world = World::new();
+    let replicas = &world.services.replicas;
+    let shared = Arc::clone(replicas.shared());
+    let lane = shared.lanes.lane(&replicas.store().directories()[0].path);
+    let (_stopper, stop) = base::stop::pair();
+    let _ticks = base::tasks::spawn("deadlines", shared.deadlines.clone().run(stop));
+    let total = async |ms: i64| {
+        let request = DescribeLogDirsRequest::default().with_topics(None);
+        let mut told = std::pin::pin!(describe_log_dirs::answer(replicas, request));
+        let answer = loop {
+            tokio::select! { biased;
+                told = &mut told => break told,
+                () = tokio::time::sleep(std::time::Duration::from_millis(20)) => {
+                    shared.clock.advance(ms);
+                }
+            }
+        };
+        let directory = &answer.results[0];
+        (directory.error_code, directory.total_bytes > 0)
+    };
+    assert_eq!(total(0).await, (0, true));
+    let (hold, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    for _ in 0..16 {
+        let (lane, held) = (Arc::clone(&lane), Arc::clone(&held));
+        let hangs = move || held.lock().unwrap().recv().unwrap_or(());
+        base::tasks::spawn(
+            "hangs",
+            async move { lane.run_read(hangs).await.unwrap_or(()) },
+        );
+    }
+    tokio::task::yield_now().await;
+    assert_eq!(total(1_000).await, (0, false));
+    drop(hold);
 }
 
 #[tokio::test]
