@@ -42,8 +42,6 @@ const APPEND_THREADS: usize = 1;
 /// One syncs for all who wait; while it does, the next round gathers.
 const FLUSH_THREADS: usize = 1;
 const READ_THREADS: usize = 4;
-/// Orders keep theirs too.
-const ORDER_THREADS: usize = 1;
 const QUEUED_MAX: usize = 4096;
 /// A call no older than this may well be between two instructions of a worker.
 const FRESH_MS: i64 = 1;
@@ -69,8 +67,6 @@ pub struct Lane {
     /// As many have asked for the next round as are expected.
     complete: Condvar,
     reads: OnceLock<IoPool>,
-    /// Orders of the controller that wait for the disk.
-    orders: OnceLock<IoPool>,
     /// Reads that were handed in, and those that came back.
     asked: AtomicU64,
     answered: AtomicU64,
@@ -177,7 +173,6 @@ impl LaneTable {
                 next_round: Mutex::default(),
                 complete: Condvar::new(),
                 reads: OnceLock::new(),
-                orders: OnceLock::new(),
                 asked: AtomicU64::new(0),
                 answered: AtomicU64::new(0),
                 missed: AtomicU64::new(0),
@@ -317,11 +312,6 @@ impl Lane {
             }
         });
         Ok(())
-    }
-
-    /// Carries out orders one after the other, where nobody else waits for the disk.
-    pub(crate) fn submit_order(&self, order: impl FnOnce() + Send + 'static) -> Result<(), Full> {
-        pool(&self.orders, "order", ORDER_THREADS)?.submit(order)
     }
 
     /// For an append: has its log flushed in the next round, together with all who ask until that

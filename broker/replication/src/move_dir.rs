@@ -34,9 +34,7 @@ impl Replicas {
     /// AlterReplicaLogDirs: the replica is to lie in `wished`, one of the store's directories. One
     /// that is not here yet will be made there, and the answer says that it is not here.
     pub fn alter_directory(&self, id: &TopicPartition, wished: &Path) -> Result<(), Refusal> {
-        // An order that makes a log may be at a disk; who asked asks again.
-        let known = self.orders.try_lock_for(ORDER_WAIT);
-        let mut known = known.ok_or(Refusal::Silent)?;
+        let mut known = self.orders.lock();
         let directories = self.store().directories();
         match directories.iter().find(|dir| dir.path == wished) {
             None => return Err(Refusal::DirectoryNotFound),
@@ -46,11 +44,6 @@ impl Replicas {
         let hosted = self.find(id);
         if let Hosted::Offline = hosted {
             return Err(Refusal::DirectoryOffline);
-        }
-        let held_up = self.held_up(&known.lines, [id].into_iter());
-        let goes_to = self.shared().lanes.lane(wished);
-        if self.line_for(&known.lines, &held_up, id).is_some() || held_up.has(&goes_to) {
-            return Err(Refusal::Silent);
         }
         let hosted = hosted.online();
         if let Some(partition) = &hosted
@@ -281,8 +274,6 @@ impl Replicas {
     }
 }
 
-/// How long a move that is ordered waits for orders of the controller.
-const ORDER_WAIT: Duration = Duration::from_secs(10);
 /// How long a partition that is too busy to be swapped is left alone.
 const BUSY_MS: i64 = 20;
 /// What is copied does not wait longer than this to be written out.

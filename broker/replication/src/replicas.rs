@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicI32;
-use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
 use dashmap::DashMap;
@@ -16,7 +16,6 @@ use tokio::sync::watch;
 use crate::config::{ReplicationConfig, TopicConfigs};
 use crate::endpoint::{IsrKeeper, Proposal};
 use crate::lanes::LaneTable;
-use crate::lines::{LateListener, Lines};
 use crate::moves::Moves;
 use crate::partition::isr::IsrAnswer;
 use crate::partition::{Partition, Shared};
@@ -33,16 +32,13 @@ pub struct Replicas {
     pub(crate) orders: Mutex<Orders>,
     /// The highest controller epoch that gave an order.
     pub(crate) controller_epoch: AtomicI32,
-    pub(crate) late: OnceLock<LateListener>,
     pub(crate) moves: Moves,
     pub(crate) failed: watch::Sender<Vec<PathBuf>>,
 }
 
-/// What is kept from one order of the controller to the next; the lock makes orders one by one, those
-/// aside that stand in line.
+/// What is kept from one order of the controller to the next; the lock makes orders one by one.
 #[derive(Debug)]
 pub(crate) struct Orders {
-    pub(crate) lines: Lines,
     /// Watermarks as they were at the last stop, for logs that have no partition yet.
     pub(crate) watermarks: HashMap<TopicPartition, Offset>,
     /// Where replicas that are not here yet are to be made (`LogManager.preferredLogDirs`).
@@ -102,7 +98,6 @@ impl Replicas {
             keeper,
         });
         let orders = Orders {
-            lines: Lines::default(),
             watermarks,
             wished: HashMap::new(),
         };
@@ -113,7 +108,6 @@ impl Replicas {
             topics: DashMap::new(),
             orders: Mutex::new(orders),
             controller_epoch: AtomicI32::new(0),
-            late: OnceLock::new(),
             moves,
             failed: watch::Sender::new(Vec::new()),
         }))

@@ -8,12 +8,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use protocol::ids::{BrokerEpoch, ControllerEpoch, LeaderEpoch, Offset, TopicId, TopicPartition};
+use protocol::ids::{BrokerEpoch, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
 use tracing::{error, info, warn};
 
 use crate::error::Refusal;
-use crate::lanes::Lane;
-use crate::lines::HeldUp;
 use crate::partition::{Partition, PartitionOrder, RoleChange};
 use crate::replicas::{Hosted, Orders, Replicas};
 
@@ -42,16 +40,6 @@ pub struct Applied {
     pub changes: Vec<(Arc<Partition>, RoleChange)>,
 }
 
-/// What an order led to.
-type Change = Result<Option<(Arc<Partition>, RoleChange)>, Refusal>;
-
-/// What was known of a replica before its first order.
-#[derive(Debug)]
-struct Before {
-    watermark: Option<Offset>,
-    wished: Option<PathBuf>,
-}
-
 /// One partition of a StopReplica order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StopOrder {
@@ -71,27 +59,25 @@ pub struct Stopped {
 impl Replicas {
     /// LeaderAndIsr. `Err` where the whole order is refused.
     pub fn apply_leader_and_isr(
-        self: &Arc<Self>,
+        &self,
         authority: Authority,
         orders: &[PartitionOrder],
     ) -> Result<Applied, Refusal> {
         let mut known = self.orders.lock();
         self.accept(authority)?;
-        let held_up = self.held_up(&known.lines, orders.iter().map(|order| &order.partition));
         let mut applied = Applied::default();
         for order in orders {
-            let id = &order.partition;
-            let result = match self.line_for(&known.lines, &held_up, id) {
-                Some(lane) => self.apply_in_turn(&mut known, &lane, order),
-                None => {
-                    let before = known.before(id);
-                    let result = self.apply_one(&before, &held_up, order);
-                    known.note_made(self.find(id));
-                    result.map(|change| applied.changes.extend(change))
-                }
-            };
-            if let Err(refusal) = &result {
-                self.warn_not_applied(order, refusal);
+            let result = self.apply_one(&mut known, order).map(|change| {
+                applied.changes.extend(change);
+            });
+            // A new controller tells all it knows: most of it is known here.
+            if let Err(refusal) = &result
+                && !self.is_known(order)
+            {
+                warn!(
+                    target: "state_change", partition = %order.partition, reason = %refusal,
+                    leader_epoch = order.leader_epoch.0, "order not applied"
+                );
             }
             applied
                 .results
@@ -109,47 +95,6 @@ impl Replicas {
         Ok(applied)
     }
 
-    /// The disk has to answer first.
-    fn apply_in_turn(
-        self: &Arc<Self>,
-        known: &mut Orders,
-        lane: &Arc<Lane>,
-        order: &PartitionOrder,
-    ) -> Result<(), Refusal> {
-        let (id, own) = (&order.partition, order.clone());
-        self.stand_in_line(&mut known.lines, lane, id, move |replicas| {
-            let before = replicas.orders.lock().before(&own.partition);
-            let result = replicas.apply_one(&before, &HeldUp::default(), &own);
-            let made = replicas.find(&own.partition);
-            replicas.orders.lock().note_made(made);
-            match result {
-                Ok(Some((partition, change))) => {
-                    if let Some(late) = replicas.late.get() {
-                        (late.changed)(&partition, change);
-                    }
-                }
-                Ok(None) => {}
-                Err(refusal) => replicas.warn_not_applied(&own, &refusal),
-            }
-        })?;
-        if order.leader != self.shared().config.me
-            && let Some(partition) = self.find(id).online()
-        {
-            partition.supersede(Some(order.leader_epoch)).fire();
-        }
-        Ok(())
-    }
-
-    /// A new controller tells all it knows: most of it is known here.
-    fn warn_not_applied(&self, order: &PartitionOrder, refusal: &Refusal) {
-        if !self.is_known(order) {
-            warn!(
-                target: "state_change", partition = %order.partition, reason = %refusal,
-                leader_epoch = order.leader_epoch.0, "order not applied"
-            );
-        }
-    }
-
     /// Whether the order says what one before it said.
     fn is_known(&self, order: &PartitionOrder) -> bool {
         match self.find(&order.partition) {
@@ -158,7 +103,11 @@ impl Replicas {
         }
     }
 
-    fn apply_one(&self, before: &Before, held_up: &HeldUp, order: &PartitionOrder) -> Change {
+    fn apply_one(
+        &self,
+        known: &mut Orders,
+        order: &PartitionOrder,
+    ) -> Result<Option<(Arc<Partition>, RoleChange)>, Refusal> {
         let hosted = match self.find(&order.partition) {
             Hosted::Offline => return Err(Refusal::DirectoryOffline),
             Hosted::Online(partition) => Some(partition),
@@ -185,7 +134,7 @@ impl Replicas {
             }
             let (partition, is_fresh) = match hosted {
                 Some(partition) => (partition, false),
-                None => (self.make_replica(before, held_up, order)?, true),
+                None => (self.make_replica(known, order)?, true),
             };
             if log_id.is_none() && !order.topic_id.is_zero() {
                 partition.assign_topic_id(order.topic_id)?;
@@ -221,7 +170,7 @@ impl Replicas {
         partition: Arc<Partition>,
         is_fresh: bool,
         order: &PartitionOrder,
-    ) -> Change {
+    ) -> Result<Option<(Arc<Partition>, RoleChange)>, Refusal> {
         let shared = self.shared();
         let (change, wakes) = if order.leader == shared.config.me {
             partition.become_leader(order)?
@@ -247,8 +196,7 @@ impl Replicas {
     /// Finds or makes the log, and a partition around it.
     fn make_replica(
         &self,
-        before: &Before,
-        held_up: &HeldUp,
+        known: &mut Orders,
         order: &PartitionOrder,
     ) -> Result<Arc<Partition>, Refusal> {
         let id = &order.partition;
@@ -262,19 +210,16 @@ impl Replicas {
             }
             None => {
                 let topic_id = Some(order.topic_id).filter(|id| !id.is_zero());
-                let passed_over = held_up.directories();
-                let usable = before
-                    .wished
-                    .clone()
-                    .filter(|dir| !passed_over.contains(dir));
-                let dir = usable.or_else(|| self.store().emptiest(&passed_over));
-                let dir = dir.ok_or(Refusal::Silent)?;
-                self.store()
-                    .create(id, topic_id, Arc::clone(&config.log), Some(&dir))?
+                let wished = known.wished.get(id).map(PathBuf::as_path);
+                let made = self
+                    .store()
+                    .create(id, topic_id, Arc::clone(&config.log), wished)?;
+                known.wished.remove(id);
+                made
             }
         };
         log.set_config(config.log);
-        if let Some(watermark) = before.watermark {
+        if let Some(watermark) = known.watermarks.remove(id) {
             log.set_high_watermark(watermark);
         }
         let shared = Arc::clone(self.shared());
@@ -284,45 +229,18 @@ impl Replicas {
 
     /// StopReplica. `Err` where the whole order is refused.
     pub fn apply_stop_replica(
-        self: &Arc<Self>,
+        &self,
         authority: Authority,
         orders: &[StopOrder],
     ) -> Result<Stopped, Refusal> {
-        let mut known = self.orders.lock();
         self.accept(authority)?;
-        let held_up = self.held_up(&known.lines, orders.iter().map(|order| &order.partition));
         let mut stopped = Stopped::default();
         for order in orders {
-            let id = &order.partition;
-            let result = match self.line_for(&known.lines, &held_up, id) {
-                Some(lane) => self.stop_in_turn(&mut known, &lane, order),
-                None => self.stop_one(order, &mut stopped.gone),
-            };
-            stopped.results.push((id.clone(), result));
+            let result = self.stop_one(order, &mut stopped.gone);
+            stopped.results.push((order.partition.clone(), result));
         }
-        drop(known);
         self.delete_stopped(orders, &mut stopped.results);
         Ok(stopped)
-    }
-
-    /// The disk has to answer first, and nobody may take for deleted what is still there.
-    fn stop_in_turn(
-        self: &Arc<Self>,
-        known: &mut Orders,
-        lane: &Arc<Lane>,
-        order: &StopOrder,
-    ) -> Result<(), Refusal> {
-        let own = order.clone();
-        self.stand_in_line(&mut known.lines, lane, &order.partition, move |replicas| {
-            let mut gone = Vec::new();
-            let result = replicas.stop_one(&own, &mut gone);
-            let mut results = [(own.partition.clone(), result)];
-            replicas.delete_stopped(&[own], &mut results);
-            if let Some(late) = replicas.late.get() {
-                gone.iter().for_each(|(id, _deleted)| (late.gone)(id));
-            }
-        })?;
-        Err(Refusal::Silent)
     }
 
     /// The logs of those that stopped and are to be deleted go together, which is many times sooner
@@ -403,27 +321,6 @@ impl Replicas {
     /// waits for no order: `false` where `epoch` is older.
     pub fn accept_controller(&self, epoch: ControllerEpoch) -> bool {
         self.controller_epoch.fetch_max(epoch.0, Ordering::AcqRel) <= epoch.0
-    }
-}
-
-impl Orders {
-    fn before(&self, id: &TopicPartition) -> Before {
-        Before {
-            watermark: self.watermarks.get(id).copied(),
-            wished: self.wished.get(id).cloned(),
-        }
-    }
-
-    /// Once a replica is there its watermark is its own affair, and a wish that came true is none.
-    fn note_made(&mut self, hosted: Hosted) {
-        let Some(partition) = hosted.online() else {
-            return;
-        };
-        self.watermarks.remove(partition.id());
-        let wished = self.wished.get(partition.id());
-        if wished.is_some_and(|dir| dir == partition.lane().path()) {
-            self.wished.remove(partition.id());
-        }
     }
 }
 

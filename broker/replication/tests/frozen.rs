@@ -25,11 +25,10 @@ use replication::config::{
 use replication::endpoint::{IsrKeeper, Proposal};
 use replication::error::Refusal;
 use replication::lanes::SLOW_MS;
-use replication::lines::LateListener;
-use replication::partition::{Assignment, Partition, PartitionOrder, Reader, RoleChange};
+use replication::partition::{Assignment, Partition, PartitionOrder, Reader};
 use replication::read::{FetchRules, Round, Wanted, read_here, read_rest};
 use replication::replicas::Replicas;
-use replication::role::{Authority, StopOrder};
+use replication::role::Authority;
 use replication::waiting::Until;
 use storage::config::{LogConfig, StoreConfig};
 use storage::log::Origin;
@@ -495,101 +494,6 @@ async fn nobody_who_looks_after_the_isrs_waits_for_a_log() {
     let replicas = Arc::clone(&world.replicas);
     assert_eq!(beside(move || replicas.check_isrs()), Some(()));
     world.disk.thaw();
-}
-
-fn following(partition: &Partition, leader: BrokerId, epoch: i32) -> PartitionOrder {
-    PartitionOrder {
-        leader,
-        leader_epoch: LeaderEpoch(epoch),
-        partition_epoch: epoch,
-        is_new: false,
-        ..order(partition.id().partition)
-    }
-}
-
-#[tokio::test]
-async fn orders_for_who_hangs_wait_in_line_and_no_other_waits_for_them() {
-    const OTHER: BrokerId = BrokerId(2);
-    let world = World::new(LogConfig::default());
-    let (hanging, healthy) = (world.lead_in(FROZEN), world.lead_in(WORKS));
-    let (tell, told) = channel();
-    world.replicas.tell_late(LateListener {
-        changed: Box::new(move |partition, change| {
-            tell.send((partition.leader_epoch().0, change)).unwrap();
-        }),
-        gone: Box::new(|gone| panic!("{gone}")),
-    });
-    world.hang(&hanging);
-    let obey = |orders: Vec<PartitionOrder>| {
-        let replicas = Arc::clone(&world.replicas);
-        let applied = beside(move || replicas.apply_leader_and_isr(authority(), &orders));
-        let applied = applied.expect("no order waits for the disk").unwrap();
-        assert!(applied.results.iter().all(|(_, _, result)| result.is_ok()));
-        applied.changes.len()
-    };
-    let fresh = [100, 101].map(order);
-    let mut orders = vec![following(&hanging, OTHER, 1), following(&healthy, ME, 1)];
-    orders.extend(fresh.clone());
-    assert_eq!(obey(orders), 3);
-    assert!(!hanging.is_leader() && healthy.leader_epoch() == LeaderEpoch(1));
-    for order in fresh {
-        let made = world.replicas.find(&order.partition).online().unwrap();
-        assert_eq!(made.lane().path(), Path::new(WORKS));
-    }
-    // What follows for it stands behind.
-    assert_eq!(obey(vec![following(&hanging, ME, 2)]), 0);
-    let replicas = Arc::clone(&world.replicas);
-    let id = hanging.id().clone();
-    let moves = beside(move || replicas.alter_directory(&id, Path::new(WORKS)));
-    assert_eq!(moves, Some(Err(Refusal::Silent)));
-    assert!(told.try_recv().is_err());
-
-    world.disk.thaw();
-    let expected = [
-        (1, RoleChange::BecameFollower),
-        (2, RoleChange::BecameLeader),
-    ];
-    for change in expected {
-        assert_eq!(told.recv_timeout(PATIENCE), Ok(change));
-    }
-    while !hanging.is_leader() {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    assert!(matches!(produce(&hanging), Append::Answered(_)));
-}
-
-#[tokio::test]
-async fn what_cannot_be_deleted_now_is_not_taken_for_deleted_and_goes_once_the_disk_answers() {
-    let world = World::new(LogConfig::default());
-    let (hanging, healthy) = (world.lead_in(FROZEN), world.lead_in(WORKS));
-    let (tell, told) = channel();
-    world.replicas.tell_late(LateListener {
-        changed: Box::new(|_, change| panic!("{change:?}")),
-        gone: Box::new(move |gone| tell.send(gone.clone()).unwrap()),
-    });
-    world.hang(&hanging);
-    let order = |partition: &Partition| StopOrder {
-        partition: partition.id().clone(),
-        leader_epoch: LeaderEpoch(-2),
-        delete: true,
-    };
-    let orders = [&hanging, &healthy].map(|partition| order(partition));
-    let replicas = Arc::clone(&world.replicas);
-    let stopped = beside(move || replicas.apply_stop_replica(authority(), &orders));
-    let stopped = stopped.expect("no order waits for the disk").unwrap();
-    let results = stopped.results.into_iter().map(|(_, result)| result);
-    assert_eq!(results.collect::<Vec<_>>(), [Err(Refusal::Silent), Ok(())]);
-    let gone = stopped.gone.into_iter().map(|(id, _)| id);
-    assert_eq!(gone.collect::<Vec<_>>(), [healthy.id().clone()]);
-    let folder = Path::new(FROZEN).join(hanging.id().to_string());
-    let is_there = || {
-        let mut files = world.disk.files().into_iter();
-        files.any(|(path, _)| path.starts_with(&folder))
-    };
-    assert!(is_there());
-    world.disk.thaw();
-    assert_eq!(told.recv_timeout(PATIENCE).as_ref(), Ok(hanging.id()));
-    assert!(!is_there());
 }
 
 #[tokio::test]

@@ -16,7 +16,6 @@ use parking_lot::Mutex;
 use protocol::ids::{BrokerEpoch, BrokerId, TopicPartition};
 use protocol::names::CONSUMER_OFFSETS;
 use replication::config::{ReplicationConfig, SessionsConfig};
-use replication::lines::LateListener;
 use replication::replicas::Replicas;
 use replication::sessions::Sessions;
 use storage::config::StoreConfig;
@@ -158,11 +157,6 @@ impl Rooms {
             side.clock.clone(),
             side.data.clone(),
         )?;
-        let (changed, gone) = (Arc::clone(&groups), Arc::clone(&groups));
-        replicas.tell_late(LateListener {
-            changed: Box::new(move |partition, change| changed.note_role(partition, change)),
-            gone: Box::new(move |partition| gone.note_gone(partition)),
-        });
         Ok(Rooms {
             side,
             live,

@@ -24,9 +24,8 @@ pub mod read;
 pub mod lookup;
 pub mod relocation;
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use base::clock::Clock;
 use parking_lot::{Mutex, RwLock};
@@ -77,8 +76,6 @@ pub struct Partition {
     /// Set once: the replica was deleted, or its directory failed, perhaps under a call that holds
     /// `state` and never comes back.
     gone: OnceLock<Refusal>,
-    /// The leader epoch in which another broker leads, by an order that waits for the disk.
-    superseded_in: AtomicI32,
     /// Appends that wait in the directory's lane; while there are any, later ones follow them.
     pub(crate) queued: AtomicUsize,
     /// A flush is queued that will see everything appended so far.
@@ -162,7 +159,6 @@ impl Partition {
             topic_id: Mutex::new(log.topic_id().unwrap_or(TopicId::ZERO)),
             marks: Marks::new(),
             gone: OnceLock::new(),
-            superseded_in: AtomicI32::new(LeaderEpoch::NONE.0),
             state: RwLock::new(State {
                 log,
                 future: None,
@@ -261,23 +257,6 @@ impl Partition {
         self.gone.get()
     }
 
-    /// Whether somebody is at it, or at its log, for longer than `wait`, as on a disk that hangs.
-    pub(crate) fn is_held_up(&self, wait: Duration) -> bool {
-        let state = self.state.try_write_for(wait);
-        state.is_none_or(|state| state.log.is_held_up(wait))
-    }
-
-    /// Another broker leads from this epoch on, though the order that says so is not carried out yet.
-    /// `None`: there is no such order any more.
-    pub(crate) fn supersede(&self, by: Option<LeaderEpoch>) -> Wakes {
-        let epoch = by.unwrap_or(LeaderEpoch::NONE);
-        self.superseded_in.store(epoch.0, Ordering::Release);
-        self.marks.moves.fetch_add(1, Ordering::AcqRel);
-        let mut wakes = Wakes::none();
-        self.queue.all(&mut wakes);
-        wakes
-    }
-
     /// Whether a reader who saw this count of moves might see something else now.
     pub(crate) fn has_moved(&self, seen: u64) -> bool {
         self.marks.moves.load(Ordering::Acquire) != seen
@@ -286,12 +265,8 @@ impl Partition {
     fn leadership<'a>(&self, state: &'a State) -> Result<&'a Leadership, Refusal> {
         match (self.gone.get(), &state.role) {
             (Some(why), _) => Err(why.clone()),
-            (None, Role::Leader(led))
-                if self.superseded_in.load(Ordering::Acquire) <= state.leader_epoch.0 =>
-            {
-                Ok(led)
-            }
-            (None, Role::Leader(_) | Role::Idle | Role::Follower) => Err(Refusal::NotLeader),
+            (None, Role::Leader(led)) => Ok(led),
+            (None, Role::Idle | Role::Follower) => Err(Refusal::NotLeader),
         }
     }
 

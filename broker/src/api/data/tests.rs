@@ -308,13 +308,13 @@ fn me() -> Broker {
     }
 }
 
-fn lead(replicas: &Arc<Replicas>, topic: &str, topic_id: TopicId, count: i32) {
+fn lead(replicas: &Replicas, topic: &str, topic_id: TopicId, count: i32) {
     lead_with(replicas, topic, topic_id, count, &[ME]);
 }
 
 /// Leads partitions that these brokers hold, all in sync.
 fn lead_with(
-    replicas: &Arc<Replicas>,
+    replicas: &Replicas,
     topic: &str,
     topic_id: TopicId,
     count: i32,

@@ -258,11 +258,6 @@ impl Log {
         })
     }
 
-    /// Whether somebody is at its files for longer than `wait`, as on a disk that hangs.
-    pub fn is_held_up(&self, wait: Duration) -> bool {
-        self.state.try_lock_for(wait).is_none()
-    }
-
     /// Whether bytes not flushed before the last stop may be gone: an unclean stop and another
     /// boot of the machine. A lone replica should not lead on such a log without looking around.
     pub fn may_have_lost_bytes(&self) -> bool {

@@ -196,18 +196,6 @@ impl Store {
         self.logs.read().future.values().cloned().collect()
     }
 
-    /// The usable directory with the fewest logs, without those that are to be passed over.
-    ///
-    /// Kafka: `nextLogDirs`.
-    pub fn emptiest(&self, passed_over: &[PathBuf]) -> Option<PathBuf> {
-        let path = |home: &Home| home.directory.path.clone();
-        let usable = self
-            .online()
-            .filter(|home| !passed_over.contains(&path(home)));
-        let emptiest = usable.min_by_key(|home| home.directory.replicas.load(Ordering::Relaxed));
-        emptiest.map(path)
-    }
-
     /// Makes a log in `dir`, or in the usable directory with the fewest.
     pub fn create(
         &self,
@@ -222,7 +210,7 @@ impl Store {
         }
         let home = match dir {
             Some(dir) => self.home_at(dir)?,
-            None => self.home_at(&self.emptiest(&[]).ok_or(Error::NoDirectory)?)?,
+            None => self.emptiest()?,
         };
         let job = Job {
             partition: tp.clone(),
@@ -296,6 +284,13 @@ impl Store {
     /// Those whose directory works.
     pub(crate) fn online(&self) -> impl Iterator<Item = &Home> {
         self.homes.iter().filter(|home| home.directory.is_online())
+    }
+
+    /// Kafka: `nextLogDirs`: the one with the fewest partitions.
+    fn emptiest(&self) -> Result<&Home> {
+        self.online()
+            .min_by_key(|home| home.directory.replicas.load(Ordering::Relaxed))
+            .ok_or(Error::NoDirectory)
     }
 
     /// Renames their folders to `-delete`, to be removed later by [`Store::housekeep`]; what became of
