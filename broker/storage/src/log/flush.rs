@@ -116,10 +116,13 @@ impl Log {
         for (number, segment) in state.segments.iter().enumerate().skip(from) {
             files.extend(segment.files_to_sync(whole || number < active)?);
         }
+        let mark = self.mark(state, whole);
         Ok(Due {
             files,
-            folder: self.place.changes() > state.folder_synced,
-            mark: self.mark(state, whole),
+            // As the mark has them: a folder is renamed without the lock, and what comes between two
+            // looks would count as synced.
+            folder: mark.folder_changes > state.folder_synced,
+            mark,
         })
     }
 
