@@ -2,8 +2,8 @@
 //!
 //! `sendfile` of a range that is not cached sleeps on the disk, and with it the worker that
 //! carries hundreds of other connections. So a range is probed first, by system calls that never
-//! sleep, and a cold one is warmed on a thread of its directory: its first piece before there is an
-//! answer, and what follows piece by piece, as it is sent.
+//! sleep, and what is cold is warmed on a thread of its directory: the beginning of an answer's plan
+//! before there is an answer, and what follows or was missed piece by piece, as it is sent.
 
 use std::io;
 use std::sync::Arc;
@@ -24,7 +24,8 @@ const STRIDE_BYTES: u64 = 256 * 1024;
 /// costs one probing.
 const KNOWN_FOR_MS: i64 = 100;
 
-/// Whether the first piece of a range should be warmed before this plan is answered.
+/// Whether the first piece of any of its ranges is cold. Then the plan's beginning is warmed before it
+/// is answered.
 pub fn is_cold(plan: &ReadPlan) -> bool {
     let is_cold = |range: &Range| {
         let piece = (range.len as u64).min(PIECE_BYTES);
