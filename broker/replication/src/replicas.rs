@@ -212,16 +212,17 @@ impl Replicas {
 
     pub(crate) fn insert(&self, partition: Arc<Partition>) {
         let id = partition.id().clone();
-        let topic = Arc::clone(&self.topics.entry(Arc::clone(&id.topic)).or_default());
-        topic
-            .partitions
-            .write()
-            .insert(id.partition, Slot::Online(partition));
+        self.put(&id, Slot::Online(partition));
     }
 
     pub(crate) fn set_offline(&self, id: &TopicPartition) {
-        let topic = Arc::clone(&self.topics.entry(Arc::clone(&id.topic)).or_default());
-        topic.partitions.write().insert(id.partition, Slot::Offline);
+        self.put(id, Slot::Offline);
+    }
+
+    /// Holds on to the topic meanwhile: whoever removes the last of its others takes it out of the table.
+    fn put(&self, id: &TopicPartition, slot: Slot) {
+        let topic = self.topics.entry(Arc::clone(&id.topic)).or_default();
+        topic.partitions.write().insert(id.partition, slot);
     }
 
     pub(crate) fn remove(&self, id: &TopicPartition) {
