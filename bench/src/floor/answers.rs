@@ -56,12 +56,10 @@ pub(crate) fn asked(speech: Speech, frame: &[u8], greeted: bool) -> Result<Asked
         Speech::Kafka => {
             // The load's fetch has one partition: index, leader epoch and offset stand before the frame's
             // last four fields (log start, most bytes, forgotten topics, rack).
-            let Some(at) = frame.len().checked_sub(8 + 8 + 4 + 4 + 2) else {
+            let Some(index) = frame.len().checked_sub(4 + 4 + 8 + 8 + 4 + 4 + 2) else {
                 bail!("a frame of {} bytes is no fetch", frame.len());
             };
-            let Some(index) = at.checked_sub(4 + 4) else {
-                bail!("a frame of {} bytes is no fetch", frame.len());
-            };
+            let at = index + 4 + 4;
             let (high, low) = (i32_at(frame, at), i32_at(frame, at + 4));
             Ok(Asked::Fetch {
                 partition: i32_at(frame, index),

@@ -105,12 +105,17 @@ impl Replicas {
         let Some(future) = partition.future() else {
             return Ok(());
         };
-        partition.set_future(None);
-        self.moves.remove(partition.id(), &future);
-        // Who waits for records to be gone waits for the copy no more.
-        partition.advance().fire();
+        self.end_move(partition, &future);
         info!(partition = %partition.id(), copy = %future.path().display(), "the move is called off");
         Ok(self.store().delete_future(partition.id())?)
+    }
+
+    /// The replica stays where it is, and whoever waits for records to be gone waits for the copy no
+    /// more.
+    fn end_move(&self, partition: &Arc<Partition>, copy: &Arc<Log>) {
+        partition.set_future(None);
+        self.moves.remove(partition.id(), copy);
+        partition.advance().fire();
     }
 
     /// `replica.alter.log.dirs.io.max.bytes.per.second` changed.
@@ -261,9 +266,7 @@ impl Replicas {
         if is_offline(&future.directory()) {
             warn!(partition = %id, to = %future.directory().display(), error = %failed,
                 "the move ends: the directory it goes to is offline");
-            partition.set_future(None);
-            self.moves.remove(id, future);
-            partition.advance().fire();
+            self.end_move(partition, future);
             self.store().forget_future(id);
             return;
         }

@@ -298,9 +298,7 @@ impl Replicas {
         }
         Ok(())
     }
-}
 
-impl Replicas {
     /// Fences by both epochs and remembers the controller's.
     fn accept(&self, authority: Authority) -> Result<(), Refusal> {
         let Authority {

@@ -280,7 +280,11 @@ impl Deadlines {
         let until = until.saturating_add(tick - 1).div_euclid(tick) * tick;
         let (place, is_sooner) = {
             let mut due = self.0.due.lock();
-            let place = (due.parked.entry(until).or_default()).insert(Arc::clone(&parked));
+            let place = due
+                .parked
+                .entry(until)
+                .or_default()
+                .insert(Arc::clone(&parked));
             let is_sooner = until < due.next_look_ms;
             due.next_look_ms = due.next_look_ms.min(until);
             (place, is_sooner)

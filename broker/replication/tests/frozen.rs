@@ -125,6 +125,14 @@ impl World {
         self.disk.await_hanging(1);
         self.clock.advance(SLOW_MS + 1);
     }
+
+    /// Whoever brings copies there nearer to their replicas hangs.
+    fn hang_copies(&self) {
+        self.disk.freeze(FROZEN);
+        let replicas = Arc::clone(&self.replicas);
+        std::thread::spawn(move || replicas.move_some());
+        self.disk.await_hanging(1);
+    }
 }
 
 fn authority() -> Authority {
@@ -416,10 +424,7 @@ async fn a_copy_whose_disk_hangs_holds_up_no_append() {
     assert!(matches!(produce(&moving), Append::Answered(_)));
     let to = Path::new(FROZEN);
     world.replicas.alter_directory(moving.id(), to).unwrap();
-    world.disk.freeze(FROZEN);
-    let replicas = Arc::clone(&world.replicas);
-    std::thread::spawn(move || replicas.move_some());
-    world.disk.await_hanging(1);
+    world.hang_copies();
     let stay = world.replicas.shared().deadlines.park(600_000);
     let until = Until::LowWatermarkReaches(Offset(1));
     let _seat = moving.queue().sit(until, stay.parked());
@@ -439,10 +444,7 @@ async fn who_waits_for_records_to_be_gone_does_not_wait_for_a_copy_whose_directo
     let (_, low, wakes) = moving.delete_records(Some(Offset(1))).unwrap();
     wakes.fire();
     assert_eq!(low, Some(Offset(0)), "the copy begins there");
-    world.disk.freeze(FROZEN);
-    let replicas = Arc::clone(&world.replicas);
-    std::thread::spawn(move || replicas.move_some());
-    world.disk.await_hanging(1);
+    world.hang_copies();
     let stay = world.replicas.shared().deadlines.park(600_000);
     let until = Until::LowWatermarkReaches(Offset(1));
     let _seat = moving.queue().sit(until, stay.parked());

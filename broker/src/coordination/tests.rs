@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use ::groups::commit::CommitRequest;
 use ::groups::join::JoinRequest;
@@ -22,6 +23,7 @@ use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartiti
 use storage::error::{Error, ReadError};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::coordination::log::{Appending, HostLog, Written};
 use crate::coordination::verbs::Asked;
@@ -60,7 +62,7 @@ impl MemoryLog {
     }
 
     /// The next append sleeps until what is given back is dropped.
-    fn fall_asleep(&self) -> std::sync::mpsc::Sender<()> {
+    fn fall_asleep(&self) -> Sender<()> {
         let (wake, woken) = std::sync::mpsc::channel();
         self.0.lock().sleeps = Some(woken);
         wake
@@ -217,6 +219,21 @@ fn fetched(groups: &Groups, group: &str, stable: bool) -> Result<Option<i64>, Re
     let asked = Asked::Partitions(vec![TopicPartition::new("t", 0)]);
     let mut found = groups.fetch(group, asked, stable)?;
     Ok(found.remove(0).1?.map(|committed| committed.offset))
+}
+
+/// A commit whose disk sleeps until it is woken.
+async fn committing_in_sleep(
+    groups: &Arc<Groups>,
+    log: &MemoryLog,
+) -> (Sender<()>, JoinHandle<Vec<Result<(), Refusal>>>) {
+    let wake = log.fall_asleep();
+    let first = Arc::clone(groups);
+    let first = tasks::spawn(
+        "test",
+        async move { first.commit(committing("s", 1)).await },
+    );
+    until(|| log.0.lock().asleep == 1).await;
+    (wake, first)
 }
 
 /// Joins with deadlines seen to, since even a delay of nothing is a deadline.
@@ -407,13 +424,7 @@ async fn who_stands_behind_a_disk_that_sleeps_is_answered_in_time() {
     let groups = hosted(&clock);
     led(&groups, &log, 0).await;
     assert_eq!(groups.commit(committing("r", 1)).await, [Ok(())]);
-    let wake = log.fall_asleep();
-    let first = Arc::clone(&groups);
-    let first = tasks::spawn(
-        "test",
-        async move { first.commit(committing("s", 1)).await },
-    );
-    until(|| log.0.lock().asleep == 1).await;
+    let (wake, first) = committing_in_sleep(&groups, &log).await;
     let (second, third) = (Arc::clone(&groups), Arc::clone(&groups));
     let second = tasks::spawn(
         "test",
@@ -437,13 +448,7 @@ async fn members_whose_assignment_stands_behind_a_disk_that_sleeps_join_again_in
     let groups = hosted(&clock);
     led(&groups, &log, 0).await;
     let member = joined(&groups).await;
-    let wake = log.fall_asleep();
-    let first = Arc::clone(&groups);
-    let first = tasks::spawn(
-        "test",
-        async move { first.commit(committing("s", 1)).await },
-    );
-    until(|| log.0.lock().asleep == 1).await;
+    let (wake, first) = committing_in_sleep(&groups, &log).await;
     let mut sync = std::pin::pin!(groups.sync(syncing(&member)));
     tokio::select! { biased;
         early = &mut sync => panic!("{early:?}"),

@@ -146,9 +146,7 @@ impl Partition {
         self.note_future_start(None);
         Ok(Some(std::mem::replace(&mut state.log, Arc::clone(future))))
     }
-}
 
-impl Partition {
     /// From now on appends that wait do so in the lane of the copy's directory, and for the caller, who
     /// is alone with the state. Gives the lane that was left; `None` while appends wait there. Nobody
     /// has to wait for a disk to learn the lane: its lock is not held over the renames that follow.

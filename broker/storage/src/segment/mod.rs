@@ -352,6 +352,7 @@ impl Segment {
     pub(crate) fn note_aborted(&self, entry: &AbortedEntry) -> Result<()> {
         let mut marks = self.marks.lock();
         let path = || self.path(files::TXN_INDEX);
+        // Whether there is a file must be known, or it could not be told that one was made.
         marks.aborted.file.len(self.at(&path))?;
         marks.write_aborted(self, |aborted, at| aborted.push(at, entry))
     }
