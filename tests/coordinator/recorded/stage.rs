@@ -275,11 +275,13 @@ impl<'a> Stage<'a> {
 
     /// `word NAME [HEX]`: a four-letter word, what follows it on the wire, its answer masked.
     fn word(&mut self, rest: &[String]) -> String {
-        let mut socket = dial(self.address);
-        socket.write_all(rest[0].as_bytes()).unwrap();
+        let mut said = rest[0].as_bytes().to_vec();
         if let Some(more) = rest.get(1) {
-            socket.write_all(&unhex(more)).unwrap();
+            said.extend(unhex(more));
         }
+        let mut socket = dial(self.address);
+        // In one piece: Apache's server reads the eight bytes behind `stmk` once, without waiting.
+        socket.write_all(&said).unwrap();
         let mut text = Vec::new();
         socket.read_to_end(&mut text).unwrap();
         let text = String::from_utf8_lossy(&text).into_owned();
