@@ -1,8 +1,9 @@
 //! The machine, made fair for the run and put back as it was: TCP without pacing, memory that the
 //! host has given already, cores that do not halt while latency is measured.
 
+use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::Ordering;
@@ -13,13 +14,27 @@ use crate::process::{Running, STOP};
 
 const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
 
+/// With less than this left free, what is written next goes where files were read before: on pages
+/// that the host has given. Free ones it may have taken back, and each costs the one who touches it
+/// first up to twenty times the copy.
+const FREE_MB: u64 = 256;
+
 /// Holds the changes; dropping it takes them back.
 #[derive(Debug)]
 pub(crate) struct Fair {
     congestion: Option<String>,
-    junk: Option<PathBuf>,
+    junk: Option<Junk>,
     /// What could not be changed, for the report.
     pub(crate) notes: Vec<String>,
+}
+
+/// A sparse file as large as memory: reading it touches no disk, and every page read is the guest's.
+/// It stays until the end, as deleting it would give the pages back to the host.
+#[derive(Debug)]
+struct Junk {
+    path: PathBuf,
+    /// Where the next reading goes on: what was read last time is in memory still.
+    at: Cell<u64>,
 }
 
 impl Fair {
@@ -40,29 +55,37 @@ impl Fair {
         if !back_memory {
             notes.push("memory was not backed beforehand".to_owned());
         }
+        let junk = back_memory.then(|| Junk {
+            path: work.join("junk"),
+            at: Cell::new(0),
+        });
         Fair {
             congestion,
-            junk: back_memory.then(|| work.join("junk")),
+            junk,
             notes,
         }
     }
 
-    /// Reads a sparse file as large as memory: no disk is touched, and every page is the guest's.
-    /// The file stays until the end, as deleting it would give the pages back to the host.
+    /// Fills what is free with pages of the sparse file. Once through it is not always enough: the
+    /// kernel takes pages back ahead of the reader.
     pub(crate) fn back_memory(&self) -> Result<()> {
-        let Some(path) = &self.junk else {
+        let Some(Junk { path, at }) = &self.junk else {
             return Ok(());
         };
-        let (total, _) = memory_mb();
-        let mut file = File::options()
+        let size = memory_mb("MemTotal:") << 20;
+        let file = File::options()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .open(path)?;
-        file.set_len(total.saturating_sub(3 << 10) << 20)?;
+        file.set_len(size)?;
         let mut buffer = vec![0; 4 << 20];
-        while file.read(&mut buffer)? > 0 {
+        let mut left = 3 * size;
+        while left > 0 && memory_mb("MemFree:") > FREE_MB {
+            let read = file.read_at(&mut buffer, at.get())? as u64;
+            at.set(if read == 0 { 0 } else { at.get() + read });
+            left = left.saturating_sub(read.max(1));
             ensure!(!STOP.load(Ordering::Relaxed), "interrupted");
         }
         Ok(())
@@ -75,7 +98,7 @@ impl Drop for Fair {
             let _reported_by_sysctl = fs::write(CONGESTION, before);
         }
         if let Some(junk) = &self.junk {
-            let _never_was = fs::remove_file(junk);
+            let _never_was = fs::remove_file(&junk.path);
         }
     }
 }
@@ -130,16 +153,13 @@ pub(crate) fn forget_files(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Total and available memory.
-fn memory_mb() -> (u64, u64) {
+/// A figure of the kernel's about memory.
+fn memory_mb(key: &str) -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let of = |key: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(key))
-            .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
-            .map_or(0, |kb| kb >> 10)
-    };
-    (of("MemTotal:"), of("MemAvailable:"))
+    text.lines()
+        .find_map(|line| line.strip_prefix(key))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
+        .map_or(0, |kb| kb >> 10)
 }
 
 /// Processor, cores, memory and kernel; no names of hosts.
@@ -156,7 +176,7 @@ pub(crate) fn description() -> String {
         .count();
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let version = release.trim().split('-').next().unwrap_or_default();
-    let gib = (memory_mb().0 + 512) >> 10;
+    let gib = (memory_mb("MemTotal:") + 512) >> 10;
     format!("{model}, {cores} cores, {gib} GiB, Linux {version}")
 }
 

@@ -8,7 +8,8 @@ use crate::rows::Curve;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
-    pub(crate) round: usize,
+    /// Counted within the row, through all rounds: each side has the same turns.
+    pub(crate) turn: usize,
     pub(crate) side: Side,
     pub(crate) key: String,
     pub(crate) value: f64,
@@ -63,7 +64,7 @@ impl Outcome {
         self.samples
             .iter()
             .filter(|sample| sample.key == key && sample.side == side)
-            .map(|sample| (sample.round, sample.value))
+            .map(|sample| (sample.turn, sample.value))
             .collect()
     }
 
@@ -72,7 +73,7 @@ impl Outcome {
         Some(Spread::of(values)?.median)
     }
 
-    /// How many times better than Kafka: the median of each round's ratio, and their range.
+    /// How many times better than Kafka: the median of each turn's ratio, and their range.
     pub(crate) fn ratio(&self, metric: &Metric) -> Option<Spread> {
         self.quotients(metric, Side::Kafka, metric.cost)
     }
@@ -82,14 +83,14 @@ impl Outcome {
         self.quotients(metric, Side::Floor, !metric.cost)
     }
 
-    /// Theirs over ours, or ours over theirs, round by round.
+    /// Theirs over ours, or ours over theirs, turn by turn.
     fn quotients(&self, metric: &Metric, other: Side, theirs_above: bool) -> Option<Spread> {
         let (ours, theirs) = (
             self.values(&metric.key, Side::Ours),
             self.values(&metric.key, other),
         );
-        let of = |(round, our): (&usize, &f64)| {
-            let their = theirs.get(round)?;
+        let of = |(turn, our): (&usize, &f64)| {
+            let their = theirs.get(turn)?;
             let (above, below) = if theirs_above {
                 (their, our)
             } else {
@@ -126,8 +127,8 @@ mod tests {
     use crate::metrics::metric;
 
     fn outcome(samples: &[(usize, Side, &'static str, f64)]) -> Outcome {
-        let samples = samples.iter().map(|&(round, side, key, value)| Sample {
-            round,
+        let samples = samples.iter().map(|&(turn, side, key, value)| Sample {
+            turn,
             side,
             key: key.to_owned(),
             value,
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_that_one_side_missed_gives_no_ratio() {
+    fn a_turn_that_one_side_missed_gives_no_ratio() {
         let key = "produce_bulk.cpu";
         let found = outcome(&[(0, Side::Ours, key, 0.5), (1, Side::Kafka, key, 2.0)]);
         assert_eq!(found.ratio(metric(key).unwrap()), None);

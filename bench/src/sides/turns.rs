@@ -13,7 +13,7 @@ use crate::result::{Failure, Outcome, Sample};
 use crate::rows::{Before, Curve, Figures, Keeper, Look, Needs, Row, Sizes};
 
 /// Seconds a round takes beside its rows: starts, stops, memory.
-const ROUND_SECONDS: u64 = 25;
+const ROUND_SECONDS: u64 = 60;
 
 /// What runs between rows.
 #[derive(Default)]
@@ -53,8 +53,8 @@ impl Run {
         let planned: u64 = rows
             .iter()
             .map(|row| {
-                let times = if row.once { 1 } else { rounds as u64 };
-                row.seconds * sides(row, 0).len() as u64 * times
+                let turns: usize = (0..rounds).map(|round| row.turns(round)).sum();
+                row.seconds * sides(row, 0).len() as u64 * turns as u64
             })
             .sum();
         Run {
@@ -78,14 +78,9 @@ impl Run {
     /// All rounds. An error ends the run; a row that fails does not.
     pub(crate) fn all(&mut self, fair: &Fair) -> Result<()> {
         for round in 0..self.rounds {
-            self.tell(
-                round,
-                "memory is read in once, so that the host has given it",
-            );
-            fair.back_memory().context("back memory")?;
             self.done += ROUND_SECONDS;
             let mut servers = Servers::default();
-            let ended = self.round(round, &mut servers);
+            let ended = self.round(round, &mut servers, fair);
             drop(servers);
             self.clean()?;
             ended?;
@@ -109,50 +104,60 @@ impl Run {
         fits
     }
 
-    fn round(&mut self, round: usize, servers: &mut Servers) -> Result<()> {
+    fn round(&mut self, round: usize, servers: &mut Servers, fair: &Fair) -> Result<()> {
         let mut before = Before::new();
         for row in self.rows.clone() {
-            if row.once && round > 0 {
-                continue;
-            }
-            if row.needs != Needs::Keeper {
-                servers.keepers.clear();
-            }
-            for side in sides(row, round) {
-                machine::settle();
-                self.tell(round, &format!("{} {}", row.name, side.name()));
-                let begun = Instant::now();
-                let measured = self.turn(row, side, servers, &before);
-                self.done += row.seconds;
-                self.took(row, side, begun.elapsed());
-                match measured {
-                    Ok(Figures(figures)) => {
-                        for (key, value) in figures {
-                            before.insert((side, key.clone()), value);
-                            self.samples.push(Sample {
-                                round,
-                                side,
-                                key,
-                                value,
-                            });
-                        }
+            let turns = row.turns(round);
+            for turn in round * turns..(round + 1) * turns {
+                if row.needs != Needs::Keeper {
+                    servers.keepers.clear();
+                }
+                for side in sides(row, turn) {
+                    self.tell(round, &format!("{} {}", row.name, side.name()));
+                    machine::settle();
+                    if row.fills_memory {
+                        fair.back_memory().context("back memory")?;
                     }
-                    Err(error) => {
-                        if STOP.load(std::sync::atomic::Ordering::Relaxed) {
-                            bail!("interrupted");
-                        }
-                        let why = format!("{error:#}");
-                        eprintln!("  FAILED {} {}: {why}", row.name, side.name());
-                        self.failures.push(Failure {
-                            round,
-                            side,
-                            row: row.name,
-                            why,
-                        });
+                    let begun = Instant::now();
+                    let measured = self.turn(row, side, servers, &before);
+                    self.done += row.seconds;
+                    self.took(row, side, begun.elapsed());
+                    let failed = |why| Failure {
+                        round,
+                        side,
+                        row: row.name,
+                        why,
+                    };
+                    match measured {
+                        Ok(figures) => self.note(turn, side, figures, &mut before),
+                        Err(error) => self.note_failed(failed(format!("{error:#}")))?,
                     }
                 }
             }
         }
+        Ok(())
+    }
+
+    fn note(&mut self, turn: usize, side: Side, Figures(found): Figures, before: &mut Before) {
+        for (key, value) in found {
+            before.insert((side, key.clone()), value);
+            self.samples.push(Sample {
+                turn,
+                side,
+                key,
+                value,
+            });
+        }
+    }
+
+    /// A row that fails is passed over, but not a run that is to end.
+    fn note_failed(&mut self, failure: Failure) -> Result<()> {
+        if STOP.load(std::sync::atomic::Ordering::Relaxed) {
+            bail!("interrupted");
+        }
+        let Failure { side, row, why, .. } = &failure;
+        eprintln!("  FAILED {row} {}: {why}", side.name());
+        self.failures.push(failure);
         Ok(())
     }
 
@@ -249,10 +254,10 @@ impl Run {
     }
 }
 
-/// A B F, then B A F: who comes first changes from round to round.
-fn sides(row: &Row, round: usize) -> Vec<Side> {
+/// A B F, then B A F: who comes first changes from turn to turn.
+fn sides(row: &Row, turn: usize) -> Vec<Side> {
     let mut sides = vec![Side::Ours, Side::Kafka];
-    if round % 2 == 1 {
+    if turn % 2 == 1 {
         sides.reverse();
     }
     if row.floor {

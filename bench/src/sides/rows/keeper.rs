@@ -15,6 +15,9 @@ use crate::metrics::KEEPER_POINTS;
 use crate::process::{Meter, Running, pause};
 use crate::rows::{Figures, Ground, Look, of};
 
+/// One connection with one request in flight.
+const ALONE: (&str, &str) = ("1", "1");
+
 /// One side's coordinator, from its first row to its last.
 pub(crate) struct Keeper {
     address: String,
@@ -37,15 +40,24 @@ pub(super) fn start(look: &mut Look<'_>) -> Result<Figures> {
 }
 
 pub(super) fn get(look: &mut Look<'_>) -> Result<Figures> {
-    points(look, "get")
+    points(look, "get", |_| true)
 }
 
 pub(super) fn set(look: &mut Look<'_>) -> Result<Figures> {
-    points(look, "set")
+    points(look, "set", |point| point != ALONE)
+}
+
+/// One at a time is one sync at a time, and what those take changes within seconds.
+pub(super) fn set_alone(look: &mut Look<'_>) -> Result<Figures> {
+    points(look, "set", |point| point == ALONE)
 }
 
 pub(super) fn create(look: &mut Look<'_>) -> Result<Figures> {
-    points(look, "create")
+    points(look, "create", |point| point != ALONE)
+}
+
+pub(super) fn create_alone(look: &mut Look<'_>) -> Result<Figures> {
+    points(look, "create", |point| point == ALONE)
 }
 
 /// The address of this side's coordinator, which is started where it is not there yet.
@@ -111,12 +123,16 @@ fn create_nodes(look: &Look<'_>, address: &str) -> Result<Value> {
     look.load(&words)
 }
 
-fn points(look: &mut Look<'_>, operation: &str) -> Result<Figures> {
+fn points(
+    look: &mut Look<'_>,
+    operation: &str,
+    wanted: impl Fn((&str, &str)) -> bool,
+) -> Result<Figures> {
     let address = running(look)?;
     let seconds = look.sizes.keeper_seconds.to_string();
     let mut figures = Figures::default();
-    for (connections, in_flight) in KEEPER_POINTS {
-        let alone = (connections, in_flight) == ("1", "1");
+    for (connections, in_flight) in KEEPER_POINTS.into_iter().filter(|point| wanted(*point)) {
+        let alone = (connections, in_flight) == ALONE;
         // Alone, one request is two wake-ups and a sync: cores that halt would be most of it.
         let log = look.places.work.join("floor.log");
         let _awake = alone

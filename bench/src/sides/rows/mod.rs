@@ -74,6 +74,15 @@ pub(crate) enum Needs {
     Keeper,
 }
 
+/// How often a row is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Often {
+    /// In the first round only: it takes Kafka minutes.
+    Once,
+    /// So many times in each round: the more, the less a moment's noise decides.
+    InEachRound(usize),
+}
+
 /// One row of the benchmark.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -81,9 +90,41 @@ pub(crate) struct Row {
     pub(crate) seconds: u64,
     pub(crate) floor: bool,
     pub(crate) needs: Needs,
-    /// Takes Kafka minutes: measured in the first round only.
-    pub(crate) once: bool,
+    pub(crate) often: Often,
+    /// What it writes costs most where memory is new: the host must have given it before.
+    pub(crate) fills_memory: bool,
     pub(crate) run: fn(&mut Look<'_>) -> Result<Figures>,
+}
+
+impl Row {
+    const fn once(self) -> Self {
+        Row {
+            often: Often::Once,
+            ..self
+        }
+    }
+
+    const fn times(self, times: usize) -> Self {
+        Row {
+            often: Often::InEachRound(times),
+            ..self
+        }
+    }
+
+    const fn fills_memory(self) -> Self {
+        Row {
+            fills_memory: true,
+            ..self
+        }
+    }
+
+    /// How many times it is measured in a round.
+    pub(crate) fn turns(&self, round: usize) -> usize {
+        match self.often {
+            Often::Once => usize::from(round == 0),
+            Often::InEachRound(times) => times,
+        }
+    }
 }
 
 const fn row(
@@ -97,7 +138,8 @@ const fn row(
         seconds,
         floor,
         needs: Needs::Broker,
-        once: false,
+        often: Often::InEachRound(1),
+        fills_memory: false,
         run,
     }
 }
@@ -120,34 +162,32 @@ pub(crate) const ROWS: &[Row] = &[
     row("start", 4, false, lifecycle::start),
     row("memory", 7, false, lifecycle::memory_idle),
     row("warm", 15, false, throughput::warm),
-    row("produce_bulk", 8, true, throughput::produce_bulk),
-    row("produce_small", 7, true, throughput::produce_small),
-    row("stock_librdkafka", 5, true, throughput::stock_librdkafka),
-    row("stock_java", 8, false, throughput::stock_java),
+    row("produce_bulk", 8, true, throughput::produce_bulk)
+        .fills_memory()
+        .times(2),
+    row("produce_small", 7, true, throughput::produce_small).fills_memory(),
+    row("stock_librdkafka", 5, true, throughput::stock_librdkafka).fills_memory(),
+    row("stock_java", 8, false, throughput::stock_java).fills_memory(),
     row("fetch", 12, true, throughput::fetch),
-    row("codec", 13, false, throughput::codec),
+    row("codec", 13, false, throughput::codec).fills_memory(),
     row("idle", 24, false, timing::idle),
-    row("latency", 21, true, timing::latency),
-    row("end_to_end", 21, false, timing::end_to_end),
-    row("latency_half", 21, false, timing::latency_half),
+    row("latency", 21, true, timing::latency).fills_memory(),
+    row("end_to_end", 21, false, timing::end_to_end).fills_memory(),
+    row("latency_half", 21, false, timing::latency_half).fills_memory(),
     row("durable", 13, true, timing::durable),
     row("rebalance", 6, false, timing::rebalance),
     row("loaded", 1, false, lifecycle::memory_loaded),
     keeper_row("coordinator_start", 6, false, keeper::start),
     keeper_row("coordinator_get", 9, true, keeper::get),
-    keeper_row("coordinator_set", 9, true, keeper::set),
-    keeper_row("coordinator_create", 9, true, keeper::create),
+    keeper_row("coordinator_set", 7, true, keeper::set),
+    keeper_row("coordinator_set_alone", 2, true, keeper::set_alone).times(3),
+    keeper_row("coordinator_create", 7, true, keeper::create),
+    keeper_row("coordinator_create_alone", 2, true, keeper::create_alone).times(3),
     row("recovery", 14, true, lifecycle::recovery),
     row("recovery_cold", 20, false, lifecycle::recovery_cold),
-    Row {
-        once: true,
-        ..row("topic_1k", 5, false, lifecycle::topic_1k)
-    },
-    row("topic_10k", 20, false, lifecycle::topic_10k),
-    Row {
-        once: true,
-        ..row("start_10k", 40, false, lifecycle::start_10k)
-    },
+    row("topic_1k", 5, false, lifecycle::topic_1k).once(),
+    row("topic_10k", 20, false, lifecycle::topic_10k).once(),
+    row("start_10k", 40, false, lifecycle::start_10k).once(),
 ];
 
 /// Answers that take longer than this say that something hangs: the row fails, the run goes on.

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::contestant::Side;
-use crate::machine::CLIENT_CORE;
+use crate::machine::{CLIENT_CORE, settle};
 use crate::process::output;
 use crate::rows::{Figures, LOAD_LIMIT, Look, of, per};
 
@@ -151,6 +151,8 @@ pub(super) fn fetch(look: &mut Look<'_>) -> Result<Figures> {
         if ground.is_none() {
             look.produce(None, "catchup", &[&BULK[..], &[&bytes]].concat())?;
         }
+        // What is read is not being written out meanwhile.
+        settle();
         let one = look.costed(ground, &["fetch", "--topic", "catchup"])?;
         let mut four = vec!["fetch", "--topic", "catchup"];
         four.extend(["--consumers", "4", "--bytes-max", &bytes]);
