@@ -499,6 +499,23 @@ async fn nobody_who_looks_after_the_isrs_waits_for_a_log() {
 }
 
 #[tokio::test]
+async fn a_topics_settings_change_whatever_its_disks_do() {
+    let world = World::new(LogConfig::default());
+    let all = [world.lead_in(FROZEN), world.lead_in(WORKS)];
+    world.hang(&all[0]);
+    let rules = TopicRules {
+        min_insync_replicas: 2,
+        ..TopicRules::default()
+    };
+    let log = all[1].log().config();
+    let (replicas, config) = (Arc::clone(&world.replicas), TopicConfig { log, rules });
+    let changed = beside(move || replicas.set_topic_config("t", &config));
+    assert_eq!(changed, Some(()));
+    assert!(all.iter().all(|partition| partition.rules() == rules));
+    world.disk.thaw();
+}
+
+#[tokio::test]
 async fn who_has_everything_needs_no_leave_to_call_a_disk() {
     let world = World::new(LogConfig::default());
     let partition = world.lead_in(WORKS);

@@ -123,7 +123,7 @@ impl Partition {
         }
         if acks_all {
             let in_sync = led.progress.lock().isr.committed().len();
-            if in_sync < state.min_isr() {
+            if in_sync < self.min_isr(&state) {
                 return Err(AppendFailure {
                     refusal: Refusal::NotEnoughReplicas,
                     log_start: state.log.offsets().start,
@@ -166,7 +166,7 @@ impl Partition {
             return None;
         }
         let in_sync = led.progress.lock().isr.maximal().len();
-        Some(match in_sync < state.min_isr() {
+        Some(match in_sync < self.min_isr(&state) {
             true => Err(Refusal::NotEnoughReplicasAfterAppend),
             false => Ok(()),
         })

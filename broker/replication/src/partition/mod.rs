@@ -72,6 +72,8 @@ pub struct Partition {
     /// to run must not wait for the disk. It changes only where a replica has moved.
     lane: RwLock<Arc<Lane>>,
     topic_id: Mutex<TopicId>,
+    /// Outside the lock too: what a topic sets changes for all its partitions, whatever their disks do.
+    rules: RwLock<TopicRules>,
     marks: Marks,
     /// Set once: the replica was deleted, or its directory failed, perhaps under a call that holds
     /// `state` and never comes back.
@@ -101,7 +103,6 @@ struct State {
     log: Arc<Log>,
     /// The copy in another directory that is to take its place.
     future: Option<Arc<Log>>,
-    rules: TopicRules,
     leader: Option<BrokerId>,
     leader_epoch: LeaderEpoch,
     partition_epoch: i32,
@@ -157,12 +158,12 @@ impl Partition {
             traffic,
             lane: RwLock::new(lane),
             topic_id: Mutex::new(log.topic_id().unwrap_or(TopicId::ZERO)),
+            rules: RwLock::new(rules),
             marks: Marks::new(),
             gone: OnceLock::new(),
             state: RwLock::new(State {
                 log,
                 future: None,
-                rules,
                 leader: None,
                 leader_epoch: LeaderEpoch::NONE,
                 partition_epoch: -1,
@@ -224,13 +225,13 @@ impl Partition {
     }
 
     pub fn rules(&self) -> TopicRules {
-        self.state.read_recursive().rules
+        *self.rules.read()
     }
 
-    /// The topic's settings changed.
+    /// The topic's settings changed. Waits for no disk.
     pub fn set_rules(&self, rules: TopicRules) -> Wakes {
-        self.state.write().rules = rules;
-        self.advance()
+        *self.rules.write() = rules;
+        self.advance_soon()
     }
 
     pub fn leader_epoch(&self) -> LeaderEpoch {
@@ -260,6 +261,11 @@ impl Partition {
     /// Whether a reader who saw this count of moves might see something else now.
     pub(crate) fn has_moved(&self, seen: u64) -> bool {
         self.marks.moves.load(Ordering::Acquire) != seen
+    }
+
+    fn min_isr(&self, state: &State) -> usize {
+        let replicas = state.assignment.replicas.len();
+        self.rules().min_insync_replicas.min(replicas)
     }
 
     fn leadership<'a>(&self, state: &'a State) -> Result<&'a Leadership, Refusal> {
@@ -316,13 +322,5 @@ impl Marks {
         self.flushed.store(offsets.recovery.0, Ordering::Release);
         self.watermark.store(offsets.watermark.0, Ordering::Release);
         self.moves.fetch_add(1, Ordering::AcqRel);
-    }
-}
-
-impl State {
-    fn min_isr(&self) -> usize {
-        self.rules
-            .min_insync_replicas
-            .min(self.assignment.replicas.len())
     }
 }

@@ -12,7 +12,7 @@ use crate::partition::{Leadership, Partition, Progress, Role, State};
 use crate::waiting::{Moved, Wakes};
 
 impl Partition {
-    /// Moves the watermark as far as it may go; after a flush, a fetch or a change of rules.
+    /// Moves the watermark as far as it may go; after a flush or a fetch.
     pub fn advance(&self) -> Wakes {
         let state = self.state.read();
         match self.leadership(&state) {
@@ -25,6 +25,18 @@ impl Partition {
                 self.queue.all(&mut wakes);
                 wakes
             }
+        }
+    }
+
+    /// As [`Partition::advance`] where nobody is at the log; where somebody is, whoever looks after the
+    /// ISRs does it.
+    pub(in crate::partition) fn advance_soon(&self) -> Wakes {
+        let Some(state) = self.state.try_read() else {
+            return Wakes::none();
+        };
+        match (state.log.try_offsets(), self.leadership(&state)) {
+            (Some(offsets), Ok(led)) => self.advance_to(&state, led, offsets),
+            _ => Wakes::none(),
         }
     }
 
@@ -41,7 +53,7 @@ impl Partition {
         };
         let allowed = {
             let mut progress = led.progress.lock();
-            if progress.isr.committed().len() >= state.min_isr() {
+            if progress.isr.committed().len() >= self.min_isr(state) {
                 let now_ms = self.shared.clock.monotonic_ms();
                 let allowed = progress.followers.watermark(
                     own_end,

@@ -106,7 +106,7 @@ impl Partition {
             replicas: state.assignment.replicas.len(),
             reassigning: !(state.assignment.adding.is_empty()
                 && state.assignment.removing.is_empty()),
-            min_in_sync: state.min_isr(),
+            min_in_sync: self.min_isr(&state),
             log: state.log.measures(wait)?,
         })
     }
