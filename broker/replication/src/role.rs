@@ -208,6 +208,19 @@ impl Replicas {
             None if !order.is_new && self.store().directories().iter().any(|dir| !dir.online) => {
                 return Err(Refusal::DirectoryOffline);
             }
+            // An empty log in its stead would lead, and pass for the whole of it. One that follows is
+            // made anew from its leader.
+            None if !order.is_new
+                && order.leader == self.shared().config.me
+                && self.store().is_set_aside(id) =>
+            {
+                warn!(
+                    target: "state_change", partition = %id,
+                    "not led: its files could not be trusted and are kept aside; to begin anew without \
+                     its records, remove them and start this broker again"
+                );
+                return Err(Refusal::DirectoryOffline);
+            }
             None => {
                 let topic_id = Some(order.topic_id).filter(|id| !id.is_zero());
                 let wished = known.wished.get(id).map(PathBuf::as_path);

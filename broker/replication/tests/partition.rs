@@ -121,6 +121,25 @@ impl World {
         applied.results.into_iter().next().unwrap().2
     }
 
+    /// After a clean stop.
+    fn reopened(self) -> World {
+        let World {
+            dir,
+            clock,
+            keeper,
+            replicas,
+        } = self;
+        replicas.store().close().unwrap();
+        drop(replicas);
+        let replicas = open(dir.path(), &clock, &keeper, TopicRules::default());
+        World {
+            dir,
+            clock,
+            keeper,
+            replicas,
+        }
+    }
+
     fn lead(&self, topic: &str, replicas: &[i32], isr: &[i32]) -> Arc<Partition> {
         self.obey(order(topic, 1, 0, replicas, isr)).unwrap();
         self.replicas.partition(topic, 0).online().unwrap()
@@ -808,24 +827,49 @@ fn a_watermark_outlives_a_restart() {
         panic!("one directory");
     };
     world.replicas.write_watermarks_in(&dir.path);
-    world.replicas.store().close().unwrap();
     drop(partition);
-    let World {
-        dir,
-        clock,
-        keeper,
-        replicas,
-    } = world;
-    drop(replicas);
-    let replicas = open(dir.path(), &clock, &keeper, TopicRules::default());
-    let world = World {
-        dir,
-        clock,
-        keeper,
-        replicas,
-    };
+    let world = world.reopened();
     world.obey(order("t", 2, 1, &[1, 2], &[2])).unwrap();
     let partition = world.replicas.partition("t", 0).online().unwrap();
     let offsets = partition.view().offsets;
     assert_eq!((offsets.watermark, offsets.end), (Offset(3), Offset(5)));
+}
+
+#[test]
+fn a_replica_that_was_set_aside_is_not_led_anew_until_its_files_are_gone() {
+    let world = World::new();
+    answered(produce(&world.lead("t", &[1], &[1]), 3, Acks::Leader));
+    let folder = world.dir.path().join("t-0");
+    std::fs::write(folder.join("partition.metadata"), "rotten").unwrap();
+    let as_leader = PartitionOrder {
+        is_new: false,
+        ..order("t", 1, 1, &[1], &[1])
+    };
+    let mut world = world;
+    for _ in 0..2 {
+        world = world.reopened();
+        assert!(!folder.exists());
+        let refused = world.obey(as_leader.clone()).unwrap_err();
+        assert!(matches!(refused, Refusal::DirectoryOffline), "{refused:?}");
+    }
+    let kept = world.replicas.store().set_aside();
+    std::fs::remove_dir_all(&kept[0].now_at).unwrap();
+    let world = world.reopened();
+    world.obey(as_leader).unwrap();
+}
+
+#[test]
+fn a_replica_that_was_set_aside_follows_anew() {
+    let world = World::new();
+    answered(produce(&world.lead("t", &[1, 2], &[1, 2]), 3, Acks::Leader));
+    let folder = world.dir.path().join("t-0");
+    std::fs::write(folder.join("partition.metadata"), "rotten").unwrap();
+    let world = world.reopened();
+    let follows = PartitionOrder {
+        is_new: false,
+        ..order("t", 2, 1, &[1, 2], &[2])
+    };
+    world.obey(follows).unwrap();
+    let partition = world.replicas.partition("t", 0).online().unwrap();
+    assert_eq!(partition.view().offsets.end, Offset(0));
 }

@@ -56,6 +56,8 @@ pub(crate) struct Directory {
     on_failure: Arc<OnceLock<OnFailure>>,
     pub(crate) was_clean: bool,
     pub(crate) same_boot: bool,
+    /// The kernel's name for it; empty where it tells none.
+    boot_id: String,
     /// How many logs lie here, move targets too.
     pub(crate) replicas: AtomicUsize,
     lock: Mutex<Option<Box<dyn DiskLock>>>,
@@ -81,7 +83,7 @@ impl std::fmt::Debug for Directory {
 }
 
 impl Directory {
-    /// Locks the directory (made if missing), takes the clean marker away and notes the boot.
+    /// Locks the directory (made if missing) and takes the clean marker away.
     pub(crate) fn open(
         path: &Path,
         handles: Arc<Handles>,
@@ -121,10 +123,8 @@ impl Directory {
                 .and_then(|()| disk.sync_dir(path))
                 .map_err(|e| Error::io("remove", &marker, e))?;
         }
-        if last_boot.as_deref() != Some(boot_id) {
-            base::durable::replace(&*disk, &boot_path, boot_id.as_bytes())
-                .map_err(|e| Error::io("write", &boot_path, e))?;
-        }
+        // A machine that does not name its boots may have been started anew each time.
+        let same_boot = !boot_id.is_empty() && last_boot.as_deref() == Some(boot_id);
         Ok(Directory {
             path: path.to_path_buf(),
             handles,
@@ -134,7 +134,8 @@ impl Directory {
             announced: AtomicBool::new(false),
             on_failure,
             was_clean,
-            same_boot: last_boot.as_deref() == Some(boot_id),
+            same_boot,
+            boot_id: boot_id.to_owned(),
             replicas: AtomicUsize::new(0),
             lock: Mutex::new(Some(lock)),
             collecting: Mutex::default(),
@@ -160,6 +161,7 @@ impl Directory {
             on_failure,
             was_clean: false,
             same_boot: false,
+            boot_id: String::new(),
             replicas: AtomicUsize::new(0),
             lock: Mutex::new(None),
             collecting: Mutex::default(),
@@ -167,6 +169,15 @@ impl Directory {
         };
         directory.take_offline(error);
         directory
+    }
+
+    /// Every log is recovered: only now is the machine's last crash over, as a start that dies on the
+    /// way leaves the next one the same doubt.
+    pub(crate) fn note_boot(&self) -> Result<()> {
+        if self.same_boot {
+            return Ok(());
+        }
+        self.replace(&self.path.join(files::BOOT_ID), self.boot_id.as_bytes())
     }
 
     pub(crate) fn disk(&self) -> &dyn Disk {
@@ -370,5 +381,54 @@ impl Directory {
     /// Lets another process have the directory.
     pub(crate) fn unlock(&self) {
         drop(self.lock.lock().take());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::clock::Clock;
+    use base::faulty_disk::FaultyDisk;
+
+    use super::*;
+
+    #[test]
+    fn a_machines_crash_is_not_over_before_every_log_is_recovered() {
+        let disk = FaultyDisk::new(1);
+        let open = |boot_id: &str| {
+            Directory::open(
+                Path::new("/a"),
+                Handles::new(disk.shared(), 8),
+                boot_id,
+                Arc::default(),
+                FlushTimes::new(Clock::by_hand(0)),
+            )
+            .unwrap()
+        };
+        open("first").note_boot().unwrap();
+        assert!(open("first").same_boot);
+        // This start dies on the way.
+        assert!(!open("second").same_boot);
+        let again = open("second");
+        assert!(!again.same_boot);
+        again.note_boot().unwrap();
+        drop(again);
+        assert!(open("second").same_boot);
+    }
+
+    #[test]
+    fn a_machine_without_a_name_for_its_boots_is_never_trusted_to_be_the_same() {
+        let disk = FaultyDisk::new(1);
+        let open = || {
+            Directory::open(
+                Path::new("/a"),
+                Handles::new(disk.shared(), 8),
+                "",
+                Arc::default(),
+                FlushTimes::new(Clock::by_hand(0)),
+            )
+            .unwrap()
+        };
+        open().note_boot().unwrap();
+        assert!(!open().same_boot);
     }
 }

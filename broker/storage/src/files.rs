@@ -47,8 +47,9 @@ pub enum ReplicaDir {
     Future(TopicPartition),
     /// `….<32 hex>-delete`: to be removed.
     Deleted,
-    /// `….<32 hex>-stray`: kept aside, for a person to look at.
-    Stray,
+    /// `….<32 hex>-stray`: kept aside, for a person to look at. Of which partition, unless its topic
+    /// is too long for the name to tell.
+    Stray(Option<TopicPartition>),
 }
 
 /// Reads the name of a directory; `None` where Apache would refuse to start.
@@ -66,7 +67,10 @@ pub fn parse_replica_dir(name: &str) -> Option<ReplicaDir> {
         return match kind {
             0 => stem.contains('-').then_some(ReplicaDir::Deleted),
             1 => parse_partition(stem).map(ReplicaDir::Future),
-            _ => stem.contains('-').then_some(ReplicaDir::Stray),
+            _ => stem.contains('-').then(|| {
+                let is_whole = name.len() < NAME_BYTES_MAX;
+                ReplicaDir::Stray(is_whole.then(|| parse_partition(stem)).flatten())
+            }),
         };
     }
     parse_partition(name).map(ReplicaDir::Current)
@@ -150,7 +154,10 @@ mod tests {
             parse_replica_dir(&delete_dir(&tp)),
             Some(ReplicaDir::Deleted)
         );
-        assert_eq!(parse_replica_dir(&stray_dir(&tp)), Some(ReplicaDir::Stray));
+        assert_eq!(
+            parse_replica_dir(&stray_dir(&tp)),
+            Some(ReplicaDir::Stray(Some(tp)))
+        );
         for junk in [
             "lost+found",
             "topic",
@@ -163,6 +170,11 @@ mod tests {
         }
         let long = TopicPartition::new("x".repeat(249), 100_000);
         assert_eq!(delete_dir(&long).len(), 255);
+        assert_eq!(
+            parse_replica_dir(&stray_dir(&long)),
+            Some(ReplicaDir::Stray(None)),
+            "it may be another's"
+        );
     }
 
     #[test]

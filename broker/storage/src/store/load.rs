@@ -131,6 +131,20 @@ impl Store {
             all.logs.extend(loaded.logs);
             all.set_aside.extend(loaded.set_aside);
         }
+        let doubtful = all
+            .logs
+            .iter()
+            .filter(|log| log.may_have_lost_bytes())
+            .count();
+        if doubtful > 0 {
+            tracing::warn!(
+                dir = %directory.path.display(),
+                logs = doubtful,
+                "the machine went down without a clean stop of the broker: records that were not \
+                 flushed, or not copied to other brokers, may be lost"
+            );
+        }
+        directory.note_boot()?;
         Ok(all)
     }
 
@@ -158,7 +172,14 @@ impl Store {
                     });
                 }
                 Some(ReplicaDir::Deleted) => self.doom_folder(home, folder),
-                Some(ReplicaDir::Stray) => {}
+                Some(ReplicaDir::Stray(Some(partition))) => {
+                    self.set_aside.lock().push(SetAside {
+                        partition,
+                        now_at: folder,
+                        reason: "it was set aside before this start".to_owned(),
+                    });
+                }
+                Some(ReplicaDir::Stray(None)) => {}
                 None if entry.name == files::REMOTE_INDEX_CACHE => {}
                 None => return Err(Error::Foreign { path: folder }),
             }

@@ -376,9 +376,15 @@ impl Store {
         &self.flushes.times
     }
 
-    /// Partitions whose bytes could not be trusted when the store opened; their files are kept.
+    /// Partitions whose bytes could not be trusted when the store opened, now or before; their files
+    /// are kept.
     pub fn set_aside(&self) -> Vec<SetAside> {
         self.set_aside.lock().clone()
+    }
+
+    /// Whether files of this partition are kept aside.
+    pub fn is_set_aside(&self, tp: &TopicPartition) -> bool {
+        self.set_aside.lock().iter().any(|one| one.partition == *tp)
     }
 
     /// `on_failure` is called once for each directory that fails from now on, from the thread
