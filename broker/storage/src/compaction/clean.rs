@@ -162,6 +162,8 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
             }
             self.stats.bytes_mapped += batch.size as u64;
             let broken = |_| damaged(&path, position);
+            // A rotten key would name a record elsewhere that is to go.
+            batch.check_crc().map_err(broken)?;
             let aborted = transactions.pass(&batch).map_err(broken)?;
             if batch.last_offset().0 < from {
                 continue;
@@ -178,6 +180,9 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
                 }
             }
             self.map.note_latest_offset(batch.last_offset().0);
+        }
+        if walk.trailing_bytes() > 0 {
+            return Err(damaged(&path, walk.position()));
         }
         Ok(Mapped::All)
     }

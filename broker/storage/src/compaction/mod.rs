@@ -39,7 +39,7 @@ use crate::compaction::map::OffsetMap;
 pub use crate::compaction::measured::CompactionMeasures;
 use crate::compaction::measured::{LastPass, Measured};
 pub use crate::compaction::throttle::Halt;
-use crate::compaction::throttle::Throttle;
+use crate::compaction::throttle::{Rate, Throttle};
 use crate::config::LogConfig;
 use crate::error::{Error, Result};
 use crate::offsets::Offsets;
@@ -101,7 +101,7 @@ pub struct CompactionConfig {
     pub map_bytes: usize,
     /// `io.buffer.load.factor`.
     pub load_factor: f64,
-    /// `io.max.bytes.per.second`, reads and writes together.
+    /// `io.max.bytes.per.second`, reads and writes of all passes together.
     pub bytes_per_second: f64,
     /// How many threads work in one log directory at most: those that are left go on with the others
     /// when its disk hangs.
@@ -145,6 +145,7 @@ pub struct Compactor {
     clock: Clock,
     chance: Arc<Chance>,
     config: Mutex<CompactionConfig>,
+    rate: Rate,
     measured: Measured,
     // Held for a few words only, never while a disk works.
     state: Mutex<State>,
@@ -193,6 +194,7 @@ impl Compactor {
             clock,
             chance,
             config: Mutex::new(config),
+            rate: Rate::default(),
             state,
             left: Condvar::new(),
         }
@@ -395,7 +397,7 @@ impl Compactor {
             clock: &self.clock,
             log,
             map: OffsetMap::new(config.map_bytes, config.load_factor, seed),
-            throttle: Throttle::new(&self.clock, halt, config.bytes_per_second),
+            throttle: Throttle::new(&self.clock, halt, &self.rate, config.bytes_per_second),
             stats: Stats::default(),
         };
         let partition = log.partition();

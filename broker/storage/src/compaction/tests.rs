@@ -653,6 +653,34 @@ fn damage_gives_the_partition_up_and_changes_nothing() {
 }
 
 #[test]
+fn a_rotten_key_takes_no_other_keys_record_along() {
+    let room = room(CompactionConfig::default());
+    let config = LogConfig {
+        segment_bytes: 100,
+        ..compacting()
+    };
+    let segments: Vec<(i64, Vec<Bytes>)> = ["key3=v", "key1=w", "last=z"]
+        .iter()
+        .enumerate()
+        .map(|(at, record)| (at as i64, vec![batch(at as i64, Codec::None, &[*record])]))
+        .collect();
+    let log = Arc::new(Shelf::new(room.disk.shared(), config, &segments));
+    let spoil = |bytes: &mut Vec<u8>| {
+        let at = bytes.windows(4).position(|four| four == b"key1").unwrap();
+        bytes[at + 3] = b'3';
+    };
+    room.disk
+        .corrupt(&Shelf::name(1, files::LOG), spoil)
+        .unwrap();
+    assert_eq!(compact(&room, &log), None);
+    let kept = room
+        .disk
+        .read_small(&Shelf::name(0, files::LOG), 1 << 20)
+        .unwrap();
+    assert_eq!(kept[..], segments[0].1[0][..]);
+}
+
+#[test]
 fn a_segment_that_vanishes_meanwhile_ends_the_pass_and_no_more() {
     let room = room(CompactionConfig::default());
     let log = Arc::new(Shelf::new(
