@@ -134,9 +134,15 @@ impl Error {
     /// What a person should do about a directory that this takes offline.
     pub(crate) fn advice(&self) -> &'static str {
         match self {
-            Error::Disk { source, .. } if is_full(source) => {
+            // A sync that finds no room has lost what was written before it, where room is promised
+            // that is not there: thin volumes, quotas.
+            Error::Disk { act, source, .. } if is_full(source) && *act != "sync" => {
                 "the disk is full: make room on it and start this broker again; all that was \
                  acknowledged is there"
+            }
+            Error::Disk { source, .. } if is_full(source) => {
+                "the disk is full: make room on it and start this broker again; what was written \
+                 last may not be on it"
             }
             _ => {
                 "look at the disk and at the kernel's log, then start this broker again; what is on \
