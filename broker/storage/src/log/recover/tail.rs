@@ -156,7 +156,20 @@ impl Log {
             // segment that nobody will scan again.
             segment.cut_tail(keep)?;
             self.directory.sync(vec![file], &path)?;
-            tracing::debug!(path = %path.display(), bytes = size - keep, "gave the room back");
+            if self.config().is_durable() {
+                tracing::debug!(path = %path.display(), bytes = size - keep, "gave the room back");
+            } else {
+                // Room is made beforehand in the durable mode alone, and by Apache where it preallocates.
+                tracing::warn!(
+                    topic = %self.partition.topic,
+                    partition = self.partition.partition,
+                    segment = segment.base_offset(),
+                    bytes = size - keep,
+                    offset = state.end,
+                    "cut a tail of zeros: room that was made beforehand, or, if the machine lost its \
+                     power, records that were not yet on the disk"
+                );
+            }
             return Ok(Scanned::Whole);
         }
         tracing::warn!(
