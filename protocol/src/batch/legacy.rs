@@ -108,7 +108,7 @@ pub(crate) fn read(batch: &BatchView, bound: u64) -> Result<Vec<Record>, Fault> 
     let packed = outer
         .value
         .ok_or(Fault::Legacy("compressed message without a value"))?;
-    let inner = read_inner(decompress(codec, batch.magic, packed, bound)?)?;
+    let inner = read_inner(decompress(codec, batch.magic, packed, bound)?, bound)?;
     let last_inner = inner
         .last()
         .ok_or(Fault::Legacy("compressed message with none inside"))?;
@@ -138,7 +138,11 @@ pub(crate) fn read(batch: &BatchView, bound: u64) -> Result<Vec<Record>, Fault> 
 }
 
 /// The messages of a decompressed set. A cut one at the end is left out, as Java does.
-fn read_inner(set: Bytes) -> Result<Vec<Message>, Fault> {
+///
+/// Messages of a few bytes take many times their bytes while they are looked at, and that is bounded
+/// too.
+fn read_inner(set: Bytes, bound: u64) -> Result<Vec<Message>, Fault> {
+    const TAKEN_BYTES: usize = size_of::<Message>() + size_of::<Record>();
     let mut messages = Vec::new();
     let mut at = 0usize;
     while let Some(claim) = i32_at(&set, at.saturating_add(8)) {
@@ -154,6 +158,9 @@ fn read_inner(set: Bytes) -> Result<Vec<Message>, Fault> {
             return Err(Fault::Legacy("compressed message inside a compressed one"));
         }
         messages.push(message);
+        if (set.len() + messages.len() * TAKEN_BYTES) as u64 > bound {
+            return Err(Fault::Bomb { bound });
+        }
         at = end;
     }
     Ok(messages)
