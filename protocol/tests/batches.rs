@@ -545,6 +545,23 @@ fn a_bomb_is_refused_at_the_bound() {
     }
 }
 
+#[test]
+fn a_bomb_of_tiny_old_messages_is_refused_at_the_bound() {
+    const COUNT: usize = 30_000;
+    let mut batch = BatchBuilder::new(Codec::Gzip);
+    for _ in 0..COUNT {
+        batch.push(0, None, None, &[]).unwrap();
+    }
+    let new = batch.build().unwrap();
+    for magic in [0, 1] {
+        let set = down_convert(&new, magic, Offset(0), BOUND).unwrap();
+        let batch = BatchView::open(&set).unwrap().unwrap();
+        // Unpacked it is below a megabyte.
+        assert!(batch.records(1 << 20).is_err());
+        assert_eq!(batch.records(BOUND).unwrap().count(), COUNT);
+    }
+}
+
 /// All that can be asked of a set, asked.
 fn exercise(set: &Bytes, rules: &Rules<'_>) -> usize {
     let mut read = 0;

@@ -27,7 +27,7 @@ impl Replicas {
     /// Starts all of it on the current runtime. What needs no disk but blocks runs on `pool`. The tasks
     /// end at stop; the caller joins them before it closes the store.
     pub fn start(self: &Arc<Self>, pool: &IoPool, stop: &Stop) -> Vec<JoinHandle<()>> {
-        self.watch_directories();
+        self.watch_store();
         self.shared().lanes.wake_on(Handle::current());
         let lag_ms = (self.shared().config.lag_ms_max / 2).max(1);
         let movers = (0..self.shared().config.moves.threads.max(1)).map(|_| {

@@ -1,24 +1,41 @@
-//! A directory fails: its replicas go offline at once, whoever waits on them is told, and so is
-//! whoever tells the controller.
+//! A directory fails, or a replica's bytes turn out to be damaged: replicas go offline at once, whoever
+//! waits on them is told, and so is whoever tells the controller.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use protocol::ids::TopicPartition;
+use storage::directory::Lost;
 use tracing::error;
 
 use crate::error::Refusal;
+use crate::partition::Partition;
 use crate::replicas::Replicas;
 use crate::waiting::Wakes;
 
 impl Replicas {
-    /// Hears of failures from the store, from now on.
-    pub fn watch_directories(self: &Arc<Self>) {
+    /// Hears of losses from the store, from now on.
+    pub fn watch_store(self: &Arc<Self>) {
         let replicas = Arc::downgrade(self);
-        self.store().on_failure(Box::new(move |directory| {
-            if let Some(replicas) = replicas.upgrade() {
-                replicas.note_directory_failed(directory);
+        self.store().on_loss(Box::new(move |lost| {
+            let Some(replicas) = replicas.upgrade() else {
+                return;
+            };
+            match lost {
+                Lost::Directory(path) => replicas.note_directory_failed(path),
+                Lost::Replica(id) => replicas.note_replica_damaged(id),
             }
         }));
+    }
+
+    fn note_replica_damaged(&self, id: &TopicPartition) {
+        let damaged = |partition: &Arc<Partition>| partition.log().is_damaged();
+        let Some(partition) = self.find(id).online().filter(damaged) else {
+            return;
+        };
+        self.set_offline(id);
+        partition.leave(Refusal::DirectoryOffline).fire();
+        self.losses.send_modify(|losses| *losses += 1);
     }
 
     fn note_directory_failed(&self, directory: &Path) {
@@ -44,5 +61,6 @@ impl Replicas {
         error!(directory = %directory.display(), replicas = count, "log directory is offline");
         self.failed
             .send_modify(|failed| failed.push(directory.to_path_buf()));
+        self.losses.send_modify(|losses| *losses += 1);
     }
 }

@@ -34,6 +34,7 @@ pub struct Replicas {
     pub(crate) controller_epoch: AtomicI32,
     pub(crate) moves: Moves,
     pub(crate) failed: watch::Sender<Vec<PathBuf>>,
+    pub(crate) losses: watch::Sender<usize>,
 }
 
 /// What is kept from one order of the controller to the next; the lock makes orders one by one.
@@ -62,7 +63,7 @@ enum Slot {
 #[derive(Clone, Debug)]
 pub enum Hosted {
     Online(Arc<Partition>),
-    /// Its directory failed.
+    /// Its directory failed, or its bytes are damaged.
     Offline,
     /// No replica here: another broker has it, or nobody.
     Absent,
@@ -110,6 +111,7 @@ impl Replicas {
             controller_epoch: AtomicI32::new(0),
             moves,
             failed: watch::Sender::new(Vec::new()),
+            losses: watch::Sender::new(0),
         }))
     }
 
@@ -161,7 +163,7 @@ impl Replicas {
         all
     }
 
-    /// How many replicas lie on directories that failed.
+    /// How many replicas are offline.
     pub fn offline_count(&self) -> usize {
         let topics = self.topics.iter().map(|entry| Arc::clone(entry.value()));
         let topics: Vec<_> = topics.collect();
@@ -201,7 +203,12 @@ impl Replicas {
         }
     }
 
-    /// Directories that failed since the start, for whoever tells the controller.
+    /// How often something was lost, a directory or a replica alone, for whoever tells the controller.
+    pub fn losses(&self) -> watch::Receiver<usize> {
+        self.losses.subscribe()
+    }
+
+    /// Directories that failed since the start.
     pub fn failed_directories(&self) -> watch::Receiver<Vec<PathBuf>> {
         self.failed.subscribe()
     }

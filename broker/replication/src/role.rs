@@ -288,6 +288,11 @@ impl Replicas {
     ) -> Result<(), Refusal> {
         let id = &order.partition;
         match self.find(id) {
+            // What is merely damaged can be deleted.
+            Hosted::Offline if order.delete && self.is_damaged(id) => {
+                gone.push((id.clone(), true));
+                self.remove(id);
+            }
             Hosted::Offline => return Err(Refusal::DirectoryOffline),
             Hosted::Online(partition) => {
                 let is_bound = ![EPOCH_DURING_DELETE, NO_EPOCH].contains(&order.leader_epoch);
@@ -310,6 +315,10 @@ impl Replicas {
             self.store().delete_future(id)?;
         }
         Ok(())
+    }
+
+    fn is_damaged(&self, id: &TopicPartition) -> bool {
+        self.store().log(id).is_some_and(|log| log.is_damaged())
     }
 
     /// Fences by both epochs and remembers the controller's.

@@ -436,7 +436,7 @@ async fn a_copy_whose_disk_hangs_holds_up_no_append() {
 #[tokio::test]
 async fn who_waits_for_records_to_be_gone_does_not_wait_for_a_copy_whose_directory_fails() {
     let world = World::new(LogConfig::default());
-    world.replicas.watch_directories();
+    world.replicas.watch_store();
     let moving = world.lead_in(WORKS);
     assert!(matches!(produce(&moving), Append::Answered(_)));
     let to = Path::new(FROZEN);

@@ -859,6 +859,46 @@ fn a_replica_that_was_set_aside_is_not_led_anew_until_its_files_are_gone() {
 }
 
 #[test]
+fn a_replica_that_is_found_damaged_goes_offline_alone_and_can_be_deleted() {
+    let world = World::new();
+    for topic in ["t", "u"] {
+        let partition = world.lead(topic, &[1], &[1]);
+        for _ in 0..3 {
+            answered(produce(&partition, 3, Acks::Leader));
+        }
+    }
+    let world = world.reopened();
+    world.replicas.watch_store();
+    let losses = world.replicas.losses();
+    let (damaged, whole) = (world.lead("t", &[1], &[1]), world.lead("u", &[1], &[1]));
+    let path = world.dir.path().join("t-0/00000000000000000000.log");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let magic_of_the_second = bytes.len() / 3 + 16;
+    bytes[magic_of_the_second] = 9;
+    std::fs::write(&path, bytes).unwrap();
+
+    assert_eq!(look(&damaged, 6, CONSUMER), Err(Refusal::Damaged));
+    assert!(losses.has_changed().unwrap());
+    assert!(matches!(world.replicas.partition("t", 0), Hosted::Offline));
+    assert_eq!(look(&damaged, 0, CONSUMER), Err(Refusal::DirectoryOffline));
+    assert_eq!(
+        world.obey(order("t", 1, 1, &[1], &[1])),
+        Err(Refusal::DirectoryOffline)
+    );
+    assert!(look(&whole, 6, CONSUMER).is_ok_and(|bytes| bytes > 0));
+
+    let deletion = StopOrder {
+        partition: damaged.id().clone(),
+        leader_epoch: LeaderEpoch(0),
+        delete: true,
+    };
+    let stopped = world.replicas.apply_stop_replica(authority(1), &[deletion]);
+    assert_eq!(stopped.unwrap().results[0].1, Ok(()));
+    assert!(matches!(world.replicas.partition("t", 0), Hosted::Absent));
+    assert!(!path.exists());
+}
+
+#[test]
 fn a_replica_that_was_set_aside_follows_anew() {
     let world = World::new();
     answered(produce(&world.lead("t", &[1, 2], &[1, 2]), 3, Acks::Leader));

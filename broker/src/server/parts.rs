@@ -268,14 +268,14 @@ impl Rooms {
             ));
         }
 
-        let failures = report_failures(
+        let reporting = report_losses(
             Arc::clone(&side.store),
             side.broker,
             side.clock.clone(),
-            replicas.failed_directories(),
+            replicas.losses(),
             side.stop.clone(),
         );
-        upkeep.push(tasks::spawn("failed directories", failures));
+        upkeep.push(tasks::spawn("losses", reporting));
 
         let features = ClusterFeatures::default();
         if agreed.features {
@@ -605,13 +605,13 @@ async fn follow_unclean(live: Live, controller: ControllerHandle, stop: Stop) {
     }
 }
 
-/// Tells the controller of every directory that fails, by a notice in ZooKeeper: it asks this
-/// broker then which replicas are gone.
-async fn report_failures(
+/// Tells the controller of every directory that fails and every replica that is found damaged, by a
+/// notice in ZooKeeper: it asks this broker then which replicas are gone.
+async fn report_losses(
     store: Arc<dyn Store>,
     broker: BrokerId,
     clock: Clock,
-    mut failed: watch::Receiver<Vec<PathBuf>>,
+    mut losses: watch::Receiver<usize>,
     stop: Stop,
 ) {
     let path = format!(
@@ -622,7 +622,7 @@ async fn report_failures(
     let body = notices::encode_log_dir_failure(broker.0);
     loop {
         tokio::select! {
-            changed = failed.changed() => if changed.is_err() { return },
+            changed = losses.changed() => if changed.is_err() { return },
             () = stop.stopped() => return,
         }
         // A notice too many harms nobody; one too few leaves clients with a dead leader.
@@ -630,7 +630,7 @@ async fn report_failures(
             .create(&path, body.as_bytes(), Kind::PersistentSequential)
             .await
         {
-            warn!(%error, "the controller could not be told of a failed log directory; trying on");
+            warn!(%error, "the controller could not be told that replicas are offline; trying on");
             tokio::select! {
                 () = clock.sleep_ms(REPORT_REST_MS) => {}
                 () = stop.stopped() => return,

@@ -19,8 +19,17 @@ use crate::files;
 use crate::group_commit::GroupCommit;
 use crate::handles::Handles;
 
-/// Called once for a directory that has failed.
-pub type OnFailure = Box<dyn Fn(&Path) + Send + Sync>;
+/// What is not served any more, until a start looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost<'a> {
+    /// Its disk failed.
+    Directory(&'a Path),
+    /// Its bytes are damaged.
+    Replica(&'a TopicPartition),
+}
+
+/// Called once for each loss.
+pub type OnLoss = Box<dyn Fn(Lost<'_>) + Send + Sync>;
 
 /// How long the syncs of all directories took, as those who waited saw it.
 #[derive(Debug)]
@@ -53,7 +62,7 @@ pub(crate) struct Directory {
     flushes: Arc<FlushTimes>,
     failure: OnceLock<String>,
     announced: AtomicBool,
-    on_failure: Arc<OnceLock<OnFailure>>,
+    on_loss: Arc<OnceLock<OnLoss>>,
     pub(crate) was_clean: bool,
     pub(crate) same_boot: bool,
     /// The kernel's name for it; empty where it tells none.
@@ -88,7 +97,7 @@ impl Directory {
         path: &Path,
         handles: Arc<Handles>,
         boot_id: &str,
-        on_failure: Arc<OnceLock<OnFailure>>,
+        on_loss: Arc<OnceLock<OnLoss>>,
         flushes: Arc<FlushTimes>,
     ) -> Result<Directory> {
         let disk = Arc::clone(&handles.disk);
@@ -132,7 +141,7 @@ impl Directory {
             flushes,
             failure: OnceLock::new(),
             announced: AtomicBool::new(false),
-            on_failure,
+            on_loss,
             was_clean,
             same_boot,
             boot_id: boot_id.to_owned(),
@@ -148,7 +157,7 @@ impl Directory {
         path: &Path,
         handles: Arc<Handles>,
         error: &Error,
-        on_failure: Arc<OnceLock<OnFailure>>,
+        on_loss: Arc<OnceLock<OnLoss>>,
         flushes: Arc<FlushTimes>,
     ) -> Directory {
         let directory = Directory {
@@ -158,7 +167,7 @@ impl Directory {
             flushes,
             failure: OnceLock::new(),
             announced: AtomicBool::new(true),
-            on_failure,
+            on_loss,
             was_clean: false,
             same_boot: false,
             boot_id: String::new(),
@@ -230,10 +239,17 @@ impl Directory {
     /// Tells whoever asked to be told. Called where no lock is held.
     pub(crate) fn announce(&self) {
         if !self.is_online()
-            && let Some(on_failure) = self.on_failure.get()
+            && let Some(on_loss) = self.on_loss.get()
             && !self.announced.swap(true, Ordering::AcqRel)
         {
-            on_failure(&self.path);
+            on_loss(Lost::Directory(&self.path));
+        }
+    }
+
+    /// As [`Directory::announce`], for one replica of it.
+    pub(crate) fn announce_damage(&self, partition: &TopicPartition) {
+        if let Some(on_loss) = self.on_loss.get() {
+            on_loss(Lost::Replica(partition));
         }
     }
 

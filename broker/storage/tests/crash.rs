@@ -15,6 +15,7 @@ use bytes::Bytes;
 use protocol::batch::{BatchBuilder, Codec, Marker, end_marker};
 use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use storage::config::{LogConfig, StoreConfig};
+use storage::directory::Lost;
 use storage::error::{Error, Result};
 use storage::log::{Log, Origin};
 use storage::store::Store;
@@ -507,8 +508,8 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_the_directory_is_offline() {
     disk.plan(Operation::Sync, ".log", Fault::Eio, 0, true);
     let failed = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     let seen = Arc::clone(&failed);
-    store.on_failure(Box::new(move |dir| {
-        assert_eq!(dir, Path::new(DIR));
+    store.on_loss(Box::new(move |lost| {
+        assert_eq!(lost, Lost::Directory(Path::new(DIR)));
         seen.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
     }));
     // Another file of the same name would sync well now: the directory is believed no more.

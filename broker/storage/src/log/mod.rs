@@ -84,6 +84,8 @@ pub struct Log {
     trash: Arc<Trash>,
     clock: Clock,
     is_future: AtomicBool,
+    /// Known without the lock: whoever hears of the damage may be within it.
+    damage_told: AtomicBool,
     may_have_lost_bytes: bool,
     producer_expiration_ms: i64,
     config: RwLock<Arc<LogConfig>>,
@@ -425,7 +427,25 @@ impl Log {
             self.directory.take_offline(&error);
             self.directory.announce();
         }
+        if matches!(error, Error::Corrupt { .. }) {
+            self.announce_damage();
+        }
         Err(error)
+    }
+
+    /// A copy that is being made is given up by whoever makes it: nobody reads from it.
+    fn announce_damage(&self) {
+        let is_new = self.state.lock().condition == Condition::Damaged
+            && !self.is_future.load(Ordering::Acquire)
+            && !self.damage_told.swap(true, Ordering::AcqRel);
+        if is_new {
+            self.directory.announce_damage(&self.partition);
+        }
+    }
+
+    /// Whether damage was met since the start, and told.
+    pub fn is_damaged(&self) -> bool {
+        self.damage_told.load(Ordering::Acquire)
     }
 
     /// The start, where the name of the first segment does not tell it.

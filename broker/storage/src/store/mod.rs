@@ -20,7 +20,7 @@ use protocol::ids::{Offset, TopicId, TopicPartition};
 
 use crate::checkpoint::{self, PartitionOffsets};
 use crate::config::{LogConfig, StoreConfig};
-use crate::directory::{Directory, FlushTimes, OnFailure};
+use crate::directory::{Directory, FlushTimes, OnLoss};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::handles::Handles;
@@ -65,7 +65,7 @@ pub struct Store {
     /// do not wait for it.
     making: Making,
     set_aside: Mutex<Vec<SetAside>>,
-    on_failure: OnFailureCell,
+    on_loss: OnLossCell,
     flushes: Arc<FlushTimes>,
     pub(crate) departures: Departures,
 }
@@ -80,11 +80,11 @@ pub(crate) struct Home {
     pub(crate) turn: Mutex<()>,
 }
 
-struct OnFailureCell(Arc<OnceLock<OnFailure>>);
+struct OnLossCell(Arc<OnceLock<OnLoss>>);
 
-impl std::fmt::Debug for OnFailureCell {
+impl std::fmt::Debug for OnLossCell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("OnFailure")
+        f.write_str("OnLoss")
     }
 }
 
@@ -118,7 +118,7 @@ impl Store {
         config_of: &(dyn Fn(&str) -> Arc<LogConfig> + Sync),
     ) -> Result<Store> {
         let handles = Handles::new(disk, config.open_files_max);
-        let on_failure: Arc<OnceLock<OnFailure>> = Arc::default();
+        let on_loss: Arc<OnceLock<OnLoss>> = Arc::default();
         let flushes = FlushTimes::new(clock.clone());
         let boot_id = boot_id();
         let mut homes = Vec::new();
@@ -127,13 +127,13 @@ impl Store {
                 path,
                 Arc::clone(&handles),
                 &boot_id,
-                Arc::clone(&on_failure),
+                Arc::clone(&on_loss),
                 Arc::clone(&flushes),
             );
             let directory = match opened {
                 Err(e) if e.is_disk() => {
-                    let (handles, on_failure) = (Arc::clone(&handles), Arc::clone(&on_failure));
-                    Directory::failed(path, handles, &e, on_failure, Arc::clone(&flushes))
+                    let (handles, on_loss) = (Arc::clone(&handles), Arc::clone(&on_loss));
+                    Directory::failed(path, handles, &e, on_loss, Arc::clone(&flushes))
                 }
                 other => other?,
             };
@@ -151,7 +151,7 @@ impl Store {
             logs: RwLock::default(),
             making: Making::default(),
             set_aside: Mutex::default(),
-            on_failure: OnFailureCell(on_failure),
+            on_loss: OnLossCell(on_loss),
             flushes,
             departures: Departures::default(),
         };
@@ -387,10 +387,10 @@ impl Store {
         self.set_aside.lock().iter().any(|one| one.partition == *tp)
     }
 
-    /// `on_failure` is called once for each directory that fails from now on, from the thread
-    /// that met the failure, with no lock of ours held. Only the first call counts.
-    pub fn on_failure(&self, on_failure: Box<dyn Fn(&Path) + Send + Sync>) {
-        let _only_the_first = self.on_failure.0.set(on_failure);
+    /// `on_loss` is called once for each directory that fails and each replica that is found damaged
+    /// from now on, from the thread that met it, with no lock of ours held. Only the first call counts.
+    pub fn on_loss(&self, on_loss: OnLoss) {
+        let _only_the_first = self.on_loss.0.set(on_loss);
     }
 
     /// The watermarks of `replication-offset-checkpoint`, over all usable directories. Kafka: a

@@ -95,6 +95,7 @@ impl Log {
             trash: opening.trash,
             clock: opening.clock,
             is_future: opening.is_future.into(),
+            damage_told: false.into(),
             producer_expiration_ms: opening.producer_expiration_ms,
             config: RwLock::new(opening.config),
             state: Mutex::new(State {
