@@ -72,6 +72,14 @@ pub trait DiskFile: Send + Sync + Debug {
     }
 }
 
+/// A file system that is watched.
+pub trait FileSystem: Send + Sync + Debug {
+    /// Makes everything written so far on it survive a power cut. It fails, once, where bytes were lost
+    /// since it was watched, even if others were told before: Linux tells a descriptor of its own what
+    /// failed after it was opened, and one that is opened later nothing that somebody has heard of.
+    fn sync(&self) -> io::Result<()>;
+}
+
 /// A disk, or something that behaves like one.
 pub trait Disk: Send + Sync + Debug {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>>;
@@ -85,8 +93,8 @@ pub trait Disk: Send + Sync + Debug {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes entries created, renamed or removed in `dir` survive a power cut.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Makes everything written so far on the file system of `path` survive a power cut.
-    fn sync_file_system(&self, path: &Path) -> io::Result<()>;
+    /// The file system of `path`, whose failures are watched from now on.
+    fn file_system(&self, path: &Path) -> io::Result<Arc<dyn FileSystem>>;
     /// An exclusive lock on a file (made if missing), held until dropped or the process dies.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
     /// Bytes in all and bytes free to us, on the file system of `path`.
@@ -210,6 +218,15 @@ impl DiskFile for SystemFile {
 }
 
 #[derive(Debug)]
+struct SystemFileSystem(File);
+
+impl FileSystem for SystemFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.0)?)
+    }
+}
+
+#[derive(Debug)]
 struct SystemLock {
     path: PathBuf,
     _file: File,
@@ -290,8 +307,8 @@ impl Disk for SystemDisk {
         File::open(dir)?.sync_all()
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(path)?)?)
+    fn file_system(&self, path: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(SystemFileSystem(File::open(path)?)))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, Open};
+use crate::disk::{Disk, FileSystem, Open};
 
 /// Up to so many files are synced one by one: a sync of the whole file system writes out what
 /// others have there too.
@@ -21,7 +21,11 @@ pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Replaces many files of one file system: all written, one sync, all renamed, one sync.
-pub fn replace_many(disk: &dyn Disk, root: &Path, files: &[(PathBuf, Vec<u8>)]) -> io::Result<()> {
+pub fn replace_many(
+    disk: &dyn Disk,
+    file_system: &dyn FileSystem,
+    files: &[(PathBuf, Vec<u8>)],
+) -> io::Result<()> {
     if files.len() <= FEW {
         let mut files = files.iter();
         return files.try_for_each(|(path, bytes)| replace(disk, path, bytes));
@@ -30,11 +34,11 @@ pub fn replace_many(disk: &dyn Disk, root: &Path, files: &[(PathBuf, Vec<u8>)]) 
     for (path, bytes) in files {
         written.push(write_beside(disk, path, bytes, false)?);
     }
-    disk.sync_file_system(root)?;
+    file_system.sync()?;
     for ((path, _), temporary) in files.iter().zip(&written) {
         disk.rename(temporary, path)?;
     }
-    disk.sync_file_system(root)
+    file_system.sync()
 }
 
 /// Renames and makes the new name survive a power cut.
@@ -79,7 +83,8 @@ mod tests {
         let paths = ["a", "b", "c", "d", "e"].map(|name| dir.path().join(name));
         replace(&SystemDisk, &paths[0], b"a long first text").unwrap();
         let files = paths.clone().map(|path| (path, b"new".to_vec())).to_vec();
-        replace_many(&SystemDisk, dir.path(), &files).unwrap();
+        let file_system = SystemDisk.file_system(dir.path()).unwrap();
+        replace_many(&SystemDisk, &*file_system, &files).unwrap();
         for path in &paths {
             assert_eq!(std::fs::read(path).unwrap(), b"new");
         }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use crate::chance::Chance;
-use crate::disk::{Disk, DiskFile, DiskLock, Entry, Facts, Open};
+use crate::disk::{Disk, DiskFile, DiskLock, Entry, Facts, FileSystem, Open};
 
 type Id = usize;
 const ROOT: Id = 0;
@@ -90,6 +90,9 @@ struct World {
     faults: Vec<Planned>,
     space_max: Option<u64>,
     now_ms: i64,
+    /// How often bytes were lost behind everybody's back, and of how many of these somebody was told.
+    losses: u64,
+    losses_told: u64,
 }
 
 #[derive(Debug)]
@@ -145,6 +148,8 @@ impl FaultyDisk {
             faults: Vec::new(),
             space_max: None,
             now_ms: 0,
+            losses: 0,
+            losses_told: 0,
         };
         FaultyDisk(Arc::new(Mutex::new(world)), Arc::default())
     }
@@ -167,6 +172,12 @@ impl FaultyDisk {
     /// Whether the stop has come.
     pub fn is_off(&self) -> bool {
         self.0.lock().off
+    }
+
+    /// The kernel could not write something out: every file system that is watched tells it once, and one
+    /// that is watched later only if none has told it yet.
+    pub fn lose_in_writeback(&self) {
+        self.0.lock().losses += 1;
     }
 
     /// After `after` good calls of this kind on paths containing `path_part`, one (or, unless
@@ -861,15 +872,12 @@ impl Disk for FaultyDisk {
         })
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        self.change(Operation::Sync, path, None, |world, cut| {
-            if !cut {
-                for id in 0..world.nodes.len() {
-                    world.sync(id);
-                }
-            }
-            Ok(())
-        })
+    fn file_system(&self, path: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        Ok(Arc::new(FaultyFileSystem {
+            disk: self.clone(),
+            path: path.to_path_buf(),
+            heard: Mutex::new(self.0.lock().losses_told),
+        }))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
@@ -892,6 +900,34 @@ impl Disk for FaultyDisk {
         let world = self.0.lock();
         let total = world.space_max.unwrap_or(1 << 40);
         Ok((total, total.saturating_sub(world.used())))
+    }
+}
+
+#[derive(Debug)]
+struct FaultyFileSystem {
+    disk: FaultyDisk,
+    path: PathBuf,
+    /// The losses that were told here, or to others before this was opened.
+    heard: Mutex<u64>,
+}
+
+impl FileSystem for FaultyFileSystem {
+    fn sync(&self) -> io::Result<()> {
+        self.disk
+            .change(Operation::Sync, &self.path, None, |world, cut| {
+                let mut heard = self.heard.lock();
+                if *heard < world.losses {
+                    *heard = world.losses;
+                    world.losses_told = world.losses;
+                    return Err(rustix::io::Errno::IO.into());
+                }
+                if !cut {
+                    for id in 0..world.nodes.len() {
+                        world.sync(id);
+                    }
+                }
+                Ok(())
+            })
     }
 }
 

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base::clock::Clock;
-use base::disk::{Disk, DiskFile, DiskLock, Entry, Facts, Open, SystemDisk};
+use base::disk::{Disk, DiskFile, DiskLock, Entry, Facts, FileSystem, Open, SystemDisk};
 use coordinator::{Config, Handle};
 use parking_lot::{Condvar, Mutex};
 use protocol::zookeeper::errors::Code;
@@ -116,8 +116,8 @@ impl Disk for HangingDisk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.disk.sync_dir(dir)
     }
-    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        self.disk.sync_file_system(path)
+    fn file_system(&self, path: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        self.disk.file_system(path)
     }
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
         self.disk.lock(path)

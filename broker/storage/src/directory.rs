@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
-use base::disk::{Disk, DiskFile, DiskLock};
+use base::disk::{Disk, DiskFile, DiskLock, FileSystem};
 use base::metrics::Timings;
 use parking_lot::Mutex;
 use protocol::ids::{Offset, TopicPartition};
@@ -58,6 +58,8 @@ impl FlushTimes {
 pub(crate) struct Directory {
     pub(crate) path: PathBuf,
     pub(crate) handles: Arc<Handles>,
+    /// Watched since before the first byte was written; none where the directory failed from the start.
+    file_system: Option<Arc<dyn FileSystem>>,
     commit: GroupCommit,
     flushes: Arc<FlushTimes>,
     failure: OnceLock<String>,
@@ -116,6 +118,9 @@ impl Directory {
             },
             _ => Error::io("lock", &lock_path, e),
         })?;
+        let file_system = disk
+            .file_system(path)
+            .map_err(|e| Error::io("watch the file system of", path, e))?;
         let boot_path = path.join(files::BOOT_ID);
         let last_boot = match disk.read_small(&boot_path, 4096) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).trim().to_owned()),
@@ -137,6 +142,7 @@ impl Directory {
         Ok(Directory {
             path: path.to_path_buf(),
             handles,
+            file_system: Some(file_system),
             commit: GroupCommit::default(),
             flushes,
             failure: OnceLock::new(),
@@ -163,6 +169,7 @@ impl Directory {
         let directory = Directory {
             path: path.to_path_buf(),
             handles,
+            file_system: None,
             commit: GroupCommit::default(),
             flushes,
             failure: OnceLock::new(),
@@ -205,10 +212,19 @@ impl Directory {
         if self.is_online() {
             Ok(())
         } else {
-            Err(Error::Offline {
-                dir: self.path.clone(),
-            })
+            Err(self.offline())
         }
+    }
+
+    fn offline(&self) -> Error {
+        Error::Offline {
+            dir: self.path.clone(),
+        }
+    }
+
+    fn file_system(&self) -> Result<&dyn FileSystem> {
+        self.check()?;
+        self.file_system.as_deref().ok_or_else(|| self.offline())
     }
 
     /// Passes a result on; a failure of the disk takes the directory offline on the way.
@@ -255,8 +271,8 @@ impl Directory {
 
     /// Puts what was written to these files on the disk, together with whoever else asks.
     pub(crate) fn sync(&self, files: Vec<Arc<dyn DiskFile>>, act_on: &Path) -> Result<()> {
-        self.check()?;
-        let commit = || self.commit.sync(self.disk(), &self.path, files);
+        let file_system = self.file_system()?;
+        let commit = || self.commit.sync(file_system, files);
         let synced = self.flushes.note(commit);
         let result = self.judge(synced.map_err(|e| Error::io("sync", act_on, e)));
         // Another round may have failed between: what it lost might be ours.
@@ -265,17 +281,16 @@ impl Directory {
 
     /// Puts everything on the disk that was written to this file system before the call.
     pub(crate) fn sync_all(&self) -> Result<()> {
-        self.check()?;
-        let sync = || self.disk().sync_file_system(&self.path);
-        let synced = self.flushes.note(sync);
+        let file_system = self.file_system()?;
+        let synced = self.flushes.note(|| file_system.sync());
         let result = self.judge(synced.map_err(|e| Error::io("sync", &self.path, e)));
         result.and_then(|()| self.check())
     }
 
     /// Replaces many small files at the price of a few syncs.
     pub(crate) fn replace_many(&self, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
-        self.check()?;
-        let replaced = base::durable::replace_many(self.disk(), &self.path, files);
+        let file_system = self.file_system()?;
+        let replaced = base::durable::replace_many(self.disk(), file_system, files);
         self.judge(replaced.map_err(|e| Error::io("write to", &self.path, e)))
     }
 
@@ -407,19 +422,34 @@ mod tests {
 
     use super::*;
 
+    fn open(disk: &FaultyDisk, path: &str, boot_id: &str) -> Directory {
+        Directory::open(
+            Path::new(path),
+            Handles::new(disk.shared(), 8),
+            boot_id,
+            Arc::default(),
+            FlushTimes::new(Clock::by_hand(0)),
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn what_the_disk_lost_is_told_to_each_directory_on_it() {
+        let disk = FaultyDisk::new(1);
+        let (one, other) = (open(&disk, "/a", ""), open(&disk, "/b", ""));
+        disk.lose_in_writeback();
+        assert!(one.sync_all().is_err());
+        assert!(
+            other.sync_all().is_err(),
+            "though the first was told before"
+        );
+        assert!(!one.is_online() && !other.is_online());
+    }
+
     #[test]
     fn a_machines_crash_is_not_over_before_every_log_is_recovered() {
         let disk = FaultyDisk::new(1);
-        let open = |boot_id: &str| {
-            Directory::open(
-                Path::new("/a"),
-                Handles::new(disk.shared(), 8),
-                boot_id,
-                Arc::default(),
-                FlushTimes::new(Clock::by_hand(0)),
-            )
-            .unwrap()
-        };
+        let open = |boot_id: &str| open(&disk, "/a", boot_id);
         open("first").note_boot().unwrap();
         assert!(open("first").same_boot);
         // This start dies on the way.
@@ -434,17 +464,7 @@ mod tests {
     #[test]
     fn a_machine_without_a_name_for_its_boots_is_never_trusted_to_be_the_same() {
         let disk = FaultyDisk::new(1);
-        let open = || {
-            Directory::open(
-                Path::new("/a"),
-                Handles::new(disk.shared(), 8),
-                "",
-                Arc::default(),
-                FlushTimes::new(Clock::by_hand(0)),
-            )
-            .unwrap()
-        };
-        open().note_boot().unwrap();
-        assert!(!open().same_boot);
+        open(&disk, "/a", "").note_boot().unwrap();
+        assert!(!open(&disk, "/a", "").same_boot);
     }
 }

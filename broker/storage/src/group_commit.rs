@@ -7,10 +7,9 @@
 //! everybody has written to it.
 
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use base::disk::Disk;
+use base::disk::FileSystem;
 use parking_lot::{Condvar, Mutex};
 
 use crate::crew::{Crew, Files};
@@ -47,7 +46,7 @@ struct Rounds {
 
 impl GroupCommit {
     /// Returns when everything written to `files` before the call is on the disk.
-    pub(crate) fn sync(&self, disk: &dyn Disk, root: &Path, files: Files) -> io::Result<()> {
+    pub(crate) fn sync(&self, file_system: &dyn FileSystem, files: Files) -> io::Result<()> {
         if files.is_empty() {
             return Ok(());
         }
@@ -70,7 +69,7 @@ impl GroupCommit {
             rounds.collecting += 1;
             let files = std::mem::take(&mut rounds.waiting);
             drop(rounds);
-            let result = self.sync_all(disk, root, files);
+            let result = self.sync_all(file_system, files);
             rounds = self.rounds.lock();
             rounds.leading = false;
             rounds.done = round + 1;
@@ -86,18 +85,14 @@ impl GroupCommit {
 }
 
 impl GroupCommit {
-    fn sync_all(&self, disk: &dyn Disk, root: &Path, mut files: Files) -> io::Result<()> {
+    fn sync_all(&self, file_system: &dyn FileSystem, mut files: Files) -> io::Result<()> {
         files.sort_by_key(|file| Arc::as_ptr(file).cast::<()>());
         files.dedup_by(|a, b| Arc::ptr_eq(a, b));
         if let [file] = &files[..] {
             return file.sync();
         }
         if files.len() > FILES_MAX {
-            match disk.sync_file_system(root) {
-                // It takes a descriptor, and the files are open.
-                Err(e) if is_out_of_files(&e) => {}
-                synced => return synced,
-            }
+            return file_system.sync();
         }
         self.crew.get_or_init(|| Crew::new(THREADS)).sync(files)
     }
@@ -121,22 +116,24 @@ fn failure(code: Option<i32>) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
-    use base::disk::Open;
+    use base::disk::{Disk, Open};
     use base::faulty_disk::{Fault, FaultyDisk, Operation};
+
+    fn root(disk: &FaultyDisk) -> Arc<dyn FileSystem> {
+        disk.file_system(Path::new("/")).unwrap()
+    }
 
     #[test]
     fn after_a_failed_round_none_is_believed() {
         let disk = FaultyDisk::new(1);
         let file = disk.open(Path::new("/f"), Open::Create).unwrap();
-        let commit = GroupCommit::default();
+        let (commit, root) = (GroupCommit::default(), root(&disk));
         disk.plan(Operation::Sync, "f", Fault::Eio, 0, true);
-        assert!(
-            commit
-                .sync(&disk, Path::new("/"), vec![file.clone()])
-                .is_err()
-        );
-        assert!(commit.sync(&disk, Path::new("/"), vec![file]).is_err());
+        assert!(commit.sync(&*root, vec![file.clone()]).is_err());
+        assert!(commit.sync(&*root, vec![file]).is_err());
     }
 
     #[test]
@@ -144,23 +141,21 @@ mod tests {
         let disk = FaultyDisk::new(1);
         let open = |name: &str| disk.open(Path::new(name), Open::Create).unwrap();
         let files: Files = ["/a", "/b", "/c", "/d"].map(open).into();
-        let commit = GroupCommit::default();
+        let (commit, root) = (GroupCommit::default(), root(&disk));
         disk.plan(Operation::Sync, "c", Fault::Eio, 0, true);
-        assert!(commit.sync(&disk, Path::new("/"), files).is_err());
+        assert!(commit.sync(&*root, files).is_err());
     }
 
     #[test]
     fn many_threads_need_few_syncs_and_all_return() {
         let disk = FaultyDisk::new(1);
         let file = disk.open(Path::new("/f"), Open::Create).unwrap();
-        let commit = GroupCommit::default();
+        let (commit, root) = (GroupCommit::default(), root(&disk));
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        commit
-                            .sync(&disk, Path::new("/"), vec![Arc::clone(&file)])
-                            .unwrap();
+                        commit.sync(&*root, vec![Arc::clone(&file)]).unwrap();
                     }
                 });
             }

@@ -242,9 +242,7 @@ impl Store {
                 }
             }
         }
-        let synced = directory.disk().sync_file_system(&directory.path);
-        directory.judge(synced.map_err(|e| Error::io("sync", &directory.path, e)))?;
-        directory.check()?;
+        directory.sync_all()?;
         for (log, end) in sealed {
             let recovery = log.close_at(end);
             whole &= recovery == log.offsets().end;

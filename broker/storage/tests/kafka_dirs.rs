@@ -51,7 +51,7 @@ fn unpack(name: &str) -> FaultyDisk {
         }
         rest = &rest[512 + size.div_ceil(512) * 512..];
     }
-    disk.sync_file_system(Path::new("/d")).unwrap();
+    disk.file_system(Path::new("/d")).unwrap().sync().unwrap();
     disk
 }
 

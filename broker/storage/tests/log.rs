@@ -355,7 +355,11 @@ fn six(store: &Store, disk: &FaultyDisk) -> Vec<TopicPartition> {
         let made = store.create(tp, None, Arc::default(), Some(Path::new(dir)));
         drop(made.unwrap());
     }
-    disk.shared().sync_file_system(Path::new("/a")).unwrap();
+    disk.shared()
+        .file_system(Path::new("/a"))
+        .unwrap()
+        .sync()
+        .unwrap();
     many
 }
 

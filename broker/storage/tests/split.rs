@@ -51,7 +51,7 @@ fn old_log() -> FaultyDisk {
     let file = disk.open(cleaner, Open::Create).unwrap();
     file.write_at(format!("0\n1\nt 0 {NEXT}\n").as_bytes(), 0)
         .unwrap();
-    disk.sync_file_system(Path::new("/d")).unwrap();
+    disk.file_system(Path::new("/d")).unwrap().sync().unwrap();
     disk
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use base::disk::{Disk, DiskFile, DiskLock, Entry, Facts, Open};
+use base::disk::{Disk, DiskFile, DiskLock, Entry, Facts, FileSystem, Open};
 
 use crate::error::is_out_of_files;
 use crate::handles::OpenFiles;
@@ -65,8 +65,8 @@ impl Disk for Roomy {
         self.with_room(|disk| disk.sync_dir(dir))
     }
 
-    fn sync_file_system(&self, path: &Path) -> io::Result<()> {
-        self.with_room(|disk| disk.sync_file_system(path))
+    fn file_system(&self, path: &Path) -> io::Result<Arc<dyn FileSystem>> {
+        self.with_room(|disk| disk.file_system(path))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
