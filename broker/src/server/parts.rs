@@ -1,6 +1,5 @@
 //! The rooms between the session and the listeners, built and tied to one another.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 

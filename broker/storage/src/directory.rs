@@ -3,6 +3,7 @@
 //! The first failure of the disk ends it until the next start; after a failed sync nothing that lies
 //! there is acknowledged again. Too many open files are not the disk's fault and end nothing.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -113,7 +114,7 @@ impl Directory {
         }
         let lock_path = path.join(files::LOCK);
         let lock = disk.lock(&lock_path).map_err(|e| match e.kind() {
-            std::io::ErrorKind::WouldBlock | std::io::ErrorKind::ResourceBusy => Error::Locked {
+            ErrorKind::WouldBlock | ErrorKind::ResourceBusy => Error::Locked {
                 dir: path.to_path_buf(),
             },
             _ => Error::io("lock", &lock_path, e),
@@ -124,7 +125,7 @@ impl Directory {
         let boot_path = path.join(files::BOOT_ID);
         let last_boot = match disk.read_small(&boot_path, 4096) {
             Ok(bytes) => Some(String::from_utf8_lossy(&bytes).trim().to_owned()),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => None,
             Err(e) => return Err(Error::io("read", &boot_path, e)),
         };
         // Kafka: the marker goes before anything is loaded, so that dying on the way is unclean.

@@ -81,6 +81,8 @@ pub enum Damage {
     OffsetOrder { expected: i64, found: i64 },
     #[error("line {line} is not what belongs there")]
     Line { line: usize },
+    #[error("it is longer than any of its kind")]
+    Long,
     #[error("checksum or version is wrong")]
     Checksum,
     #[error("the length {len} is not a multiple of an entry")]
@@ -114,6 +116,11 @@ impl Error {
         let path = path.to_path_buf();
         if is_out_of_files(&source) {
             return Error::TooManyFiles { act, path, source };
+        }
+        // No disk says so: it is [`base::disk::Disk::read_small`]'s word.
+        if source.kind() == io::ErrorKind::InvalidData {
+            let damage = Damage::Long;
+            return Error::Corrupt { act, path, damage };
         }
         Error::Disk { act, path, source }
     }

@@ -110,10 +110,11 @@ pub(crate) fn write(disk: &dyn Disk, path: &Path, producers: &Producers) -> Resu
 
 /// `None` where the file is damaged.
 pub(crate) fn read(disk: &dyn Disk, path: &Path) -> Result<Option<Vec<(i64, Producer)>>> {
-    let bytes = disk
-        .read_small(path, BYTES_MAX)
-        .map_err(|e| Error::io("read snapshot", path, e))?;
-    Ok(decode(&bytes))
+    match disk.read_small(path, BYTES_MAX) {
+        Ok(bytes) => Ok(decode(&bytes)),
+        Err(e) if e.kind() == std::io::ErrorKind::InvalidData => Ok(None),
+        Err(e) => Err(Error::io("read snapshot", path, e)),
+    }
 }
 
 #[cfg(test)]

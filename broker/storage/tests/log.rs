@@ -522,6 +522,33 @@ fn damage_below_the_recovery_point_sets_the_replica_aside() {
     assert_eq!(kept.len, log_size(&disk, &aside[0].now_at));
 }
 
+#[test]
+fn small_files_that_have_grown_are_damage_and_no_fault_of_the_disk() {
+    let World {
+        log, store, disk, ..
+    } = world(LogConfig::default());
+    append(&log, &batch(3, None, false)).unwrap();
+    drop(log);
+    store.close().unwrap();
+    drop(store);
+    let grown = [0; 1 << 16];
+    let names = [".rotpeter_boot_id", "t-0/00000000000000000003.snapshot"];
+    for name in names.map(|name| Path::new("/a").join(name)) {
+        let file = disk.open(&name, Open::Create).unwrap();
+        file.write_at(&grown, 0).unwrap();
+    }
+    let clock = Clock::by_hand(0);
+    let store = open(&disk, &clock, &Arc::default());
+    assert_eq!(store.log(&tp()).unwrap().offsets().end, Offset(3));
+    assert!(store.close().is_ok());
+    drop(store);
+    let metadata = disk.open(Path::new("/a/t-0/partition.metadata"), Open::Create);
+    metadata.unwrap().write_at(&grown, 0).unwrap();
+    let store = open(&disk, &clock, &Arc::default());
+    assert_eq!(store.set_aside().len(), 1);
+    assert!(store.directories()[0].online);
+}
+
 fn log_size(disk: &FaultyDisk, folder: &Path) -> u64 {
     disk.files()
         .iter()
