@@ -1,23 +1,18 @@
 //! The machine, made fair for the run and put back as it was: TCP without pacing, memory that the
 //! host has given already, cores that do not halt while latency is measured.
 
-use std::cell::Cell;
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::Ordering;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
-use crate::process::{Running, STOP};
+use crate::machine::junk::Junk;
+use crate::process::Running;
+
+mod junk;
 
 const CONGESTION: &str = "/proc/sys/net/ipv4/tcp_congestion_control";
-
-/// With less than this left free, what is written next goes where files were read before: on pages
-/// that the host has given. Free ones it may have taken back, and each costs the one who touches it
-/// first up to twenty times the copy.
-const FREE_MB: u64 = 256;
 
 /// Holds the changes; dropping it takes them back.
 #[derive(Debug)]
@@ -26,15 +21,6 @@ pub(crate) struct Fair {
     junk: Option<Junk>,
     /// What could not be changed, for the report.
     pub(crate) notes: Vec<String>,
-}
-
-/// A sparse file as large as memory: reading it touches no disk, and every page read is the guest's.
-/// It stays until the end, as deleting it would give the pages back to the host.
-#[derive(Debug)]
-struct Junk {
-    path: PathBuf,
-    /// Where the next reading goes on: what was read last time is in memory still.
-    at: Cell<u64>,
 }
 
 impl Fair {
@@ -55,10 +41,7 @@ impl Fair {
         if !back_memory {
             notes.push("memory was not backed beforehand".to_owned());
         }
-        let junk = back_memory.then(|| Junk {
-            path: work.join("junk"),
-            at: Cell::new(0),
-        });
+        let junk = back_memory.then(|| Junk::at(work));
         Fair {
             congestion,
             junk,
@@ -66,29 +49,9 @@ impl Fair {
         }
     }
 
-    /// Fills what is free with pages of the sparse file. Once through it is not always enough: the
-    /// kernel takes pages back ahead of the reader.
+    /// Leaves hardly anything free that the host may have taken back.
     pub(crate) fn back_memory(&self) -> Result<()> {
-        let Some(Junk { path, at }) = &self.junk else {
-            return Ok(());
-        };
-        let size = memory_mb("MemTotal:") << 20;
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)?;
-        file.set_len(size)?;
-        let mut buffer = vec![0; 4 << 20];
-        let mut left = 3 * size;
-        while left > 0 && memory_mb("MemFree:") > FREE_MB {
-            let read = file.read_at(&mut buffer, at.get())? as u64;
-            at.set(if read == 0 { 0 } else { at.get() + read });
-            left = left.saturating_sub(read.max(1));
-            ensure!(!STOP.load(Ordering::Relaxed), "interrupted");
-        }
-        Ok(())
+        self.junk.as_ref().map_or(Ok(()), Junk::fill)
     }
 }
 
@@ -96,9 +59,6 @@ impl Drop for Fair {
     fn drop(&mut self) {
         if let Some(before) = &self.congestion {
             let _reported_by_sysctl = fs::write(CONGESTION, before);
-        }
-        if let Some(junk) = &self.junk {
-            let _never_was = fs::remove_file(&junk.path);
         }
     }
 }
