@@ -288,6 +288,7 @@ impl Subject for Log {
             size: segment.size,
             index_bytes: segment.offset_index_bytes,
             time_index_bytes: segment.time_index_bytes,
+            txn_index_bytes: segment.txn_index_bytes,
             largest_timestamp_ms: segment.largest_timestamp_ms,
             first_timestamp_ms: segment.first_timestamp_ms,
             modified_ms: segment.modified_ms,

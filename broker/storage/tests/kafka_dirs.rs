@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use base::disk::{Disk, Open};
 use base::faulty_disk::FaultyDisk;
 use bytes::Bytes;
 use protocol::ids::{LeaderEpoch, Offset, TopicPartition};
+use storage::compaction::{CompactionConfig, Compactor, Halt};
 use storage::config::{LogConfig, StoreConfig};
 use storage::log::{AbortedTransaction, Log, Moment, ReadRequest, Upto};
 use storage::store::Store;
@@ -24,6 +25,11 @@ const CLEAN_MARKER: &str = ".kafka_cleanshutdown";
 
 /// Puts a packed directory of Apache's on a disk in memory.
 fn unpack(name: &str) -> FaultyDisk {
+    unpack_some(name, |_| true)
+}
+
+/// As [`unpack`], only what is wanted of it.
+fn unpack_some(name: &str, is_wanted: impl Fn(&Path) -> bool) -> FaultyDisk {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let packed = std::fs::read(golden.join(format!("{name}.tar.gz"))).unwrap();
     let mut tar = Vec::new();
@@ -42,10 +48,12 @@ fn unpack(name: &str) -> FaultyDisk {
         let size = usize::from_str_radix(text(124, 11).trim(), 8).unwrap();
         let path = PathBuf::from("/d").join(text(0, 100));
         match rest[156] {
+            _ if !is_wanted(&path) => {}
             b'5' => disk.create_dir_all(&path).unwrap(),
             b'0' => {
                 let file = disk.open(&path, Open::Create).unwrap();
                 file.write_at(&rest[512..512 + size], 0).unwrap();
+                file.set_modified_ms(NOW_MS).unwrap();
             }
             other => panic!("entry of kind {other}"),
         }
@@ -342,6 +350,162 @@ fn is_beyond_telling(found: &[u8], batches: &Batches) -> bool {
     batches.values().any(|batch| same(&batch))
 }
 
+/// What is lived by after a flip: all that the policies of the captures' topics allow, and limits at
+/// which a healthy directory just loses nothing.
+fn hard_life(topic: &str) -> Arc<LogConfig> {
+    let calm = config_of(topic);
+    Arc::new(LogConfig {
+        compact: calm.compact || topic == "txseg",
+        delete: true,
+        retention_ms: NOW_MS - 1_700_000_000_000,
+        retention_bytes: 66_000,
+        min_cleanable_dirty_ratio: 0.0,
+        ..LogConfig::clone(&calm)
+    })
+}
+
+/// A record and where it belongs; of a replica that was set aside, where it belonged.
+type Place = (String, i64);
+type Records = BTreeSet<(Place, Option<Bytes>, Option<Bytes>)>;
+
+fn records_in(log: &str, bytes: &Bytes) -> Records {
+    let mut records = Records::new();
+    for batch in protocol::batch::split(bytes) {
+        let Ok(batch) = batch else { break };
+        if batch.check_crc().is_err() || batch.is_control() {
+            continue;
+        }
+        for record in batch.records(1 << 20).unwrap() {
+            let record = record.unwrap();
+            records.insert(((log.to_owned(), record.offset.0), record.key, record.value));
+        }
+    }
+    records
+}
+
+/// All records that lie in the logs on a disk and can be read.
+fn records_on(disk: &FaultyDisk) -> Records {
+    let mut records = Records::new();
+    for (path, len) in disk.files() {
+        if path.extension().is_some_and(|kind| kind == "log") {
+            let folder = path.parent().unwrap().file_name().unwrap();
+            let log = folder.to_str().unwrap().split('.').next().unwrap();
+            let bytes = disk.read_small(&path, len).unwrap();
+            records.append(&mut records_in(log, &bytes.into()));
+        }
+    }
+    records
+}
+
+/// What a flip may cost: the records of the batch it hit. `None`: it hit the part of a head that no
+/// checksum covers; then where and what the batch is nobody can tell.
+fn hit_by(disk: &FaultyDisk, path: &Path, byte: usize) -> Option<Records> {
+    if path.extension().is_none_or(|kind| kind != "log") {
+        return Some(Records::new());
+    }
+    let folder = path.parent()?.file_name()?.to_str()?;
+    let bytes = Bytes::from(disk.read_small(path, 1 << 20).unwrap());
+    let mut begin = 0;
+    for batch in protocol::batch::split(&bytes) {
+        let batch = batch.unwrap();
+        if byte < begin + batch.size {
+            let is_summed = byte >= begin + 21;
+            return is_summed.then(|| records_in(folder, batch.bytes()));
+        }
+        begin += batch.size;
+    }
+    Some(Records::new())
+}
+
+/// Opens the directory and has it live on for real: retention, compaction, a clean stop. Gives whether
+/// it could be opened.
+fn live_hard(disk: &FaultyDisk, reads_first: bool, context: &str) -> bool {
+    let config = StoreConfig {
+        dirs: vec!["/d".into()],
+        retention_check_ms: 0,
+        ..StoreConfig::default()
+    };
+    let clock = Clock::by_hand(NOW_MS);
+    let Ok(store) = Store::open(disk.shared(), config, clock.clone(), &hard_life) else {
+        return false;
+    };
+    for log in store.all() {
+        if reads_first {
+            let _ = served(&log, 1 << 20);
+        }
+        log.set_high_watermark(log.offsets().end);
+    }
+    let before = log_bytes(disk);
+    store.housekeep();
+    for log in store.all() {
+        let _ = log.apply_retention();
+    }
+    assert_eq!(log_bytes(disk), before, "deleted by age or size: {context}");
+    let chance = Arc::new(Chance::seeded(1));
+    let how = CompactionConfig {
+        map_bytes: 1 << 20,
+        ..CompactionConfig::default()
+    };
+    let compactor = Compactor::new(disk.shared(), clock, chance, how);
+    let mut rounds = 0;
+    while store.compact(&compactor, &Halt::default()) {
+        rounds += 1;
+        assert!(rounds < 100, "compacts for ever: {context}");
+    }
+    store.housekeep();
+    let _ = store.close();
+    true
+}
+
+/// What must outlive a hard life in any directory that a healthy one outlives it in.
+fn survivors(whole: &FaultyDisk) -> Records {
+    let healthy = whole.copy(0);
+    mark_clean(&healthy);
+    let before = log_bytes(&healthy);
+    assert!(live_hard(&healthy, false, "healthy"));
+    let store = open(&healthy);
+    assert!(store.directories()[0].was_clean && store.set_aside().is_empty());
+    assert!(log_bytes(&healthy) <= before);
+    records_on(&healthy)
+}
+
+/// One flip, and a hard life after it.
+fn flip_and_live(
+    whole: &FaultyDisk,
+    flip: (&Path, usize, u8),
+    seed: u64,
+    (all, expected): (&Records, &Records),
+) {
+    let (path, byte, mask) = flip;
+    let context = format!("seed {seed}: {} byte {byte} bit {mask}", path.display());
+    let disk = whole.copy(seed);
+    if seed.is_multiple_of(2) {
+        mark_clean(&disk);
+    }
+    let lost = hit_by(&disk, path, byte);
+    disk.corrupt(path, |bytes| bytes[byte] ^= mask).unwrap();
+    live_hard(&disk, seed.is_multiple_of(3), &context);
+    let Some(lost) = lost else { return };
+    let left = records_on(&disk);
+    let gone: Vec<_> = expected
+        .iter()
+        .filter(|record| !left.contains(record) && !lost.contains(record))
+        .collect();
+    assert!(gone.is_empty(), "{context}: lost {gone:?}");
+    // And the next start serves what was written, no other.
+    let config = StoreConfig {
+        dirs: vec!["/d".into()],
+        ..StoreConfig::default()
+    };
+    let clock = Clock::by_hand(NOW_MS);
+    if let Ok(store) = Store::open(disk.shared(), config, clock, &hard_life) {
+        for ((log, _), batch) in served_by(&store, 1 << 20) {
+            let records = records_in(&log, &batch.into());
+            assert!(records.is_subset(all), "{context}: {records:?}");
+        }
+    }
+}
+
 #[test]
 fn no_flipped_byte_makes_us_panic_delete_or_serve_it() {
     let is_long = std::env::var("ROTPETER_ALL").is_ok_and(|value| !value.is_empty());
@@ -359,6 +523,7 @@ fn no_flipped_byte_makes_us_panic_delete_or_serve_it() {
         }
         let right = served_by(&open(&healthy), 1 << 20);
         assert!(right.len() > 10);
+        let (all, expected) = (records_on(&whole), survivors(&whole));
         let files: Vec<_> = whole
             .files()
             .into_iter()
@@ -381,12 +546,10 @@ fn no_flipped_byte_makes_us_panic_delete_or_serve_it() {
             );
             unnoticed += live_on(&disk, &right, &context, 300 << chance.below(12));
             // Every batch that was there is still there: in its log, or in a folder kept aside.
-            // Kafka: after a crash a start above the end means that all the rest was deleted before.
-            let says_deleted = !is_clean && path.ends_with("log-start-offset-checkpoint");
-            if says_deleted {
-                continue;
-            }
             assert_eq!(log_bytes(&disk), log_bytes(&whole), "{context}");
+            if is_long || round % 4 == 0 {
+                flip_and_live(&whole, (path, byte, mask), round / 4, (&all, &expected));
+            }
         }
     }
     assert!(
@@ -431,4 +594,57 @@ fn live_on(disk: &FaultyDisk, right: &Batches, context: &str, step: usize) -> u6
         let _ = log.aborted_transactions(offsets.start, offsets.end);
     }
     unnoticed
+}
+
+/// Files beside the segments have no checksum, but for producer snapshots: every byte of every one.
+#[test]
+fn no_file_without_a_checksum_steers_a_deletion() {
+    let is_long = std::env::var("ROTPETER_ALL").is_ok_and(|value| !value.is_empty());
+    let logs = ["txseg-0", "segs-0", "delrec-0"];
+    let whole = unpack_some("clean", |path| {
+        let place = path.strip_prefix("/d").unwrap();
+        let log = place.iter().next().and_then(|name| name.to_str()).unwrap();
+        log.ends_with("checkpoint") || log == "meta.properties" || logs.contains(&log)
+    });
+    let expected = survivors(&whole);
+    let all = records_on(&whole);
+    let of = |log: &str, key: &str| {
+        let is_it = |record: &&(Place, Option<Bytes>, Option<Bytes>)| {
+            let key_is = record
+                .1
+                .as_ref()
+                .is_some_and(|k| k.starts_with(key.as_bytes()));
+            record.0.0 == log && key_is
+        };
+        (
+            all.iter().filter(is_it).count(),
+            expected.iter().filter(is_it).count(),
+        )
+    };
+    // Compaction is at work there: what was aborted goes.
+    let (there, left) = of("txseg-0", "a");
+    assert!(there > left, "{there} {left}");
+    let (there, left) = of("txseg-0", "c");
+    assert!(there > left && left > 3, "{there} {left}");
+    let mut seed = 0;
+    for (path, len) in whole.files() {
+        let kind = path.extension().and_then(|kind| kind.to_str());
+        if matches!(kind, Some("log" | "snapshot" | "properties")) {
+            continue;
+        }
+        for byte in 0..usize::try_from(len).unwrap() {
+            let some = [0, byte % 7 + 1];
+            // A digit is another one by any of its lower bits.
+            let is_all = is_long || path.ends_with("log-start-offset-checkpoint");
+            for bit in (0..8).filter(|bit| is_all || some.contains(bit)) {
+                let flip = (path.as_path(), byte, 1 << bit);
+                // After a clean stop and after a crash.
+                for seed in [seed, seed + 1] {
+                    flip_and_live(&whole, flip, seed, (&all, &expected));
+                }
+                seed += 3;
+            }
+        }
+    }
+    assert!(seed > 6_000, "{seed} flips");
 }

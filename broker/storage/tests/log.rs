@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::clock::Clock;
 use base::disk::{Disk, Open, SystemDisk};
@@ -274,6 +275,91 @@ fn old_segments_go_by_age_size_and_start_and_open_ranges_stay_readable() {
     assert_eq!(
         append(&log, &batch(1, None, false)).unwrap().first_offset,
         Offset(30)
+    );
+}
+
+#[test]
+fn a_spoilt_start_deletes_nothing_and_a_true_one_is_kept() {
+    for (noted, start) in [("8", 8i64), ("18", 8), ("98", 8), ("3", 3)] {
+        for is_clean in [true, false] {
+            let config = LogConfig {
+                segment_bytes: 250,
+                ..LogConfig::default()
+            };
+            let World {
+                disk, log, store, ..
+            } = world(config.clone());
+            for _ in 0..10 {
+                append(&log, &batch(3, None, false)).unwrap();
+            }
+            log.set_high_watermark(Offset(30));
+            // Each batch is a segment; the upkeep would delete those of 0 and 3.
+            log.delete_records_before(Offset(8)).unwrap();
+            store.close().unwrap();
+            drop((log, store));
+            let path = Path::new("/a/log-start-offset-checkpoint");
+            let text = format!("0\n1\nt 0 {noted}\n");
+            let file = disk.open(path, Open::Write).unwrap();
+            file.truncate(0).unwrap();
+            file.write_at(text.as_bytes(), 0).unwrap();
+            if !is_clean {
+                let marker = Path::new("/a/.kafka_cleanshutdown");
+                disk.remove_file(marker).unwrap();
+            }
+            let store = open(&disk, &Clock::by_hand(NOW_MS), &Arc::new(config));
+            let log = store.log(&tp()).unwrap();
+            log.set_high_watermark(Offset(30));
+            let context = format!("{noted}, clean: {is_clean}");
+            assert_eq!(log.offsets().start, Offset(start), "{context}");
+            assert_eq!(log.offsets().end, Offset(30), "{context}");
+            store.housekeep();
+            let segments = log.measures(Duration::ZERO).unwrap().segments;
+            let gone = usize::try_from(start).unwrap() / 3;
+            assert_eq!(segments, 10 - gone, "{context}");
+        }
+    }
+}
+
+#[test]
+fn a_spoilt_time_deletes_no_segment_after_a_crash_either() {
+    let config = LogConfig {
+        retention_ms: 10_000,
+        index_interval_bytes: 1,
+        ..LogConfig::default()
+    };
+    let World {
+        disk, log, store, ..
+    } = world(config.clone());
+    for at in [0, 30_000, 10_000, 20_000] {
+        let mut builder = BatchBuilder::new(Codec::None);
+        builder
+            .push(NOW_MS + at, None, Some(&[7; 50]), &[])
+            .unwrap();
+        append(&log, &builder.build().unwrap()).unwrap();
+    }
+    store.close().unwrap();
+    drop((log, store));
+    disk.remove_file(Path::new("/a/.kafka_cleanshutdown"))
+        .unwrap();
+    let path = Path::new("/a/t-0/00000000000000000000.timeindex");
+    // The entry of 30 000 says 0 and something.
+    let spoil = |bytes: &mut Vec<u8>| {
+        let from = bytes.len() - 12;
+        bytes[from..from + 8].copy_from_slice(&(NOW_MS + 1).to_be_bytes());
+    };
+    disk.corrupt(path, spoil).unwrap();
+    let clock = Clock::by_hand(NOW_MS + 40_000);
+    let store = open(&disk, &clock, &Arc::new(config));
+    let log = store.log(&tp()).unwrap();
+    log.set_high_watermark(Offset(4));
+    store.housekeep();
+    assert_eq!(log.offsets().start, Offset(0));
+    clock.advance(1);
+    store.housekeep();
+    assert_eq!(
+        log.offsets().start,
+        Offset(4),
+        "it is as old as its youngest record"
     );
 }
 

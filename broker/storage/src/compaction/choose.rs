@@ -158,6 +158,7 @@ mod tests {
             size,
             index_bytes: 8,
             time_index_bytes: 12,
+            txn_index_bytes: 0,
             largest_timestamp_ms: time_ms,
             first_timestamp_ms: time_ms,
             modified_ms: time_ms,

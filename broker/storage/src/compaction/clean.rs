@@ -1,4 +1,5 @@
-//! One pass over one log: map the dirty part, rewrite everything before its end.
+//! One pass over one log: learn how transactions ended, map the dirty part, rewrite everything before
+//! its end.
 //!
 //! ```text
 //! <base>.log.cleaned (+ indexes)   written, synced
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use protocol::batch::{BatchView, NO_TIMESTAMP};
 use protocol::ids::{Offset, ProducerId};
 
+use crate::compaction::aborted::{Aborted, Gathering};
 use crate::compaction::choose::{Assessment, GroupBounds, group};
 use crate::compaction::filter::{DECOMPRESSED_BYTES_MAX, Filter, FilterError};
 use crate::compaction::map::{Full, OffsetMap};
@@ -27,18 +29,18 @@ use crate::compaction::transactions::Transactions;
 use crate::compaction::{LastOfProducer, SegmentFacts, Stats, Subject};
 use crate::error::{Damage, Error, Result};
 use crate::files;
-use crate::inspect::{AbortedEntry, Walk, WalkError, aborted_entries};
+use crate::inspect::{AbortedEntry, Walk, WalkError};
 
 /// What is gathered before it is written.
 const WRITE_BYTES: usize = 1 << 20;
-/// A transaction index larger than this is not one we or Apache wrote: 30 million aborts.
-const TXN_INDEX_BYTES_MAX: u64 = 1 << 30;
 
 /// What one pass over one log needs.
 pub(crate) struct Pass<'a, S: Subject + ?Sized> {
     pub(crate) disk: &'a dyn Disk,
     pub(crate) clock: &'a Clock,
     pub(crate) log: &'a S,
+    /// Where its segments begin.
+    pub(crate) bases: Vec<i64>,
     pub(crate) map: OffsetMap,
     pub(crate) throttle: Throttle<'a>,
     pub(crate) stats: Stats,
@@ -78,6 +80,7 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
     fn run_uncut(&mut self, found: &Assessment, cuts: u64) -> Result<Ended> {
         let dir = self.log.path();
         let segments = self.log.segments();
+        self.bases = segments.iter().map(|segment| segment.base).collect();
         let now_ms = self.clock.wall_ms();
         let config = self.log.config();
         // Kafka: for formats v0 and v1, tombstones go when they are older than what was clean
@@ -90,7 +93,9 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
                 .modified_ms
                 .saturating_sub(config.delete_retention_ms)
         });
-        let aborted = self.aborted(&dir, &segments)?;
+        let Some(aborted) = self.gather_aborted(&dir, &segments, found)? else {
+            return Ok(Ended::Early);
+        };
         if !self.fill_map(&dir, &segments, found, &aborted)? {
             return Ok(Ended::Early);
         }
@@ -103,7 +108,7 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
             index_bytes_max: u64::from(config.segment_index_bytes),
             upto: found.upto,
         };
-        let mut transactions = Transactions::of(aborted);
+        let mut transactions = Transactions::of(&aborted);
         for members in group(source, &bounds) {
             // Only living producers are asked for, at the last moment: who appears later has
             // batches beyond what is compacted here.
@@ -123,22 +128,57 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
         Ok(Ended::At(end))
     }
 
+    /// How the transactions ended of which there is something in the dirty part: what was compacted
+    /// before lost the aborted ones' records then. Before anything is dropped, and with all checksums:
+    /// so nothing is dropped by what is spoilt. Where no index tells of an abort there is none. `None`
+    /// where it is to stop.
+    fn gather_aborted(
+        &mut self,
+        dir: &Path,
+        segments: &[SegmentFacts],
+        found: &Assessment,
+    ) -> Result<Option<Aborted>> {
+        let first = segments.partition_point(|segment| segment.base <= found.first_dirty);
+        let dirty = &segments[first.saturating_sub(1)..];
+        let mut gathering = Gathering::below(found.upto);
+        if dirty.iter().all(|segment| segment.txn_index_bytes == 0) {
+            return Ok(Some(gathering.end()));
+        }
+        for segment in dirty {
+            if gathering.is_over(segment.base) {
+                break;
+            }
+            let path = dir.join(files::segment_file(segment.base, files::LOG));
+            let mut walk = self.walk(&path, segment)?;
+            while let Some((position, batch)) = walk.step()? {
+                if !self.throttle.pass(batch.size) {
+                    return Ok(None);
+                }
+                self.stats.bytes_mapped += batch.size as u64;
+                let broken = |_| damaged(&path, position);
+                gathering.pass(&batch).map_err(broken)?;
+                if gathering.is_over(batch.next_offset().0) {
+                    return Ok(Some(gathering.end()));
+                }
+            }
+        }
+        Ok(Some(gathering.end()))
+    }
+
     /// Notes the last offset of every key in the dirty part. False where it is to stop.
     fn fill_map(
         &mut self,
         dir: &Path,
         segments: &[SegmentFacts],
         found: &Assessment,
-        aborted: &[AbortedEntry],
+        aborted: &Aborted,
     ) -> Result<bool> {
         let first = segments.partition_point(|segment| segment.base <= found.first_dirty);
         let dirty = &segments[first.saturating_sub(1)..];
         let dirty = &dirty[..dirty.partition_point(|segment| segment.base < found.upto)];
-        let relevant = |entry: &&AbortedEntry| entry.last_offset >= found.first_dirty;
-        let mut transactions = Transactions::of(aborted.iter().filter(relevant).copied().collect());
         for (index, segment) in dirty.iter().enumerate() {
             let end = dirty.get(index + 1).map_or(found.upto, |next| next.base);
-            match self.map_segment(dir, segment, found.first_dirty, &mut transactions)? {
+            match self.map_segment(dir, segment, found.first_dirty, aborted)? {
                 Mapped::All => self.map.note_latest_offset(end.saturating_sub(1)),
                 Mapped::Full => return Ok(true),
                 Mapped::Stopped => return Ok(false),
@@ -152,23 +192,20 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
         dir: &Path,
         segment: &SegmentFacts,
         from: i64,
-        transactions: &mut Transactions,
+        aborted: &Aborted,
     ) -> Result<Mapped> {
         let path = dir.join(files::segment_file(segment.base, files::LOG));
         let mut walk = self.walk(&path, segment)?;
-        while let Some((position, batch)) = walk.step().map_err(|e| walk_error(&path, e))? {
+        while let Some((position, batch)) = walk.step()? {
             if !self.throttle.pass(batch.size) {
                 return Ok(Mapped::Stopped);
             }
             self.stats.bytes_mapped += batch.size as u64;
             let broken = |_| damaged(&path, position);
-            // A rotten key would name a record elsewhere that is to go.
-            batch.check_crc().map_err(broken)?;
-            let aborted = transactions.pass(&batch).map_err(broken)?;
             if batch.last_offset().0 < from {
                 continue;
             }
-            if !aborted && !batch.is_control() {
+            if !batch.is_control() && !aborted.holds(&batch) {
                 for record in batch.records(DECOMPRESSED_BYTES_MAX).map_err(broken)? {
                     let record = record.map_err(broken)?;
                     let Some(key) = record.key.filter(|_| record.offset.0 >= from) else {
@@ -181,9 +218,6 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
             }
             self.map.note_latest_offset(batch.last_offset().0);
         }
-        if walk.trailing_bytes() > 0 {
-            return Err(damaged(&path, walk.position()));
-        }
         Ok(Mapped::All)
     }
 
@@ -192,7 +226,7 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
         &mut self,
         dir: &Path,
         members: &[SegmentFacts],
-        transactions: &mut Transactions,
+        transactions: &mut Transactions<'_>,
         rules: &Rules,
     ) -> Result<bool> {
         let Some(first) = members.first() else {
@@ -220,7 +254,7 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
         &mut self,
         dir: &Path,
         members: &[SegmentFacts],
-        transactions: &mut Transactions,
+        transactions: &mut Transactions<'_>,
         rules: &Rules,
     ) -> Result<bool> {
         let (Some(first), Some(last)) = (members.first(), members.last()) else {
@@ -245,18 +279,16 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
         dir: &Path,
         segment: &SegmentFacts,
         output: &mut Output,
-        transactions: &mut Transactions,
+        transactions: &mut Transactions<'_>,
         rules: &Rules,
     ) -> Result<bool> {
         let path = dir.join(files::segment_file(segment.base, files::LOG));
         let mut walk = self.walk(&path, segment)?;
-        while let Some((position, batch)) = walk.step().map_err(|e| walk_error(&path, e))? {
+        while let Some((position, batch)) = walk.step()? {
             if !self.throttle.pass(batch.size) {
                 return Ok(false);
             }
             self.stats.bytes_read += batch.size as u64;
-            // What is rotten is never copied under a new, right checksum.
-            batch.check_crc().map_err(|_| damaged(&path, position))?;
             let filter = Filter {
                 map: &self.map,
                 producers: &rules.producers,
@@ -273,13 +305,10 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
             }
             output.append(kept).map_err(|e| output.error("write", e))?;
         }
-        if walk.trailing_bytes() > 0 {
-            return Err(damaged(&path, walk.position()));
-        }
         Ok(true)
     }
 
-    fn walk(&self, path: &Path, segment: &SegmentFacts) -> Result<Walk> {
+    fn walk(&self, path: &Path, segment: &SegmentFacts) -> Result<CheckedWalk> {
         let file = self
             .disk
             .open(path, Open::Read)
@@ -287,21 +316,44 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
                 std::io::ErrorKind::NotFound => Error::Closed,
                 _ => Error::io("open", path, e),
             })?;
-        Walk::over(file, 0, segment.size).map_err(|e| Error::io("read", path, e))
+        let walk = Walk::over(file, 0, segment.size).map_err(|e| Error::io("read", path, e))?;
+        let behind = self.bases.partition_point(|base| *base <= segment.base);
+        Ok(CheckedWalk {
+            walk,
+            path: path.to_path_buf(),
+            next: segment.base,
+            end: self.bases.get(behind).copied().unwrap_or(i64::MAX),
+        })
     }
+}
 
-    /// All aborted transactions the log's indexes tell of.
-    fn aborted(&self, dir: &Path, segments: &[SegmentFacts]) -> Result<Vec<AbortedEntry>> {
-        let mut entries = Vec::new();
-        for segment in segments {
-            let path = dir.join(files::segment_file(segment.base, files::TXN_INDEX));
-            match self.disk.read_small(&path, TXN_INDEX_BYTES_MAX) {
-                Ok(bytes) => entries.extend(aborted_entries(&bytes)),
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::io("read", &path, e)),
-            }
+/// The walk over a segment's batches that ends in an error at the first that is not what was written.
+/// Checksums: a rotten key would name a record elsewhere that is to go, and what is rotten must not be
+/// copied under a new, right one. Offsets, which no checksum covers: they rise, up to the next segment.
+struct CheckedWalk {
+    walk: Walk,
+    path: PathBuf,
+    /// No batch begins below, or reaches `end`.
+    next: i64,
+    end: i64,
+}
+
+impl CheckedWalk {
+    fn step(&mut self) -> Result<Option<(u64, BatchView)>> {
+        let step = self.walk.step();
+        let Some((position, batch)) = step.map_err(|e| walk_error(&self.path, e))? else {
+            return match self.walk.trailing_bytes() {
+                0 => Ok(None),
+                _ => Err(damaged(&self.path, self.walk.position())),
+            };
+        };
+        let last = batch.last_offset().0;
+        let is_in_order = batch.base_offset.0 >= self.next && last < self.end;
+        if !is_in_order || batch.check_crc().is_err() {
+            return Err(damaged(&self.path, position));
         }
-        Ok(entries)
+        self.next = last.saturating_add(1);
+        Ok(Some((position, batch)))
     }
 }
 

@@ -49,7 +49,7 @@ impl Filter<'_> {
     pub(crate) fn apply(
         &self,
         batch: &BatchView,
-        transactions: &mut Transactions,
+        transactions: &mut Transactions<'_>,
     ) -> Result<Option<Bytes>, FilterError> {
         let can_go = transactions.pass(batch)?;
         let horizon = batch.delete_horizon_ms();

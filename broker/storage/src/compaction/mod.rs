@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! choose  which log is dirtiest                       pure
+//! gather  its aborted transactions, from the markers   where there are any
 //! map     key → last offset over its dirty part       bounded memory
 //! clean   rewrite all before that part's end, swap    safe to die at any line
 //! ```
@@ -15,6 +16,7 @@
 
 mod map;
 mod throttle;
+mod aborted;
 mod transactions;
 mod filter;
 mod choose;
@@ -79,6 +81,7 @@ pub struct SegmentFacts {
     pub size: u64,
     pub index_bytes: u64,
     pub time_index_bytes: u64,
+    pub txn_index_bytes: u64,
     /// The largest in its records; of the file where they have none.
     pub largest_timestamp_ms: i64,
     /// The largest of its first batch; −1 for none.
@@ -396,6 +399,7 @@ impl Compactor {
             disk: &*self.disk,
             clock: &self.clock,
             log,
+            bases: Vec::new(),
             map: OffsetMap::new(config.map_bytes, config.load_factor, seed),
             throttle: Throttle::new(&self.clock, halt, &self.rate, config.bytes_per_second),
             stats: Stats::default(),

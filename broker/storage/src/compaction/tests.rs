@@ -233,6 +233,7 @@ impl Subject for Shelf {
                 size: log.len,
                 index_bytes: len(files::OFFSET_INDEX).len,
                 time_index_bytes: len(files::TIME_INDEX).len,
+                txn_index_bytes: len(files::TXN_INDEX).len,
                 largest_timestamp_ms: log.modified_ms,
                 first_timestamp_ms: log.modified_ms,
                 modified_ms: log.modified_ms,
@@ -792,4 +793,80 @@ fn dying_at_any_operation_loses_no_key_and_no_offset() {
         }
     }
     assert!(stopped_at > 20, "only {stopped_at} operations were tried");
+}
+
+#[test]
+fn a_spoilt_index_of_aborted_transactions_decides_nothing() {
+    let entry = AbortedEntry {
+        version: 0,
+        producer_id: 2,
+        first_offset: 3,
+        last_offset: 4,
+        last_stable_offset: 0,
+    };
+    let spoilt = [
+        // It names another producer: what that one committed passes for aborted, and the other way round.
+        AbortedEntry {
+            producer_id: 1,
+            ..entry
+        },
+        // It begins too early, with what the producer had committed before; or too late.
+        AbortedEntry {
+            first_offset: 1,
+            ..entry
+        },
+        AbortedEntry {
+            first_offset: 4,
+            ..entry
+        },
+        AbortedEntry {
+            last_offset: 5,
+            ..entry
+        },
+        AbortedEntry {
+            version: 1,
+            ..entry
+        },
+    ];
+    for told in [entry].into_iter().chain(spoilt) {
+        let room = room(CompactionConfig::default());
+        let first = vec![
+            transaction(0, 1, &["a=committed"]),
+            transaction(1, 2, &["b=committed"]),
+            marker(2, 2, Marker::Commit),
+            transaction(3, 2, &["a=aborted"]),
+            marker(4, 2, Marker::Abort),
+            marker(5, 1, Marker::Commit),
+        ];
+        let segments = vec![(0, first), (6, vec![batch(6, Codec::None, &["z=1"])])];
+        let log = Arc::new(Shelf::new(room.disk.shared(), compacting(), &segments));
+        let path = Shelf::name(0, files::TXN_INDEX);
+        let mut bytes = Vec::new();
+        told.write(&mut bytes);
+        let index = room.disk.open(&path, Open::CreateNew).unwrap();
+        index.write_at(&bytes, 0).unwrap();
+        compact(&room, &log).unwrap();
+        let kept: Vec<i64> = log.records().iter().map(|(at, _, _)| *at).collect();
+        assert_eq!(kept, [0, 1, 6], "{told:?}");
+        let index = room.disk.read_small(&path, 1000).unwrap();
+        assert_eq!(aborted_entries(&index).collect::<Vec<_>>(), [entry]);
+    }
+}
+
+#[test]
+fn an_offset_that_is_out_of_order_gives_the_partition_up_and_changes_nothing() {
+    for (what, number, offset) in [("below", 3, 1), ("in the next segment", 5, 1 << 40)] {
+        let room = room(CompactionConfig::default());
+        let first = (0..6).map(|at| {
+            let told = if at == number { offset } else { at };
+            batch(told, Codec::None, &["a=1"])
+        });
+        let last = (6, vec![batch(6, Codec::None, &["z=1"])]);
+        let segments = [(0, first.collect()), last];
+        let log = Arc::new(Shelf::new(room.disk.shared(), compacting(), &segments));
+        let before = log.records();
+        assert_eq!(compact(&room, &log), None, "{what}");
+        assert_eq!(room.compactor.uncleanable().len(), 1, "{what}");
+        assert_eq!(log.records(), before, "{what}");
+    }
 }

@@ -1,6 +1,8 @@
 //! `.txnindex`: the aborted transactions of a segment, by the offset of their marker. The file exists
 //! only where there is one.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::index::{At, Glance, IndexFile};
 
@@ -51,6 +53,12 @@ impl AbortedEntry {
         };
         (0 <= entry.first_offset && entry.first_offset <= entry.last_offset).then_some(entry)
     }
+
+    /// What holds of every transaction: another one that was open began below its marker.
+    fn can_be(&self) -> bool {
+        let stable_max = self.last_offset.saturating_add(1);
+        self.producer >= 0 && (0..=stable_max).contains(&self.last_stable_offset)
+    }
 }
 
 #[derive(Debug)]
@@ -74,9 +82,16 @@ impl AbortedIndex {
         }
     }
 
-    /// Whether every entry can be read: where not, the segment is scanned again.
-    pub(crate) fn is_sound(&mut self, at: At<'_>) -> Result<bool> {
-        Ok(self.count_below(at, i64::MAX)? == self.file.len(at)?)
+    /// Whether every entry can be true of a segment that has its markers among `markers`: where not,
+    /// it is scanned again.
+    pub(crate) fn is_sound(&mut self, at: At<'_>, markers: &Range<i64>) -> Result<bool> {
+        let mut count = 0;
+        visit(&self.file.glance(), at, |entry| {
+            let can_be = entry.can_be() && markers.contains(&entry.last_offset);
+            count += u32::from(can_be);
+            can_be
+        })?;
+        Ok(count == self.file.len(at)?)
     }
 
     /// Drops transactions that ended at or above `offset`.

@@ -61,28 +61,41 @@ impl TimeIndex {
         self.file.truncate(at, keep)
     }
 
-    /// As [`crate::index::offset::OffsetIndex::keep_sound`].
-    pub(crate) fn keep_sound(&mut self, at: At<'_>) -> Result<()> {
+    /// As [`crate::index::offset::OffsetIndex::keep_sound`]; gives whether nothing but zeros was cut.
+    pub(crate) fn keep_sound(&mut self, at: At<'_>) -> Result<bool> {
         let len = self.file.len(at)?;
         let mut before = TimeEntry {
             timestamp: -1,
             offset: self.base,
         };
         for number in 0..len {
-            match self
-                .file
-                .get(at, number)?
-                .map(|entry| decode(self.base, &entry))
-            {
+            let entry = self.file.get(at, number)?;
+            match entry.map(|entry| decode(self.base, &entry)) {
                 Some(entry)
                     if entry.timestamp > before.timestamp && entry.offset >= before.offset =>
                 {
                     before = entry;
                 }
-                _ => return self.file.truncate(at, number),
+                _ => {
+                    self.file.truncate(at, number)?;
+                    return Ok(entry == Some([0; ENTRY]));
+                }
             }
         }
-        self.file.truncate(at, len)
+        self.file.truncate(at, len)?;
+        Ok(true)
+    }
+
+    /// The last entry below `offset`.
+    pub(crate) fn last_below(&mut self, at: At<'_>, offset: i64) -> Result<Option<TimeEntry>> {
+        let base = self.base;
+        let below = self
+            .file
+            .partition_point(at, |entry| decode(base, entry).offset < offset)?;
+        let Some(last) = below.checked_sub(1) else {
+            return Ok(None);
+        };
+        Ok(self.file.get(at, last)?.map(|entry| decode(base, &entry)))
     }
 
     /// Kafka: one entry is kept free for the segment's last timestamp.

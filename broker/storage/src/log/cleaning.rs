@@ -19,6 +19,8 @@ pub struct SegmentFacts {
     pub size: u64,
     pub offset_index_bytes: u64,
     pub time_index_bytes: u64,
+    /// With what waits to be written.
+    pub txn_index_bytes: u64,
     /// The file's time where no record has one.
     pub largest_timestamp_ms: i64,
     /// Of the first batch; −1 where unknown.
@@ -37,6 +39,7 @@ impl Log {
                 size: segment.size(),
                 offset_index_bytes,
                 time_index_bytes,
+                txn_index_bytes: segment.txn_index_bytes()?,
                 largest_timestamp_ms: segment.largest_timestamp_or_modified()?,
                 first_timestamp_ms: segment.first_timestamp()?.unwrap_or(-1),
                 modified_ms: segment.modified_ms()?,

@@ -57,8 +57,25 @@ impl Log {
             limits.retention_ms = None;
             limits.retention_bytes = None;
         }
-        let aged = self.ages(&segments, end, limits.retention_ms.is_some())?;
-        let count = retention::count_expired(&aged, &limits);
+        let mut aged = self.ages(&segments, end, limits.retention_ms.is_some())?;
+        let mut count = retention::count_expired(&aged, &limits);
+        let timeless = Limits {
+            retention_ms: None,
+            ..limits
+        };
+        // What goes for its age goes by the batches' word, not by that of an index without a checksum.
+        let by_age = retention::count_expired(&aged, &timeless)..count;
+        for (aged, segment) in aged
+            .iter_mut()
+            .zip(&segments)
+            .take(count)
+            .skip(by_age.start)
+        {
+            aged.largest_timestamp = segment.confirmed_timestamp_or_modified()?;
+        }
+        if !by_age.is_empty() {
+            count = count.min(retention::count_expired(&aged, &limits));
+        }
         if count == 0 {
             return Ok(0);
         }

@@ -226,16 +226,26 @@ impl Segment {
     }
 
     /// Before a scan that begins at a batch found by the index: keeps the index entries that can be
-    /// trusted up to `offset`, and gives where to begin. Kafka scans the whole segment.
+    /// trusted up to `offset`, and gives where to begin. Kafka scans the whole segment; so do we where
+    /// the time index is spoilt, as it would make the segment older than it is.
     pub(crate) fn trusted_start(&self, offset: i64) -> Result<OffsetEntry> {
         let mut marks = self.marks.lock();
         let index_path = || self.path(files::OFFSET_INDEX);
         let time_path = || self.path(files::TIME_INDEX);
         let size = self.size();
         marks.offsets.keep_sound(self.at(&index_path), size)?;
-        marks.times.keep_sound(self.at(&time_path))?;
+        let is_whole = marks.times.keep_sound(self.at(&time_path))?;
+        let last = marks.times.last_below(self.at(&time_path), offset)?;
         drop(marks);
-        self.floor_entry(offset)
+        let is_true = match last {
+            Some(last) => self.is_borne_out(&last)?,
+            None => true,
+        };
+        if is_whole && is_true {
+            self.floor_entry(offset)
+        } else {
+            Ok(self.beginning())
+        }
     }
 
     /// The last entry of the offset index; the beginning where there is none.

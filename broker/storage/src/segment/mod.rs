@@ -4,6 +4,7 @@
 //! time, by anybody who holds the `Arc`. Files are opened when needed; a segment that has been deleted
 //! from the log stays readable until its files are removed, and longer for those who hold them open.
 
+mod age;
 mod lookup;
 mod marks;
 mod place;
@@ -368,11 +369,13 @@ impl Segment {
         Ok(())
     }
 
-    pub(crate) fn aborted_is_sound(&self) -> Result<bool> {
+    /// `next`: where the segment after it begins.
+    pub(crate) fn aborted_is_sound(&self, next: i64) -> Result<bool> {
         let mut marks = self.marks.lock();
+        let markers = self.base..next;
         marks
             .aborted
-            .is_sound(self.at(&|| self.path(files::TXN_INDEX)))
+            .is_sound(self.at(&|| self.path(files::TXN_INDEX)), &markers)
     }
 
     pub(crate) fn is_index_full(&self, index_bytes_max: u32) -> Result<bool> {
@@ -400,6 +403,16 @@ impl Segment {
             u64::from(offsets) * crate::index::offset::ENTRY as u64,
             u64::from(times) * crate::index::time::ENTRY as u64,
         ))
+    }
+
+    /// Bytes of the index of aborted transactions, with what waits to be written.
+    pub(crate) fn txn_index_bytes(&self) -> Result<u64> {
+        let mut marks = self.marks.lock();
+        let entries = marks
+            .aborted
+            .file
+            .len(self.at(&|| self.path(files::TXN_INDEX)))?;
+        Ok(u64::from(entries) * aborted::ENTRY as u64)
     }
 
     /// Nothing will be appended: notes the last timestamp and writes the indexes out.

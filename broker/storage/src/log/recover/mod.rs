@@ -86,7 +86,18 @@ impl Log {
             false => Epochs::default(),
         };
         let first = folder.logs.keys().next().copied();
-        let start = opening.start.unwrap_or(0).max(first.unwrap_or(0));
+        let noted = opening.start.unwrap_or(0);
+        let start = witnessed_start(noted, &epochs).max(first.unwrap_or(0));
+        if start < noted {
+            tracing::warn!(
+                path = %opening.folder.display(),
+                noted,
+                start,
+                "the log-start checkpoint names an offset at which the epochs of the log do not begin: it \
+                 is spoilt, or newer than they are; nothing is deleted by it. If records had been deleted up \
+                 to there, delete them again"
+            );
+        }
         let log = Log {
             partition: opening.partition,
             may_have_lost_bytes: !clean && !opening.directory.same_boot && first.is_some(),
@@ -220,7 +231,8 @@ impl Log {
             .filter(|base| folder.logs.contains_key(base))
         {
             let segment = Segment::existing(&self.place, *base, 0, 0);
-            if !segment.aborted_is_sound()? {
+            let next = folder.logs.range(base + 1..).next();
+            if !segment.aborted_is_sound(next.map_or(i64::MAX, |(next, _)| *next))? {
                 include(*base);
             }
         }
@@ -293,4 +305,12 @@ impl Log {
         state.set_watermark(state.start);
         Ok(())
     }
+}
+
+/// Where a log starts by its checkpoint, as far as the epochs bear it out. Neither file has a checksum;
+/// but whoever raises the start has the epochs begin there too, and Kafka does, so that one of them
+/// that lies higher cannot have segments deleted all by itself. A log without epochs has one witness.
+fn witnessed_start(noted: i64, epochs: &Epochs) -> i64 {
+    let begin = epochs.entries().first().map(|(_, begin)| *begin);
+    begin.map_or(noted, |begin| begin.min(noted))
 }
