@@ -75,8 +75,9 @@ pub trait DiskFile: Send + Sync + Debug {
 /// A file system that is watched.
 pub trait FileSystem: Send + Sync + Debug {
     /// Makes everything written so far on it survive a power cut. It fails, once, where bytes were lost
-    /// since it was watched, even if others were told before: Linux tells a descriptor of its own what
-    /// failed after it was opened, and one that is opened later nothing that somebody has heard of.
+    /// since it was watched, even if others were told before; and where bytes were lost earlier of which
+    /// nobody was told. Linux counts so for each descriptor: one that is opened later hears nothing of
+    /// what somebody was told.
     fn sync(&self) -> io::Result<()>;
 }
 

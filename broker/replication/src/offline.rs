@@ -9,7 +9,6 @@ use storage::directory::Lost;
 use tracing::error;
 
 use crate::error::Refusal;
-use crate::partition::Partition;
 use crate::replicas::Replicas;
 use crate::waiting::Wakes;
 
@@ -29,11 +28,14 @@ impl Replicas {
     }
 
     fn note_replica_damaged(&self, id: &TopicPartition) {
-        let damaged = |partition: &Arc<Partition>| partition.log().is_damaged();
-        let Some(partition) = self.find(id).online().filter(damaged) else {
+        // The partition's own lock may be held by whoever met the damage: a move that takes over.
+        let is_damaged = self.store().log(id).is_some_and(|log| log.is_damaged());
+        let Some(partition) = self.find(id).online().filter(|_| is_damaged) else {
             return;
         };
-        self.set_offline(id);
+        if !self.replace_by_offline(&partition) {
+            return;
+        }
         partition.leave(Refusal::DirectoryOffline).fire();
         self.losses.send_modify(|losses| *losses += 1);
     }

@@ -226,6 +226,21 @@ impl Replicas {
         self.put(id, Slot::Offline);
     }
 
+    /// Unless it is gone, or another, by now.
+    pub(crate) fn replace_by_offline(&self, partition: &Arc<Partition>) -> bool {
+        let id = partition.id();
+        let Some(topic) = self.topics.get(&id.topic).map(|entry| Arc::clone(&entry)) else {
+            return false;
+        };
+        let mut partitions = topic.partitions.write();
+        let slot = partitions.get(&id.partition);
+        let is_there = matches!(slot, Some(Slot::Online(one)) if Arc::ptr_eq(one, partition));
+        if is_there {
+            partitions.insert(id.partition, Slot::Offline);
+        }
+        is_there
+    }
+
     /// Holds on to the topic meanwhile: whoever removes the last of its others takes it out of the table.
     fn put(&self, id: &TopicPartition, slot: Slot) {
         let topic = self.topics.entry(Arc::clone(&id.topic)).or_default();

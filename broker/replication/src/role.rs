@@ -212,7 +212,9 @@ impl Replicas {
             // made anew from its leader.
             None if !order.is_new
                 && order.leader == self.shared().config.me
-                && self.store().is_set_aside(id) =>
+                && self
+                    .store()
+                    .is_set_aside(id, Some(order.topic_id).filter(|id| !id.is_zero())) =>
             {
                 warn!(
                     target: "state_change", partition = %id,
@@ -317,8 +319,10 @@ impl Replicas {
         Ok(())
     }
 
+    /// Alone, on a directory that works.
     fn is_damaged(&self, id: &TopicPartition) -> bool {
-        self.store().log(id).is_some_and(|log| log.is_damaged())
+        let log = self.store().log(id);
+        log.is_some_and(|log| log.is_damaged() && log.is_directory_online())
     }
 
     /// Fences by both epochs and remembers the controller's.

@@ -836,7 +836,7 @@ fn a_watermark_outlives_a_restart() {
 }
 
 #[test]
-fn a_replica_that_was_set_aside_is_not_led_anew_until_its_files_are_gone() {
+fn a_replica_that_was_set_aside_is_not_led_anew() {
     let world = World::new();
     answered(produce(&world.lead("t", &[1], &[1]), 3, Acks::Leader));
     let folder = world.dir.path().join("t-0");
@@ -852,6 +852,31 @@ fn a_replica_that_was_set_aside_is_not_led_anew_until_its_files_are_gone() {
         let refused = world.obey(as_leader.clone()).unwrap_err();
         assert!(matches!(refused, Refusal::DirectoryOffline), "{refused:?}");
     }
+    let kept = world.replicas.store().set_aside();
+    let metadata = kept[0].now_at.join("partition.metadata");
+    // Those of a topic that was deleted since are in nobody's way.
+    let older = TopicId::random();
+    std::fs::write(metadata, format!("version: 0\ntopic_id: {older}\n")).unwrap();
+    let world = world.reopened();
+    let of = |topic_id: TopicId| PartitionOrder {
+        topic_id,
+        ..as_leader.clone()
+    };
+    assert_eq!(world.obey(of(older)), Err(Refusal::DirectoryOffline));
+    world.obey(of(TopicId::random())).unwrap();
+}
+
+#[test]
+fn a_replica_that_was_set_aside_is_led_anew_when_its_files_are_gone() {
+    let world = World::new();
+    answered(produce(&world.lead("t", &[1], &[1]), 3, Acks::Leader));
+    let folder = world.dir.path().join("t-0");
+    std::fs::write(folder.join("partition.metadata"), "rotten").unwrap();
+    let as_leader = PartitionOrder {
+        is_new: false,
+        ..order("t", 1, 1, &[1], &[1])
+    };
+    let world = world.reopened();
     let kept = world.replicas.store().set_aside();
     std::fs::remove_dir_all(&kept[0].now_at).unwrap();
     let world = world.reopened();

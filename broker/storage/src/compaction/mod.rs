@@ -196,14 +196,15 @@ impl Compactor {
             disk,
             clock,
             chance,
+            rate: Rate::new(config.bytes_per_second),
             config: Mutex::new(config),
-            rate: Rate::default(),
             state,
             left: Condvar::new(),
         }
     }
 
     pub fn set_config(&self, config: CompactionConfig) {
+        self.rate.limit_to(config.bytes_per_second);
         *self.config.lock() = config;
     }
 
@@ -401,7 +402,7 @@ impl Compactor {
             log,
             bases: Vec::new(),
             map: OffsetMap::new(config.map_bytes, config.load_factor, seed),
-            throttle: Throttle::new(&self.clock, halt, &self.rate, config.bytes_per_second),
+            throttle: Throttle::new(&self.clock, halt, &self.rate),
             stats: Stats::default(),
         };
         let partition = log.partition();

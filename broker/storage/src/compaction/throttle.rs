@@ -38,19 +38,50 @@ impl Halt {
 }
 
 /// The time on the disks that all passes share, as Kafka's cleaners share one limit.
-#[derive(Debug, Default)]
-pub(crate) struct Rate {
-    /// Until when it is given away, in monotonic milliseconds.
-    given_to_ms: Mutex<f64>,
+#[derive(Debug)]
+pub(crate) struct Rate(Mutex<Given>);
+
+#[derive(Debug)]
+struct Given {
+    bytes_per_second: f64,
+    /// Until when time is given away, in monotonic milliseconds.
+    to_ms: f64,
+    /// How often the limit was changed.
+    changes: u64,
 }
 
 impl Rate {
-    /// Takes the time that `bytes` take at the limit, behind all who took some before; until when.
-    fn take(&self, bytes: usize, bytes_per_second: f64, now_ms: i64) -> i64 {
-        let mut given_to_ms = self.given_to_ms.lock();
-        let takes_ms = bytes as f64 * 1_000.0 / bytes_per_second;
-        *given_to_ms = given_to_ms.max(now_ms as f64) + takes_ms;
-        *given_to_ms as i64
+    pub(crate) fn new(bytes_per_second: f64) -> Rate {
+        Rate(Mutex::new(Given {
+            bytes_per_second,
+            to_ms: 0.0,
+            changes: 0,
+        }))
+    }
+
+    /// From now on; what was owed at another limit is forgiven.
+    pub(crate) fn limit_to(&self, bytes_per_second: f64) {
+        let mut given = self.0.lock();
+        if given.bytes_per_second.to_bits() != bytes_per_second.to_bits() {
+            *given = Given {
+                bytes_per_second,
+                to_ms: 0.0,
+                changes: given.changes + 1,
+            };
+        }
+    }
+
+    /// Takes the time that `bytes` take at the limit, behind all who took some before: until when, and
+    /// by which of the limits.
+    fn take(&self, bytes: usize, now_ms: i64) -> (i64, u64) {
+        let mut given = self.0.lock();
+        let takes_ms = bytes as f64 * 1_000.0 / given.bytes_per_second;
+        given.to_ms = given.to_ms.max(now_ms as f64) + takes_ms;
+        (given.to_ms as i64, given.changes)
+    }
+
+    fn changes(&self) -> u64 {
+        self.0.lock().changes
     }
 }
 
@@ -60,34 +91,22 @@ pub(crate) struct Throttle<'a> {
     clock: &'a Clock,
     halt: &'a Halt,
     rate: &'a Rate,
-    bytes_per_second: f64,
 }
 
 impl<'a> Throttle<'a> {
-    pub(crate) fn new(
-        clock: &'a Clock,
-        halt: &'a Halt,
-        rate: &'a Rate,
-        bytes_per_second: f64,
-    ) -> Self {
-        Throttle {
-            clock,
-            halt,
-            rate,
-            bytes_per_second,
-        }
+    pub(crate) fn new(clock: &'a Clock, halt: &'a Halt, rate: &'a Rate) -> Self {
+        Throttle { clock, halt, rate }
     }
 
     /// Notes `bytes` moved; false where the compaction is to stop.
     pub(crate) fn pass(&mut self, bytes: usize) -> bool {
-        let now_ms = self.clock.monotonic_ms();
-        let until_ms = self.rate.take(bytes, self.bytes_per_second, now_ms);
+        let (until_ms, changes) = self.rate.take(bytes, self.clock.monotonic_ms());
         loop {
             let early_ms = until_ms - self.clock.monotonic_ms();
             if self.halt.is_stopped() {
                 return false;
             }
-            if early_ms <= 0 {
+            if early_ms <= 0 || self.rate.changes() != changes {
                 return true;
             }
             self.halt.wait_ms(early_ms.min(PAUSE_MS_MAX));
@@ -103,35 +122,48 @@ mod tests {
     fn a_stop_ends_a_pause() {
         let (clock, halt) = (Clock::by_hand(0), Halt::default());
         halt.stop();
-        let rate = Rate::default();
-        let mut throttle = Throttle::new(&clock, &halt, &rate, 1.0);
+        let rate = Rate::new(1.0);
+        let mut throttle = Throttle::new(&clock, &halt, &rate);
         assert!(!throttle.pass(1_000_000), "a pause of a second would show");
     }
 
     #[test]
     fn without_a_limit_nothing_waits() {
         let (clock, halt) = (Clock::by_hand(0), Halt::default());
-        let rate = Rate::default();
-        let mut throttle = Throttle::new(&clock, &halt, &rate, f64::MAX);
+        let rate = Rate::new(f64::MAX);
+        let mut throttle = Throttle::new(&clock, &halt, &rate);
         assert!((0..1000).all(|_| throttle.pass(1 << 30)));
     }
 
     #[test]
     fn all_who_move_bytes_share_one_limit() {
-        let rate = Rate::default();
-        let limit = 1_000.0;
-        assert_eq!(rate.take(500, limit, 10_000), 10_500);
+        let rate = Rate::new(1_000.0);
+        assert_eq!(rate.take(500, 10_000).0, 10_500);
         // Another pass, at the same moment: behind the first.
-        assert_eq!(rate.take(2_000, limit, 10_000), 12_500);
-        assert_eq!(rate.take(0, limit, 11_000), 12_500);
+        assert_eq!(rate.take(2_000, 10_000).0, 12_500);
+        assert_eq!(rate.take(0, 11_000).0, 12_500);
         // Time in which nobody moved anything is not saved up.
-        assert_eq!(rate.take(100, limit, 20_000), 20_100);
+        assert_eq!(rate.take(100, 20_000).0, 20_100);
+    }
+
+    #[test]
+    fn a_higher_limit_holds_at_once_for_those_who_pause_too() {
+        let (clock, halt, rate) = (Clock::by_hand(0), Halt::default(), Rate::new(1.0));
+        std::thread::scope(|scope| {
+            let pausing = scope.spawn(|| Throttle::new(&clock, &halt, &rate).pass(1_000_000));
+            while rate.take(0, 0).0 == 0 {
+                std::thread::yield_now();
+            }
+            rate.limit_to(1_000_000.0);
+            assert!(pausing.join().unwrap(), "its pause would last for days");
+        });
+        assert_eq!(rate.take(1_000, 0).0, 1);
     }
 
     #[test]
     fn small_pieces_add_up() {
-        let rate = Rate::default();
-        let ends: Vec<i64> = (0..10_000).map(|_| rate.take(1, 1e6, 0)).collect();
+        let rate = Rate::new(1e6);
+        let ends: Vec<i64> = (0..10_000).map(|_| rate.take(1, 0).0).collect();
         assert!(matches!(ends.last(), Some(9 | 10)), "{:?}", ends.last());
     }
 }

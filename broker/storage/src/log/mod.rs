@@ -29,6 +29,7 @@ pub use lookup::{FoundOffset, Moment};
 pub(crate) use notes::Unsettled;
 pub use read::{AbortedTransaction, Range, ReadPlan, ReadRequest, Upto};
 pub(crate) use recover::Opening;
+pub(crate) use recover::read_topic_id;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -441,6 +442,10 @@ impl Log {
         if is_new {
             self.directory.announce_damage(&self.partition);
         }
+    }
+
+    pub fn is_directory_online(&self) -> bool {
+        self.directory.is_online()
     }
 
     /// Whether damage was met since the start, and told.

@@ -3,17 +3,17 @@
 //! One partition in two directories is refused, unless a move between the two was under way: then
 //! [`crate::store::moves`] knows which of them serves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use protocol::ids::TopicPartition;
+use protocol::ids::{TopicId, TopicPartition};
 
 use crate::checkpoint::{self, PartitionOffsets};
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::files::{self, ReplicaDir};
-use crate::log::{Log, Opening};
+use crate::log::{Log, Opening, read_topic_id};
 use crate::segment::Place;
 use crate::side_by_side::side_by_side;
 use crate::store::{ConfigOf, Home, SetAside, Store, Tables};
@@ -175,6 +175,7 @@ impl Store {
                 Some(ReplicaDir::Stray(Some(partition))) => {
                     self.set_aside.lock().push(SetAside {
                         partition,
+                        topic_id: topic_id_in(directory, &folder),
                         now_at: folder,
                         reason: "it was set aside before this start".to_owned(),
                     });
@@ -207,6 +208,11 @@ fn read_cleaned(directory: &Directory) -> Result<PartitionOffsets> {
     }
 }
 
+/// What cannot be read tells nothing.
+fn topic_id_in(directory: &Directory, folder: &Path) -> Option<TopicId> {
+    read_topic_id(directory.disk(), &folder.join(files::PARTITION_METADATA)).unwrap_or_default()
+}
+
 /// The replica stays on the disk under another name, and out of the way.
 fn put_aside(directory: &Directory, job: &Job, reason: &Error) -> Result<SetAside> {
     let now_at = directory.path.join(files::stray_dir(&job.partition));
@@ -221,6 +227,7 @@ fn put_aside(directory: &Directory, job: &Job, reason: &Error) -> Result<SetAsid
     );
     Ok(SetAside {
         partition: job.partition.clone(),
+        topic_id: topic_id_in(directory, &now_at),
         now_at,
         reason: reason.to_string(),
     })

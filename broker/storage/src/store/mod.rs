@@ -50,6 +50,8 @@ pub struct DirectoryView {
 #[derive(Clone, Debug)]
 pub struct SetAside {
     pub partition: TopicPartition,
+    /// Of its topic, where its files still tell.
+    pub topic_id: Option<TopicId>,
     pub now_at: PathBuf,
     pub reason: String,
 }
@@ -382,9 +384,13 @@ impl Store {
         self.set_aside.lock().clone()
     }
 
-    /// Whether files of this partition are kept aside.
-    pub fn is_set_aside(&self, tp: &TopicPartition) -> bool {
-        self.set_aside.lock().iter().any(|one| one.partition == *tp)
+    /// Whether files of this partition are kept aside. Those of an older topic of the same name do not
+    /// count, where both are known.
+    pub fn is_set_aside(&self, tp: &TopicPartition, topic_id: Option<TopicId>) -> bool {
+        self.set_aside.lock().iter().any(|one| {
+            let differ = matches!((one.topic_id, topic_id), (Some(one), Some(it)) if one != it);
+            one.partition == *tp && !differ
+        })
     }
 
     /// `on_loss` is called once for each directory that fails and each replica that is found damaged

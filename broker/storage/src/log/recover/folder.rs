@@ -198,10 +198,7 @@ fn swap_end(disk: &dyn Disk, path: &Path, base: i64) -> Result<i64> {
 }
 
 /// The topic's id, out of `partition.metadata`.
-pub(in crate::log::recover) fn read_topic_id(
-    disk: &dyn Disk,
-    path: &Path,
-) -> Result<Option<TopicId>> {
+pub(crate) fn read_topic_id(disk: &dyn Disk, path: &Path) -> Result<Option<TopicId>> {
     let bytes = disk
         .read_small(path, 4096)
         .map_err(|e| Error::io("read", path, e))?;

@@ -27,7 +27,8 @@ use crate::directory::Directory;
 use crate::epochs::Epochs;
 use crate::error::{Damage, Error, Result};
 use crate::files;
-use crate::log::recover::folder::{Folder, read_topic_id, sort_folder};
+pub(crate) use crate::log::recover::folder::read_topic_id;
+use crate::log::recover::folder::{Folder, sort_folder};
 use crate::log::recover::gaps::Gaps;
 use crate::log::recover::tail::Scanned;
 pub(in crate::log) use crate::log::recover::tail::end_by_walk;
@@ -310,6 +311,10 @@ impl Log {
 /// Where a log starts by its checkpoint, as far as the epochs bear it out. Neither file has a checksum;
 /// but whoever raises the start has the epochs begin there too, and Kafka does, so that one of them
 /// that lies higher cannot have segments deleted all by itself. A log without epochs has one witness.
+///
+/// The price: the epochs are written a little before the checkpoint here, and in the background by
+/// Kafka. A crash between, or a follower of Apache's that was stopped between, brings records that were
+/// deleted last into sight again, as any crash does within the minute until the checkpoint is written.
 fn witnessed_start(noted: i64, epochs: &Epochs) -> i64 {
     let begin = epochs.entries().first().map(|(_, begin)| *begin);
     begin.map_or(noted, |begin| begin.min(noted))
