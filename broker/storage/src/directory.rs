@@ -68,6 +68,9 @@ pub(crate) struct Directory {
     on_loss: Arc<OnceLock<OnLoss>>,
     pub(crate) was_clean: bool,
     pub(crate) same_boot: bool,
+    /// The machine was started anew since the last start of ours: where another program was here last,
+    /// nobody knows.
+    pub(crate) other_boot: bool,
     /// The kernel's name for it; empty where it tells none.
     boot_id: String,
     /// How many logs lie here, move targets too.
@@ -151,6 +154,7 @@ impl Directory {
             on_loss,
             was_clean,
             same_boot,
+            other_boot: last_boot.is_some() && !same_boot,
             boot_id: boot_id.to_owned(),
             replicas: AtomicUsize::new(0),
             lock: Mutex::new(Some(lock)),
@@ -178,6 +182,7 @@ impl Directory {
             on_loss,
             was_clean: false,
             same_boot: false,
+            other_boot: false,
             boot_id: String::new(),
             replicas: AtomicUsize::new(0),
             lock: Mutex::new(None),

@@ -136,7 +136,7 @@ impl Store {
             .iter()
             .filter(|log| log.may_have_lost_bytes())
             .count();
-        if doubtful > 0 {
+        if doubtful > 0 && directory.other_boot {
             tracing::warn!(
                 dir = %directory.path.display(),
                 logs = doubtful,
