@@ -100,12 +100,20 @@ impl AbortedIndex {
         self.file.truncate(at, keep)
     }
 
+    /// A spoilt entry among those below stays with them, or the next start would find a sound index that
+    /// lacks what followed it.
     fn count_below(&self, at: At<'_>, offset: i64) -> Result<u32> {
-        let mut count = 0;
-        visit(&self.file.glance(), at, |entry| {
-            let is_below = entry.last_offset < offset;
-            count += u32::from(is_below);
-            is_below
+        let (mut number, mut count) = (0, 0);
+        self.file.glance().visit(at, |entry| {
+            number += 1;
+            match AbortedEntry::decode(entry) {
+                Some(entry) if entry.last_offset >= offset => false,
+                Some(_) => {
+                    count = number;
+                    true
+                }
+                None => true,
+            }
         })?;
         Ok(count)
     }

@@ -139,8 +139,12 @@ impl Marks {
             .truncate_to(segment.at(&|| segment.path(files::OFFSET_INDEX)), offset)?;
         self.times
             .truncate_to(segment.at(&|| segment.path(files::TIME_INDEX)), offset)?;
-        self.aborted
-            .truncate_to(segment.at(&|| segment.path(files::TXN_INDEX)), offset)?;
+        // An entry that is spoilt may lie below the base, and goes as well.
+        let aborted_below = if offset <= segment.base { 0 } else { offset };
+        self.aborted.truncate_to(
+            segment.at(&|| segment.path(files::TXN_INDEX)),
+            aborted_below,
+        )?;
         self.recent.clear();
         self.bytes_since_entry = 0;
         self.largest = None;

@@ -370,9 +370,9 @@ impl Segment {
     }
 
     /// `next`: where the segment after it begins.
-    pub(crate) fn aborted_is_sound(&self, next: i64) -> Result<bool> {
+    pub(crate) fn aborted_is_sound(&self, next: Option<i64>) -> Result<bool> {
         let mut marks = self.marks.lock();
-        let markers = self.base..next;
+        let markers = self.base..next.unwrap_or(i64::MAX);
         marks
             .aborted
             .is_sound(self.at(&|| self.path(files::TXN_INDEX)), &markers)

@@ -233,7 +233,7 @@ impl Log {
         {
             let segment = Segment::existing(&self.place, *base, 0, 0);
             let next = folder.logs.range(base + 1..).next();
-            if !segment.aborted_is_sound(next.map_or(i64::MAX, |(next, _)| *next))? {
+            if !segment.aborted_is_sound(next.map(|(next, _)| *next))? {
                 include(*base);
             }
         }

@@ -47,8 +47,11 @@ impl Log {
             let segment = Segment::existing(&self.place, base, size, self.clock.wall_ms());
             let segment = Arc::new(segment);
             state.segments.push(Arc::clone(&segment));
-            let begin = self.begin_scan(state, &segment, number == 0, recovery)?;
             let next = rest.get(number + 1).map(|(next, _)| **next);
+            let begin = match number {
+                0 => self.begin_first(state, &segment, next, recovery)?,
+                _ => self.begin_next(state, &segment)?,
+            };
             let scanned = self.scan_segment(state, &segment, (begin, next), gaps)?;
             if let Scanned::Overflows(base) = scanned {
                 return Ok(Scanned::Overflows(base));
@@ -62,29 +65,34 @@ impl Log {
         Ok(Scanned::Whole)
     }
 
-    /// Where a segment's scan begins, with the producers as they were there.
-    fn begin_scan(
+    /// Where the scan of the first segment begins, with the producers as they were there; `next` is
+    /// where the segment after it does.
+    fn begin_first(
         &self,
         state: &mut State,
         segment: &Segment,
-        first: bool,
+        next: Option<i64>,
         recovery: i64,
     ) -> Result<u64> {
-        let base = segment.base_offset();
-        if !first {
-            segment.cut_indexes(base)?;
-            state.end = base;
-            state.producers.end = base;
-            self.write_snapshot(state)?;
-            return Ok(0);
-        }
-        let begin = trusted_head(segment, recovery)?;
-        let (offset, position) = begin.map_or((base, 0), |head| (head.base_offset, head.position));
+        let begin = trusted_head(segment, next, recovery)?;
+        let beginning = (segment.base_offset(), 0);
+        let (offset, position) = begin.map_or(beginning, |head| (head.base_offset, head.position));
         segment.cut_indexes(offset)?;
         state.end = offset;
         self.remove_snapshots(state, |at| at > offset)?;
         self.rebuild_producers(state, offset)?;
         Ok(position)
+    }
+
+    /// Each that follows is scanned from its beginning: all its indexes are made anew. The producers
+    /// are as the scan of the one before has left them.
+    fn begin_next(&self, state: &mut State, segment: &Segment) -> Result<u64> {
+        let base = segment.base_offset();
+        segment.cut_indexes(base)?;
+        state.end = base;
+        state.producers.end = base;
+        self.write_snapshot(state)?;
+        Ok(0)
     }
 
     /// Scans to the end of the segment; `next` is where the one after it begins.
@@ -227,7 +235,11 @@ fn overflows(head: &Head, end: i64, next: Option<i64>) -> bool {
 
 /// The batch at or below the recovery point from which a scan may begin, if the index names one
 /// that is really there.
-fn trusted_head(segment: &Segment, recovery: i64) -> Result<Option<Head>> {
+fn trusted_head(segment: &Segment, next: Option<i64>, recovery: i64) -> Result<Option<Head>> {
+    if !segment.aborted_is_sound(next)? {
+        // Of the markers below the recovery point nothing else is told.
+        return Ok(None);
+    }
     let entry = segment.trusted_start(recovery)?;
     if entry.position == 0 {
         return Ok(None);
