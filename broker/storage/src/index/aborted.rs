@@ -54,10 +54,11 @@ impl AbortedEntry {
         (0 <= entry.first_offset && entry.first_offset <= entry.last_offset).then_some(entry)
     }
 
-    /// What holds of every transaction: another one that was open began below its marker.
+    /// What holds of every transaction, beside what [`AbortedEntry::decode`] asks for. The stable offset
+    /// may lie well above the marker: a follower of Apache's knows all transactions that begin in what
+    /// it was sent at once before it ends the first of them.
     fn can_be(&self) -> bool {
-        let stable_max = self.last_offset.saturating_add(1);
-        self.producer >= 0 && (0..=stable_max).contains(&self.last_stable_offset)
+        self.producer >= 0 && self.last_stable_offset >= 0
     }
 }
 
@@ -151,5 +152,27 @@ mod tests {
         assert_eq!(AbortedEntry::decode(&bytes), Some(entry));
         bytes[1] = 1;
         assert_eq!(AbortedEntry::decode(&bytes), None);
+    }
+
+    #[test]
+    fn an_entry_of_a_follower_can_be_and_one_below_zero_cannot() {
+        let entry = AbortedEntry {
+            producer: 7,
+            first_offset: 3,
+            last_offset: 10,
+            last_stable_offset: 16,
+        };
+        assert!(entry.can_be());
+        let spoilt = [
+            AbortedEntry {
+                producer: -1,
+                ..entry
+            },
+            AbortedEntry {
+                last_stable_offset: -1,
+                ..entry
+            },
+        ];
+        assert!(spoilt.iter().all(|entry| !entry.can_be()));
     }
 }
