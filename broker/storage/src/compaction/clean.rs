@@ -1,5 +1,5 @@
-//! One pass over one log: learn how transactions ended, map the dirty part, rewrite everything before
-//! its end.
+//! One pass over one log: map the dirty part, knowing how its transactions ended, and rewrite everything
+//! before its end.
 //!
 //! ```text
 //! <base>.log.cleaned (+ indexes)   written, synced
@@ -93,12 +93,9 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
                 .modified_ms
                 .saturating_sub(config.delete_retention_ms)
         });
-        let Some(aborted) = self.gather_aborted(&dir, &segments, found)? else {
+        let Some(aborted) = self.map_dirty(&dir, &segments, found)? else {
             return Ok(Ended::Early);
         };
-        if !self.fill_map(&dir, &segments, found, &aborted)? {
-            return Ok(Ended::Early);
-        }
         self.log.note_safe(Offset(found.upto))?;
         self.stats.keys = self.map.len() as u64;
         let end = (self.map.latest_offset().saturating_add(1)).max(found.first_dirty);
@@ -128,11 +125,12 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
         Ok(Ended::At(end))
     }
 
-    /// How the transactions ended of which there is something in the dirty part: what was compacted
-    /// before lost the aborted ones' records then. Before anything is dropped, and with all checksums:
-    /// so nothing is dropped by what is spoilt. Where no index tells of an abort there is none. `None`
-    /// where it is to stop.
-    fn gather_aborted(
+    /// Maps the dirty part without what was aborted, and tells what was. `None` where it is to stop.
+    ///
+    /// Where no index tells of an abort there is none, most likely, and one walk is enough. But an index
+    /// may have been spoilt or lost: so that walk passes the markers, too, and is repeated where they
+    /// know better.
+    fn map_dirty(
         &mut self,
         dir: &Path,
         segments: &[SegmentFacts],
@@ -141,10 +139,47 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
         let first = segments.partition_point(|segment| segment.base <= found.first_dirty);
         let dirty = &segments[first.saturating_sub(1)..];
         let mut gathering = Gathering::below(found.upto);
-        if dirty.iter().all(|segment| segment.txn_index_bytes == 0) {
-            return Ok(Some(gathering.end()));
+        let is_untold = dirty.iter().all(|segment| segment.txn_index_bytes == 0);
+        if is_untold {
+            let none = Aborted::default();
+            if !self.fill_map(dir, dirty, found, &none, Some(&mut gathering))? {
+                return Ok(None);
+            }
+            if gathering.is_blank() {
+                return Ok(Some(none));
+            }
         }
-        for segment in dirty {
+        if !self.gather(dir, dirty, &mut gathering)? {
+            return Ok(None);
+        }
+        let aborted = gathering.end();
+        if is_untold {
+            if aborted.is_empty() {
+                return Ok(Some(aborted));
+            }
+            tracing::warn!(
+                path = %dir.display(),
+                "the log holds an aborted transaction that no index tells of; its markers are believed"
+            );
+            self.map.clear();
+            self.stats.bytes_gathered += std::mem::take(&mut self.stats.bytes_mapped);
+        }
+        let is_filled = self.fill_map(dir, dirty, found, &aborted, None)?;
+        Ok(is_filled.then_some(aborted))
+    }
+
+    /// Goes on, from where it has come to, until it is known how the transactions ended of which there
+    /// is something in the dirty part: what was compacted before lost the aborted ones' records then.
+    /// Before anything is dropped, and with all checksums: so nothing is dropped by what is spoilt.
+    /// False where it is to stop.
+    fn gather(
+        &mut self,
+        dir: &Path,
+        dirty: &[SegmentFacts],
+        gathering: &mut Gathering,
+    ) -> Result<bool> {
+        let first = dirty.partition_point(|segment| segment.base <= gathering.reached());
+        for segment in &dirty[first.saturating_sub(1)..] {
             if gathering.is_over(segment.base) {
                 break;
             }
@@ -152,33 +187,33 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
             let mut walk = self.walk(&path, segment)?;
             while let Some((position, batch)) = walk.step()? {
                 if !self.throttle.pass(batch.size) {
-                    return Ok(None);
+                    return Ok(false);
                 }
-                self.stats.bytes_mapped += batch.size as u64;
+                self.stats.bytes_gathered += batch.size as u64;
                 let broken = |_| damaged(&path, position);
                 gathering.pass(&batch).map_err(broken)?;
                 if gathering.is_over(batch.next_offset().0) {
-                    return Ok(Some(gathering.end()));
+                    return Ok(true);
                 }
             }
         }
-        Ok(Some(gathering.end()))
+        Ok(true)
     }
 
     /// Notes the last offset of every key in the dirty part. False where it is to stop.
     fn fill_map(
         &mut self,
         dir: &Path,
-        segments: &[SegmentFacts],
+        dirty: &[SegmentFacts],
         found: &Assessment,
         aborted: &Aborted,
+        mut gathering: Option<&mut Gathering>,
     ) -> Result<bool> {
-        let first = segments.partition_point(|segment| segment.base <= found.first_dirty);
-        let dirty = &segments[first.saturating_sub(1)..];
         let dirty = &dirty[..dirty.partition_point(|segment| segment.base < found.upto)];
         for (index, segment) in dirty.iter().enumerate() {
             let end = dirty.get(index + 1).map_or(found.upto, |next| next.base);
-            match self.map_segment(dir, segment, found.first_dirty, aborted)? {
+            let passed = gathering.as_deref_mut();
+            match self.map_segment(dir, segment, found.first_dirty, aborted, passed)? {
                 Mapped::All => self.map.note_latest_offset(end.saturating_sub(1)),
                 Mapped::Full => return Ok(true),
                 Mapped::Stopped => return Ok(false),
@@ -187,12 +222,14 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
         Ok(true)
     }
 
+    /// The batches are handed to the gathering on the way.
     fn map_segment(
         &mut self,
         dir: &Path,
         segment: &SegmentFacts,
         from: i64,
         aborted: &Aborted,
+        mut gathering: Option<&mut Gathering>,
     ) -> Result<Mapped> {
         let path = dir.join(files::segment_file(segment.base, files::LOG));
         let mut walk = self.walk(&path, segment)?;
@@ -202,6 +239,9 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
             }
             self.stats.bytes_mapped += batch.size as u64;
             let broken = |_| damaged(&path, position);
+            if let Some(gathering) = gathering.as_deref_mut() {
+                gathering.pass(&batch).map_err(broken)?;
+            }
             if batch.last_offset().0 < from {
                 continue;
             }

@@ -42,6 +42,13 @@ impl OffsetMap {
         }
     }
 
+    /// Forgets all keys, and keeps the room they took.
+    pub(crate) fn clear(&mut self) {
+        self.slots.fill([0; 3]);
+        self.len = 0;
+        self.latest_offset = -1;
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }

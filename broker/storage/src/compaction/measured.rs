@@ -67,7 +67,14 @@ impl Measured {
     /// This thread has ended a pass.
     pub(crate) fn note_pass(&self, pass: LastPass) {
         let mut kept = self.0.lock();
-        kept.bytes += pass.stats.bytes_mapped + pass.stats.bytes_read + pass.stats.bytes_written;
+        let Stats {
+            keys: _,
+            bytes_gathered,
+            bytes_mapped,
+            bytes_read,
+            bytes_written,
+        } = pass.stats;
+        kept.bytes += bytes_gathered + bytes_mapped + bytes_read + bytes_written;
         kept.last.insert(std::thread::current().id(), pass);
     }
 
@@ -109,6 +116,7 @@ mod tests {
         let pass = |read, written, taken: usize, took_ms| LastPass {
             stats: Stats {
                 keys: taken as u64,
+                bytes_gathered: 0,
                 bytes_mapped: read,
                 bytes_read: read,
                 bytes_written: written,

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! choose  which log is dirtiest                       pure
-//! gather  its aborted transactions, from the markers   where there are any
+//! gather  its aborted transactions, from the markers   before or while it is mapped
 //! map     key → last offset over its dirty part       bounded memory
 //! clean   rewrite all before that part's end, swap    safe to die at any line
 //! ```
@@ -126,6 +126,8 @@ impl Default for CompactionConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     pub keys: u64,
+    /// Read to learn how transactions ended, beside what was mapped.
+    pub bytes_gathered: u64,
     pub bytes_mapped: u64,
     pub bytes_read: u64,
     pub bytes_written: u64,

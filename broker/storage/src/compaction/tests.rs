@@ -228,12 +228,14 @@ impl Subject for Shelf {
                     .unwrap_or(VANISHED)
             };
             let log = len(files::LOG);
+            let txn_index = self.disk.facts(&Shelf::name(*base, files::TXN_INDEX));
             SegmentFacts {
                 base: *base,
                 size: log.len,
                 index_bytes: len(files::OFFSET_INDEX).len,
                 time_index_bytes: len(files::TIME_INDEX).len,
-                txn_index_bytes: len(files::TXN_INDEX).len,
+                // Most segments have none.
+                txn_index_bytes: txn_index.map_or(0, |facts| facts.len),
                 largest_timestamp_ms: log.modified_ms,
                 first_timestamp_ms: log.modified_ms,
                 modified_ms: log.modified_ms,
@@ -828,7 +830,8 @@ fn a_spoilt_index_of_aborted_transactions_decides_nothing() {
             ..entry
         },
     ];
-    for told in [entry].into_iter().chain(spoilt) {
+    let told = [Some(entry), None].into_iter();
+    for told in told.chain(spoilt.map(Some)) {
         let room = room(CompactionConfig::default());
         let first = vec![
             transaction(0, 1, &["a=committed"]),
@@ -842,7 +845,7 @@ fn a_spoilt_index_of_aborted_transactions_decides_nothing() {
         let log = Arc::new(Shelf::new(room.disk.shared(), compacting(), &segments));
         let path = Shelf::name(0, files::TXN_INDEX);
         let mut bytes = Vec::new();
-        told.write(&mut bytes);
+        told.iter().for_each(|entry| entry.write(&mut bytes));
         let index = room.disk.open(&path, Open::CreateNew).unwrap();
         index.write_at(&bytes, 0).unwrap();
         compact(&room, &log).unwrap();
@@ -851,6 +854,44 @@ fn a_spoilt_index_of_aborted_transactions_decides_nothing() {
         let index = room.disk.read_small(&path, 1000).unwrap();
         assert_eq!(aborted_entries(&index).collect::<Vec<_>>(), [entry]);
     }
+}
+
+#[test]
+fn a_marker_behind_the_dirty_part_is_asked_though_no_index_tells_of_it() {
+    for (how, kept) in [(Marker::Abort, vec![0, 4]), (Marker::Commit, vec![2, 4])] {
+        let room = room(CompactionConfig::default());
+        let first = vec![
+            transaction(0, 1, &["a=committed"]),
+            marker(1, 1, Marker::Commit),
+            transaction(2, 2, &["a=2"]),
+        ];
+        let last = vec![marker(3, 2, how), batch(4, Codec::None, &["z=1"])];
+        let sizes = [first.concat().len(), last[0].len()];
+        let segments = vec![(0, first), (3, last)];
+        let log = Arc::new(Shelf::new(room.disk.shared(), compacting(), &segments));
+        let stats = compact(&room, &log).unwrap().stats;
+        let found: Vec<i64> = log.records().iter().map(|(at, _, _)| *at).collect();
+        assert_eq!(found, kept, "{how:?}");
+        let [mapped, marker] = sizes.map(|bytes| bytes as u64);
+        // What an abort is found in is read twice, and all else once.
+        let again = if how == Marker::Abort { mapped } else { 0 };
+        assert_eq!(stats.bytes_mapped, mapped, "{how:?}");
+        assert_eq!(stats.bytes_gathered, marker + again, "{how:?}");
+    }
+}
+
+#[test]
+fn a_log_without_transactions_is_mapped_in_one_walk() {
+    let room = room(CompactionConfig::default());
+    let segments = some_segments();
+    let log = Arc::new(Shelf::new(room.disk.shared(), compacting(), &segments));
+    let dirty = segments[..2].iter().flat_map(|(_, batches)| batches);
+    let bytes: usize = dirty.map(Bytes::len).sum();
+    let stats = compact(&room, &log).unwrap().stats;
+    assert_eq!(
+        (stats.bytes_mapped, stats.bytes_gathered),
+        (bytes as u64, 0)
+    );
 }
 
 #[test]
