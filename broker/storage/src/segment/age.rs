@@ -4,8 +4,10 @@
 //! ```text
 //! last entry ─▶ a batch with a right checksum and that very time   believed: one batch is read
 //! anything else                                                    all batches are read
-//! a batch of them is spoilt                                        the file's time counts, too
+//! a batch of them is spoilt, or the disk cannot read it            the file's time counts, too
 //! ```
+//!
+//! A sector that cannot be read takes nothing offline here: nobody asked for what lies there.
 //!
 //! Kafka: `LogSegment.largestTimestamp` believes the index.
 
@@ -19,13 +21,10 @@ impl Segment {
     /// As [`Segment::largest_timestamp_or_modified`], where something is to be deleted by it.
     pub(crate) fn confirmed_timestamp_or_modified(&self) -> Result<i64> {
         let told = self.largest_timestamp()?;
-        if self.is_borne_out(&told)? {
-            return Ok(told.timestamp);
-        }
-        let (found, path) = (self.find_largest()?, self.path(files::LOG));
-        match found {
-            Some(found) if found == told => {}
-            Some(found) => {
+        let path = self.path(files::LOG);
+        match self.witness(&told) {
+            Ok(Some(found)) if found == told => {}
+            Ok(Some(found)) => {
                 tracing::warn!(
                     path = %path.display(),
                     told = told.timestamp,
@@ -34,19 +33,41 @@ impl Segment {
                 );
                 self.correct_largest(&told, found);
             }
-            None => {
-                let timestamp = told.timestamp.max(self.modified_ms()?);
+            Ok(None) => {
                 tracing::warn!(
                     path = %path.display(),
                     "a batch is spoilt, so nobody knows how old the youngest record is: the segment \
                      stays until its file is that old"
                 );
-                let offset = told.offset;
-                self.correct_largest(&told, TimeEntry { timestamp, offset });
-                return Ok(timestamp);
+                return self.no_younger_than_file(&told);
             }
+            Err(Error::Disk { source, .. }) => {
+                tracing::warn!(
+                    path = %path.display(),
+                    error = %source,
+                    "the disk cannot read a batch, so nobody knows how old the youngest record is: the \
+                     segment stays until its file is that old"
+                );
+                return self.no_younger_than_file(&told);
+            }
+            Err(e) => return Err(e),
         }
         self.largest_timestamp_or_modified()
+    }
+
+    /// What the batches say: the one that is `told`, or else all; `None` where one is spoilt.
+    fn witness(&self, told: &TimeEntry) -> Result<Option<TimeEntry>> {
+        if self.is_borne_out(told)? {
+            return Ok(Some(*told));
+        }
+        self.find_largest()
+    }
+
+    fn no_younger_than_file(&self, told: &TimeEntry) -> Result<i64> {
+        let timestamp = told.timestamp.max(self.modified_ms()?);
+        let offset = told.offset;
+        self.correct_largest(told, TimeEntry { timestamp, offset });
+        Ok(timestamp)
     }
 
     /// Whether the batch an entry speaks of is there, and has that time.
