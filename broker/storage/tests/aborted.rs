@@ -1,16 +1,22 @@
-//! The index of aborted transactions, which no checksum covers: where it is spoilt it is made anew, whole.
+//! The index of aborted transactions, which no checksum covers: where it is spoilt it is made anew, whole;
+//! and where it is lost no committed record goes with it.
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
+mod reading;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base::chance::Chance;
 use base::clock::Clock;
 use base::disk::Disk;
 use base::faulty_disk::FaultyDisk;
 use bytes::Bytes;
 use protocol::batch::{BatchBuilder, Codec, Marker, end_marker};
 use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
+use storage::compaction::{CompactionConfig, Compactor, Halt};
 use storage::config::{LogConfig, StoreConfig};
 use storage::log::{AbortedTransaction, Log, Origin};
 use storage::store::Store;
@@ -23,6 +29,9 @@ fn config() -> Arc<LogConfig> {
     Arc::new(LogConfig {
         segment_bytes: 150_000,
         index_interval_bytes: 1_000,
+        compact: true,
+        delete: false,
+        min_cleanable_dirty_ratio: 0.0,
         ..LogConfig::default()
     })
 }
@@ -48,10 +57,17 @@ fn append(log: &Log, records: &Bytes, origin: Origin) {
 }
 
 fn begin(log: &Log, producer: i64) {
+    write(log, producer, 0);
+}
+
+/// The first record of a transaction, with the producer as its value.
+fn write(log: &Log, producer: i64, key: i64) {
     let builder = BatchBuilder::new(Codec::None).producer(ProducerId(producer), EPOCH, 0);
     let mut builder = builder.transactional(true);
+    let mut value = [7; 1_000];
+    value[..8].copy_from_slice(&producer.to_be_bytes());
     builder
-        .push(NOW_MS, Some(b"key"), Some(&[7; 1_000]), &[])
+        .push(NOW_MS, Some(&key.to_be_bytes()), Some(&value), &[])
         .unwrap();
     append(log, &builder.build().unwrap(), Origin::Client);
 }
@@ -156,4 +172,70 @@ fn an_entry_that_is_spoilt_while_the_log_is_cut_takes_no_other_along() {
     let found = aborted(&log);
     assert!(found.len() < right.len() && found.len() + 5 > right.len());
     assert_eq!(found, right[..found.len()]);
+}
+
+/// The last record's value of each key, whoever wrote it.
+fn latest(log: &Log) -> BTreeMap<i64, i64> {
+    let number = |bytes: &[u8]| i64::from_be_bytes(bytes[..8].try_into().unwrap());
+    let mut latest = BTreeMap::new();
+    for bytes in reading::answers(log, 1 << 20) {
+        for view in protocol::batch::split(&bytes) {
+            let view = view.unwrap();
+            let records = view.records(1 << 20).unwrap();
+            for record in records.filter(|_| !view.is_control()) {
+                let record = record.unwrap();
+                let (key, value) = (record.key.unwrap(), record.value.unwrap());
+                latest.insert(number(&key), number(&value));
+            }
+        }
+    }
+    latest
+}
+
+#[test]
+fn compaction_loses_nothing_committed_where_the_index_is_lost() {
+    const KEYS: i64 = 100;
+    let disk = FaultyDisk::new(1);
+    let (mut store, mut log) = open(&disk);
+    // What is committed is compacted before the rest is written, and once together with it.
+    for is_compacted_before in [true, false] {
+        let first = log.offsets().end.0;
+        let producers = first..first + KEYS;
+        for producer in producers.clone() {
+            write(&log, producer, producer - first);
+            end(&log, producer, Marker::Commit);
+        }
+        let committed = latest(&log);
+        assert!(committed.values().copied().eq(producers.clone()));
+        log.set_high_watermark(log.offsets().end);
+        log.roll().unwrap();
+        if is_compacted_before {
+            compact(&disk, &store);
+        }
+        for producer in producers {
+            write(&log, producer + KEYS, producer - first);
+            end(&log, producer + KEYS, Marker::Abort);
+        }
+        assert_ne!(latest(&log), committed);
+        log.set_high_watermark(log.offsets().end);
+        log.roll().unwrap();
+        store.close().unwrap();
+        drop((store, log));
+        let indexes = indexes(&disk);
+        assert!(!indexes.is_empty());
+        for path in indexes {
+            disk.corrupt(&path, Vec::clear).unwrap();
+        }
+        (store, log) = open(&disk);
+        assert_eq!(aborted(&log), []);
+        log.set_high_watermark(log.offsets().end);
+        compact(&disk, &store);
+        assert_eq!(latest(&log), committed, "before: {is_compacted_before}");
+    }
+}
+
+fn compact(disk: &FaultyDisk, store: &Store) {
+    let (clock, chance) = (Clock::by_hand(NOW_MS), Arc::new(Chance::seeded(1)));
+    let compactor = Compactor::new(disk.shared(), clock, chance, CompactionConfig::default());
+    assert!(store.compact(&compactor, &Halt::default()));
 }

@@ -200,6 +200,21 @@ mod tests {
     }
 
     #[test]
+    fn a_map_that_was_cleared_knows_no_key_and_takes_all_again() {
+        let mut map = OffsetMap::new(24 * 100, 0.9, [1, 2]);
+        let fill = |map: &mut OffsetMap| {
+            let mut keys = 0..200i64;
+            keys.position(|key| map.put(&key.to_le_bytes(), key) == Err(Full))
+        };
+        assert_eq!(fill(&mut map), Some(90));
+        map.note_latest_offset(90);
+        map.clear();
+        assert_eq!((map.len(), map.latest_offset()), (0, -1));
+        assert_eq!(map.get(&5i64.to_le_bytes()), None);
+        assert_eq!(fill(&mut map), Some(90));
+    }
+
+    #[test]
     fn a_full_map_refuses_instead_of_growing() {
         let mut map = OffsetMap::new(24 * 100, 0.9, [1, 2]);
         let refused = (0..200i64).position(|key| map.put(&key.to_le_bytes(), key) == Err(Full));
