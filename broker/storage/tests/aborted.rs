@@ -12,7 +12,7 @@ use std::sync::Arc;
 use base::chance::Chance;
 use base::clock::Clock;
 use base::disk::Disk;
-use base::faulty_disk::FaultyDisk;
+use base::faulty_disk::{FaultyDisk, Restart};
 use bytes::Bytes;
 use protocol::batch::{BatchBuilder, Codec, Marker, end_marker};
 use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
@@ -155,6 +155,36 @@ fn a_spoilt_index_of_a_large_segment_is_made_anew_from_its_beginning() {
             assert_eq!(read(&disk), read(&whole), "{context}");
         }
     }
+}
+
+#[test]
+fn who_dies_while_an_index_is_made_anew_leaves_it_sound_or_to_be_made() {
+    let (whole, right) = written();
+    spoil(&whole, &indexes(&whole)[1], (0, 1), &[1]);
+    let operations = {
+        let disk = whole.copy(1);
+        open(&disk);
+        disk.operations()
+    };
+    let mut stopped = 0;
+    for stop in (1..operations).step_by(5) {
+        for how in [Restart::Process, Restart::Power] {
+            let disk = whole.copy(stop);
+            disk.stop_at(stop);
+            let all = StoreConfig {
+                dirs: vec!["/d".into()],
+                ..StoreConfig::default()
+            };
+            let clock = Clock::by_hand(NOW_MS);
+            let died = Store::open(disk.shared(), all, clock, &|_| config());
+            drop(died);
+            stopped += usize::from(disk.is_off());
+            disk.restart(how);
+            let (_store, log) = open(&disk);
+            assert_eq!(aborted(&log), right, "{how:?} at {stop} of {operations}");
+        }
+    }
+    assert!(stopped > 50, "only {stopped} of {operations}");
 }
 
 #[test]

@@ -101,6 +101,19 @@ impl AbortedIndex {
         self.file.truncate(at, keep)
     }
 
+    /// All entries will be pushed again, and [`AbortedIndex::end_anew`] follows. Until then those that are
+    /// not there yet stay in the file: who dies on the way leaves no index that looks sound and lacks some.
+    pub(crate) fn begin_anew(&mut self, at: At<'_>) {
+        self.file.write_over(at);
+    }
+
+    /// Nothing stays in the file but what was pushed.
+    pub(crate) fn end_anew(&mut self, at: At<'_>) -> Result<()> {
+        self.file.write_out(at)?;
+        let len = self.file.len(at)?;
+        self.file.truncate(at, len)
+    }
+
     /// A spoilt entry among those below stays with them, or the next start would find a sound index that
     /// lacks what followed it.
     fn count_below(&self, at: At<'_>, offset: i64) -> Result<u32> {

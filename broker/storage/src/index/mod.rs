@@ -355,6 +355,15 @@ impl<const N: usize> IndexFile<N> {
         Ok(())
     }
 
+    /// Begins with no entry, and writes over what is in the file; what of it is not written over goes
+    /// with [`IndexFile::truncate`].
+    pub(crate) fn write_over(&mut self, at: At<'_>) {
+        self.stored = Some(0);
+        self.unwritten.clear();
+        self.newest = None;
+        at.handles.forget_blocks(&self.slot);
+    }
+
     /// The last entry that `is_before` holds for, or what it takes to look for it without whoever
     /// owns this: who appends waits for nobody's disk but his own.
     pub(crate) fn floor(&self, is_before: impl Fn(&[u8; N]) -> bool) -> Floor<N> {

@@ -135,16 +135,25 @@ impl Marks {
         segment: &Segment,
         offset: i64,
     ) -> Result<()> {
-        self.offsets
-            .truncate_to(segment.at(&|| segment.path(files::OFFSET_INDEX)), offset)?;
-        self.times
-            .truncate_to(segment.at(&|| segment.path(files::TIME_INDEX)), offset)?;
         // An entry that is spoilt may lie below the base, and goes as well.
         let aborted_below = if offset <= segment.base { 0 } else { offset };
         self.aborted.truncate_to(
             segment.at(&|| segment.path(files::TXN_INDEX)),
             aborted_below,
         )?;
+        self.truncate_rebuilt(segment, offset)
+    }
+
+    /// All but the aborted transactions: what is lost of the other indexes costs time, no more.
+    pub(in crate::segment) fn truncate_rebuilt(
+        &mut self,
+        segment: &Segment,
+        offset: i64,
+    ) -> Result<()> {
+        self.offsets
+            .truncate_to(segment.at(&|| segment.path(files::OFFSET_INDEX)), offset)?;
+        self.times
+            .truncate_to(segment.at(&|| segment.path(files::TIME_INDEX)), offset)?;
         self.recent.clear();
         self.bytes_since_entry = 0;
         self.largest = None;

@@ -507,9 +507,25 @@ impl Segment {
         Ok(())
     }
 
-    /// Forgets the indexes from a batch on (all of them for the segment's base).
+    /// Before a scan: forgets the indexes from a batch on (all of them for the segment's base).
     pub(crate) fn cut_indexes(&self, offset: i64) -> Result<()> {
-        self.marks.lock().truncate_indexes(self, offset)
+        let mut marks = self.marks.lock();
+        if offset > self.base {
+            return marks.truncate_indexes(self, offset);
+        }
+        marks.truncate_rebuilt(self, offset)?;
+        marks
+            .aborted
+            .begin_anew(self.at(&|| self.path(files::TXN_INDEX)));
+        Ok(())
+    }
+
+    /// After a scan.
+    pub(crate) fn end_scan(&self) -> Result<()> {
+        let mut marks = self.marks.lock();
+        marks.write_aborted(self, |aborted, at| aborted.end_anew(at))?;
+        drop(marks);
+        self.seal()
     }
 
     /// Notes one batch found by a scan. Kafka: `LogSegment.recover` indexes by batch.

@@ -56,7 +56,7 @@ impl Log {
             if let Scanned::Overflows(base) = scanned {
                 return Ok(Scanned::Overflows(base));
             }
-            segment.seal()?;
+            segment.end_scan()?;
             if scanned == Scanned::Cut && number + 1 < rest.len() {
                 self.cut_off(state, &rest[number + 1..], recovery)?;
                 return Ok(Scanned::Cut);
