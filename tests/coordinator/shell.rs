@@ -308,7 +308,14 @@ fn tell(apaches: bool) -> Option<Vec<Told>> {
 #[test]
 fn our_shell_prints_what_zookeepers_prints() {
     let Some(theirs) = tell(true) else { return };
-    let own = tell(false).unwrap();
+    let mut own = tell(false).unwrap();
+    for (theirs, own) in theirs.iter().zip(&mut own) {
+        // Apache's shell ends without waiting for the thread that prints this, its last event.
+        let is_last = |event: &String| event.contains("state:Closed");
+        if !theirs.events.iter().any(is_last) {
+            own.events.retain(|event| !is_last(event));
+        }
+    }
     let typed = ONE_SHOT.iter().copied().chain(["(typed)"]);
     let mut all = String::new();
     for ((words, theirs), own) in typed.zip(&theirs).zip(&own) {
