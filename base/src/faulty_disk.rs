@@ -93,6 +93,8 @@ struct World {
     /// How often bytes were lost behind everybody's back, and of how many of these somebody was told.
     losses: u64,
     losses_told: u64,
+    /// A sync of the whole file system reaches no file.
+    is_remote: bool,
 }
 
 #[derive(Debug)]
@@ -150,6 +152,7 @@ impl FaultyDisk {
             now_ms: 0,
             losses: 0,
             losses_told: 0,
+            is_remote: false,
         };
         FaultyDisk(Arc::new(Mutex::new(world)), Arc::default())
     }
@@ -178,6 +181,12 @@ impl FaultyDisk {
     /// that is watched later only if none has told it yet.
     pub fn lose_in_writeback(&self) {
         self.0.lock().losses += 1;
+    }
+
+    /// From now on the files are kept by somebody else, who hears only of those that are synced
+    /// themselves.
+    pub fn be_remote(&self) {
+        self.0.lock().is_remote = true;
     }
 
     /// After `after` good calls of this kind on paths containing `path_part`, one (or, unless
@@ -921,13 +930,17 @@ impl FileSystem for FaultyFileSystem {
                     world.losses_told = world.losses;
                     return Err(rustix::io::Errno::IO.into());
                 }
-                if !cut {
+                if !cut && !world.is_remote {
                     for id in 0..world.nodes.len() {
                         world.sync(id);
                     }
                 }
                 Ok(())
             })
+    }
+
+    fn is_thorough(&self) -> bool {
+        !self.disk.0.lock().is_remote
     }
 }
 

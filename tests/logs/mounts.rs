@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use base::chance::Chance;
+use base::disk::{Disk, Open, SystemDisk};
 use bytes::Bytes;
 use harness::peers::skipped;
 use harness::ports::free_port;
@@ -76,7 +77,6 @@ impl Mount {
         assert!(succeeds("xfs_io", &["-x", "-c", "shutdown", at]));
     }
 
-    /// Until what it gives is dropped: who waits for a frozen file system cannot even be killed.
     /// Takes all the room that is left, with the file it gives.
     fn fill(&self) -> PathBuf {
         let filler = self.at.join("filler");
@@ -87,6 +87,7 @@ impl Mount {
         filler
     }
 
+    /// Until what it gives is dropped: who waits for a frozen file system cannot even be killed.
     fn freeze(&self) -> Frozen<'_> {
         assert!(succeeds("fsfreeze", &["-f", self.at.to_str().unwrap()]));
         Frozen(self)
@@ -140,6 +141,42 @@ fn a_power_cut_leaves_what_was_flushed_and_cuts_only_tails() {
             began.elapsed()
         );
         assert!(acknowledged["durable"] > 0);
+    }
+}
+
+/// How often the device below a mount was asked to empty its cache.
+fn flushes(mount: &Mount) -> u64 {
+    let at = mount.at.to_str().unwrap();
+    let found = Command::new("findmnt").args(["-no", "SOURCE", at]).output();
+    let device = String::from_utf8(found.unwrap().stdout).unwrap();
+    let name = device.trim().trim_start_matches("/dev/");
+    let stat = std::fs::read_to_string(format!("/sys/block/{name}/stat")).unwrap();
+    // Documentation/block/stat.rst: the sixteenth of its words.
+    stat.split_whitespace().nth(15).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_sync_of_a_file_system_empties_the_cache_of_its_device_even_of_blocks_written_over() {
+    for kind in ["ext4", "xfs"] {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(mount) = Mount::new(dir.path(), kind, "disk", 400) else {
+            continue;
+        };
+        let file_system = SystemDisk.file_system(&mount.at).unwrap();
+        assert!(file_system.is_thorough());
+        let file = SystemDisk
+            .open(&mount.at.join("log"), Open::Create)
+            .unwrap();
+        file.write_at(&[0; 1 << 18], 0).unwrap();
+        file.sync().unwrap();
+        let before = flushes(&mount);
+        // One after the other within a tick of the clock by which files are dated.
+        for block in 0..64 {
+            file.write_at(&[1; 4096], block * 4096).unwrap();
+            file_system.sync().unwrap();
+        }
+        let came = flushes(&mount) - before;
+        assert!(came >= 64, "{kind}: {came}");
     }
 }
 

@@ -285,6 +285,12 @@ impl Directory {
         result.and_then(|()| self.check())
     }
 
+    /// Whether [`Directory::sync_all`] is worth as much as a sync of every file.
+    pub(crate) fn is_thorough(&self) -> bool {
+        let file_system = self.file_system.as_deref();
+        file_system.is_some_and(FileSystem::is_thorough)
+    }
+
     /// Puts everything on the disk that was written to this file system before the call.
     pub(crate) fn sync_all(&self) -> Result<()> {
         let file_system = self.file_system()?;

@@ -232,7 +232,13 @@ impl Store {
         let mut points = PartitionOffsets::new();
         let mut whole = true;
         for log in self.in_directory(directory) {
-            match log.seal() {
+            let sealed_or_flushed = log.seal().and_then(|end| {
+                if !directory.is_thorough() {
+                    log.flush_whole()?;
+                }
+                Ok(end)
+            });
+            match sealed_or_flushed {
                 Ok(end) => sealed.push((log, end)),
                 Err(e) => {
                     // No marker then: the next start looks at everything again.

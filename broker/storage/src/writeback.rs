@@ -10,7 +10,7 @@
 //! next start scan all of it, up to a gigabyte a partition. No client can tell the difference, an
 //! operator who waits for the start can. The syncs run on the directory's thread of upkeep, one at a
 //! time, with no lock of a log held; appends go on meanwhile. Where many logs are due one sync
-//! of the file system serves them all.
+//! of the file system serves them all, if it is one that a sync of the whole reaches.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -87,7 +87,7 @@ pub(crate) fn settle_in<'a>(
 fn flush_all(directory: &Directory, due: &[&Arc<Log>]) -> u64 {
     let unflushed = |log: &Log| log.unflushed_bytes().unwrap_or(0);
     let before: u64 = due.iter().map(|log| unflushed(log)).sum();
-    let result = if due.len() < TOGETHER {
+    let result = if due.len() < TOGETHER || !directory.is_thorough() {
         for log in due {
             told(log, log.flush_whole().map(drop));
         }

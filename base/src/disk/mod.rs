@@ -2,6 +2,8 @@
 //!
 //! Everything blocks; whoever may not sleep calls from `base::io_pool`. Nothing is memory-mapped.
 
+mod file_system;
+
 use std::fmt::Debug;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -9,6 +11,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use file_system::SystemFileSystem;
 
 /// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +83,14 @@ pub trait FileSystem: Send + Sync + Debug {
     /// nobody was told. Linux counts so for each descriptor: one that is opened later hears nothing of
     /// what somebody was told.
     fn sync(&self) -> io::Result<()>;
+    /// Whether `sync` is worth as much as that of every file on it.
+    fn is_thorough(&self) -> bool {
+        true
+    }
+    /// Whether so little is to be written that `sync` costs less than that of a handful of files.
+    fn is_quiet(&self) -> bool {
+        false
+    }
 }
 
 /// A disk, or something that behaves like one.
@@ -94,7 +106,7 @@ pub trait Disk: Send + Sync + Debug {
     fn remove_dir_all(&self, path: &Path) -> io::Result<()>;
     /// Makes entries created, renamed or removed in `dir` survive a power cut.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// The file system of `path`, whose failures are watched from now on.
+    /// The file system of a directory, whose failures are watched from now on.
     fn file_system(&self, path: &Path) -> io::Result<Arc<dyn FileSystem>>;
     /// An exclusive lock on a file (made if missing), held until dropped or the process dies.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>>;
@@ -219,15 +231,6 @@ impl DiskFile for SystemFile {
 }
 
 #[derive(Debug)]
-struct SystemFileSystem(File);
-
-impl FileSystem for SystemFileSystem {
-    fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(&self.0)?)
-    }
-}
-
-#[derive(Debug)]
 struct SystemLock {
     path: PathBuf,
     _file: File,
@@ -309,7 +312,7 @@ impl Disk for SystemDisk {
     }
 
     fn file_system(&self, path: &Path) -> io::Result<Arc<dyn FileSystem>> {
-        Ok(Arc::new(SystemFileSystem(File::open(path)?)))
+        Ok(Arc::new(SystemFileSystem::of(path)?))
     }
 
     fn lock(&self, path: &Path) -> io::Result<Box<dyn DiskLock>> {
