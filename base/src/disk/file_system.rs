@@ -11,7 +11,7 @@ use rustix::fs::{Mode, OFlags, fstatfs, openat, syncfs};
 use super::FileSystem;
 
 /// With no more than this to be written on the whole machine, a sync of one file system is cheap.
-const QUIET_BYTES_MAX: u64 = 4 << 20;
+const QUIET_BYTES_MAX: u64 = 8 << 20;
 /// More than /proc/meminfo says before the two lines that are looked for.
 const MEMINFO_BYTES: usize = 4096;
 

@@ -9,6 +9,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
 
 use anyhow::{Context, Result, ensure};
+use rustix::fs::FallocateFlags;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use super::memory_mb;
@@ -21,6 +22,10 @@ const FREE_MB: u64 = 256;
 
 /// So much is asked for at a time.
 const STEP: usize = 64 << 20;
+/// What is let go of at once before it is used, in steps: a row writes less. Having the kernel take pages
+/// back one by one would be work of whoever writes. The host notices free pages slowly: of those that
+/// lie there for two seconds it takes a sixteenth every two.
+const FREED_STEPS: usize = 48;
 
 /// A sparse file as large as memory, mapped: looking at it touches no disk. The kernel takes its pages
 /// where somebody needs memory, but leaves them to nobody else: some hosts have pages of the page cache
@@ -36,6 +41,7 @@ pub(super) struct Junk {
 
 #[derive(Debug)]
 struct Mapped {
+    file: File,
     start: NonNull<c_void>,
     /// A multiple of [`STEP`].
     size: usize,
@@ -50,8 +56,8 @@ impl Junk {
         }
     }
 
-    /// Once through it is not always enough: the kernel takes pages back meanwhile.
-    pub(super) fn fill(&self) -> Result<()> {
+    /// Makes room of pages that the host has given.
+    pub(super) fn make_room(&self) -> Result<()> {
         let mapped = match self.mapped.get() {
             Some(mapped) => mapped,
             None => {
@@ -59,6 +65,18 @@ impl Junk {
                 self.mapped.get_or_init(|| mapped)
             }
         };
+        self.fill(mapped)?;
+        // What was looked at last is surely there; there filling goes on the next time.
+        for _ in 0..FREED_STEPS {
+            let behind = self.at.get() + mapped.size - STEP;
+            self.at.set(behind % mapped.size);
+            mapped.drop_at(self.at.get())?;
+        }
+        Ok(())
+    }
+
+    /// Once through it is not always enough: the kernel takes pages back meanwhile.
+    fn fill(&self, mapped: &Mapped) -> Result<()> {
         let mut left = 3 * mapped.size;
         while left > 0 && memory_mb("MemFree:") > FREE_MB {
             mapped.look_at(self.at.get())?;
@@ -100,7 +118,14 @@ impl Mapped {
             )?
         };
         let start = NonNull::new(start).context("mapped at address zero")?;
-        Ok(Mapped { start, size })
+        Ok(Mapped { file, start, size })
+    }
+
+    /// The pages of one step from `at` on are free afterwards.
+    fn drop_at(&self, at: usize) -> io::Result<()> {
+        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let (at, len) = (at as u64, STEP as u64);
+        Ok(rustix::fs::fallocate(&self.file, how, at, len)?)
     }
 
     /// The pages of one step from `at` on are there afterwards.

@@ -49,9 +49,9 @@ impl Fair {
         }
     }
 
-    /// Leaves hardly anything free that the host may have taken back.
+    /// What is free then, for as long as a row takes, the host has given.
     pub(crate) fn back_memory(&self) -> Result<()> {
-        self.junk.as_ref().map_or(Ok(()), Junk::fill)
+        self.junk.as_ref().map_or(Ok(()), Junk::make_room)
     }
 }
 
