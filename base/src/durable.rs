@@ -20,14 +20,13 @@ pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_parent(disk, path)
 }
 
-/// Replaces many files of one file system: all written, one sync, all renamed, one sync; or one by one
-/// where such a sync is not worth as much.
+/// Replaces many files of one thorough file system: all written, one sync, all renamed, one sync.
 pub fn replace_many(
     disk: &dyn Disk,
     file_system: &dyn FileSystem,
     files: &[(PathBuf, Vec<u8>)],
 ) -> io::Result<()> {
-    if files.len() <= FEW || !file_system.is_thorough() {
+    if files.len() <= FEW {
         let mut files = files.iter();
         return files.try_for_each(|(path, bytes)| replace(disk, path, bytes));
     }

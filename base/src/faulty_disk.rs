@@ -289,6 +289,7 @@ impl FaultyDisk {
             other.nodes = nodes.collect();
             other.off = world.off;
             other.now_ms = world.now_ms;
+            other.is_remote = world.is_remote;
         }
         copy
     }
@@ -801,6 +802,7 @@ impl Disk for FaultyDisk {
                 .map(|(name, id)| Entry {
                     name: name.clone(),
                     is_dir: matches!(world.nodes[*id], Node::Dir(_)),
+                    is_link: false,
                 })
                 .collect())
         })

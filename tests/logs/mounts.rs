@@ -147,8 +147,7 @@ fn a_power_cut_leaves_what_was_flushed_and_cuts_only_tails() {
 /// How often the device below a mount was asked to empty its cache.
 fn flushes(mount: &Mount) -> u64 {
     let at = mount.at.to_str().unwrap();
-    let found = Command::new("findmnt").args(["-no", "SOURCE", at]).output();
-    let device = String::from_utf8(found.unwrap().stdout).unwrap();
+    let device = tool::done(Command::new("findmnt").args(["-no", "SOURCE", at]), "");
     let name = device.trim().trim_start_matches("/dev/");
     let stat = std::fs::read_to_string(format!("/sys/block/{name}/stat")).unwrap();
     // Documentation/block/stat.rst: the sixteenth of its words.

@@ -32,6 +32,8 @@ pub enum Open {
 pub struct Entry {
     pub name: String,
     pub is_dir: bool,
+    /// What it names may lie anywhere.
+    pub is_link: bool,
 }
 
 /// What a disk says of a path.
@@ -86,10 +88,6 @@ pub trait FileSystem: Send + Sync + Debug {
     /// Whether `sync` is worth as much as that of every file on it.
     fn is_thorough(&self) -> bool {
         true
-    }
-    /// Whether so little is to be written that `sync` costs less than that of a handful of files.
-    fn is_quiet(&self) -> bool {
-        false
     }
 }
 
@@ -269,6 +267,7 @@ impl Disk for SystemDisk {
             entries.push(Entry {
                 name: entry.file_name().to_string_lossy().into_owned(),
                 is_dir,
+                is_link: kind.is_symlink(),
             });
         }
         Ok(entries)

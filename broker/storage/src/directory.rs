@@ -61,6 +61,10 @@ pub(crate) struct Directory {
     pub(crate) handles: Arc<Handles>,
     /// Watched since before the first byte was written; none where the directory failed from the start.
     file_system: Option<Arc<dyn FileSystem>>,
+    /// Held from before a sync of the file system until its failure is noted: of those under way the
+    /// kernel tells one.
+    syncing: Mutex<()>,
+    has_links: AtomicBool,
     commit: GroupCommit,
     flushes: Arc<FlushTimes>,
     failure: OnceLock<String>,
@@ -147,6 +151,8 @@ impl Directory {
             path: path.to_path_buf(),
             handles,
             file_system: Some(file_system),
+            syncing: Mutex::default(),
+            has_links: AtomicBool::new(false),
             commit: GroupCommit::default(),
             flushes,
             failure: OnceLock::new(),
@@ -175,6 +181,8 @@ impl Directory {
             path: path.to_path_buf(),
             handles,
             file_system: None,
+            syncing: Mutex::default(),
+            has_links: AtomicBool::new(false),
             commit: GroupCommit::default(),
             flushes,
             failure: OnceLock::new(),
@@ -277,8 +285,8 @@ impl Directory {
 
     /// Puts what was written to these files on the disk, together with whoever else asks.
     pub(crate) fn sync(&self, files: Vec<Arc<dyn DiskFile>>, act_on: &Path) -> Result<()> {
-        let file_system = self.file_system()?;
-        let commit = || self.commit.sync(file_system, files);
+        self.check()?;
+        let commit = || self.commit.sync(files);
         let synced = self.flushes.note(commit);
         let result = self.judge(synced.map_err(|e| Error::io("sync", act_on, e)));
         // Another round may have failed between: what it lost might be ours.
@@ -288,19 +296,30 @@ impl Directory {
     /// Whether [`Directory::sync_all`] is worth as much as a sync of every file.
     pub(crate) fn is_thorough(&self) -> bool {
         let file_system = self.file_system.as_deref();
-        file_system.is_some_and(FileSystem::is_thorough)
+        file_system.is_some_and(FileSystem::is_thorough) && !self.has_links.load(Ordering::Acquire)
+    }
+
+    /// Some of it lies elsewhere.
+    pub(crate) fn note_link(&self) {
+        self.has_links.store(true, Ordering::Release);
     }
 
     /// Puts everything on the disk that was written to this file system before the call.
     pub(crate) fn sync_all(&self) -> Result<()> {
+        let _turn = self.syncing.lock();
         let file_system = self.file_system()?;
         let synced = self.flushes.note(|| file_system.sync());
         let result = self.judge(synced.map_err(|e| Error::io("sync", &self.path, e)));
         result.and_then(|()| self.check())
     }
 
-    /// Replaces many small files at the price of a few syncs.
+    /// Replaces many small files, where that can be had at the price of a few syncs.
     pub(crate) fn replace_many(&self, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
+        if !self.is_thorough() {
+            let mut files = files.iter();
+            return files.try_for_each(|(path, bytes)| self.replace(path, bytes));
+        }
+        let _turn = self.syncing.lock();
         let file_system = self.file_system()?;
         let replaced = base::durable::replace_many(self.disk(), file_system, files);
         self.judge(replaced.map_err(|e| Error::io("write to", &self.path, e)))

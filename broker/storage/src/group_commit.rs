@@ -1,25 +1,19 @@
 //! Many who want their bytes on the same disk wait for one sync.
 //!
 //! The first to come leads: it syncs for all who are waiting; who comes meanwhile forms the next
-//! round. One file is synced by itself. Several are synced side by side, so that the kernel commits its
-//! journal once for all of them: one after the other sixteen cost three times as much, and thirty times
-//! beside other writers. With very many the whole file system is synced instead, which waits for what
-//! everybody has written to it; with few, too, while nobody has written much: one system call and
-//! one sleep then do what sixteen threads would, for a fifth less of the processor a record.
+//! round. The files of a round are synced side by side, so that the kernel commits its journal once
+//! for all of them: one after the other sixteen cost three times as much, and thirty times beside
+//! other writers. However many they are, each is synced itself: what a sync of the whole file system
+//! passes over, or keeps to itself when it fails, differs from kernel to kernel.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
 
-use base::disk::FileSystem;
 use parking_lot::{Condvar, Mutex};
 
 use crate::crew::{Crew, Files};
 use crate::error::is_out_of_files;
 
-/// From so many files on, one sync of the file system is cheaper than one of each.
-const FILES_MAX: usize = 64;
-/// The same where the file system is quiet.
-const QUIET_FILES_MAX: usize = 3;
 /// How many files are synced side by side, beside the leader's own.
 const THREADS: usize = 15;
 
@@ -49,7 +43,7 @@ struct Rounds {
 
 impl GroupCommit {
     /// Returns when everything written to `files` before the call is on the disk.
-    pub(crate) fn sync(&self, file_system: &dyn FileSystem, files: Files) -> io::Result<()> {
+    pub(crate) fn sync(&self, files: Files) -> io::Result<()> {
         if files.is_empty() {
             return Ok(());
         }
@@ -72,7 +66,7 @@ impl GroupCommit {
             rounds.collecting += 1;
             let files = std::mem::take(&mut rounds.waiting);
             drop(rounds);
-            let result = self.sync_all(file_system, files);
+            let result = self.sync_all(files);
             rounds = self.rounds.lock();
             rounds.leading = false;
             rounds.done = round + 1;
@@ -88,14 +82,11 @@ impl GroupCommit {
 }
 
 impl GroupCommit {
-    fn sync_all(&self, file_system: &dyn FileSystem, mut files: Files) -> io::Result<()> {
+    fn sync_all(&self, mut files: Files) -> io::Result<()> {
         files.sort_by_key(|file| Arc::as_ptr(file).cast::<()>());
         files.dedup_by(|a, b| Arc::ptr_eq(a, b));
         if let [file] = &files[..] {
             return file.sync();
-        }
-        if is_together(file_system, files.len()) {
-            return file_system.sync();
         }
         self.crew.get_or_init(|| Crew::new(THREADS)).sync(files)
     }
@@ -110,12 +101,6 @@ impl Rounds {
     }
 }
 
-/// Whether so many files are better synced with all there is beside them.
-fn is_together(file_system: &dyn FileSystem, files: usize) -> bool {
-    file_system.is_thorough()
-        && (files > FILES_MAX || files > QUIET_FILES_MAX && file_system.is_quiet())
-}
-
 fn failure(code: Option<i32>) -> io::Error {
     code.map_or_else(
         || io::Error::other("the sync of this group failed"),
@@ -126,24 +111,19 @@ fn failure(code: Option<i32>) -> io::Error {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
     use base::disk::{Disk, Open};
     use base::faulty_disk::{Fault, FaultyDisk, Operation};
 
-    fn root(disk: &FaultyDisk) -> Arc<dyn FileSystem> {
-        disk.file_system(Path::new("/")).unwrap()
-    }
-
     #[test]
     fn after_a_failed_round_none_is_believed() {
         let disk = FaultyDisk::new(1);
         let file = disk.open(Path::new("/f"), Open::Create).unwrap();
-        let (commit, root) = (GroupCommit::default(), root(&disk));
+        let commit = GroupCommit::default();
         disk.plan(Operation::Sync, "f", Fault::Eio, 0, true);
-        assert!(commit.sync(&*root, vec![file.clone()]).is_err());
-        assert!(commit.sync(&*root, vec![file]).is_err());
+        assert!(commit.sync(vec![file.clone()]).is_err());
+        assert!(commit.sync(vec![file]).is_err());
     }
 
     #[test]
@@ -151,69 +131,21 @@ mod tests {
         let disk = FaultyDisk::new(1);
         let open = |name: &str| disk.open(Path::new(name), Open::Create).unwrap();
         let files: Files = ["/a", "/b", "/c", "/d"].map(open).into();
-        let (commit, root) = (GroupCommit::default(), root(&disk));
+        let commit = GroupCommit::default();
         disk.plan(Operation::Sync, "c", Fault::Eio, 0, true);
-        assert!(commit.sync(&*root, files).is_err());
-    }
-
-    /// A file system that counts its syncs.
-    #[derive(Debug, Default)]
-    struct Counting {
-        thorough: bool,
-        quiet: bool,
-        syncs: AtomicUsize,
-    }
-
-    impl FileSystem for Counting {
-        fn sync(&self) -> io::Result<()> {
-            self.syncs.fetch_add(1, Ordering::Relaxed);
-            Ok(())
-        }
-
-        fn is_thorough(&self) -> bool {
-            self.thorough
-        }
-
-        fn is_quiet(&self) -> bool {
-            self.quiet
-        }
-    }
-
-    /// Syncs of the file system for a round of so many files, and whether all files were synced instead.
-    fn round(files: usize, thorough: bool, quiet: bool) -> (usize, bool) {
-        let disk = FaultyDisk::new(1);
-        let open = |number| disk.open(Path::new(&format!("/{number}")), Open::Create);
-        let files: Files = (0..files).map(|number| open(number).unwrap()).collect();
-        let whole = Counting {
-            thorough,
-            quiet,
-            ..Counting::default()
-        };
-        let (before, count) = (disk.operations(), files.len());
-        GroupCommit::default().sync(&whole, files).unwrap();
-        let each = disk.operations() - before == count as u64;
-        (whole.syncs.into_inner(), each)
-    }
-
-    #[test]
-    fn many_files_are_synced_as_one_where_that_is_as_good_and_few_where_little_is_to_be_written() {
-        assert_eq!(round(65, true, false), (1, false));
-        assert_eq!(round(64, true, false), (0, true));
-        assert_eq!(round(4, true, true), (1, false));
-        assert_eq!(round(3, true, true), (0, true));
-        assert_eq!(round(65, false, true), (0, true));
+        assert!(commit.sync(files).is_err());
     }
 
     #[test]
     fn many_threads_need_few_syncs_and_all_return() {
         let disk = FaultyDisk::new(1);
         let file = disk.open(Path::new("/f"), Open::Create).unwrap();
-        let (commit, root) = (GroupCommit::default(), root(&disk));
+        let commit = GroupCommit::default();
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..100 {
-                        commit.sync(&*root, vec![Arc::clone(&file)]).unwrap();
+                        commit.sync(vec![Arc::clone(&file)]).unwrap();
                     }
                 });
             }

@@ -228,18 +228,16 @@ impl Store {
             return Ok(());
         }
         let starts = self.collect(directory, Log::start_to_note);
-        let mut sealed = Vec::new();
+        let mut ends = Vec::new();
         let mut points = PartitionOffsets::new();
         let mut whole = true;
         for log in self.in_directory(directory) {
-            let sealed_or_flushed = log.seal().and_then(|end| {
-                if !directory.is_thorough() {
-                    log.flush_whole()?;
-                }
-                Ok(end)
-            });
-            match sealed_or_flushed {
-                Ok(end) => sealed.push((log, end)),
+            let sealed = match directory.is_thorough() {
+                true => log.seal(),
+                false => log.seal_for_good(),
+            };
+            match sealed {
+                Ok(end) => ends.push((log, end)),
                 Err(e) => {
                     // No marker then: the next start looks at everything again.
                     tracing::error!(partition = %log.partition(), error = %e, "a log did not close cleanly");
@@ -249,7 +247,7 @@ impl Store {
             }
         }
         directory.sync_all()?;
-        for (log, end) in sealed {
+        for (log, end) in ends {
             let recovery = log.close_at(end);
             whole &= recovery == log.offsets().end;
             points.insert(log.partition().clone(), recovery);

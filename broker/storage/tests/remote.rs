@@ -9,14 +9,14 @@ use std::time::Duration;
 use base::clock::Clock;
 use base::faulty_disk::{FaultyDisk, Restart};
 use protocol::batch::{BatchBuilder, Codec};
-use protocol::ids::{LeaderEpoch, Offset, TopicPartition};
+use protocol::ids::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, TopicPartition};
 use storage::config::{LogConfig, StoreConfig};
 use storage::log::{Origin, flush_together};
 use storage::store::Store;
 
 const NOW_MS: i64 = 1_700_000_000_000;
-/// More than are ever flushed each by itself elsewhere.
-const LOGS: i32 = 80;
+/// More than are flushed one by one elsewhere.
+const LOGS: i32 = 20;
 
 fn open(disk: &FaultyDisk, clock: &Clock) -> Store {
     let config = StoreConfig {
@@ -31,7 +31,7 @@ fn ends_after(make_safe: impl Fn(&Store, &Clock)) -> Vec<Offset> {
     let (disk, clock) = (FaultyDisk::new(1), Clock::by_hand(NOW_MS));
     disk.be_remote();
     let store = open(&disk, &clock);
-    let mut batch = BatchBuilder::new(Codec::None);
+    let mut batch = BatchBuilder::new(Codec::None).producer(ProducerId(7), ProducerEpoch(0), 0);
     for _ in 0..3 {
         batch.push(NOW_MS, None, Some(b"value"), &[]).unwrap();
     }
@@ -52,12 +52,21 @@ fn ends_after(make_safe: impl Fn(&Store, &Clock)) -> Vec<Offset> {
     make_safe(&store, &clock);
     drop(store);
     disk.restart(Restart::PowerLosingAll);
-    let logs = open(&disk, &clock).all();
-    logs.iter().map(|log| log.offsets().end).collect()
+    let store = open(&disk, &clock);
+    for log in store.all() {
+        let again = log.append_as_leader(&batch, LeaderEpoch(0), Origin::Client, None);
+        assert!(again.unwrap().duplicate, "the producer is known");
+    }
+    store.all().iter().map(|log| log.offsets().end).collect()
 }
 
 fn all_of_them() -> Vec<Offset> {
     vec![Offset(3); LOGS as usize]
+}
+
+fn checkpoint(store: &Store, clock: &Clock) {
+    clock.advance(Duration::from_mins(2).as_millis() as i64);
+    store.housekeep();
 }
 
 #[test]
@@ -72,14 +81,19 @@ fn a_flush_of_many_together_reaches_each() {
 
 #[test]
 fn what_is_below_the_recovery_points_is_there() {
-    let checkpoint = |store: &Store, clock: &Clock| {
-        clock.advance(Duration::from_mins(2).as_millis() as i64);
-        store.housekeep();
-    };
     assert_eq!(ends_after(checkpoint), all_of_them());
 }
 
 #[test]
 fn a_clean_stop_leaves_everything() {
     assert_eq!(ends_after(|store, _| store.close().unwrap()), all_of_them());
+}
+
+#[test]
+fn a_clean_stop_leaves_producers_of_logs_that_were_flushed_before() {
+    let stop = |store: &Store, clock: &Clock| {
+        checkpoint(store, clock);
+        store.close().unwrap();
+    };
+    assert_eq!(ends_after(stop), all_of_them());
 }

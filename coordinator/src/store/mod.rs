@@ -37,7 +37,7 @@ pub(crate) fn unfinished_name(zxid: i64, packing: Packing) -> String {
 
 /// Removes what servers left that died in the middle of a snapshot. Nobody else may write there.
 pub(crate) fn remove_unfinished(disk: &dyn Disk, dir: &Path) -> Result<(), Error> {
-    for Entry { name, is_dir } in entries(disk, dir)? {
+    for Entry { name, is_dir, .. } in entries(disk, dir)? {
         let snapshot = name.strip_prefix(UNFINISHED);
         if is_dir || snapshot.is_none_or(|name| zxid_of(name, SNAPSHOT_PREFIX).is_none()) {
             continue;

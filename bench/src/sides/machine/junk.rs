@@ -66,7 +66,7 @@ impl Junk {
             }
         };
         self.fill(mapped)?;
-        // What was looked at last is surely there; there filling goes on the next time.
+        // What was looked at last is most likely there; there filling goes on the next time.
         for _ in 0..FREED_STEPS {
             let behind = self.at.get() + mapped.size - STEP;
             self.at.set(behind % mapped.size);

@@ -7,10 +7,11 @@
 
 use std::sync::Arc;
 
-use base::disk::DiskFile;
+use base::disk::{DiskFile, Open};
 use protocol::ids::Offset;
 
 use crate::error::{Error, Result};
+use crate::files;
 use crate::log::{Condition, Log, State};
 
 /// How far a log had come when a sync began.
@@ -245,6 +246,31 @@ impl Log {
                 .map(|()| Offset(state.end))
         };
         self.conclude(sealed)
+    }
+
+    /// As [`Log::seal`], where no sync of the file system will do: all is on the disk when it returns.
+    pub(crate) fn seal_for_good(&self) -> Result<Offset> {
+        let noted = self.state.lock().producers.snapshot;
+        let end = self.seal()?;
+        if self.is_checkpoint_due() {
+            self.flush_whole()?;
+        }
+        let at = self.state.lock().producers.snapshot;
+        let synced = if at == noted {
+            Ok(())
+        } else {
+            self.sync_snapshot(at)
+        };
+        self.conclude(synced).map(|()| end)
+    }
+
+    fn sync_snapshot(&self, at: i64) -> Result<()> {
+        let path = self.place.join(&files::segment_file(at, files::SNAPSHOT));
+        let disk = &self.place.handles.disk;
+        let file = disk.open(&path, Open::Write);
+        file.and_then(|file| file.sync())
+            .and_then(|()| disk.sync_dir(&self.place.path()))
+            .map_err(|e| Error::io("sync", &path, e))
     }
 
     /// The second half: the sync is done. Gives how far the log is on the disk, which is less

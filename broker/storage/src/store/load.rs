@@ -156,6 +156,9 @@ impl Store {
         let mut jobs = Vec::new();
         for entry in entries.into_iter().filter(|entry| entry.is_dir) {
             let folder = directory.path.join(&entry.name);
+            if entry.is_link {
+                directory.note_link();
+            }
             match files::parse_replica_dir(&entry.name) {
                 Some(ReplicaDir::Current(partition)) => {
                     jobs.push(Job {
