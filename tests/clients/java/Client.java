@@ -81,6 +81,7 @@ public class Client {
 
     static void produce(String topic, String codec, int count) throws Exception {
         List<Future<RecordMetadata>> sent = new ArrayList<>();
+        // Before 2.1 the time of a request is that of a batch, from when it was made: it waits in line for all the others.
         try (KafkaProducer<String, String> producer = new KafkaProducer<>(
                 settings("compression.type", codec.equals("-") ? "none" : codec, "acks", "all"))) {
             for (int i = 0; i < count; i++) {
@@ -144,10 +145,11 @@ public class Client {
 
     static void stream(String topic, int count) throws Exception {
         List<Future<RecordMetadata>> sent = new ArrayList<>();
+        // Before 2.1 the time of a request is that of a batch, from when it was made: it waits in line for all the others.
         try (KafkaProducer<String, String> producer = new KafkaProducer<>(settings(
                 "enable.idempotence", "true", "acks", "all", "retries", "2147483647", "linger.ms", "2",
                 "batch.size", "256", "retry.backoff.ms", "50", "reconnect.backoff.ms", "20",
-                "reconnect.backoff.max.ms", "100", "request.timeout.ms", "5000"))) {
+                "reconnect.backoff.max.ms", "100", "request.timeout.ms", "60000"))) {
             for (int i = 0; i < count; i++) {
                 String number = Integer.toString(i);
                 sent.add(producer.send(new ProducerRecord<>(topic, i % 2, null, number), (metadata, failure) -> {
