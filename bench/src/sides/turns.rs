@@ -115,8 +115,8 @@ impl Run {
                 for side in sides(row, turn) {
                     self.tell(round, &format!("{} {}", row.name, side.name()));
                     machine::settle();
-                    if row.fills_memory {
-                        fair.back_memory().context("back memory")?;
+                    if let Some(gigabytes) = row.fills_memory {
+                        fair.back_memory(gigabytes).context("back memory")?;
                     }
                     let begun = Instant::now();
                     let measured = self.turn(row, side, servers, &before);

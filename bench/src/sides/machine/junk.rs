@@ -22,10 +22,6 @@ const FREE_MB: u64 = 256;
 
 /// So much is asked for at a time.
 const STEP: usize = 64 << 20;
-/// What is let go of at once before it is used, in steps: a row writes less. Having the kernel take pages
-/// back one by one would be work of whoever writes. The host notices free pages slowly: of those that
-/// lie there for two seconds it takes a sixteenth every two.
-const FREED_STEPS: usize = 48;
 
 /// A sparse file as large as memory, mapped: looking at it touches no disk. The kernel takes its pages
 /// where somebody needs memory, but leaves them to nobody else: some hosts have pages of the page cache
@@ -56,8 +52,10 @@ impl Junk {
         }
     }
 
-    /// Makes room of pages that the host has given.
-    pub(super) fn make_room(&self) -> Result<()> {
+    /// Makes room of pages that the host has given: so many gigabytes at once. Having the kernel take them
+    /// back one by one is work of whoever writes. But what lies free for longer than a few seconds the
+    /// host takes, which holds the machine up; so a row that lasts leaves it to the kernel.
+    pub(super) fn make_room(&self, gigabytes: usize) -> Result<()> {
         let mapped = match self.mapped.get() {
             Some(mapped) => mapped,
             None => {
@@ -67,7 +65,7 @@ impl Junk {
         };
         self.fill(mapped)?;
         // What was looked at last is most likely there; there filling goes on the next time.
-        for _ in 0..FREED_STEPS {
+        for _ in 0..(gigabytes << 30) / STEP {
             let behind = self.at.get() + mapped.size - STEP;
             self.at.set(behind % mapped.size);
             mapped.drop_at(self.at.get())?;

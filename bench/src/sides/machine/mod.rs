@@ -50,8 +50,9 @@ impl Fair {
     }
 
     /// What is free then, for as long as a row takes, the host has given.
-    pub(crate) fn back_memory(&self) -> Result<()> {
-        self.junk.as_ref().map_or(Ok(()), Junk::make_room)
+    pub(crate) fn back_memory(&self, gigabytes: usize) -> Result<()> {
+        let make_room = |junk: &Junk| junk.make_room(gigabytes);
+        self.junk.as_ref().map_or(Ok(()), make_room)
     }
 }
 
