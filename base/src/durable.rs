@@ -1,16 +1,13 @@
 //! The one way to make small files durable: write beside, sync, rename, sync the directory.
 //!
 //! Whoever replaces a file that must survive a power cut comes here; nothing else renames for
-//! safety. Many files at once go through [`replace_many`], which pays for two syncs in all.
+//! safety. Many files at once go through [`write_all_beside`], which pays for two syncs in all.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::disk::{Disk, FileSystem, Open};
+use crate::disk::{Disk, Open};
 
-/// Up to so many files are synced one by one: a sync of the whole file system writes out what
-/// others have there too.
-const FEW: usize = 4;
 const TEMPORARY_SUFFIX: &str = ".tmp";
 
 /// Replaces `path` by `bytes`: after a power cut it holds the old bytes or the new, never a mix.
@@ -20,25 +17,32 @@ pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_parent(disk, path)
 }
 
-/// Replaces many files of one thorough file system: all written, one sync, all renamed, one sync.
-pub fn replace_many(
-    disk: &dyn Disk,
-    file_system: &dyn FileSystem,
-    files: &[(PathBuf, Vec<u8>)],
-) -> io::Result<()> {
-    if files.len() <= FEW {
-        let mut files = files.iter();
-        return files.try_for_each(|(path, bytes)| replace(disk, path, bytes));
+/// Many files that are to be replaced together, written and not yet in their places.
+#[must_use]
+pub struct Beside<'a> {
+    disk: &'a dyn Disk,
+    /// From where, to where.
+    renames: Vec<(PathBuf, &'a Path)>,
+}
+
+/// Begins to replace many files of one file system, of which a sync reaches all of it: after this it
+/// is synced, then comes [`Beside::put_in_place`], then it is synced again.
+pub fn write_all_beside<'a>(
+    disk: &'a dyn Disk,
+    files: &'a [(PathBuf, Vec<u8>)],
+) -> io::Result<Beside<'a>> {
+    let write = |(path, bytes): &'a (PathBuf, Vec<u8>)| {
+        write_beside(disk, path, bytes, false).map(|temporary| (temporary, path.as_path()))
+    };
+    let renames = files.iter().map(write).collect::<io::Result<_>>()?;
+    Ok(Beside { disk, renames })
+}
+
+impl Beside<'_> {
+    pub fn put_in_place(self) -> io::Result<()> {
+        let mut renames = self.renames.iter();
+        renames.try_for_each(|(from, to)| self.disk.rename(from, to))
     }
-    let mut written = Vec::with_capacity(files.len());
-    for (path, bytes) in files {
-        written.push(write_beside(disk, path, bytes, false)?);
-    }
-    file_system.sync()?;
-    for ((path, _), temporary) in files.iter().zip(&written) {
-        disk.rename(temporary, path)?;
-    }
-    file_system.sync()
 }
 
 /// Renames and makes the new name survive a power cut.
@@ -84,7 +88,9 @@ mod tests {
         replace(&SystemDisk, &paths[0], b"a long first text").unwrap();
         let files = paths.clone().map(|path| (path, b"new".to_vec())).to_vec();
         let file_system = SystemDisk.file_system(dir.path()).unwrap();
-        replace_many(&SystemDisk, &*file_system, &files).unwrap();
+        let beside = write_all_beside(&SystemDisk, &files).unwrap();
+        file_system.sync().unwrap();
+        beside.put_in_place().unwrap();
         for path in &paths {
             assert_eq!(std::fs::read(path).unwrap(), b"new");
         }

@@ -93,8 +93,8 @@ struct World {
     /// How often bytes were lost behind everybody's back, and of how many of these somebody was told.
     losses: u64,
     losses_told: u64,
-    /// A sync of the whole file system reaches no file.
-    is_remote: bool,
+    /// A sync of the whole file system reaches nothing from here on downwards.
+    remote: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -152,7 +152,7 @@ impl FaultyDisk {
             now_ms: 0,
             losses: 0,
             losses_told: 0,
-            is_remote: false,
+            remote: None,
         };
         FaultyDisk(Arc::new(Mutex::new(world)), Arc::default())
     }
@@ -183,10 +183,10 @@ impl FaultyDisk {
         self.0.lock().losses += 1;
     }
 
-    /// From now on the files are kept by somebody else, who hears only of those that are synced
-    /// themselves.
-    pub fn be_remote(&self) {
-        self.0.lock().is_remote = true;
+    /// From now on what lies there is kept by somebody else, who hears only of files that are synced
+    /// themselves; the folder is a link.
+    pub fn be_remote_at(&self, path: &str) {
+        self.0.lock().remote = Some(path.into());
     }
 
     /// After `after` good calls of this kind on paths containing `path_part`, one (or, unless
@@ -289,7 +289,7 @@ impl FaultyDisk {
             other.nodes = nodes.collect();
             other.off = world.off;
             other.now_ms = world.now_ms;
-            other.is_remote = world.is_remote;
+            other.remote.clone_from(&world.remote);
         }
         copy
     }
@@ -509,6 +509,17 @@ impl World {
             Err(os_error(Fault::NoSpace))
         } else {
             Ok(())
+        }
+    }
+
+    fn sync_within_reach(&mut self, id: Id, path: &Path) {
+        if self.remote.as_deref() == Some(path) {
+            return;
+        }
+        self.sync(id);
+        let entries = self.dir(id).map(|dir| dir.now.clone()).unwrap_or_default();
+        for (name, id) in entries {
+            self.sync_within_reach(id, &path.join(name));
         }
     }
 
@@ -802,7 +813,7 @@ impl Disk for FaultyDisk {
                 .map(|(name, id)| Entry {
                     name: name.clone(),
                     is_dir: matches!(world.nodes[*id], Node::Dir(_)),
-                    is_link: false,
+                    is_link: world.remote == Some(dir.join(name)),
                 })
                 .collect())
         })
@@ -932,17 +943,17 @@ impl FileSystem for FaultyFileSystem {
                     world.losses_told = world.losses;
                     return Err(rustix::io::Errno::IO.into());
                 }
-                if !cut && !world.is_remote {
-                    for id in 0..world.nodes.len() {
-                        world.sync(id);
-                    }
+                if !cut {
+                    world.sync_within_reach(ROOT, Path::new("/"));
                 }
                 Ok(())
             })
     }
 
     fn is_thorough(&self) -> bool {
-        !self.disk.0.lock().is_remote
+        let world = self.disk.0.lock();
+        let remote = world.remote.as_ref();
+        remote.is_none_or(|remote| !self.path.starts_with(remote))
     }
 }
 

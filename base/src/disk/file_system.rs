@@ -29,7 +29,7 @@ impl SystemFileSystem {
     pub(super) fn of(directory: &Path) -> io::Result<Self> {
         let watched = File::open(directory)?;
         let device = watched.metadata()?.dev();
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let mounts = mounts()?;
         let is_thorough = kind(&mounts, device).is_some_and(|kind| THOROUGH.contains(&kind));
         let nameless = if is_thorough {
             nameless(&watched)?
@@ -49,6 +49,20 @@ impl FileSystem for SystemFileSystem {
     fn is_thorough(&self) -> bool {
         self.nameless.is_some()
     }
+}
+
+/// Nothing where nobody tells.
+fn mounts() -> io::Result<String> {
+    match fs::read("/proc/self/mountinfo") {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(e) if is_out_of_files(&e) => Err(e),
+        Err(_hidden) => Ok(String::new()),
+    }
+}
+
+fn is_out_of_files(e: &io::Error) -> bool {
+    let errno = Errno::from_io_error(e);
+    errno.is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE))
 }
 
 /// `None` where there is none to be had, on a full disk for one.
@@ -92,13 +106,11 @@ broken";
     }
 
     #[test]
-    fn a_file_system_that_is_not_thorough_is_synced_as_well_as_can_be() {
-        let dir = tempfile::tempdir().unwrap();
-        let found = SystemFileSystem::of(dir.path()).unwrap();
-        found.sync().unwrap();
-        let nameless = None;
-        let remote = SystemFileSystem { nameless, ..found };
-        remote.sync().unwrap();
-        assert!(!remote.is_thorough());
+    fn a_file_system_of_another_kind_is_not_thorough_and_can_be_synced() {
+        for path in ["/proc", "/dev/shm"] {
+            let found = SystemFileSystem::of(Path::new(path)).unwrap();
+            assert!(!found.is_thorough(), "{path}");
+            found.sync().unwrap();
+        }
     }
 }

@@ -86,9 +86,7 @@ pub trait FileSystem: Send + Sync + Debug {
     /// what somebody was told.
     fn sync(&self) -> io::Result<()>;
     /// Whether `sync` is worth as much as that of every file on it.
-    fn is_thorough(&self) -> bool {
-        true
-    }
+    fn is_thorough(&self) -> bool;
 }
 
 /// A disk, or something that behaves like one.

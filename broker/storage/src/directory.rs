@@ -5,7 +5,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use base::clock::Clock;
@@ -19,6 +19,11 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::group_commit::GroupCommit;
 use crate::handles::Handles;
+use crate::side_by_side::few_at_a_time;
+
+/// So many small files are replaced one by one: a sync of the file system writes out what others have
+/// there too.
+const FEW: usize = 4;
 
 /// What is not served any more, until a start looks at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +70,8 @@ pub(crate) struct Directory {
     /// kernel tells one.
     syncing: Mutex<()>,
     has_links: AtomicBool,
+    /// How many closed files ([`Handles::closed`]) the file system has answered for.
+    answered: AtomicU64,
     commit: GroupCommit,
     flushes: Arc<FlushTimes>,
     failure: OnceLock<String>,
@@ -153,6 +160,7 @@ impl Directory {
             file_system: Some(file_system),
             syncing: Mutex::default(),
             has_links: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
             commit: GroupCommit::default(),
             flushes,
             failure: OnceLock::new(),
@@ -183,6 +191,7 @@ impl Directory {
             file_system: None,
             syncing: Mutex::default(),
             has_links: AtomicBool::new(false),
+            answered: AtomicU64::new(0),
             commit: GroupCommit::default(),
             flushes,
             failure: OnceLock::new(),
@@ -304,7 +313,8 @@ impl Directory {
         self.has_links.store(true, Ordering::Release);
     }
 
-    /// Puts everything on the disk that was written to this file system before the call.
+    /// Puts everything on the disk that was written to this file system before the call. Whoever comes
+    /// while one is under way waits for it.
     pub(crate) fn sync_all(&self) -> Result<()> {
         let _turn = self.syncing.lock();
         let file_system = self.file_system()?;
@@ -315,14 +325,30 @@ impl Directory {
 
     /// Replaces many small files, where that can be had at the price of a few syncs.
     pub(crate) fn replace_many(&self, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
-        if !self.is_thorough() {
-            let mut files = files.iter();
-            return files.try_for_each(|(path, bytes)| self.replace(path, bytes));
+        if files.len() <= FEW || !self.is_thorough() {
+            let replaced = few_at_a_time(files, |(path, bytes)| self.replace(path, bytes));
+            return replaced.into_iter().collect();
         }
-        let _turn = self.syncing.lock();
-        let file_system = self.file_system()?;
-        let replaced = base::durable::replace_many(self.disk(), file_system, files);
-        self.judge(replaced.map_err(|e| Error::io("write to", &self.path, e)))
+        self.check()?;
+        let failed = |e| Error::io("write to", &self.path, e);
+        let written = base::durable::write_all_beside(self.disk(), files);
+        let beside = self.judge(written.map_err(failed))?;
+        self.sync_all()?;
+        self.judge(beside.put_in_place().map_err(failed))?;
+        self.sync_all()
+    }
+
+    /// Asks the file system whether it lost what was written to files that were closed since. The kernel
+    /// notes a failed write-back with the file, and may forget it with the file once nobody has it open;
+    /// a sync of one that was opened anew is good then.
+    pub(crate) fn answer_for_closed(&self) -> Result<()> {
+        let closed = self.handles.closed();
+        if self.answered.load(Ordering::Acquire) == closed {
+            return Ok(());
+        }
+        self.sync_all()?;
+        self.answered.store(closed, Ordering::Release);
+        Ok(())
     }
 
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {

@@ -66,7 +66,7 @@ impl GroupCommit {
             rounds.collecting += 1;
             let files = std::mem::take(&mut rounds.waiting);
             drop(rounds);
-            let result = self.sync_all(files);
+            let result = self.sync_each(files);
             rounds = self.rounds.lock();
             rounds.leading = false;
             rounds.done = round + 1;
@@ -79,10 +79,8 @@ impl GroupCommit {
             self.over.notify_all();
         }
     }
-}
 
-impl GroupCommit {
-    fn sync_all(&self, mut files: Files) -> io::Result<()> {
+    fn sync_each(&self, mut files: Files) -> io::Result<()> {
         files.sort_by_key(|file| Arc::as_ptr(file).cast::<()>());
         files.dedup_by(|a, b| Arc::ptr_eq(a, b));
         if let [file] = &files[..] {

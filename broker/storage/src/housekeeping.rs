@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::log::Log;
 use crate::offsets::Offsets;
-use crate::side_by_side::side_by_side;
+use crate::side_by_side::{few_at_a_time, side_by_side};
 use crate::store::{Home, NextDue, Store};
 use crate::trash::Trash;
 use crate::writeback::settle_in;
@@ -194,6 +194,7 @@ impl Store {
     }
 
     fn write_recovery_points_of(&self, directory: &Arc<Directory>) -> Result<()> {
+        directory.answer_for_closed()?;
         directory
             .write_recovery_points(|| self.collect(directory, |log| Some(log.recovery_to_note())))
     }
@@ -228,16 +229,17 @@ impl Store {
             return Ok(());
         }
         let starts = self.collect(directory, Log::start_to_note);
-        let mut ends = Vec::new();
+        let mut marks = Vec::new();
         let mut points = PartitionOffsets::new();
         let mut whole = true;
-        for log in self.in_directory(directory) {
-            let sealed = match directory.is_thorough() {
-                true => log.seal(),
-                false => log.seal_for_good(),
-            };
+        let logs = self.in_directory(directory);
+        let sealed = match directory.is_thorough() {
+            true => logs.iter().map(|log| log.seal()).collect(),
+            false => few_at_a_time(&logs, |log| log.seal_for_good()),
+        };
+        for (log, sealed) in logs.iter().zip(sealed) {
             match sealed {
-                Ok(end) => ends.push((log, end)),
+                Ok(mark) => marks.push((log, mark)),
                 Err(e) => {
                     // No marker then: the next start looks at everything again.
                     tracing::error!(partition = %log.partition(), error = %e, "a log did not close cleanly");
@@ -247,8 +249,8 @@ impl Store {
             }
         }
         directory.sync_all()?;
-        for (log, end) in ends {
-            let recovery = log.close_at(end);
+        for (log, mark) in marks {
+            let recovery = log.close_at(&mark);
             whole &= recovery == log.offsets().end;
             points.insert(log.partition().clone(), recovery);
         }

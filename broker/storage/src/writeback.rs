@@ -10,7 +10,8 @@
 //! next start scan all of it, up to a gigabyte a partition. No client can tell the difference, an
 //! operator who waits for the start can. The syncs run on the directory's thread of upkeep, one at a
 //! time, with no lock of a log held; appends go on meanwhile. Where many logs are due one sync
-//! of the file system serves them all, if it is one that a sync of the whole reaches.
+//! of the file system serves them all, if it is one that a sync of the whole reaches; elsewhere a few are
+//! synced at a time.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,14 +19,17 @@ use std::sync::atomic::Ordering;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::log::{Log, Mark, Unsettled};
+use crate::side_by_side::few_at_a_time;
 use crate::store::{Home, Store};
 
 /// From so many logs on, one sync of the file system is cheaper than their own.
 const TOGETHER: usize = 16;
 /// How many bytes may be flushed before the recovery points say so.
 const UNNOTED_MAX: u64 = 256 << 20;
-/// Writers to a log wait while its small files are written: for so many at most.
+/// Writers to a log wait while its small files are written: for so many at most, and for so many where
+/// each is synced by itself.
 const SETTLED_TOGETHER: usize = 512;
+const SETTLED_EACH: usize = 16;
 
 impl Store {
     /// Flushes what is due of a directory's logs: everything where a `checkpoint` is to follow. True:
@@ -70,9 +74,13 @@ pub(crate) fn settle_in<'a>(
     directory: &Directory,
     logs: impl Iterator<Item = &'a Arc<Log>>,
 ) -> Result<()> {
+    let together = match directory.is_thorough() {
+        true => SETTLED_TOGETHER,
+        false => SETTLED_EACH,
+    };
     let mut waiting = logs.filter_map(Unsettled::of).peekable();
     while waiting.peek().is_some() {
-        let mut some: Vec<Unsettled> = waiting.by_ref().take(SETTLED_TOGETHER).collect();
+        let mut some: Vec<Unsettled> = waiting.by_ref().take(together).collect();
         let files: Vec<_> = some
             .iter_mut()
             .flat_map(|log| std::mem::take(&mut log.files))
@@ -87,22 +95,19 @@ pub(crate) fn settle_in<'a>(
 fn flush_all(directory: &Directory, due: &[&Arc<Log>]) -> u64 {
     let unflushed = |log: &Log| log.unflushed_bytes().unwrap_or(0);
     let before: u64 = due.iter().map(|log| unflushed(log)).sum();
-    let result = if due.len() < TOGETHER || !directory.is_thorough() {
-        for log in due {
-            told(log, log.flush_whole().map(drop));
-        }
-        Ok(())
-    } else {
-        flush_together(directory, due)
-    };
-    if let Err(e) = result {
+    let flush = |log: &&Arc<Log>| told(log, log.flush_whole().map(drop));
+    if !directory.is_thorough() {
+        few_at_a_time(due, flush);
+    } else if due.len() < TOGETHER {
+        due.iter().for_each(flush);
+    } else if let Err(e) = flush_as_one(directory, due) {
         tracing::warn!(dir = %directory.path.display(), error = %e, "could not flush the logs");
     }
     let after = due.iter().map(|log| unflushed(log)).sum();
     before.saturating_sub(after)
 }
 
-fn flush_together(directory: &Directory, due: &[&Arc<Log>]) -> Result<()> {
+fn flush_as_one(directory: &Directory, due: &[&Arc<Log>]) -> Result<()> {
     let mut marks: Vec<(&Log, Mark)> = Vec::with_capacity(due.len());
     for &log in due {
         match log.write_out() {

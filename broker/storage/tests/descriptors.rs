@@ -297,3 +297,17 @@ fn an_exchange_of_segments_that_fails_leaves_nothing_that_a_start_would_carry_th
     }
     assert!(failed > 0);
 }
+
+#[test]
+fn for_files_that_were_closed_to_make_room_their_file_system_answers() {
+    let disk = FaultyDisk::new(1);
+    let few = StoreConfig {
+        open_files_max: 8,
+        ..StoreConfig::default()
+    };
+    let (store, log) = open_as(&disk, few);
+    assert!((0..BATCHES).all(|number| append(&log, number)));
+    disk.lose_in_writeback();
+    log.flush().unwrap();
+    assert!(store.write_recovery_points().is_err());
+}

@@ -37,6 +37,8 @@ pub(crate) struct Handles {
 pub(crate) struct OpenFiles {
     max: usize,
     ring: Mutex<VecDeque<Weak<Slot>>>,
+    /// How many were closed to make room.
+    closed: AtomicU64,
 }
 
 /// One file that may be open or not.
@@ -59,6 +61,7 @@ impl Handles {
         let open = Arc::new(OpenFiles {
             max: open_max.max(8),
             ring: Mutex::default(),
+            closed: AtomicU64::new(0),
         });
         Arc::new(Handles {
             disk: Arc::new(Roomy::new(disk, Arc::clone(&open))),
@@ -95,6 +98,11 @@ impl Handles {
         drop(file);
         self.open.add(slot);
         Ok(opened)
+    }
+
+    /// How many files were closed that nobody had asked to close.
+    pub(crate) fn closed(&self) -> u64 {
+        self.open.closed.load(Ordering::Acquire)
     }
 
     /// A block of an index file, of which the file is known to hold `len` bytes; kept, and read again
@@ -189,6 +197,8 @@ impl OpenFiles {
             closed.push(taken);
         }
         drop(ring);
+        let files = closed.iter().flatten().count();
+        self.closed.fetch_add(files as u64, Ordering::AcqRel);
         // Closing may sleep; it happens here, with no lock held.
         drop(closed);
     }

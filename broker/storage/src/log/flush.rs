@@ -231,8 +231,8 @@ impl Log {
     }
 
     /// The first half of a clean stop: producers written down, indexes complete, nothing waiting
-    /// in memory. Gives the end that a sync of the file system will make safe.
-    pub(crate) fn seal(&self) -> Result<Offset> {
+    /// in memory. Gives how far a sync of the file system will make it safe.
+    pub(crate) fn seal(&self) -> Result<Mark> {
         let sealed = {
             let mut state = self.lock_settled()?;
             let state = &mut *state;
@@ -243,16 +243,16 @@ impl Log {
                     state.producers.end = state.end;
                     self.write_snapshot(state)
                 })
-                .map(|()| Offset(state.end))
+                .map(|()| self.mark(state, true))
         };
         self.conclude(sealed)
     }
 
     /// As [`Log::seal`], where no sync of the file system will do: all is on the disk when it returns.
-    pub(crate) fn seal_for_good(&self) -> Result<Offset> {
+    pub(crate) fn seal_for_good(&self) -> Result<Mark> {
         let noted = self.state.lock().producers.snapshot;
-        let end = self.seal()?;
-        if self.is_checkpoint_due() {
+        let mark = self.seal()?;
+        if self.is_touched() {
             self.flush_whole()?;
         }
         let at = self.state.lock().producers.snapshot;
@@ -261,7 +261,14 @@ impl Log {
         } else {
             self.sync_snapshot(at)
         };
-        self.conclude(synced).map(|()| end)
+        self.conclude(synced).map(|()| mark)
+    }
+
+    /// Whether any file may differ from what the disk had at the start.
+    fn is_touched(&self) -> bool {
+        let state = self.state.lock();
+        let is_renamed = self.place.changes() > state.folder_synced;
+        !self.directory.was_clean || is_renamed || state.cuts > 0 || state.written > 0
     }
 
     fn sync_snapshot(&self, at: i64) -> Result<()> {
@@ -275,11 +282,8 @@ impl Log {
 
     /// The second half: the sync is done. Gives how far the log is on the disk, which is less
     /// than its end where somebody appended between.
-    pub(crate) fn close_at(&self, synced: Offset) -> Offset {
-        let mut state = self.state.lock();
-        state.recovery = state.recovery.max(synced.0.min(state.end));
-        let recovery = Offset(state.recovery);
-        drop(state);
+    pub(crate) fn close_at(&self, mark: &Mark) -> Offset {
+        let recovery = self.flushed(mark);
         self.shut();
         recovery
     }

@@ -94,6 +94,12 @@ impl Store {
         let directory = &home.directory;
         directory.check()?;
         let jobs = self.find_replicas(home)?;
+        if !directory.is_thorough() {
+            tracing::info!(
+                dir = %directory.path.display(),
+                "not all of it is on one ext4 or xfs: every file is synced by itself, and a stop takes longer"
+            );
+        }
         let recovery = directory.load_recovery_points()?;
         let starts_path = directory.path.join(files::LOG_START_CHECKPOINT);
         let starts = checkpoint::read_partition_offsets(directory.disk(), &starts_path)?;
