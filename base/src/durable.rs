@@ -1,7 +1,7 @@
 //! The one way to make small files durable: write beside, sync, rename, sync the directory.
 //!
 //! Whoever replaces a file that must survive a power cut comes here; nothing else renames for
-//! safety. Many files at once go through [`write_all_beside`], which pays for two syncs in all.
+//! safety. Many files at once go through [`write_all_beside`], and share two syncs of their file system.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -318,16 +318,21 @@ impl Directory {
     pub(crate) fn sync_all(&self) -> Result<()> {
         let _turn = self.syncing.lock();
         let file_system = self.file_system()?;
+        let closed = self.handles.closed();
         let synced = self.flushes.note(|| file_system.sync());
-        let result = self.judge(synced.map_err(|e| Error::io("sync", &self.path, e)));
-        result.and_then(|()| self.check())
+        self.judge(synced.map_err(|e| Error::io("sync", &self.path, e)))?;
+        self.answered.store(closed, Ordering::Release);
+        self.check()
     }
 
     /// Replaces many small files, where that can be had at the price of a few syncs.
     pub(crate) fn replace_many(&self, files: &[(PathBuf, Vec<u8>)]) -> Result<()> {
-        if files.len() <= FEW || !self.is_thorough() {
-            let replaced = few_at_a_time(files, |(path, bytes)| self.replace(path, bytes));
-            return replaced.into_iter().collect();
+        let replace = |(path, bytes): &(PathBuf, Vec<u8>)| self.replace(path, bytes);
+        if !self.is_thorough() {
+            return few_at_a_time(files, replace).into_iter().collect();
+        }
+        if files.len() <= FEW {
+            return files.iter().try_for_each(replace);
         }
         self.check()?;
         let failed = |e| Error::io("write to", &self.path, e);
@@ -338,17 +343,15 @@ impl Directory {
         self.sync_all()
     }
 
-    /// Asks the file system whether it lost what was written to files that were closed since. The kernel
-    /// notes a failed write-back with the file, and may forget it with the file once nobody has it open;
-    /// a sync of one that was opened anew is good then.
+    /// Before the flushes of files are relied on: asks the file system whether it lost what was written
+    /// to any that was closed since it was asked. The kernel notes a failed write-back with the file, and
+    /// may forget it with the file once nobody has it open; a sync of one that was opened anew is good
+    /// then. Some file systems keep it to themselves all the same: overlays, and any before Linux 5.8.
     pub(crate) fn answer_for_closed(&self) -> Result<()> {
-        let closed = self.handles.closed();
-        if self.answered.load(Ordering::Acquire) == closed {
+        if self.answered.load(Ordering::Acquire) == self.handles.closed() {
             return Ok(());
         }
-        self.sync_all()?;
-        self.answered.store(closed, Ordering::Release);
-        Ok(())
+        self.sync_all()
     }
 
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8]) -> Result<()> {
@@ -374,6 +377,7 @@ impl Directory {
         loop {
             let changed = self.recovery_points.lock().changed;
             let points = collect();
+            self.answer_for_closed()?;
             let mut known = self.recovery_points.lock();
             if known.changed != changed {
                 continue;
@@ -431,6 +435,7 @@ impl Directory {
                 return Ok(());
             }
             let reached = reached();
+            self.answer_for_closed()?;
             let mut known = self.recovery_points.lock();
             if known.changed != changed {
                 continue;

@@ -194,7 +194,6 @@ impl Store {
     }
 
     fn write_recovery_points_of(&self, directory: &Arc<Directory>) -> Result<()> {
-        directory.answer_for_closed()?;
         directory
             .write_recovery_points(|| self.collect(directory, |log| Some(log.recovery_to_note())))
     }

@@ -8,10 +8,10 @@
 //!
 //! Kafka: with its default settings an active segment is never flushed, so that a crash makes the
 //! next start scan all of it, up to a gigabyte a partition. No client can tell the difference, an
-//! operator who waits for the start can. The syncs run on the directory's thread of upkeep, one at a
-//! time, with no lock of a log held; appends go on meanwhile. Where many logs are due one sync
-//! of the file system serves them all, if it is one that a sync of the whole reaches; elsewhere a few are
-//! synced at a time.
+//! operator who waits for the start can. The directory's thread of upkeep sees to the syncs, with no
+//! lock of a log held; appends go on meanwhile. A few logs are synced one after the other; where many
+//! are due one sync of the file system serves them all, if it is one that reaches all of it, and
+//! elsewhere some are synced side by side.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::clock::Clock;
+use base::disk::Disk;
 use base::faulty_disk::{FaultyDisk, Restart};
 use bytes::Bytes;
 use protocol::batch::{BatchBuilder, Codec};
@@ -80,6 +81,12 @@ impl World {
             let again = log.append_as_leader(&batch(0), LeaderEpoch(0), Origin::Client, None);
             assert!(again.unwrap().duplicate, "the producer is known");
         }
+    }
+
+    fn indexes(&self) -> Vec<(PathBuf, u64)> {
+        let mut files = self.disk.files();
+        files.retain(|(path, _)| path.to_string_lossy().ends_with("index"));
+        files
     }
 
     fn lose_power(&self, store: Store) -> Store {
@@ -195,4 +202,64 @@ fn segments_that_were_cut_off_do_not_come_back_behind_a_clean_stop() {
     assert_eq!(log.offsets().end, Offset(3));
     append(&log, 3);
     assert_eq!(log.offsets().end, Offset(6));
+}
+
+#[test]
+fn a_producer_whose_records_retention_took_is_known_after_a_clean_stop() {
+    let world = World::remote(LogConfig {
+        retention_ms: 1000,
+        ..LogConfig::default()
+    });
+    let store = world.open();
+    let log = world.create(&store, 0);
+    append(&log, 0);
+    log.set_high_watermark(Offset(3));
+    world.checkpoint(&store);
+    assert_eq!(log.offsets().start, Offset(3));
+    store.close().unwrap();
+    drop(log);
+    let store = world.lose_power(store);
+    let log = store.log(&TopicPartition::new("t", 0)).unwrap();
+    let again = log.append_as_leader(&batch(0), LeaderEpoch(0), Origin::Client, None);
+    assert!(again.unwrap().duplicate);
+}
+
+#[test]
+fn indexes_that_a_start_made_anew_are_there_after_a_clean_stop() {
+    let world = World::remote(LogConfig {
+        segment_bytes: 350,
+        index_interval_bytes: 1,
+        ..LogConfig::default()
+    });
+    let store = world.open();
+    let log = world.create(&store, 0);
+    for number in 0..8 {
+        append(&log, number * 3);
+    }
+    store.close().unwrap();
+    drop((log, store));
+    let before = world.indexes();
+    let first = Path::new("/a/t-0/00000000000000000000.index");
+    assert!(before.iter().any(|(path, len)| path == first && *len > 0));
+    world.disk.remove_file(first).unwrap();
+    world.disk.sync_dir(Path::new("/a/t-0")).unwrap();
+    let store = world.open();
+    store.close().unwrap();
+    world.lose_power(store);
+    assert_eq!(world.indexes(), before);
+}
+
+#[test]
+fn a_clean_stop_of_logs_that_nobody_touched_syncs_none_of_them() {
+    let world = World::remote(LogConfig::default());
+    let store = world.open();
+    for number in 0..LOGS {
+        append(&world.create(&store, number), 0);
+    }
+    store.close().unwrap();
+    drop(store);
+    let store = world.open();
+    let before = world.disk.operations();
+    store.close().unwrap();
+    assert!(world.disk.operations() - before < LOGS as u64);
 }

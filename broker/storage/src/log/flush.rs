@@ -250,17 +250,12 @@ impl Log {
 
     /// As [`Log::seal`], where no sync of the file system will do: all is on the disk when it returns.
     pub(crate) fn seal_for_good(&self) -> Result<Mark> {
-        let noted = self.state.lock().producers.snapshot;
         let mark = self.seal()?;
-        if self.is_touched() {
-            self.flush_whole()?;
+        if !self.is_touched() {
+            return Ok(mark);
         }
-        let at = self.state.lock().producers.snapshot;
-        let synced = if at == noted {
-            Ok(())
-        } else {
-            self.sync_snapshot(at)
-        };
+        self.flush_whole()?;
+        let synced = self.sync_last_snapshot();
         self.conclude(synced).map(|()| mark)
     }
 
@@ -271,20 +266,22 @@ impl Log {
         !self.directory.was_clean || is_renamed || state.cuts > 0 || state.written > 0
     }
 
-    fn sync_snapshot(&self, at: i64) -> Result<()> {
+    fn sync_last_snapshot(&self) -> Result<()> {
+        let Some(at) = self.state.lock().snapshots.last().copied() else {
+            return Ok(());
+        };
         let path = self.place.join(&files::segment_file(at, files::SNAPSHOT));
         let disk = &self.place.handles.disk;
         let file = disk.open(&path, Open::Write);
         file.and_then(|file| file.sync())
-            .and_then(|()| disk.sync_dir(&self.place.path()))
             .map_err(|e| Error::io("sync", &path, e))
     }
 
     /// The second half: the sync is done. Gives how far the log is on the disk, which is less
     /// than its end where somebody appended between.
     pub(crate) fn close_at(&self, mark: &Mark) -> Offset {
-        let recovery = self.flushed(mark);
         self.shut();
-        recovery
+        self.flushed(mark);
+        self.recovery_to_note()
     }
 }

@@ -122,6 +122,7 @@ impl Log {
         }
         let path = self.place.join(&files::segment_file(at, files::SNAPSHOT));
         producer_snapshot::write(&*self.place.handles.disk, &path, &state.producers)?;
+        self.place.note_change();
         state.producers.snapshot = at;
         if state.snapshots.last() != Some(&at) {
             state.snapshots.push(at);
@@ -139,6 +140,7 @@ impl Log {
         state.snapshots = kept;
         let doomed: Vec<i64> = doomed;
         for at in doomed {
+            self.place.note_change();
             let path = self.place.join(&files::segment_file(at, files::SNAPSHOT));
             match self.place.handles.disk.remove_file(&path) {
                 Err(e) if e.kind() != std::io::ErrorKind::NotFound => {

@@ -97,7 +97,8 @@ impl Store {
         if !directory.is_thorough() {
             tracing::info!(
                 dir = %directory.path.display(),
-                "not all of it is on one ext4 or xfs: every file is synced by itself, and a stop takes longer"
+                "a sync of the file system is not known to reach all of it: every file is synced by itself, \
+                 and a stop takes longer"
             );
         }
         let recovery = directory.load_recovery_points()?;

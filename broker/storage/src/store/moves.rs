@@ -95,6 +95,7 @@ impl Store {
         let to = served.home();
         let synced = to.disk().sync_dir(&to.path);
         to.judge(synced.map_err(|e| Error::io("sync", &to.path, e)))?;
+        to.answer_for_closed()?;
         // A source that cannot be renamed stays; the note tells the next start whose it was.
         self.retire(left, Some(&to.path))?;
         let from = left.home();

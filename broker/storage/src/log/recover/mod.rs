@@ -179,6 +179,7 @@ impl Log {
 
     fn load_folder(&self, state: &mut State, folder: &Folder, gaps: &Gaps) -> Result<Scanned> {
         let (clean, recovery) = (gaps.clean, gaps.recovery);
+        let changes = self.place.changes();
         if folder.logs.is_empty() {
             let (start, now_ms) = (state.start, self.clock.wall_ms());
             let first = Segment::create(&self.place, start, Ending::Plain, now_ms)?;
@@ -202,6 +203,10 @@ impl Log {
             )));
         }
         if rest.is_empty() {
+            if gaps.swapped.is_empty() && gaps.replaced.is_empty() {
+                // As the clean stop left it.
+                state.folder_synced = changes;
+            }
             self.load_clean(state, recovery)?;
         } else if let Scanned::Overflows(base) = self.scan_all(state, &rest, gaps)? {
             return Ok(Scanned::Overflows(base));

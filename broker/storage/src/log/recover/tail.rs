@@ -57,6 +57,11 @@ impl Log {
                 return Ok(Scanned::Overflows(base));
             }
             segment.end_scan()?;
+            if gaps.clean || next.is_some_and(|next| next <= recovery) {
+                // Its indexes were made anew, and no flush comes by so far below the recovery point.
+                self.directory
+                    .sync(segment.files_to_sync(true)?, &self.place.path())?;
+            }
             if scanned == Scanned::Cut && number + 1 < rest.len() {
                 self.cut_off(state, &rest[number + 1..], recovery)?;
                 return Ok(Scanned::Cut);
