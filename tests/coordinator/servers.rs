@@ -51,7 +51,8 @@ impl Server {
 fn is_ready(address: SocketAddr) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut socket = TcpStream::connect(address)?;
-        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+        // Apache's server may leave one unanswered for good that comes while it starts.
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
         socket.write_all(b"srvr")?;
         let mut text = String::new();
         socket.read_to_string(&mut text)?;

@@ -101,6 +101,9 @@ impl<'a> Stage<'a> {
     }
 
     /// The script with what this server answers: lines that begin with blanks are replaced.
+    ///
+    /// `soon` before a request: the server may go on by itself before anybody asks again, so what the
+    /// connections hear is told with the next line.
     pub(crate) fn play(mut self, script: &str) -> String {
         let mut text = String::new();
         for line in script.lines().filter(|line| !line.starts_with(' ')) {
@@ -109,7 +112,17 @@ impl<'a> Stage<'a> {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            for answer in self.act(line).lines().chain(self.heard().lines()) {
+            let (asked, heard_later) = match line.strip_prefix("soon ") {
+                Some(asked) => (asked, true),
+                None => (line, false),
+            };
+            let answer = self.act(asked);
+            let heard = if heard_later {
+                String::new()
+            } else {
+                self.heard()
+            };
+            for answer in answer.lines().chain(heard.lines()) {
                 let answer = if answer.is_empty() { "(blank)" } else { answer };
                 text.push_str("  ");
                 text.push_str(answer);
