@@ -6,9 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, major, minor, openat, syncfs};
-use rustix::io::Errno;
 
-use super::FileSystem;
+use super::{FileSystem, is_out_of_files};
 
 /// Those whose `syncfs` writes all that was written to them. Elsewhere it may end at a program or a
 /// machine with a memory of its own, or hide what was lost (an overlay's does).
@@ -60,17 +59,13 @@ fn mounts() -> io::Result<String> {
     }
 }
 
-fn is_out_of_files(e: &io::Error) -> bool {
-    let errno = Errno::from_io_error(e);
-    errno.is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE))
-}
-
 /// `None` where there is none to be had, on a full disk for one.
 fn nameless(directory: &File) -> io::Result<Option<File>> {
     let how = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    match openat(directory, ".", how, Mode::RUSR | Mode::WUSR) {
+    let made = openat(directory, ".", how, Mode::RUSR | Mode::WUSR);
+    match made.map_err(io::Error::from) {
         Ok(made) => Ok(Some(made.into())),
-        Err(e @ (Errno::MFILE | Errno::NFILE)) => Err(e.into()),
+        Err(e) if is_out_of_files(&e) => Err(e),
         Err(_refused) => Ok(None),
     }
 }

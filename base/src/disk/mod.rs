@@ -78,6 +78,13 @@ pub trait DiskFile: Send + Sync + Debug {
     }
 }
 
+/// EMFILE and ENFILE: the process, not the disk, has run out.
+pub fn is_out_of_files(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = Errno::from_io_error(e);
+    errno.is_some_and(|errno| matches!(errno, Errno::MFILE | Errno::NFILE))
+}
+
 /// A file system that is watched.
 pub trait FileSystem: Send + Sync + Debug {
     /// Makes everything written so far on it survive a power cut. It fails, once, where bytes were lost

@@ -15,6 +15,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use base::disk::is_out_of_files;
 use protocol::ids::{Offset, ProducerEpoch, ProducerId};
 
 /// Something failed.
@@ -169,14 +170,6 @@ fn is_full(e: &io::Error) -> bool {
         e.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
-}
-
-/// EMFILE and ENFILE: the process, not the disk, has run out.
-pub(crate) fn is_out_of_files(e: &io::Error) -> bool {
-    use rustix::io::Errno;
-    [Errno::MFILE.raw_os_error(), Errno::NFILE.raw_os_error()]
-        .map(Some)
-        .contains(&e.raw_os_error())
 }
 
 /// Why an append was not done.

@@ -9,10 +9,10 @@
 use std::io;
 use std::sync::{Arc, OnceLock};
 
+use base::disk::is_out_of_files;
 use parking_lot::{Condvar, Mutex};
 
 use crate::crew::{Crew, Files};
-use crate::error::is_out_of_files;
 
 /// How many files are synced side by side, beside the leader's own.
 const THREADS: usize = 15;

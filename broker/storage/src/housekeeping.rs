@@ -193,7 +193,7 @@ impl Store {
         self.side_by_side(|home| self.write_recovery_points_of(&home.directory))
     }
 
-    fn write_recovery_points_of(&self, directory: &Arc<Directory>) -> Result<()> {
+    pub(crate) fn write_recovery_points_of(&self, directory: &Arc<Directory>) -> Result<()> {
         directory
             .write_recovery_points(|| self.collect(directory, |log| Some(log.recovery_to_note())))
     }

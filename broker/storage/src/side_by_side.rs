@@ -7,14 +7,14 @@ use std::thread::Builder;
 use parking_lot::Mutex;
 
 /// How many syncs at a time bring a disk the most without taking it from everybody else.
-const FEW: usize = 16;
+pub(crate) const AT_A_TIME: usize = 16;
 
 /// As [`side_by_side`], for any number of things that wait for the same disk.
 pub(crate) fn few_at_a_time<I: Sync, T: Send>(
     things: &[I],
     work: impl Fn(&I) -> T + Sync,
 ) -> Vec<T> {
-    let rounds = things.chunks(FEW);
+    let rounds = things.chunks(AT_A_TIME);
     rounds.flat_map(|few| side_by_side(few, &work)).collect()
 }
 
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn all_is_done_once_and_comes_back_in_order() {
-        let things: Vec<usize> = (0..FEW * 2 + 3).collect();
+        let things: Vec<usize> = (0..AT_A_TIME * 2 + 3).collect();
         let doubled: Vec<usize> = things.iter().map(|thing| thing * 2).collect();
         assert_eq!(few_at_a_time(&things, |thing| thing * 2), doubled);
     }

@@ -19,17 +19,15 @@ use std::sync::atomic::Ordering;
 use crate::directory::Directory;
 use crate::error::{Error, Result};
 use crate::log::{Log, Mark, Unsettled};
-use crate::side_by_side::few_at_a_time;
+use crate::side_by_side::{AT_A_TIME, few_at_a_time};
 use crate::store::{Home, Store};
 
 /// From so many logs on, one sync of the file system is cheaper than their own.
 const TOGETHER: usize = 16;
 /// How many bytes may be flushed before the recovery points say so.
 const UNNOTED_MAX: u64 = 256 << 20;
-/// Writers to a log wait while its small files are written: for so many at most, and for so many where
-/// each is synced by itself.
+/// Writers to a log wait while its small files are written: for so many at most.
 const SETTLED_TOGETHER: usize = 512;
-const SETTLED_EACH: usize = 16;
 
 impl Store {
     /// Flushes what is due of a directory's logs: everything where a `checkpoint` is to follow. True:
@@ -76,7 +74,7 @@ pub(crate) fn settle_in<'a>(
 ) -> Result<()> {
     let together = match directory.is_thorough() {
         true => SETTLED_TOGETHER,
-        false => SETTLED_EACH,
+        false => AT_A_TIME,
     };
     let mut waiting = logs.filter_map(Unsettled::of).peekable();
     while waiting.peek().is_some() {

@@ -5,9 +5,8 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use base::disk::{Disk, DiskFile, DiskLock, Entry, Facts, FileSystem, Open};
+use base::disk::{Disk, DiskFile, DiskLock, Entry, Facts, FileSystem, Open, is_out_of_files};
 
-use crate::error::is_out_of_files;
 use crate::handles::OpenFiles;
 
 #[derive(Debug)]

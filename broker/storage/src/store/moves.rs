@@ -99,8 +99,8 @@ impl Store {
         // A source that cannot be renamed stays; the note tells the next start whose it was.
         self.retire(left, Some(&to.path))?;
         let from = left.home();
-        from.write_recovery_points(|| self.collect(from, |log| Some(log.recovery_to_note())))?;
-        to.write_recovery_points(|| self.collect(to, |log| Some(log.recovery_to_note())))?;
+        self.write_recovery_points_of(from)?;
+        self.write_recovery_points_of(to)?;
         self.write_starts_of(to)?;
         let removed = remove_note(served);
         to.judge(removed)
