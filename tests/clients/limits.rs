@@ -305,6 +305,50 @@ fn a_silent_connection_is_ended_and_one_that_waits_for_records_is_not() {
     assert!(answer.is_ok(), "{:?}", answer.err());
 }
 
+#[test]
+fn who_takes_a_long_answer_slowly_is_not_idle() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = Single::start(dir.path(), &["connections.max.idle.ms=2000"]);
+    let mut asker = Asker::connect(&single.bootstrap(), "writer");
+    asker.create_topic(TOPIC, 1, &[]);
+    // More than sockets hold.
+    let count = 16;
+    for _ in 0..count {
+        produce(&mut asker, 1_000_000);
+    }
+    let partition = FetchPartition::default().with_partition_max_bytes(i32::MAX);
+    let topic = FetchTopic::default()
+        .with_topic(name())
+        .with_partitions(vec![partition]);
+    let request = FetchRequest::default()
+        .with_max_bytes(i32::MAX)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic]);
+    let header = RequestHeader {
+        api: Api::Fetch,
+        version: 12,
+        correlation_id: 1,
+        client_id: Some(text("slow")),
+    };
+    let mut reader = TcpStream::connect(single.bootstrap()).unwrap();
+    let frame = encode_request(&header, &request.into()).unwrap();
+    reader.write_all(&frame).unwrap();
+    let mut prefix = [0; 4];
+    reader.read_exact(&mut prefix).unwrap();
+    let len = usize::try_from(i32::from_be_bytes(prefix)).unwrap();
+    assert!(len > count * 1_000_000, "{len}");
+    let (began, mut left, mut piece) = (Instant::now(), len, vec![0; 1 << 18]);
+    while left > 0 {
+        let wanted = left.min(piece.len());
+        let read = reader.read_exact(&mut piece[..wanted]);
+        assert!(read.is_ok(), "{left} of {len} bytes were left");
+        left -= wanted;
+        if began.elapsed() < Duration::from_secs(5) {
+            std::thread::sleep(Duration::from_millis(250));
+        }
+    }
+}
+
 /// A broker with a listener for brokers, which is its port, and one for clients.
 fn with_two_listeners(dir: &std::path::Path, overrides: &[&str]) -> (Single, String) {
     let (port, clients) = (free_port(), free_port());

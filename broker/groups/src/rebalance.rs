@@ -14,6 +14,10 @@ use crate::outcome::{Batch, Note, Record, SyncAnswer};
 use crate::refusal::Refusal;
 use crate::work::{Alarm, Pending, UnderWay, Work};
 
+/// Who is waited for once more is waited for so long at least, whatever timeout he named: with one of
+/// nothing, waiting again would never end.
+const AGAIN_MS_MIN: i32 = 100;
+
 impl Group {
     /// Starts a rebalance unless one is gathering already.
     pub(crate) fn rebalance_unless_gathering(&mut self, reason: &str, work: &mut Work<'_>) {
@@ -44,15 +48,18 @@ impl Group {
             generation: self.generation,
             reason: reason.to_owned(),
         });
-        self.gather(kind, work);
+        self.gather(kind, self.gathering_ms(kind), work);
         self.complete_join_if_all_are_here(work);
     }
 
-    fn gather(&mut self, kind: GatheringKind, work: &mut Work<'_>) {
-        let wait_ms = match kind {
+    fn gathering_ms(&self, kind: GatheringKind) -> i32 {
+        match kind {
             GatheringKind::First { delay_ms, .. } => delay_ms,
             GatheringKind::All => self.rebalance_timeout_ms(),
-        };
+        }
+    }
+
+    fn gather(&mut self, kind: GatheringKind, wait_ms: i32, work: &mut Work<'_>) {
         let deadline = work.after(wait_ms);
         self.gathering = Some(Gathering { deadline, kind });
         work.timers.remind(deadline, &self.id, Alarm::Rebalance);
@@ -86,7 +93,7 @@ impl Group {
                     delay_ms: next_ms,
                     remaining_ms: rest_ms,
                 };
-                self.gather(kind, work);
+                self.gather(kind, next_ms, work);
             }
             Some(_) => self.complete_join(work),
             None => {}
@@ -115,7 +122,8 @@ impl Group {
             work.note(Note::NobodyRejoined {
                 group: Arc::clone(&self.id),
             });
-            self.gather(GatheringKind::All, work);
+            let wait_ms = self.rebalance_timeout_ms().max(AGAIN_MS_MIN);
+            self.gather(GatheringKind::All, wait_ms, work);
             return;
         }
         self.gathering = None;

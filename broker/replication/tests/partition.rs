@@ -817,6 +817,17 @@ fn after_an_election_clients_are_not_told_an_end_that_may_be_older() {
 }
 
 #[test]
+fn who_looks_at_one_replica_is_told_its_end_by_a_follower_too() {
+    let world = World::new();
+    let partition = world.lead("t", &[1, 2], &[1, 2]);
+    answered(produce(&partition, 3, Acks::Leader));
+    world.obey(order("t", 2, 1, &[1, 2], &[1, 2])).unwrap();
+    let latest = |reader| partition.find_offset(Moment::Latest, reader, None);
+    assert_eq!(latest(CONSUMER), Err(Refusal::NotLeader));
+    assert_eq!(latest(Reader::Local).unwrap().unwrap().offset, Offset(3));
+}
+
+#[test]
 fn a_watermark_outlives_a_restart() {
     let world = World::new();
     let partition = world.lead("t", &[1, 2], &[1, 2]);

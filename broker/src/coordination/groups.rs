@@ -185,7 +185,7 @@ impl Groups {
         }
     }
 
-    /// A replica is gone from this broker: stopped, deleted, or its directory is offline.
+    /// A replica was deleted here.
     pub fn note_gone(&self, partition: &TopicPartition) {
         if &*partition.topic == CONSUMER_OFFSETS {
             self.resign(partition.partition, None);

@@ -119,6 +119,8 @@ pub(crate) struct Connection {
     heard_ms: Arc<AtomicI64>,
     /// All that ever came.
     heard_bytes: u64,
+    /// All that had left at the last look.
+    sent_bytes: u64,
     frames: u64,
     pace: Pace,
     closing: bool,
@@ -154,6 +156,7 @@ impl Connection {
             muted_until_ms: 0,
             heard_ms,
             heard_bytes: 0,
+            sent_bytes: 0,
             frames: 0,
             pace: Pace::default(),
             closing: false,
@@ -196,7 +199,7 @@ impl Connection {
         let written = match self.write() {
             // Nobody takes answers any more; what was asked is done all the same.
             Err(_) if self.over.is_some() && self.has_frame() => {
-                self.outbox = Outbox::default();
+                self.outbox.clear();
                 return Ok(());
             }
             written => written?,
@@ -447,6 +450,12 @@ impl Connection {
 
     fn check_deadlines(&mut self, reads: bool, written: bool) -> Result<(), Ended> {
         let now_ms = self.rules.clock.monotonic_ms();
+        // Kafka: who takes bytes is heard as who sends some is, however long an answer takes him.
+        let sent_bytes = self.outbox.sent_bytes();
+        if sent_bytes != self.sent_bytes {
+            self.sent_bytes = sent_bytes;
+            self.heard_ms.store(now_ms, Ordering::Relaxed);
+        }
         let quiet_ms = now_ms - self.heard_ms.load(Ordering::Relaxed);
         if !reads || self.buffer.is_empty() {
             self.pace.rest();

@@ -28,6 +28,8 @@ pub(crate) struct Outbox {
     held_bytes: usize,
     /// Of the first part, where that is a range of a file.
     ahead: Ahead,
+    /// All that ever left.
+    sent_bytes: u64,
 }
 
 /// How far writing got.
@@ -48,6 +50,19 @@ impl Outbox {
         if !part.is_empty() {
             self.parts.push_back(part);
         }
+    }
+
+    /// Nobody takes what is in it any more.
+    pub(crate) fn clear(&mut self) {
+        *self = Outbox {
+            sent_bytes: self.sent_bytes,
+            ..Outbox::default()
+        };
+    }
+
+    /// How many bytes ever left.
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes
     }
 
     /// How much memory the client has not taken yet.
@@ -122,6 +137,7 @@ impl Outbox {
     }
 
     fn wrote_bytes(&mut self, mut wrote: usize) {
+        self.sent_bytes += wrote as u64;
         while wrote > 0 {
             match self.parts.front_mut() {
                 Some(Part::Bytes(bytes)) if bytes.len() > wrote => {
@@ -172,6 +188,7 @@ impl Outbox {
             ));
         }
         let sent = sent as u64;
+        self.sent_bytes += sent;
         if sent >= *len {
             self.parts.pop_front();
             self.ahead.forget();

@@ -82,6 +82,8 @@ pub(crate) struct Directory {
     /// The machine was started anew since the last start of ours: where another program was here last,
     /// nobody knows.
     pub(crate) other_boot: bool,
+    /// Ours was never here.
+    pub(crate) is_foreign: bool,
     /// The kernel's name for it; empty where it tells none.
     boot_id: String,
     /// How many logs lie here, move targets too.
@@ -169,6 +171,7 @@ impl Directory {
             was_clean,
             same_boot,
             other_boot: last_boot.is_some() && !same_boot,
+            is_foreign: last_boot.is_none(),
             boot_id: boot_id.to_owned(),
             replicas: AtomicUsize::new(0),
             lock: Mutex::new(Some(lock)),
@@ -200,6 +203,7 @@ impl Directory {
             was_clean: false,
             same_boot: false,
             other_boot: false,
+            is_foreign: false,
             boot_id: String::new(),
             replicas: AtomicUsize::new(0),
             lock: Mutex::new(None),

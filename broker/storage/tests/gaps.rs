@@ -89,6 +89,13 @@ fn offsets(log: &Log) -> Vec<i64> {
     records(log).into_iter().map(|(offset, _)| offset).collect()
 }
 
+/// A file of somebody else's.
+fn put(disk: &FaultyDisk, name: &str, bytes: &[u8]) {
+    let path = Path::new("/d").join(name);
+    let file = disk.open(&path, Open::Create).unwrap();
+    file.write_at(bytes, 0).unwrap();
+}
+
 fn reopened(disk: &FaultyDisk, config: &Arc<LogConfig>) -> (Store, Arc<Log>) {
     let store = open(disk, config).unwrap();
     assert!(store.set_aside().is_empty(), "{:?}", store.set_aside());
@@ -188,12 +195,9 @@ fn the_files_that_a_cleaned_segment_replaced_show_that_its_gap_is_its_own() {
     let written = |compact: bool, replaced_at_ms: Option<i64>| {
         let (disk, config) = (FaultyDisk::new(1), config(compact));
         disk.create_dir_all(Path::new("/d/t-0")).unwrap();
-        let put = |name: &str, bytes: &[u8]| {
-            let path = Path::new("/d").join(name);
-            let file = disk.open(&path, Open::Create).unwrap();
-            file.write_at(bytes, 0).unwrap();
-        };
-        // As Apache's cleaner leaves it, which notes no recovery point first.
+        let put = |name: &str, bytes: &[u8]| put(&disk, name, bytes);
+        // As Apache's cleaner leaves it, which notes no recovery point first, where ours was before.
+        put(".rotpeter_boot_id", b"another boot");
         disk.set_now_ms(5);
         put("t-0/00000000000000000000.log", &batch(0, "k"));
         put("t-0/00000000000000000009.log", &batch(9, "k"));
@@ -213,6 +217,23 @@ fn the_files_that_a_cleaned_segment_replaced_show_that_its_gap_is_its_own() {
     assert_eq!(written(false, Some(5)), [0, 1, 2]);
     // So it did here: what goes on was written after the others were put away.
     assert_eq!(written(true, Some(4)), [0, 1, 2]);
+}
+
+#[test]
+fn gaps_between_the_segments_of_an_apache_follower_stay() {
+    let found = |compact: bool| {
+        let (disk, config) = (FaultyDisk::new(1), config(compact));
+        disk.create_dir_all(Path::new("/d/t-0")).unwrap();
+        // Sent with what lay between compacted away: it names a segment after what it begins with.
+        for first in [0, 9, 30] {
+            let name = format!("t-0/{first:020}.log");
+            put(&disk, &name, &batch(first, "k"));
+        }
+        let (_store, log) = reopened(&disk, &config);
+        offsets(&log)
+    };
+    assert_eq!(found(true), [0, 1, 2, 9, 10, 11, 30, 31, 32]);
+    assert_eq!(found(false), [0, 1, 2]);
 }
 
 #[test]

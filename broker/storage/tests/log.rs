@@ -992,3 +992,68 @@ fn a_moment_is_looked_for_in_the_first_segment_that_says_it_reaches_so_far() {
     assert_eq!(youngest.unwrap().offset, Offset(17));
     assert_eq!(at(171), None);
 }
+
+/// A hundred batches in one segment, each ten milliseconds younger than the one before, and few entries
+/// in its indexes.
+fn world_of_moments() -> World {
+    let world = world(LogConfig {
+        retention_ms: 10_000,
+        ..LogConfig::default()
+    });
+    for number in 0..100 {
+        let mut set = BatchBuilder::new(Codec::None);
+        set.push(NOW_MS + number * 10, None, Some(&[7; 5]), &[])
+            .unwrap();
+        append(&world.log, &set.build().unwrap()).unwrap();
+    }
+    world
+}
+
+#[test]
+fn a_cut_log_knows_how_young_what_is_left_is() {
+    use storage::log::Moment;
+    for cut in [90, 60, 2] {
+        let World {
+            disk,
+            clock,
+            log,
+            store,
+        } = world_of_moments();
+        log.truncate_to(Offset(cut)).unwrap();
+        let youngest = (cut - 1) * 10;
+        let look = |log: &Log| {
+            let found = |moment| log.offset_for(moment, Upto::End).unwrap();
+            let last = found(Moment::At(NOW_MS + youngest)).unwrap();
+            assert_eq!(last.offset, Offset(cut - 1));
+            assert_eq!(found(Moment::At(NOW_MS + youngest + 1)), None);
+            let max = found(Moment::MaxTimestamp).unwrap();
+            assert_eq!(max.offset, Offset(cut - 1));
+        };
+        look(&log);
+        log.set_high_watermark(Offset(cut));
+        clock.advance(10_000 + youngest);
+        assert_eq!(log.apply_retention().unwrap(), 0, "cut at {cut}");
+        store.close().unwrap();
+        drop((log, store));
+        let store = open(&disk, &clock, &Arc::new(LogConfig::default()));
+        look(&store.log(&tp()).unwrap());
+    }
+}
+
+#[test]
+fn a_missing_index_is_made_again_even_where_it_has_nothing_to_say() {
+    let World {
+        disk,
+        clock,
+        log,
+        store,
+    } = world(LogConfig::default());
+    append(&log, &batch(1, None, false)).unwrap();
+    store.close().unwrap();
+    drop((log, store));
+    let index = Path::new("/a/t-0/00000000000000000000.index");
+    disk.remove_file(index).unwrap();
+    let store = open(&disk, &clock, &Arc::new(LogConfig::default()));
+    store.close().unwrap();
+    assert!(disk.exists(index).unwrap());
+}

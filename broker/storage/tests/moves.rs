@@ -11,7 +11,7 @@ use base::clock::Clock;
 use base::disk::Disk;
 use base::faulty_disk::{FaultyDisk, Restart};
 use bytes::Bytes;
-use protocol::batch::{BatchBuilder, Codec};
+use protocol::batch::{BatchBuilder, Codec, patch_offset_epoch};
 use protocol::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
 use storage::compaction::{CompactionConfig, Compactor, Halt};
 use storage::config::{LogConfig, StoreConfig};
@@ -297,6 +297,38 @@ fn a_partition_made_anew_is_not_measured_by_what_its_predecessor_had() {
     let store = open(&disk).unwrap();
     assert!(store.set_aside().is_empty(), "{:?}", store.set_aside());
     assert_eq!(offsets_in(&store.log(&tp()).unwrap()), [0, 1]);
+}
+
+#[test]
+fn a_copy_of_what_was_compacted_once_keeps_its_gaps_when_the_process_dies() {
+    const LEFT: [i64; 5] = [0, 3, 20, 40, 41];
+    for finishes in [false, true] {
+        let disk = FaultyDisk::new(1);
+        let store = open(&disk).unwrap();
+        let log = store
+            .create(&tp(), None, config(false), Some(Path::new(A)))
+            .unwrap();
+        for first in LEFT {
+            let mut bytes = batch(first).to_vec();
+            patch_offset_epoch(&mut bytes, Offset(first), LeaderEpoch(0));
+            log.append_as_follower(&bytes.into()).unwrap();
+        }
+        store.housekeep();
+        let future = store
+            .create_future(&tp(), None, config(false), Path::new(B))
+            .unwrap();
+        copy(&log, &future).unwrap();
+        swap(&store, &log, &future).unwrap();
+        if finishes {
+            store.finish_move(&log, &future).unwrap();
+        }
+        drop((log, future, store));
+        disk.restart(Restart::Process);
+        let store = open(&disk).unwrap();
+        let log = store.log(&tp()).unwrap();
+        assert_eq!(log.directory(), Path::new(B));
+        assert_eq!(offsets_in(&log), LEFT, "finished: {finishes}");
+    }
 }
 
 #[test]

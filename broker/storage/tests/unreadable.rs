@@ -1,4 +1,4 @@
-//! A sector that cannot be read, where nobody has asked for what lies there.
+//! Retention reads what nobody has asked for: sectors that cannot be read, records that come meanwhile.
 
 #![allow(clippy::unwrap_used, reason = "a failure here is a failed test")]
 
@@ -20,20 +20,34 @@ use storage::log::{Log, Origin};
 use storage::store::Store;
 
 const NOW_MS: i64 = 1_700_000_000_000;
+/// A segment of one record, and one of all.
+const A_RECORD: u32 = 150;
+const ALL: u32 = 1 << 20;
 
-type Failure = Arc<Mutex<Option<Errno>>>;
+/// What becomes of those who read `.log` files.
+#[derive(Clone, Default)]
+struct Readers {
+    failure: Arc<Mutex<Option<Errno>>>,
+    /// Done once, before the next of them reads.
+    first: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+}
 
-/// A disk whose `.log` files cannot be read while there is a failure.
+impl std::fmt::Debug for Readers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.failure.fmt(f)
+    }
+}
+
 #[derive(Debug)]
 struct Unreadable {
     disk: FaultyDisk,
-    failure: Failure,
+    readers: Readers,
 }
 
 #[derive(Debug)]
 struct UnreadableFile {
     file: Arc<dyn DiskFile>,
-    failure: Option<Failure>,
+    readers: Option<Readers>,
 }
 
 impl DiskFile for UnreadableFile {
@@ -41,10 +55,14 @@ impl DiskFile for UnreadableFile {
         self.file.len()
     }
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        match self.failure.as_ref().and_then(|failure| *failure.lock()) {
-            Some(errno) => Err(errno.into()),
-            None => self.file.read_at(buf, offset),
+        if let Some(readers) = &self.readers {
+            let first = readers.first.lock().take();
+            first.into_iter().for_each(|act| act());
+            if let Some(errno) = *readers.failure.lock() {
+                return Err(errno.into());
+            }
         }
+        self.file.read_at(buf, offset)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_at(bytes, offset)
@@ -67,8 +85,8 @@ impl Disk for Unreadable {
     fn open(&self, path: &Path, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         let file = self.disk.open(path, how)?;
         let is_log = path.extension().is_some_and(|kind| kind == "log");
-        let failure = is_log.then(|| Arc::clone(&self.failure));
-        Ok(Arc::new(UnreadableFile { file, failure }))
+        let readers = is_log.then(|| self.readers.clone());
+        Ok(Arc::new(UnreadableFile { file, readers }))
     }
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
         self.disk.list(dir)
@@ -104,19 +122,18 @@ impl Disk for Unreadable {
 
 struct World {
     clock: Clock,
-    failure: Failure,
+    readers: Readers,
     _store: Store,
     log: Arc<Log>,
 }
 
-/// Three segments with a record of now each, in files that are five seconds younger; what is older than
-/// ten goes.
-fn world() -> World {
+/// Three records of now, in files that are five seconds younger; what is older than ten goes.
+fn world(segment_bytes: u32) -> World {
     let disk = FaultyDisk::new(1);
     disk.set_now_ms(NOW_MS + 5_000);
-    let (clock, failure) = (Clock::by_hand(NOW_MS), Failure::default());
+    let (clock, readers) = (Clock::by_hand(NOW_MS), Readers::default());
     let config = Arc::new(LogConfig {
-        segment_bytes: 150,
+        segment_bytes,
         retention_ms: 10_000,
         ..LogConfig::default()
     });
@@ -126,7 +143,7 @@ fn world() -> World {
     };
     let unreadable = Arc::new(Unreadable {
         disk,
-        failure: Arc::clone(&failure),
+        readers: readers.clone(),
     });
     let fallback = Arc::clone(&config);
     let store = Store::open(unreadable, all, clock.clone(), &|_| Arc::clone(&fallback)).unwrap();
@@ -136,7 +153,7 @@ fn world() -> World {
     log.set_high_watermark(Offset(3));
     World {
         clock,
-        failure,
+        readers,
         _store: store,
         log,
     }
@@ -154,11 +171,11 @@ fn append(log: &Log) {
 fn a_segment_that_cannot_be_read_stays_until_its_file_is_old_and_takes_nothing_offline() {
     let World {
         clock,
-        failure,
+        readers,
         log,
         _store,
-    } = world();
-    *failure.lock() = Some(Errno::IO);
+    } = world(A_RECORD);
+    *readers.failure.lock() = Some(Errno::IO);
     clock.advance(15_000);
     assert_eq!(log.apply_retention().unwrap(), 0);
     assert_eq!(log.offsets().start, Offset(0));
@@ -174,16 +191,35 @@ fn a_segment_that_cannot_be_read_stays_until_its_file_is_old_and_takes_nothing_o
 fn a_descriptor_that_is_missing_says_nothing_of_a_segments_age() {
     let World {
         clock,
-        failure,
+        readers,
         log,
         _store,
-    } = world();
-    *failure.lock() = Some(Errno::MFILE);
+    } = world(A_RECORD);
+    *readers.failure.lock() = Some(Errno::MFILE);
     clock.advance(10_001);
     let Err(Error::TooManyFiles { .. }) = log.apply_retention() else {
         panic!("not now")
     };
     assert_eq!(log.offsets().start, Offset(0));
-    *failure.lock() = None;
+    *readers.failure.lock() = None;
     assert_eq!(log.apply_retention().unwrap(), 3, "by the records' age");
+}
+
+#[test]
+fn a_record_that_comes_while_retention_looks_is_not_deleted_with_those_it_saw() {
+    let World {
+        clock,
+        readers,
+        log,
+        _store,
+    } = world(ALL);
+    clock.advance(10_001);
+    let other = Arc::clone(&log);
+    *readers.first.lock() = Some(Box::new(move || append(&other)));
+    assert_eq!(log.apply_retention().unwrap(), 0);
+    let offsets = log.offsets();
+    assert_eq!((offsets.start, offsets.end), (Offset(0), Offset(4)));
+    assert_eq!(offsets.watermark, Offset(3), "no follower has it yet");
+    log.set_high_watermark(Offset(4));
+    assert_eq!(log.apply_retention().unwrap(), 1);
 }

@@ -18,14 +18,7 @@ impl Partition {
         current_leader_epoch: Option<LeaderEpoch>,
     ) -> Result<Option<FoundOffset>, Refusal> {
         let state = self.state.read();
-        let leader_only = !matches!(
-            reader,
-            Reader::Consumer {
-                leader_only: false,
-                ..
-            }
-        );
-        self.check_epoch(&state, current_leader_epoch, leader_only)?;
+        self.check_epoch(&state, current_leader_epoch, reader.asks_leader())?;
         let offsets = state.log.offsets();
         let upto = reader.upto();
         let last = upto.bound(&offsets);

@@ -24,7 +24,7 @@ pub enum Reader {
     },
     /// Another replica: reads to the end, and its offset is its progress.
     Follower { id: BrokerId, log_start: Offset },
-    /// This broker's own loops, to the end.
+    /// Whoever looks at one replica, to its end, wherever it is (ListOffsets of replica −2).
     Local,
 }
 
@@ -37,6 +37,15 @@ impl Reader {
             } => Upto::Stable,
             Reader::Consumer { .. } => Upto::HighWatermark,
             Reader::Follower { .. } | Reader::Local => Upto::End,
+        }
+    }
+
+    /// Whether nobody but the leader answers.
+    pub(in crate::partition) fn asks_leader(self) -> bool {
+        match self {
+            Reader::Consumer { leader_only, .. } => leader_only,
+            Reader::Follower { .. } => true,
+            Reader::Local => false,
         }
     }
 }
@@ -109,12 +118,7 @@ impl Partition {
 
     fn read_counted(&self, read: &PartitionRead) -> Result<(Found, Wakes), Refusal> {
         let state = self.state.read();
-        let leader_only = match read.reader {
-            Reader::Consumer { leader_only, .. } => leader_only,
-            Reader::Follower { .. } => true,
-            Reader::Local => false,
-        };
-        self.check_epoch(&state, read.current_leader_epoch, leader_only)?;
+        self.check_epoch(&state, read.current_leader_epoch, read.reader.asks_leader())?;
         if let Reader::Follower { id, .. } = read.reader {
             let led = self.leadership(&state)?;
             if led.progress.lock().followers.get(id).is_none() {

@@ -27,8 +27,11 @@ pub(crate) async fn answer(
     let (replicas, groups) = (Arc::clone(&orders.replicas), Arc::clone(&orders.groups));
     let done = orders.thread.run(move || {
         let stopped = replicas.apply_stop_replica(authority, &wanted)?;
-        for (partition, _deleted) in &stopped.gone {
-            groups.note_gone(partition);
+        // Kafka: one that is merely stopped is coordinated until somebody else leads it.
+        for (partition, deleted) in &stopped.gone {
+            if *deleted {
+                groups.note_gone(partition);
+            }
         }
         Ok(stopped)
     });

@@ -41,7 +41,7 @@ impl Log {
 
     fn retain(&self) -> Result<usize> {
         let config = self.config();
-        let (segments, mut limits, end) = {
+        let (segments, mut limits, end, cuts) = {
             let state = self.lock_open()?;
             let limits = Limits {
                 start: state.start,
@@ -50,7 +50,7 @@ impl Log {
                 retention_ms: Some(config.retention_ms).filter(|ms| *ms >= 0),
                 retention_bytes: u64::try_from(config.retention_bytes).ok(),
             };
-            (state.segments.clone(), limits, state.end)
+            (state.segments.clone(), limits, state.end, state.cuts)
         };
         // Kafka: a topic that is only compacted loses what lies below its start, no more.
         if !config.delete {
@@ -80,9 +80,11 @@ impl Log {
             return Ok(0);
         }
         let mut state = self.lock_settled()?;
-        let same = state.segments.iter().zip(&segments).take(count);
-        if same.clone().count() < count || !same.clone().all(|(a, b)| Arc::ptr_eq(a, b)) {
-            // It was cut or cleaned meanwhile; the next round looks again.
+        let mut same = state.segments.iter().zip(&segments).take(count);
+        let were_cleaned = same.len() < count || !same.all(|(a, b)| Arc::ptr_eq(a, b));
+        let has_grown = count == segments.len() && state.end != end;
+        if were_cleaned || has_grown || state.cuts != cuts {
+            // What was judged is not what is there now; the next round looks again.
             return Ok(0);
         }
         let dropped = self.drop_oldest(&mut state, count);

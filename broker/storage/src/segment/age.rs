@@ -14,7 +14,7 @@
 use crate::error::{Error, Result};
 use crate::files;
 use crate::index::time::TimeEntry;
-use crate::scan::Batches;
+use crate::scan::{Batches, Head, Heads};
 use crate::segment::Segment;
 
 impl Segment {
@@ -97,14 +97,38 @@ impl Segment {
             .read_next()
             .map_err(|e| Error::io("read", &self.path(files::LOG), e))?
         {
-            if head.max_timestamp > largest.timestamp {
-                largest = TimeEntry {
-                    timestamp: head.max_timestamp,
-                    offset: head.last_offset,
-                };
-            }
+            largest = younger(largest, &head);
         }
         Ok((batches.position() == size).then_some(largest))
+    }
+
+    /// The largest timestamp of the batches in the first `keep` bytes, which lie below `offset`: that of
+    /// the last entry that stays, or of a batch behind it, where there is no entry yet. Kafka:
+    /// `LogSegment.readLargestTimestamp`.
+    pub(in crate::segment) fn largest_below(&self, offset: i64, keep: u64) -> Result<TimeEntry> {
+        let path = || self.path(files::TIME_INDEX);
+        let entry = self.marks.lock().times.last_below(self.at(&path), offset)?;
+        let entry = entry.unwrap_or_else(|| self.no_time());
+        let from = self.floor_entry(entry.offset)?.position;
+        match self.largest_of(entry, from, keep)? {
+            Some(largest) => Ok(largest),
+            // The index does not fit the log.
+            None => Ok(self.largest_of(self.no_time(), 0, keep)?.unwrap_or(entry)),
+        }
+    }
+
+    /// The largest of `known` and the heads from `from` to `to`; `None` where no batches lead there.
+    fn largest_of(&self, known: TimeEntry, from: u64, to: u64) -> Result<Option<TimeEntry>> {
+        let file = self.log_file()?;
+        let mut heads = Heads::new(&*file, from, to);
+        let mut largest = known;
+        while let Some(head) = heads
+            .next()
+            .map_err(|e| Error::io("read", &self.path(files::LOG), e))?
+        {
+            largest = younger(largest, &head);
+        }
+        Ok((heads.position() == to).then_some(largest))
     }
 
     /// Unless an append or a cut has changed it meanwhile.
@@ -113,5 +137,16 @@ impl Segment {
         if marks.largest == Some(*told) {
             marks.largest = Some(found);
         }
+    }
+}
+
+/// Kafka: `FileRecords.largestTimestampAfter`. Of the same time the first batch is told.
+fn younger(known: TimeEntry, head: &Head) -> TimeEntry {
+    if head.max_timestamp <= known.timestamp {
+        return known;
+    }
+    TimeEntry {
+        timestamp: head.max_timestamp,
+        offset: head.last_offset,
     }
 }

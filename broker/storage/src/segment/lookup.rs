@@ -146,7 +146,7 @@ impl Segment {
     }
 
     /// The last entry of the offset index at or below `offset`; the beginning where there is none.
-    fn floor_entry(&self, offset: i64) -> Result<OffsetEntry> {
+    pub(in crate::segment) fn floor_entry(&self, offset: i64) -> Result<OffsetEntry> {
         let is_before = |entry: &_| offset::decode(self.base, entry).offset <= offset;
         let kind = files::OFFSET_INDEX;
         let found = self.floor_of(|marks| &mut marks.offsets.file, kind, is_before)?;

@@ -65,6 +65,8 @@ pub struct Appending {
 pub(crate) struct Cut {
     offset: i64,
     keep: u64,
+    /// Of what stays.
+    largest: TimeEntry,
     size: u64,
     _held: Vec<Arc<dyn DiskFile>>,
 }
@@ -120,8 +122,10 @@ impl Segment {
 
     fn create_files(&self) -> Result<()> {
         self.log_file_as(Open::Create)?;
-        let mut marks = self.marks.lock();
-        let marks = &mut *marks;
+        self.create_indexes(&mut self.marks.lock())
+    }
+
+    fn create_indexes(&self, marks: &mut Marks) -> Result<()> {
         marks
             .offsets
             .file
@@ -465,9 +469,11 @@ impl Segment {
         let held = self.hold_files()?;
         let size = self.size();
         let found = self.find(offset, size)?;
+        let keep = found.map_or(size, |found| found.position);
         Ok(Cut {
             offset,
-            keep: found.map_or(size, |found| found.position),
+            keep,
+            largest: self.largest_below(offset, keep)?,
             size,
             _held: held,
         })
@@ -476,7 +482,10 @@ impl Segment {
     /// Cuts batches, and what the indexes say of them.
     pub(crate) fn cut(&self, cut: &Cut) -> Result<()> {
         self.truncate_bytes(cut.keep)?;
-        self.marks.lock().truncate_indexes(self, cut.offset)
+        let mut marks = self.marks.lock();
+        marks.truncate_indexes(self, cut.offset)?;
+        marks.largest = Some(cut.largest);
+        Ok(())
     }
 
     /// Opens all its files. While they are held none has to be opened anew.
@@ -520,10 +529,11 @@ impl Segment {
         Ok(())
     }
 
-    /// After a scan.
+    /// After a scan. Indexes without an entry are made as well: where one is missing, every start scans.
     pub(crate) fn end_scan(&self) -> Result<()> {
         let mut marks = self.marks.lock();
         marks.write_aborted(self, |aborted, at| aborted.end_anew(at))?;
+        self.create_indexes(&mut marks)?;
         drop(marks);
         self.seal()
     }
@@ -569,6 +579,7 @@ impl Segment {
     /// Removes its files; those who hold them open can finish.
     pub(crate) fn remove_files(&self) -> Result<()> {
         let disk = &self.place.handles.disk;
+        self.renames.is_doomed.store(true, Ordering::Release);
         self.close();
         for kind in KINDS {
             let path = self.path(kind);

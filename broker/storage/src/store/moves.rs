@@ -59,7 +59,11 @@ impl Store {
     }
 
     /// Before a take-over: writes down whom the move target is about to replace.
+    ///
+    /// The recovery point of the target says first how far it goes: of what was compacted once it has
+    /// the gaps, but no cleaner's checkpoint, and above the point they would pass for lost records.
     pub fn announce_move(&self, current: &Log, future: &Log) -> Result<()> {
+        future.note_safe(future.offsets().end)?;
         let result = note_move(current, future);
         let result = future.home().judge(result);
         future.home().announce();

@@ -19,9 +19,10 @@
 //!   retention and truncation are what gives files that ending. This is for logs that Apache wrote:
 //!   ours has its recovery point noted above whatever the cleaner puts in place;
 //! - it lies inside a segment of a compacted topic: bytes that follow one another with right checksums
-//!   lack no page, and a follower is sent gaps. Between segments it gets none: it names a new one
-//!   after the end of the one before. Where nothing is compacted, an offset was spoilt, which
-//!   no checksum covers.
+//!   lack no page, and a follower is sent gaps. Between segments it gets none here: it names a new one
+//!   after the end of the one before. Apache's names it after the first record it is sent, so in a
+//!   directory where ours never was that is no sign of a loss either. Where nothing is compacted, an
+//!   offset was spoilt, which no checksum covers.
 //!
 //! Which boot of the machine this is says nothing here: a file system can lose its pages without one.
 
@@ -49,6 +50,8 @@ pub(in crate::log::recover) struct Gaps {
     /// Of segments that stand in the place of others, which wait to be removed.
     pub(in crate::log::recover) replaced: BTreeSet<i64>,
     pub(in crate::log::recover) compacts: bool,
+    /// Ours was never here: segments may be named as Apache names them.
+    pub(in crate::log::recover) is_foreign: bool,
 }
 
 impl Gaps {
@@ -58,7 +61,7 @@ impl Gaps {
         let was_rewritten =
             self.swapped.contains(&base) || (self.compacts && self.replaced.contains(&base));
         let was_cleaned = at < self.cleaned_to || was_rewritten;
-        let was_sent = self.compacts && side == Side::Inside;
+        let was_sent = self.compacts && (side == Side::Inside || self.is_foreign);
         !was_on_the_disk && !was_cleaned && !was_sent
     }
 }
@@ -122,5 +125,12 @@ mod tests {
         };
         assert!(!compacted.is_torn(41, 0, Side::Inside));
         assert!(compacted.is_torn(41, 0, Side::Behind));
+        let foreign = |compacts| Gaps {
+            compacts,
+            is_foreign: true,
+            ..crashed()
+        };
+        assert!(!foreign(true).is_torn(41, 0, Side::Behind));
+        assert!(foreign(false).is_torn(41, 0, Side::Behind));
     }
 }

@@ -146,6 +146,7 @@ impl Log {
                 swapped: folder.swapped.clone(),
                 replaced: folder.replaced.clone(),
                 compacts: log.config().compact,
+                is_foreign: log.directory.is_foreign,
             };
             log.load(folder, gaps)?;
         }
