@@ -3,8 +3,15 @@
 
 use std::net::{Ipv4Addr, TcpStream};
 
+use harness::asker::Asker;
 use harness::ports::free_port;
 use harness::wait;
+use protocol::StrBytes;
+use protocol::kafka::apis::Api;
+use protocol::messages::IncrementalAlterConfigsRequest;
+use protocol::messages::incremental_alter_configs_request::{
+    AlterConfigsResource, AlterableConfig,
+};
 
 use crate::running::{LIMIT, Running};
 
@@ -56,6 +63,26 @@ fn a_listener_comes_and_goes_while_the_broker_runs() {
     let map = "listener.security.protocol.map=[PLAINTEXT:SSL,SECOND:PLAINTEXT]";
     let (content, said) = alter(&running, &BROKER, &["--add-config", map]);
     assert!(!content, "{said}");
+}
+
+#[test]
+fn a_broker_that_stops_while_its_settings_change_opens_nothing_any_more() {
+    let mut running = Running::start(&[]);
+    for round in 0..30 {
+        let change = AlterableConfig::default()
+            .with_name(StrBytes::from_static_str("log.cleaner.backoff.ms"))
+            .with_value(Some(StrBytes::from_string((15_000 + round).to_string())));
+        let broker = AlterConfigsResource::default()
+            .with_resource_type(4)
+            .with_resource_name(StrBytes::from_static_str("1"))
+            .with_configs(vec![change]);
+        let request = IncrementalAlterConfigsRequest::default().with_resources(vec![broker]);
+        let mut asker = Asker::connect(&running.single.bootstrap(), "operator");
+        asker.ask(Api::IncrementalAlterConfigs, request);
+        // What it says that nobody announced fails the test.
+        assert!(running.single.process.terminate(LIMIT).success());
+        running.single.restart();
+    }
 }
 
 #[test]

@@ -188,9 +188,13 @@ impl Replicas {
         online.collect()
     }
 
-    /// A topic's settings changed: its logs and replicas obey them from now on.
+    /// A topic's settings changed: its logs, copies on their way and replicas obey them from now on.
     pub fn set_topic_config(&self, topic: &str, config: &crate::config::TopicConfig) {
         for partition in self.of_topic(topic) {
+            // Before the log that is served, which the copy may be by then.
+            if let Some(future) = self.store().future_log(partition.id()) {
+                future.set_config(Arc::clone(&config.log));
+            }
             partition.log().set_config(Arc::clone(&config.log));
             partition.set_rules(config.rules).fire();
         }

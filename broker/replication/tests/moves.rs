@@ -406,3 +406,24 @@ fn a_durable_topic_is_as_safe_after_the_move_as_before() {
     assert_eq!(partition.log().directory(), to);
     assert_eq!(offsets.recovery, offsets.end);
 }
+
+#[test]
+fn settings_that_change_during_a_move_hold_after_it() {
+    let world = World::new();
+    let partition = world.lead("changed");
+    produce(&partition, 20);
+    let to = world.elsewhere(&partition);
+    world.order_to(&partition, &to).unwrap();
+    let retention_ms = 123_456;
+    let config = TopicConfig {
+        log: Arc::new(LogConfig {
+            retention_ms,
+            ..LogConfig::default()
+        }),
+        rules: TopicRules::default(),
+    };
+    world.replicas.set_topic_config("changed", &config);
+    world.move_on();
+    assert_eq!(partition.log().directory(), to);
+    assert_eq!(partition.log().config().retention_ms, retention_ms);
+}

@@ -230,15 +230,7 @@ impl Obeying {
         let Some(replicas) = &self.replicas else {
             return;
         };
-        let settings = settings.for_replicas();
-        replicas.set_topic_config(topic, &settings);
-        let futures = replicas.store().all_futures();
-        for future in futures
-            .iter()
-            .filter(|log| &*log.partition().topic == topic)
-        {
-            future.set_config(Arc::clone(&settings.log));
-        }
+        replicas.set_topic_config(topic, &settings.for_replicas());
     }
 
     fn broker(&self, overrides: &Overrides, whose: Whose) {

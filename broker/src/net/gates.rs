@@ -27,7 +27,14 @@ struct Shared {
     reception: Reception,
     /// Where connections live.
     data: Handle,
-    open: Mutex<BTreeMap<String, Gate>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    gates: BTreeMap<String, Gate>,
+    /// The broker is stopping: whatever the settings say, nothing is opened any more.
+    is_over: bool,
 }
 
 #[derive(Debug)]
@@ -62,7 +69,11 @@ impl Gates {
             addresses,
             accepting,
         };
-        self.0.open.lock().insert(name, gate);
+        let mut open = self.0.open.lock();
+        match open.is_over {
+            true => gate.stopper.stop(),
+            false => drop(open.gates.insert(name, gate)),
+        }
         Ok(())
     }
 
@@ -71,8 +82,9 @@ impl Gates {
         let is_wanted = |name: &str| wanted.iter().any(|at| at.name == name);
         let closed: Vec<(String, Gate)> = {
             let mut open = self.0.open.lock();
-            let names: Vec<String> = open.keys().filter(|n| !is_wanted(n)).cloned().collect();
-            let take = |name: String| open.remove(&name).map(|gate| (name, gate));
+            let names = open.gates.keys().filter(|name| !is_wanted(name));
+            let names: Vec<String> = names.cloned().collect();
+            let take = |name: String| open.gates.remove(&name).map(|gate| (name, gate));
             names.into_iter().filter_map(take).collect()
         };
         for (listener, gate) in closed {
@@ -83,8 +95,11 @@ impl Gates {
             gate.close().await;
         }
         for at in wanted {
-            if self.0.open.lock().contains_key(&at.name) {
-                continue;
+            {
+                let open = self.0.open.lock();
+                if open.is_over || open.gates.contains_key(&at.name) {
+                    continue;
+                }
             }
             let opened = match listen::bind(&at.name, &at.host, at.port, backlog) {
                 Ok(bound) => self.open(bound).map_err(|error| error.to_string()),
@@ -108,12 +123,16 @@ impl Gates {
             let named = gate.addresses.iter().map(|at| (name.clone(), *at));
             named.collect::<Vec<_>>()
         };
-        open.iter().flat_map(each).collect()
+        open.gates.iter().flat_map(each).collect()
     }
 
-    /// Closes all; returns when the last connection has ended.
+    /// Closes all for good; returns when the last connection has ended.
     pub(crate) async fn close(&self) {
-        let open = std::mem::take(&mut *self.0.open.lock());
+        let over = Open {
+            is_over: true,
+            ..Open::default()
+        };
+        let open = std::mem::replace(&mut *self.0.open.lock(), over).gates;
         for gate in open.values() {
             gate.stopper.stop();
         }

@@ -428,7 +428,7 @@ impl Directory {
         &self,
         tp: &TopicPartition,
         to: Offset,
-        reached: impl Fn() -> Offset,
+        reached: impl Fn() -> Result<Offset>,
     ) -> Result<()> {
         loop {
             let (changed, noted) = {
@@ -438,7 +438,7 @@ impl Directory {
             if noted.is_some_and(|noted| noted >= to) {
                 return Ok(());
             }
-            let reached = reached();
+            let reached = reached()?;
             self.answer_for_closed()?;
             let mut known = self.recovery_points.lock();
             if known.changed != changed {

@@ -5,11 +5,13 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use base::chance::Chance;
 use base::clock::Clock;
 use base::disk::Disk;
-use base::faulty_disk::{FaultyDisk, Restart};
+use base::faulty_disk::{Fault, FaultyDisk, Operation, Restart};
 use bytes::Bytes;
 use protocol::batch::{BatchBuilder, Codec, patch_offset_epoch};
 use protocol::ids::{LeaderEpoch, Offset, TopicId, TopicPartition};
@@ -297,6 +299,79 @@ fn a_partition_made_anew_is_not_measured_by_what_its_predecessor_had() {
     let store = open(&disk).unwrap();
     assert!(store.set_aside().is_empty(), "{:?}", store.set_aside());
     assert_eq!(offsets_in(&store.log(&tp()).unwrap()), [0, 1]);
+}
+
+#[test]
+fn a_move_that_is_called_off_while_it_is_announced_costs_no_directory() {
+    let disk = FaultyDisk::new(1);
+    let store = open(&disk).unwrap();
+    let log = store
+        .create(&tp(), None, config(false), Some(Path::new(A)))
+        .unwrap();
+    append(&log, 3).unwrap();
+    let future = store
+        .create_future(&tp(), None, config(false), Path::new(B))
+        .unwrap();
+    copy(&log, &future).unwrap();
+    disk.freeze(".rotpeter_took_over");
+    std::thread::scope(|scope| {
+        let announcer = scope.spawn(|| store.announce_move(&log, &future));
+        disk.await_hanging(1);
+        let (tell, told) = channel();
+        let deleting = &store;
+        scope.spawn(move || tell.send(deleting.delete_future(&tp())).unwrap());
+        // It waits for the note; one that did not would be done by then.
+        let deleted = told.recv_timeout(Duration::from_millis(200)).ok();
+        disk.thaw();
+        announcer.join().unwrap().unwrap();
+        deleted.unwrap_or_else(|| told.recv().unwrap()).unwrap();
+    });
+    assert!(store.directories().iter().all(|dir| dir.online));
+    assert!(store.future_log(&tp()).is_none());
+    assert!(store.announce_move(&log, &future).is_err());
+    assert!(store.directories().iter().all(|dir| dir.online));
+}
+
+#[test]
+fn a_copy_that_was_given_up_says_nothing_of_the_next_one() {
+    let disk = FaultyDisk::new(1);
+    let store = open(&disk).unwrap();
+    let log = store
+        .create(&tp(), None, config(false), Some(Path::new(A)))
+        .unwrap();
+    append(&log, 12).unwrap();
+    let make = || store.create_future(&tp(), None, config(false), Path::new(B));
+    let given_up = make().unwrap();
+    copy(&log, &given_up).unwrap();
+    store.announce_move(&log, &given_up).unwrap();
+    store.delete_future(&tp()).unwrap();
+    let next = make().unwrap();
+    next.append_as_follower(&read(&log, Offset(0)).unwrap())
+        .unwrap();
+    assert!(next.offsets().end < Offset(12));
+    assert!(store.announce_move(&log, &given_up).is_err());
+    drop((log, given_up, next, store));
+    disk.restart(Restart::Process);
+    let store = open(&disk).unwrap();
+    assert!(store.set_aside().is_empty(), "{:?}", store.set_aside());
+}
+
+#[test]
+fn a_copy_in_a_directory_that_failed_is_in_nobodys_way() {
+    let disk = FaultyDisk::new(1);
+    let store = open(&disk).unwrap();
+    let log = store
+        .create(&tp(), None, config(false), Some(Path::new(A)))
+        .unwrap();
+    append(&log, 3).unwrap();
+    let future = store
+        .create_future(&tp(), None, config(false), Path::new(B))
+        .unwrap();
+    disk.plan(Operation::Write, "/b/", Fault::Eio, 0, true);
+    assert!(copy(&log, &future).is_err());
+    assert!(!store.directories()[1].online);
+    store.delete_future(&tp()).unwrap();
+    assert!(store.future_log(&tp()).is_none());
 }
 
 #[test]

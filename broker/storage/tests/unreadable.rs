@@ -207,19 +207,23 @@ fn a_descriptor_that_is_missing_says_nothing_of_a_segments_age() {
 
 #[test]
 fn a_record_that_comes_while_retention_looks_is_not_deleted_with_those_it_saw() {
-    let World {
-        clock,
-        readers,
-        log,
-        _store,
-    } = world(ALL);
-    clock.advance(10_001);
-    let other = Arc::clone(&log);
-    *readers.first.lock() = Some(Box::new(move || append(&other)));
-    assert_eq!(log.apply_retention().unwrap(), 0);
-    let offsets = log.offsets();
-    assert_eq!((offsets.start, offsets.end), (Offset(0), Offset(4)));
-    assert_eq!(offsets.watermark, Offset(3), "no follower has it yet");
-    log.set_high_watermark(Offset(4));
-    assert_eq!(log.apply_retention().unwrap(), 1);
+    for (segment_bytes, at_once, later) in [(ALL, 0, 1), (A_RECORD, 2, 2)] {
+        let World {
+            clock,
+            readers,
+            log,
+            _store,
+        } = world(segment_bytes);
+        clock.advance(10_001);
+        let other = Arc::clone(&log);
+        *readers.first.lock() = Some(Box::new(move || append(&other)));
+        assert_eq!(log.apply_retention().unwrap(), at_once);
+        let offsets = log.offsets();
+        let start = Offset(i64::try_from(at_once).unwrap());
+        assert_eq!((offsets.start, offsets.end), (start, Offset(4)));
+        assert_eq!(offsets.watermark, Offset(3), "no follower has it yet");
+        log.set_high_watermark(Offset(4));
+        assert_eq!(log.apply_retention().unwrap(), later);
+        assert_eq!(log.offsets().start, Offset(4));
+    }
 }

@@ -81,7 +81,11 @@ impl Log {
         if self.recovery_to_note() < to {
             self.flush_whole()?;
         }
-        let reached = || self.recovery_to_note();
+        // Once it is closed, another may be called as it was.
+        let reached = || {
+            drop(self.lock_open()?);
+            Ok(self.recovery_to_note())
+        };
         let noted = self.directory.raise_recovery(&self.partition, to, reached);
         self.conclude(noted)
     }

@@ -80,11 +80,14 @@ impl Log {
             return Ok(0);
         }
         let mut state = self.lock_settled()?;
+        if state.end != end {
+            // The last one was judged without what came meanwhile. Those before it do not grow.
+            count = count.min(segments.len() - 1);
+        }
         let mut same = state.segments.iter().zip(&segments).take(count);
         let were_cleaned = same.len() < count || !same.all(|(a, b)| Arc::ptr_eq(a, b));
-        let has_grown = count == segments.len() && state.end != end;
-        if were_cleaned || has_grown || state.cuts != cuts {
-            // What was judged is not what is there now; the next round looks again.
+        if count == 0 || were_cleaned || state.cuts != cuts {
+            // The next round looks again.
             return Ok(0);
         }
         let dropped = self.drop_oldest(&mut state, count);

@@ -117,6 +117,9 @@ impl Log {
         state.set_watermark(at);
         self.doom(gone)?;
         segment.rename_files(Ending::Plain)?;
+        // The recovery point is noted with no flush between: a power cut must not bring back segments
+        // that end below it.
+        self.sync_folder()?;
         if forgets {
             self.write_cut_epochs(state)?;
         }

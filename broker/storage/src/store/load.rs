@@ -151,6 +151,12 @@ impl Store {
                  flushed, or not copied to other brokers, may be lost"
             );
         }
+        if directory.is_foreign && !directory.was_clean {
+            // Gaps that passed for Apache's own are judged as ours at the next start.
+            for log in all.logs.iter().filter(|log| log.config().compact) {
+                log.note_safe(log.offsets().end)?;
+            }
+        }
         directory.note_boot()?;
         Ok(all)
     }

@@ -329,9 +329,9 @@ impl Store {
 
     /// As [`Store::retire`]; a power cut may bring the folder back until its name is settled.
     fn put_away(&self, log: &Arc<Log>, moved_to: Option<&Path>) -> Result<()> {
-        log.shut();
         let directory = log.home();
         directory.check()?;
+        log.shut();
         let folder = directory.path.join(files::delete_dir(log.partition()));
         let renamed = directory.disk().rename(&log.path(), &folder);
         let result = directory.judge(renamed.map_err(|e| Error::io("rename", &log.path(), e)));

@@ -62,12 +62,25 @@ impl Store {
     ///
     /// The recovery point of the target says first how far it goes: of what was compacted once it has
     /// the gaps, but no cleaner's checkpoint, and above the point they would pass for lost records.
-    pub fn announce_move(&self, current: &Log, future: &Log) -> Result<()> {
+    pub fn announce_move(&self, current: &Arc<Log>, future: &Arc<Log>) -> Result<()> {
         future.note_safe(future.offsets().end)?;
-        let result = note_move(current, future);
-        let result = future.home().judge(result);
-        future.home().announce();
-        result
+        // Nobody calls the move off while its note is written: its folder would be gone, and the disk be
+        // blamed for it.
+        let _making = self.making.begin(current.partition());
+        self.check_move(current, future)?;
+        // Left from an earlier move, it would name the target as the one to be replaced.
+        judged(current, remove_note(current))?;
+        judged(future, write_note(current, future))
+    }
+
+    /// Whether it is still under way.
+    fn check_move(&self, current: &Arc<Log>, future: &Arc<Log>) -> Result<()> {
+        let tp = current.partition();
+        let is_known = |known: Option<Arc<Log>>, log| known.is_some_and(|it| Arc::ptr_eq(&it, log));
+        match is_known(self.log(tp), current) && is_known(self.future_log(tp), future) {
+            true => Ok(()),
+            false => Err(Error::Closed),
+        }
     }
 
     /// The move target has caught up and serves from now on. Nobody appends meanwhile; the caller
@@ -76,10 +89,7 @@ impl Store {
     pub fn take_over(&self, current: &Arc<Log>, future: &Arc<Log>) -> Result<()> {
         let tp = current.partition();
         let _making = self.making.begin(tp);
-        let is_known = |known: Option<Arc<Log>>, log| known.is_some_and(|it| Arc::ptr_eq(&it, log));
-        if !is_known(self.log(tp), current) || !is_known(self.future_log(tp), future) {
-            return Err(Error::Closed);
-        }
+        self.check_move(current, future)?;
         let directory = future.home();
         directory.check()?;
         let folder = directory.path.join(files::replica_dir(tp));
@@ -110,10 +120,12 @@ impl Store {
         to.judge(removed)
     }
 
-    /// Removes the move target of a partition: the move is called off.
+    /// Removes the move target of a partition: the move is called off. Of one in a directory that failed
+    /// nothing is known any more, and whoever is at it may hang there.
     pub fn delete_future(&self, tp: &TopicPartition) -> Result<()> {
         let _making = self.making.begin(tp);
         let log = self.logs.write().future.remove(tp);
+        let log = log.filter(|log| log.home().is_online());
         log.map_or(Ok(()), |log| self.retire(&log, None))
     }
 
@@ -126,9 +138,14 @@ impl Store {
     }
 }
 
-fn note_move(current: &Log, future: &Log) -> Result<()> {
-    // Left from an earlier move, it would name the target as the one to be replaced.
-    remove_note(current)?;
+/// A failure is that of the directory where the log lies.
+fn judged(log: &Log, result: Result<()>) -> Result<()> {
+    let result = log.home().judge(result);
+    log.home().announce();
+    result
+}
+
+fn write_note(current: &Log, future: &Log) -> Result<()> {
     let note = future.path().join(files::TOOK_OVER);
     let text = current.path().display().to_string();
     base::durable::replace(&*future.disk(), &note, text.as_bytes())
