@@ -8,7 +8,7 @@
 //!
 //! Kafka: `onPartitionReassignment` and `updateCurrentReassignment`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use protocol::ids::TopicPartition;
@@ -501,8 +501,10 @@ impl Reign {
         &self,
         asked: Option<&[TopicPartition]>,
     ) -> BTreeMap<TopicPartition, Ongoing> {
+        let asked = asked.map(|asked| asked.iter().collect::<HashSet<_>>());
         let moving = self.context.partitions_where(|tp, partition| {
-            partition.assignment.is_reassigning() && asked.is_none_or(|asked| asked.contains(tp))
+            let is_asked = || asked.as_ref().is_none_or(|asked| asked.contains(tp));
+            partition.assignment.is_reassigning() && is_asked()
         });
         let describe = |tp: TopicPartition| {
             let held = self.context.partition(&tp)?.assignment.clone();

@@ -310,8 +310,8 @@ impl Desk {
                 Next::Request(request) => self.request(request).await,
                 Next::Answer(answered) => self.answer(answered).await,
                 Next::Rebalance => {
-                    rebalance_at =
-                        self.parts.clock.monotonic_ms() + self.parts.config.rebalance_interval_ms;
+                    let interval_ms = self.parts.config.rebalance_interval_ms;
+                    rebalance_at = self.parts.clock.monotonic_ms().saturating_add(interval_ms);
                     match &mut self.reign {
                         Some(reign) => reign.rebalance().await,
                         None => Ok(()),

@@ -10,6 +10,7 @@ pub mod entities;
 pub mod rate;
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -45,16 +46,44 @@ impl Kind {
     }
 }
 
-/// How many idle payers are remembered before the forgotten ones are cleared away.
+/// Fewer payers are never looked through for idle ones.
 const PAYERS_BEFORE_CLEARING: usize = 4096;
+
+/// What was measured of each payer.
+#[derive(Debug)]
+struct Measured<K, V> {
+    payers: HashMap<K, V>,
+    clear_at: usize,
+}
+
+impl<K, V> Default for Measured<K, V> {
+    fn default() -> Self {
+        Measured {
+            payers: HashMap::new(),
+            clear_at: PAYERS_BEFORE_CLEARING,
+        }
+    }
+}
+
+impl<K: Eq + Hash, V> Measured<K, V> {
+    /// Forgets the idle ones where there are twice as many as were left last time: who comes pays for
+    /// the look at two others, however many there are.
+    fn of(&mut self, payer: K, is_idle: impl Fn(&V) -> bool, fresh: impl FnOnce() -> V) -> &mut V {
+        if self.payers.len() > self.clear_at {
+            self.payers.retain(|_, measured| !is_idle(measured));
+            self.clear_at = (self.payers.len() * 2).max(PAYERS_BEFORE_CLEARING);
+        }
+        self.payers.entry(payer).or_insert_with(fresh)
+    }
+}
 
 /// All limits and all that is measured against them.
 #[derive(Debug)]
 pub struct Quotas {
     limits: ArcSwap<Limits>,
     windows: parts::Quotas,
-    rates: Mutex<HashMap<(Kind, Payer), Rate>>,
-    buckets: Mutex<HashMap<Payer, Bucket>>,
+    rates: Mutex<Measured<(Kind, Payer), Rate>>,
+    buckets: Mutex<Measured<Payer, Bucket>>,
 }
 
 /// A mutation that comes while earlier ones are not paid off yet.
@@ -149,12 +178,8 @@ impl Quotas {
     fn charge(&self, kind: Kind, payer: Payer, limit: f64, amount: f64, now_ms: i64) -> i64 {
         let window = self.windows.clients;
         let mut rates = self.rates.lock();
-        if rates.len() > PAYERS_BEFORE_CLEARING {
-            rates.retain(|_, rate| !rate.is_idle(window, now_ms));
-        }
-        let rate = rates
-            .entry((kind, payer))
-            .or_insert_with(|| Rate::new(now_ms));
+        let is_idle = |rate: &Rate| rate.is_idle(window, now_ms);
+        let rate = rates.of((kind, payer), is_idle, || Rate::new(now_ms));
         rate.add(amount, window, now_ms);
         let delay = rate.delay_ms(limit, window, now_ms);
         // Kafka: these two are throttled by one window at most.
@@ -192,12 +217,8 @@ impl Quotas {
         };
         let window = self.windows.mutations;
         let mut buckets = self.buckets.lock();
-        if buckets.len() > PAYERS_BEFORE_CLEARING {
-            buckets.retain(|_, bucket| !bucket.is_idle(window, now_ms));
-        }
-        let bucket = buckets
-            .entry(payer)
-            .or_insert_with(|| Bucket::full(limit, window, now_ms));
+        let is_idle = |bucket: &Bucket| bucket.is_idle(window, now_ms);
+        let bucket = buckets.of(payer, is_idle, || Bucket::full(limit, window, now_ms));
         bucket.refill(limit, window, now_ms);
         if strict && bucket.is_overdrawn() {
             return Err(Exceeded {
@@ -242,7 +263,7 @@ mod tests {
             quotas.record(Kind::ProducedBytes, "User:a", "c", 1e12, 0),
             0
         );
-        assert!(quotas.rates.lock().is_empty());
+        assert!(quotas.rates.lock().payers.is_empty());
     }
 
     #[test]
@@ -301,5 +322,21 @@ mod tests {
             quotas.record_mutations("User:a", "", 1, false, 9000),
             Ok(2000)
         );
+    }
+
+    #[test]
+    fn who_comes_pays_for_a_look_at_few_others_even_where_none_is_idle() {
+        let mut measured = Measured::default();
+        let looks = std::cell::Cell::new(0);
+        let count = PAYERS_BEFORE_CLEARING * 8;
+        for payer in 0..count {
+            let is_idle = |(): &()| {
+                looks.set(looks.get() + 1);
+                false
+            };
+            measured.of(payer, is_idle, || ());
+        }
+        assert_eq!(measured.payers.len(), count);
+        assert!(looks.get() < count * 2, "{}", looks.get());
     }
 }

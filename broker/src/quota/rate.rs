@@ -32,14 +32,8 @@ impl Rate {
     }
 
     fn forget(&mut self, window: Window, now_ms: i64) {
-        let span = window
-            .sample_ms
-            .saturating_mul(i64::try_from(window.samples).unwrap_or(i64::MAX));
-        while self
-            .samples
-            .front()
-            .is_some_and(|(began, _)| now_ms - began >= span)
-        {
+        let is_out = |sample: &(i64, f64)| now_ms - sample.0 >= span_ms(window);
+        while self.samples.front().is_some_and(is_out) {
             self.samples.pop_front();
         }
     }
@@ -79,10 +73,15 @@ impl Rate {
 
     /// Whether everything it remembers is out of the window.
     pub fn is_idle(&self, window: Window, now_ms: i64) -> bool {
-        let mut copy = self.clone();
-        copy.forget(window, now_ms);
-        copy.samples.is_empty()
+        let newest = self.samples.back();
+        newest.is_none_or(|(began, _)| now_ms - began >= span_ms(window))
     }
+}
+
+/// For how long a sample counts.
+fn span_ms(window: Window) -> i64 {
+    let samples = i64::try_from(window.samples).unwrap_or(i64::MAX);
+    window.sample_ms.saturating_mul(samples)
 }
 
 /// Tokens that refill at a steady rate and may be overdrawn by one request.
@@ -135,10 +134,7 @@ impl Bucket {
 
     /// Whether nothing was taken for as long as it takes to fill it.
     pub fn is_idle(&self, window: Window, now_ms: i64) -> bool {
-        let span = window
-            .sample_ms
-            .saturating_mul(i64::try_from(window.samples).unwrap_or(i64::MAX));
-        !self.is_overdrawn() && now_ms.saturating_sub(self.refilled_ms) > span
+        !self.is_overdrawn() && now_ms.saturating_sub(self.refilled_ms) > span_ms(window)
     }
 }
 

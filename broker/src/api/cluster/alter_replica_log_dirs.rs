@@ -51,9 +51,10 @@ pub(crate) async fn answer(
 }
 
 /// Of a partition that is named more than once the last counts.
-fn wanted(request: &AlterReplicaLogDirsRequest) -> BTreeMap<TopicPartition, String> {
+fn wanted(request: &AlterReplicaLogDirsRequest) -> BTreeMap<TopicPartition, Arc<str>> {
     let mut wanted = BTreeMap::new();
     for asked in &request.dirs {
+        let path: Arc<str> = asked.path.as_str().into();
         for topic in &asked.topics {
             let name: Arc<str> = topic.name.0.as_str().into();
             for &partition in &topic.partitions {
@@ -61,7 +62,7 @@ fn wanted(request: &AlterReplicaLogDirsRequest) -> BTreeMap<TopicPartition, Stri
                     topic: Arc::clone(&name),
                     partition,
                 };
-                wanted.insert(id, asked.path.as_str().to_owned());
+                wanted.insert(id, Arc::clone(&path));
             }
         }
     }
@@ -71,7 +72,7 @@ fn wanted(request: &AlterReplicaLogDirsRequest) -> BTreeMap<TopicPartition, Stri
 fn alter(
     replicas: &Replicas,
     image: &Image,
-    wanted: BTreeMap<TopicPartition, String>,
+    wanted: BTreeMap<TopicPartition, Arc<str>>,
 ) -> Vec<(TopicPartition, ErrorCode)> {
     // Kafka knows its directories by their absolute paths, and compares texts.
     let directories = replicas.store().directories().into_iter();
@@ -82,9 +83,9 @@ fn alter(
         })
         .collect();
     let each = wanted.into_iter().map(|(id, path)| {
-        let code = alter_one(replicas, image, known.get(&path), &id);
+        let code = alter_one(replicas, image, known.get(&*path), &id);
         if code != ErrorCode::None {
-            tracing::warn!(partition = %id, to = path, ?code, "the replica does not move");
+            tracing::warn!(partition = %id, to = &*path, ?code, "the replica does not move");
         }
         (id, code)
     });

@@ -1,6 +1,7 @@
 //! ElectLeaders: preferred or unclean elections on demand; the controller answers.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base::clock::Clock;
 use controller::ControllerHandle;
@@ -79,11 +80,9 @@ pub(crate) async fn answer(
     };
     let asked: Option<Vec<TopicPartition>> = request.topic_partitions.map(|topics| {
         let named = topics.iter().flat_map(|topic| {
-            let name = topic.topic.as_str();
-            topic
-                .partitions
-                .iter()
-                .map(move |index| TopicPartition::new(name, *index))
+            let name: Arc<str> = topic.topic.as_str().into();
+            let named = topic.partitions.iter();
+            named.map(move |index| TopicPartition::new(Arc::clone(&name), *index))
         });
         named.collect()
     });

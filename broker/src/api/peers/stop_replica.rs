@@ -52,21 +52,25 @@ fn refuse(code: ErrorCode) -> StopReplicaResponse {
 
 fn read(version: i16, request: StopReplicaRequest) -> Vec<StopOrder> {
     let delete_all = request.delete_partitions;
-    let order = |topic: &TopicName, partition, leader_epoch, delete| StopOrder {
-        partition: TopicPartition::new(topic.0.as_str(), partition),
+    let order = |topic: &Arc<str>, partition, leader_epoch, delete| StopOrder {
+        partition: TopicPartition::new(Arc::clone(topic), partition),
         leader_epoch: LeaderEpoch(leader_epoch),
         delete,
     };
+    let shared = |name: &TopicName| Arc::<str>::from(name.0.as_str());
     let mut orders = Vec::new();
     for one in &request.ungrouped_partitions {
-        orders.push(order(&one.topic_name, one.partition_index, -1, delete_all));
+        let name = shared(&one.topic_name);
+        orders.push(order(&name, one.partition_index, -1, delete_all));
     }
     for topic in &request.topics {
+        let name = shared(&topic.name);
         for &index in &topic.partition_indexes {
-            orders.push(order(&topic.name, index, -1, delete_all));
+            orders.push(order(&name, index, -1, delete_all));
         }
     }
     for topic in &request.topic_states {
+        let name = shared(&topic.topic_name);
         for state in &topic.partition_states {
             let delete = if version >= EACH_SINCE {
                 state.delete_partition
@@ -74,7 +78,7 @@ fn read(version: i16, request: StopReplicaRequest) -> Vec<StopOrder> {
                 delete_all
             };
             orders.push(order(
-                &topic.topic_name,
+                &name,
                 state.partition_index,
                 state.leader_epoch,
                 delete,

@@ -1,6 +1,7 @@
 //! AlterPartitionReassignments: moves partitions, or calls moves off; the controller answers.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use controller::ControllerHandle;
 use protocol::StrBytes;
@@ -32,8 +33,9 @@ pub(crate) async fn answer(
 ) -> AlterPartitionReassignmentsResponse {
     let topics = as_map(request.topics);
     let targets = topics.iter().flat_map(|topic| {
-        topic.partitions.iter().map(|one| {
-            let tp = TopicPartition::new(topic.name.as_str(), one.partition_index);
+        let name: Arc<str> = topic.name.as_str().into();
+        topic.partitions.iter().map(move |one| {
+            let tp = TopicPartition::new(Arc::clone(&name), one.partition_index);
             let replicas = one
                 .replicas
                 .as_ref()

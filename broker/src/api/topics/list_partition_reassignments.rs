@@ -1,5 +1,7 @@
 //! ListPartitionReassignments: which moves are under way.
 
+use std::sync::Arc;
+
 use controller::ControllerHandle;
 use protocol::StrBytes;
 use protocol::ids::TopicPartition;
@@ -16,11 +18,9 @@ pub(crate) async fn answer(
 ) -> ListPartitionReassignmentsResponse {
     let asked = request.topics.map(|topics| {
         let named = topics.iter().flat_map(|topic| {
-            let name = topic.name.as_str();
-            topic
-                .partition_indexes
-                .iter()
-                .map(move |index| TopicPartition::new(name, *index))
+            let name: Arc<str> = topic.name.as_str().into();
+            let named = topic.partition_indexes.iter();
+            named.map(move |index| TopicPartition::new(Arc::clone(&name), *index))
         });
         named.collect()
     });

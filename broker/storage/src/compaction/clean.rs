@@ -254,6 +254,8 @@ impl<S: Subject + ?Sized> Pass<'_, S> {
                     if self.map.put(&key, record.offset.0) == Err(Full) {
                         return Ok(Mapped::Full);
                     }
+                    // A batch may have more keys than the map has room for: the next pass goes on in it.
+                    self.map.note_latest_offset(record.offset.0);
                 }
             }
             self.map.note_latest_offset(batch.last_offset().0);

@@ -598,6 +598,30 @@ fn a_map_too_small_compacts_in_several_passes() {
 }
 
 #[test]
+fn a_batch_with_more_keys_than_the_map_holds_is_compacted_in_several_passes() {
+    let room = room(CompactionConfig {
+        map_bytes: 24 * 30,
+        ..CompactionConfig::default()
+    });
+    let many = |base: i64| {
+        let records: Vec<String> = (0..100).map(|key| format!("k{key}={base}")).collect();
+        let records: Vec<&str> = records.iter().map(String::as_str).collect();
+        (base, vec![batch(base, Codec::Lz4, &records)])
+    };
+    let segments = [many(0), many(100), many(200)];
+    let log = Arc::new(Shelf::new(room.disk.shared(), compacting(), &segments));
+    let latest = log.latest();
+    let mut reached = Vec::new();
+    while let Some(done) = compact(&room, &log) {
+        assert_eq!(log.latest(), latest);
+        reached.push(done.clean_to.0);
+        assert!(reached.len() < 20, "no progress: {reached:?}");
+    }
+    assert!(reached.is_sorted_by(|one, next| one < next), "{reached:?}");
+    assert_eq!(reached.last(), Some(&200));
+}
+
+#[test]
 fn indexes_of_what_was_written_point_at_batches() {
     let room = room(CompactionConfig::default());
     let config = LogConfig {
