@@ -74,6 +74,8 @@ impl Replicas {
         let future = made?;
         info!(partition = %id, from = %log.directory().display(), to = %wished.display(),
             "the replica moves");
+        // They may have changed while it was made.
+        future.set_config(log.config());
         partition.set_future(Some(Arc::clone(&future)));
         self.moves.add(id, future);
         Ok(())
@@ -96,6 +98,7 @@ impl Replicas {
             return;
         }
         info!(partition = %id, to = %future.directory().display(), "the replica's move goes on");
+        future.set_config(log.config());
         partition.set_future(Some(Arc::clone(&future)));
         self.moves.add(id, future);
     }

@@ -191,11 +191,16 @@ impl Replicas {
     /// A topic's settings changed: its logs, copies on their way and replicas obey them from now on.
     pub fn set_topic_config(&self, topic: &str, config: &crate::config::TopicConfig) {
         for partition in self.of_topic(topic) {
-            // Before the log that is served, which the copy may be by then.
-            if let Some(future) = self.store().future_log(partition.id()) {
-                future.set_config(Arc::clone(&config.log));
-            }
+            // Before and after the log that is served: a copy may be that one by then, or have been begun
+            // with what that one obeyed.
+            let set_copy = || {
+                if let Some(copy) = self.store().future_log(partition.id()) {
+                    copy.set_config(Arc::clone(&config.log));
+                }
+            };
+            set_copy();
             partition.log().set_config(Arc::clone(&config.log));
+            set_copy();
             partition.set_rules(config.rules).fire();
         }
     }

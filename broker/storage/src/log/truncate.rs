@@ -109,17 +109,14 @@ impl Log {
         self.place.note_change();
         let forgets = state.epochs.clear();
         state.producers = Producers::starting_at(at);
+        // The recovery point follows with the next flush: a power cut must not bring back segments that
+        // end below it.
         state.end = at;
         state.start = start.min(at);
-        state.recovery = at;
-        state.indexed = at;
         state.tail_unchecked = false;
         state.set_watermark(at);
         self.doom(gone)?;
         segment.rename_files(Ending::Plain)?;
-        // The recovery point is noted with no flush between: a power cut must not bring back segments
-        // that end below it.
-        self.sync_folder()?;
         if forgets {
             self.write_cut_epochs(state)?;
         }

@@ -63,14 +63,22 @@ impl Store {
     /// The recovery point of the target says first how far it goes: of what was compacted once it has
     /// the gaps, but no cleaner's checkpoint, and above the point they would pass for lost records.
     pub fn announce_move(&self, current: &Arc<Log>, future: &Arc<Log>) -> Result<()> {
+        self.check_move(current, future)?;
         future.note_safe(future.offsets().end)?;
-        // Nobody calls the move off while its note is written: its folder would be gone, and the disk be
-        // blamed for it.
+        // Left from an earlier move, a note would name the target as the one to be replaced. Nobody waits
+        // here for a disk that hangs.
+        let noted = remove_note(current)
+            .map_err(|failed| (current, failed))
+            .and_then(|()| write_note(current, future).map_err(|failed| (future, failed)));
+        let Err((log, failed)) = noted else {
+            return Ok(());
+        };
+        // Of a move that was called off meanwhile the folder is gone, and no disk is to blame.
         let _making = self.making.begin(current.partition());
         self.check_move(current, future)?;
-        // Left from an earlier move, it would name the target as the one to be replaced.
-        judged(current, remove_note(current))?;
-        judged(future, write_note(current, future))
+        let result = log.home().judge(Err(failed));
+        log.home().announce();
+        result
     }
 
     /// Whether it is still under way.
@@ -136,13 +144,6 @@ impl Store {
             log.shut();
         }
     }
-}
-
-/// A failure is that of the directory where the log lies.
-fn judged(log: &Log, result: Result<()>) -> Result<()> {
-    let result = log.home().judge(result);
-    log.home().announce();
-    result
 }
 
 fn write_note(current: &Log, future: &Log) -> Result<()> {
