@@ -144,6 +144,13 @@ impl TopicPartition {
             partition,
         }
     }
+
+    /// Partitions of one topic, which share its name: a request may name it once for very many.
+    pub fn each_of(topic: &str, partitions: &[i32]) -> impl Iterator<Item = TopicPartition> {
+        let topic: Arc<str> = topic.into();
+        let named = partitions.iter();
+        named.map(move |partition| TopicPartition::new(Arc::clone(&topic), *partition))
+    }
 }
 
 impl fmt::Display for TopicPartition {

@@ -32,15 +32,16 @@ impl Group {
             self.take_back_assignments(Refusal::RebalanceInProgress, work);
         }
         self.forget_syncs();
-        let kind = if self.state == State::Empty {
+        let (kind, wait_ms) = if self.state == State::Empty {
             let delay_ms = work.config.initial_rebalance_delay_ms;
             let remaining_ms = self.rebalance_timeout_ms().saturating_sub(delay_ms).max(0);
-            GatheringKind::First {
+            let first = GatheringKind::First {
                 delay_ms,
                 remaining_ms,
-            }
+            };
+            (first, delay_ms)
         } else {
-            GatheringKind::All
+            (GatheringKind::All, self.rebalance_timeout_ms())
         };
         self.enter(State::PreparingRebalance, work.now.wall_ms);
         work.note(Note::Rebalancing {
@@ -48,15 +49,8 @@ impl Group {
             generation: self.generation,
             reason: reason.to_owned(),
         });
-        self.gather(kind, self.gathering_ms(kind), work);
+        self.gather(kind, wait_ms, work);
         self.complete_join_if_all_are_here(work);
-    }
-
-    fn gathering_ms(&self, kind: GatheringKind) -> i32 {
-        match kind {
-            GatheringKind::First { delay_ms, .. } => delay_ms,
-            GatheringKind::All => self.rebalance_timeout_ms(),
-        }
     }
 
     fn gather(&mut self, kind: GatheringKind, wait_ms: i32, work: &mut Work<'_>) {

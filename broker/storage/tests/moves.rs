@@ -55,6 +55,17 @@ fn tp() -> TopicPartition {
     TopicPartition::new("t", 0)
 }
 
+fn create(store: &Store) -> Arc<Log> {
+    let at = Some(Path::new(A));
+    store.create(&tp(), None, config(false), at).unwrap()
+}
+
+/// A copy of it that is to take its place.
+fn begin(store: &Store) -> Arc<Log> {
+    let (config, to) = (config(false), Path::new(B));
+    store.create_future(&tp(), None, config, to).unwrap()
+}
+
 /// One record, whose value is its offset.
 fn batch(offset: i64) -> Bytes {
     let mut batch = BatchBuilder::new(Codec::None);
@@ -251,13 +262,9 @@ fn one_whole_replica_serves_wherever_a_move_is_stopped() {
 fn two_folders_of_one_partition_without_a_note_are_for_a_person_to_judge() {
     let disk = FaultyDisk::new(1);
     let store = open(&disk).unwrap();
-    let log = store
-        .create(&tp(), None, config(false), Some(Path::new(A)))
-        .unwrap();
+    let log = create(&store);
     append(&log, 3).unwrap();
-    let future = store
-        .create_future(&tp(), None, config(false), Path::new(B))
-        .unwrap();
+    let future = begin(&store);
     copy(&log, &future).unwrap();
     swap(&store, &log, &future).unwrap();
     drop((log, future, store));
@@ -278,9 +285,7 @@ fn two_folders_of_one_partition_without_a_note_are_for_a_person_to_judge() {
 fn a_partition_made_anew_is_not_measured_by_what_its_predecessor_had() {
     let disk = FaultyDisk::new(1);
     let store = open(&disk).unwrap();
-    let log = store
-        .create(&tp(), None, config(false), Some(Path::new(A)))
-        .unwrap();
+    let log = create(&store);
     append(&log, 20).unwrap();
     log.set_high_watermark(Offset(20));
     log.delete_records_before(Offset(11)).unwrap();
@@ -288,9 +293,7 @@ fn a_partition_made_anew_is_not_measured_by_what_its_predecessor_had() {
     store.write_starts().unwrap();
     store.write_watermarks().unwrap();
     store.delete(&[tp()]).pop().unwrap().unwrap();
-    let log = store
-        .create(&tp(), None, config(false), Some(Path::new(A)))
-        .unwrap();
+    let log = create(&store);
     append(&log, 2).unwrap();
     drop((log, store));
     disk.restart(Restart::Process);
@@ -303,13 +306,9 @@ fn a_partition_made_anew_is_not_measured_by_what_its_predecessor_had() {
 fn a_move_that_is_called_off_while_it_is_announced_costs_no_directory() {
     let disk = FaultyDisk::new(1);
     let store = open(&disk).unwrap();
-    let log = store
-        .create(&tp(), None, config(false), Some(Path::new(A)))
-        .unwrap();
+    let log = create(&store);
     append(&log, 3).unwrap();
-    let future = store
-        .create_future(&tp(), None, config(false), Path::new(B))
-        .unwrap();
+    let future = begin(&store);
     copy(&log, &future).unwrap();
     disk.freeze("-future/.rotpeter_took_over");
     std::thread::scope(|scope| {
@@ -330,16 +329,13 @@ fn a_move_that_is_called_off_while_it_is_announced_costs_no_directory() {
 fn a_copy_that_was_given_up_says_nothing_of_the_next_one() {
     let disk = FaultyDisk::new(1);
     let store = open(&disk).unwrap();
-    let log = store
-        .create(&tp(), None, config(false), Some(Path::new(A)))
-        .unwrap();
+    let log = create(&store);
     append(&log, 12).unwrap();
-    let make = || store.create_future(&tp(), None, config(false), Path::new(B));
-    let given_up = make().unwrap();
+    let given_up = begin(&store);
     copy(&log, &given_up).unwrap();
     store.announce_move(&log, &given_up).unwrap();
     store.delete_future(&tp()).unwrap();
-    let next = make().unwrap();
+    let next = begin(&store);
     next.append_as_follower(&read(&log, Offset(0)).unwrap())
         .unwrap();
     assert!(next.offsets().end < Offset(12));
@@ -354,13 +350,9 @@ fn a_copy_that_was_given_up_says_nothing_of_the_next_one() {
 fn a_copy_in_a_directory_that_failed_is_in_nobodys_way() {
     let disk = FaultyDisk::new(1);
     let store = open(&disk).unwrap();
-    let log = store
-        .create(&tp(), None, config(false), Some(Path::new(A)))
-        .unwrap();
+    let log = create(&store);
     append(&log, 3).unwrap();
-    let future = store
-        .create_future(&tp(), None, config(false), Path::new(B))
-        .unwrap();
+    let future = begin(&store);
     disk.plan(Operation::Write, "/b/", Fault::Eio, 0, true);
     assert!(copy(&log, &future).is_err());
     assert!(!store.directories()[1].online);
@@ -374,18 +366,14 @@ fn a_copy_of_what_was_compacted_once_keeps_its_gaps_when_the_process_dies() {
     for finishes in [false, true] {
         let disk = FaultyDisk::new(1);
         let store = open(&disk).unwrap();
-        let log = store
-            .create(&tp(), None, config(false), Some(Path::new(A)))
-            .unwrap();
+        let log = create(&store);
         for first in LEFT {
             let mut bytes = batch(first).to_vec();
             patch_offset_epoch(&mut bytes, Offset(first), LeaderEpoch(0));
             log.append_as_follower(&bytes.into()).unwrap();
         }
         store.housekeep();
-        let future = store
-            .create_future(&tp(), None, config(false), Path::new(B))
-            .unwrap();
+        let future = begin(&store);
         copy(&log, &future).unwrap();
         swap(&store, &log, &future).unwrap();
         if finishes {

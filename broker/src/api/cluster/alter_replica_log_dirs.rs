@@ -56,14 +56,8 @@ fn wanted(request: &AlterReplicaLogDirsRequest) -> BTreeMap<TopicPartition, Arc<
     for asked in &request.dirs {
         let path: Arc<str> = asked.path.as_str().into();
         for topic in &asked.topics {
-            let name: Arc<str> = topic.name.0.as_str().into();
-            for &partition in &topic.partitions {
-                let id = TopicPartition {
-                    topic: Arc::clone(&name),
-                    partition,
-                };
-                wanted.insert(id, Arc::clone(&path));
-            }
+            let named = TopicPartition::each_of(&topic.name, &topic.partitions);
+            wanted.extend(named.map(|id| (id, Arc::clone(&path))));
         }
     }
     wanted

@@ -1,7 +1,6 @@
 //! ElectLeaders: preferred or unclean elections on demand; the controller answers.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use base::clock::Clock;
 use controller::ControllerHandle;
@@ -79,12 +78,9 @@ pub(crate) async fn answer(
         _ => None,
     };
     let asked: Option<Vec<TopicPartition>> = request.topic_partitions.map(|topics| {
-        let named = topics.iter().flat_map(|topic| {
-            let name: Arc<str> = topic.topic.as_str().into();
-            let named = topic.partitions.iter();
-            named.map(move |index| TopicPartition::new(Arc::clone(&name), *index))
-        });
-        named.collect()
+        let each = topics.iter();
+        each.flat_map(|topic| TopicPartition::each_of(&topic.topic, &topic.partitions))
+            .collect()
     });
     let each = |code: ErrorCode, asked: Option<Vec<TopicPartition>>| {
         let asked = asked.unwrap_or_default().into_iter();

@@ -1,7 +1,5 @@
 //! ListPartitionReassignments: which moves are under way.
 
-use std::sync::Arc;
-
 use controller::ControllerHandle;
 use protocol::StrBytes;
 use protocol::ids::TopicPartition;
@@ -17,12 +15,9 @@ pub(crate) async fn answer(
     request: ListPartitionReassignmentsRequest,
 ) -> ListPartitionReassignmentsResponse {
     let asked = request.topics.map(|topics| {
-        let named = topics.iter().flat_map(|topic| {
-            let name: Arc<str> = topic.name.as_str().into();
-            let named = topic.partition_indexes.iter();
-            named.map(move |index| TopicPartition::new(Arc::clone(&name), *index))
-        });
-        named.collect()
+        let each = topics.iter();
+        each.flat_map(|topic| TopicPartition::each_of(&topic.name, &topic.partition_indexes))
+            .collect()
     });
     let ongoing = match controller.reassignments(asked).await {
         Ok(ongoing) => ongoing,

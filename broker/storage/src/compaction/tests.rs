@@ -568,6 +568,18 @@ fn a_marker_left_alone_gets_a_horizon_and_then_goes() {
     assert_eq!(again(&log), None);
 }
 
+/// Compacts until nothing is due, in fewer passes than `bound`; gives how far each came.
+fn passes(room: &Room, log: &Arc<Shelf>, bound: usize) -> Vec<i64> {
+    let latest = log.latest();
+    let mut reached = Vec::new();
+    while let Some(done) = compact(room, log) {
+        assert_eq!(log.latest(), latest);
+        reached.push(done.clean_to.0);
+        assert!(reached.len() < bound, "no progress: {reached:?}");
+    }
+    reached
+}
+
 #[test]
 fn a_map_too_small_compacts_in_several_passes() {
     let room = room(CompactionConfig {
@@ -586,13 +598,7 @@ fn a_map_too_small_compacts_in_several_passes() {
     };
     let segments = [segment(0), segment(50), segment(100)];
     let log = Arc::new(Shelf::new(room.disk.shared(), compacting(), &segments));
-    let latest = log.latest();
-    let mut reached = Vec::new();
-    while let Some(done) = compact(&room, &log) {
-        assert_eq!(log.latest(), latest);
-        reached.push(done.clean_to.0);
-        assert!(reached.len() < 10, "no progress: {reached:?}");
-    }
+    let reached = passes(&room, &log, 10);
     assert!(reached.len() > 2 && reached.is_sorted(), "{reached:?}");
     assert_eq!(reached.last(), Some(&100));
 }
@@ -610,13 +616,7 @@ fn a_batch_with_more_keys_than_the_map_holds_is_compacted_in_several_passes() {
     };
     let segments = [many(0), many(100), many(200)];
     let log = Arc::new(Shelf::new(room.disk.shared(), compacting(), &segments));
-    let latest = log.latest();
-    let mut reached = Vec::new();
-    while let Some(done) = compact(&room, &log) {
-        assert_eq!(log.latest(), latest);
-        reached.push(done.clean_to.0);
-        assert!(reached.len() < 20, "no progress: {reached:?}");
-    }
+    let reached = passes(&room, &log, 20);
     assert!(reached.is_sorted_by(|one, next| one < next), "{reached:?}");
     assert_eq!(reached.last(), Some(&200));
 }
