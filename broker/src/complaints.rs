@@ -15,6 +15,15 @@ use tracing::warn;
 /// For how long after a line the next ones are only counted.
 const QUIET_MS: i64 = 60_000;
 
+/// More is not needed to know what was meant: names of topics are no longer.
+const SHOWN_CHARS_MAX: usize = 249;
+
+/// A stranger's words as a line of the log can bear them: they may be 32 KB long and hold anything.
+pub(crate) fn shown(words: &str) -> String {
+    let short: String = words.chars().take(SHOWN_CHARS_MAX).collect();
+    format!("{short:?}")
+}
+
 /// One kind of complaint.
 #[derive(Debug)]
 pub(crate) struct Complaint {
@@ -104,6 +113,12 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_strangers_words_take_one_short_line() {
+        assert_eq!(shown("a\nb"), r#""a\nb""#);
+        assert_eq!(shown(&"x".repeat(32_000)).len(), SHOWN_CHARS_MAX + 2);
+    }
 
     #[test]
     fn the_first_is_written_and_the_rest_of_the_minute_is_one_line() {

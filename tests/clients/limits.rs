@@ -20,11 +20,18 @@ use protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpD
 use protocol::messages::create_topics_request::CreatableTopic;
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
+use protocol::messages::join_group_request::JoinGroupRequestProtocol;
+use protocol::messages::offset_commit_request::{
+    OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::messages::{
     AlterClientQuotasRequest, ApiVersionsRequest, CreateTopicsRequest, CreateTopicsResponse,
-    DescribeConfigsRequest, FetchRequest, FetchResponse, MetadataRequest, ProduceRequest,
-    ResponseKind, TopicName,
+    DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FetchResponse,
+    FindCoordinatorRequest, GroupId, JoinGroupRequest, MetadataRequest, OffsetCommitRequest,
+    OffsetFetchRequest, ProduceRequest, ResponseKind, SyncGroupRequest, TopicName,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -277,6 +284,113 @@ fn long_descriptions_for_many_hold_up_nobody_else() {
         asked += 1;
     }
     assert!(asked > 5, "{asked} were answered before the first long one");
+}
+
+/// A group of one member that was given so many bytes, and has noted as much with its offsets.
+fn large_group(asker: &mut Asker, group: &GroupId, partitions: i32, note_bytes: usize) {
+    let range = JoinGroupRequestProtocol::default().with_name(text("range"));
+    let join = JoinGroupRequest::default()
+        .with_group_id(group.clone())
+        .with_session_timeout_ms(60_000)
+        .with_rebalance_timeout_ms(60_000)
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![range]);
+    let joined = wait::until("the coordinator to serve", LIMIT, || {
+        let ResponseKind::JoinGroup(answer) = asker.ask_as(Api::JoinGroup, 2, join.clone()) else {
+            panic!("another answer than was asked for");
+        };
+        (answer.error_code == 0).then_some(answer)
+    });
+    let note = "x".repeat(note_bytes);
+    let share = SyncGroupRequestAssignment::default()
+        .with_member_id(joined.member_id.clone())
+        .with_assignment(vec![0; note_bytes * partitions as usize].into());
+    let sync = SyncGroupRequest::default()
+        .with_group_id(group.clone())
+        .with_generation_id(joined.generation_id)
+        .with_member_id(joined.member_id.clone())
+        .with_assignments(vec![share]);
+    let ResponseKind::SyncGroup(answer) = asker.ask_as(Api::SyncGroup, 1, sync) else {
+        panic!("another answer than was asked for");
+    };
+    assert_eq!(answer.error_code, 0, "{answer:?}");
+    let offsets = (0..partitions).map(|partition| {
+        OffsetCommitRequestPartition::default()
+            .with_partition_index(partition)
+            .with_committed_metadata(Some(text(&note)))
+    });
+    let topic = OffsetCommitRequestTopic::default()
+        .with_name(name())
+        .with_partitions(offsets.collect());
+    let commit = OffsetCommitRequest::default()
+        .with_group_id(group.clone())
+        .with_generation_id_or_member_epoch(joined.generation_id)
+        .with_member_id(joined.member_id)
+        .with_topics(vec![topic]);
+    let ResponseKind::OffsetCommit(answer) = asker.ask_as(Api::OffsetCommit, 8, commit) else {
+        panic!("another answer than was asked for");
+    };
+    let told = &answer.topics[0].partitions;
+    assert!(told.iter().all(|one| one.error_code == 0), "{answer:?}");
+}
+
+#[test]
+fn one_large_group_that_is_named_again_and_again_makes_no_endless_answer() {
+    let dir = tempfile::tempdir().unwrap();
+    let single = Single::start(dir.path(), &["group.initial.rebalance.delay.ms=0"]);
+    let mut asker = Asker::connect(&single.bootstrap(), "asker");
+    let (partitions, note_bytes) = (100, 4_000);
+    asker.create_topic(TOPIC, partitions, &[]);
+    let find = FindCoordinatorRequest::default().with_key(text("large"));
+    asker.ask_as(Api::FindCoordinator, 3, find);
+    let group = GroupId(text("large"));
+    large_group(&mut asker, &group, partitions, note_bytes);
+
+    let each = note_bytes * partitions as usize;
+    let often = 100;
+    // What was told again took sixteen megabytes; and once it was told before.
+    let told_max = (16 << 20) / each + 2;
+    let check = |codes: Vec<i16>| {
+        let told = codes.iter().take_while(|code| **code == 0).count();
+        assert!((told_max - 2..=told_max).contains(&told), "{codes:?}");
+        assert_eq!(codes[told..], vec![42; often - told]);
+    };
+    let describe = DescribeGroupsRequest::default().with_groups(vec![group.clone(); often]);
+    let ResponseKind::DescribeGroups(answer) = asker.ask_as(Api::DescribeGroups, 5, describe)
+    else {
+        panic!("another answer than was asked for");
+    };
+    check(answer.groups.iter().map(|told| told.error_code).collect());
+    let all = OffsetFetchRequestGroup::default()
+        .with_group_id(group)
+        .with_topics(None);
+    let fetch = OffsetFetchRequest::default().with_groups(vec![all; often]);
+    let ResponseKind::OffsetFetch(answer) = asker.ask_as(Api::OffsetFetch, 8, fetch) else {
+        panic!("another answer than was asked for");
+    };
+    check(answer.groups.iter().map(|told| told.error_code).collect());
+}
+
+#[test]
+fn a_request_whose_answer_would_fill_the_memory_is_turned_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut single = Single::start(dir.path(), &[]);
+    single
+        .process
+        .announce(&["closed a connection that does not speak Kafka's protocol"]);
+    let of_none = |count: i32| {
+        let topic = OffsetFetchRequestTopic::default()
+            .with_name(name())
+            .with_partition_indexes((0..count).collect());
+        OffsetFetchRequest::default()
+            .with_group_id(GroupId(text("none")))
+            .with_topics(Some(vec![topic]))
+    };
+    let connect = || Asker::connect(&single.bootstrap(), "asker");
+    // Two megabytes that ask for a hundred.
+    let refused = connect().try_ask(Api::OffsetFetch, 7, of_none(500_000));
+    assert!(refused.is_err());
+    connect().ask_as(Api::OffsetFetch, 7, of_none(100_000));
 }
 
 #[test]

@@ -7,14 +7,11 @@ use std::sync::Arc;
 
 use base::clock::Clock;
 use protocol::kafka::errors::ErrorCode;
-use protocol::names::{CONSUMER_OFFSETS, TRANSACTION_STATE};
+use protocol::names::{self, CONSUMER_OFFSETS, TRANSACTION_STATE};
 
 use crate::admin::topics::{Topics, Wanted};
-use crate::complaints::Complaint;
+use crate::complaints::{Complaint, shown};
 use crate::config::Live;
-
-/// More is not needed to know what was meant: names of topics are no longer.
-const SHOWN_CHARS_MAX: usize = 249;
 
 /// Makes topics that are asked for.
 #[derive(Clone, Debug)]
@@ -36,6 +33,12 @@ impl AutoCreate {
 
     /// What a client that named the topic hears now.
     pub async fn make(&self, name: &str) -> ErrorCode {
+        // Kafka: before anything is looked at. Whoever asks for metadata names what he likes.
+        if let Err(reason) = names::check_topic_name(name) {
+            self.not_made
+                .note(|| format!("{}: {}", shown(name), shown(&reason)));
+            return ErrorCode::InvalidTopicException;
+        }
         match self.topics.create(&self.wanted(name), false).await {
             Ok(_) => ErrorCode::LeaderNotAvailable,
             Err(refusal) if refusal.code == ErrorCode::TopicAlreadyExists => {
@@ -97,22 +100,5 @@ impl AutoCreate {
                 ..Wanted::default()
             },
         }
-    }
-}
-
-/// A stranger's words as a line of the log can bear them: they may be 32 KB long and hold anything.
-fn shown(name: &str) -> String {
-    let short: String = name.chars().take(SHOWN_CHARS_MAX).collect();
-    format!("{short:?}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_strangers_name_takes_one_short_line() {
-        assert_eq!(shown("a\nb"), r#""a\nb""#);
-        assert_eq!(shown(&"x".repeat(32_000)).len(), SHOWN_CHARS_MAX + 2);
     }
 }

@@ -589,12 +589,22 @@ mod tests {
             ("client-id".to_owned(), Some("c d".to_owned())),
         ];
         let set = |key: &str, value| [(key.to_owned(), value)];
-        room.alter(&both, &set("request_percentage", Some(12.5)), false)
-            .await
-            .unwrap();
-        room.alter(&both, &set("producer_byte_rate", Some(1024.0)), false)
-            .await
-            .unwrap();
+        room.alter(
+            &both,
+            &set("request_percentage", Some(12.5)),
+            false,
+            &mut quotas::Lookups::begin(),
+        )
+        .await
+        .unwrap();
+        room.alter(
+            &both,
+            &set("producer_byte_rate", Some(1024.0)),
+            false,
+            &mut quotas::Lookups::begin(),
+        )
+        .await
+        .unwrap();
         let path = "/config/users/<default>/clients/c%20d";
         let node = store.get(path, None).await.unwrap().unwrap();
         assert_eq!(
@@ -602,14 +612,24 @@ mod tests {
             r#"{"version":1,"config":{"request_percentage":"12.5","producer_byte_rate":"1024"}}"#
         );
         let refused = room
-            .alter(&both, &set("producer_byte_rate", Some(1.5)), false)
+            .alter(
+                &both,
+                &set("producer_byte_rate", Some(1.5)),
+                false,
+                &mut quotas::Lookups::begin(),
+            )
             .await;
         assert_eq!(
             refused.unwrap_err().to_string(),
             "Configuration producer_byte_rate must be a LONG value"
         );
         let negative = room
-            .alter(&both, &set("producer_byte_rate", Some(-1.0)), false)
+            .alter(
+                &both,
+                &set("producer_byte_rate", Some(-1.0)),
+                false,
+                &mut quotas::Lookups::begin(),
+            )
             .await;
         assert_eq!(
             negative.unwrap_err().to_string(),
@@ -625,7 +645,9 @@ mod tests {
         assert_eq!(obeying.quotas.record(bytes, "User:y", "gone", 1e9, 0), 0);
         assert!(obeying.quotas.record(bytes, "User:z", "c d", 1e9, 0) > 0);
         for key in ["request_percentage", "producer_byte_rate"] {
-            room.alter(&both, &set(key, None), false).await.unwrap();
+            room.alter(&both, &set(key, None), false, &mut quotas::Lookups::begin())
+                .await
+                .unwrap();
         }
         assert_eq!(
             store.get("/config/users/<default>", None).await.unwrap(),
@@ -647,7 +669,14 @@ mod tests {
         let rate = |value| [("connection_creation_rate".to_owned(), value)];
         let host = |name: &str| [("ip".to_owned(), Some(name.to_owned()))];
         let refused = async |name, value| {
-            let altered = room.alter(&host(name), &rate(Some(value)), false).await;
+            let altered = room
+                .alter(
+                    &host(name),
+                    &rate(Some(value)),
+                    false,
+                    &mut quotas::Lookups::begin(),
+                )
+                .await;
             altered.unwrap_err().to_string()
         };
         assert_eq!(
@@ -660,9 +689,14 @@ mod tests {
             "Configuration connection_creation_rate must be a INT value"
         );
         let set = async |value| {
-            room.alter(&host("localhost"), &rate(value), false)
-                .await
-                .unwrap();
+            room.alter(
+                &host("localhost"),
+                &rate(value),
+                false,
+                &mut quotas::Lookups::begin(),
+            )
+            .await
+            .unwrap();
             apply(&store, &obeying, "ips/localhost").await.unwrap();
         };
         let is_limited = || obeying.quotas.record_connection("127.0.0.1", 5) > 0;

@@ -5,9 +5,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use settings::value::java_double;
+use tokio::time::{Instant, timeout_at};
 use znodes::bodies::config::Overrides;
 use znodes::paths::{desanitize, sanitize};
 
@@ -77,11 +79,12 @@ impl ClientQuotas {
         entity: &[Part],
         changes: &[(String, Option<f64>)],
         validate_only: bool,
+        lookups: &mut Lookups,
     ) -> Result<(), Refusal> {
         let path = path(entity)?;
         if let Some(host) = path.strip_prefix("ips/")
             && host != DEFAULT
-            && address_of(host).await.is_none()
+            && !lookups.knows(host).await
         {
             return Err(Refusal::InvalidRequest(format!(
                 "{host} is not a valid IP or resolvable host."
@@ -218,6 +221,39 @@ async fn address_of(host: &str) -> Option<IpAddr> {
     older.or(found.first()).copied()
 }
 
+/// How long a request waits for name servers in all.
+const LOOKUPS_PATIENCE: Duration = Duration::from_secs(20);
+
+/// The hosts of one request: each is looked up once, and all of them within bounded time.
+#[derive(Debug)]
+pub struct Lookups {
+    known: HashMap<String, bool>,
+    until: Instant,
+}
+
+impl Lookups {
+    pub fn begin() -> Lookups {
+        Lookups {
+            known: HashMap::new(),
+            until: Instant::now() + LOOKUPS_PATIENCE,
+        }
+    }
+
+    /// Whether there is an address for the host. Nobody is asked any more once patience has ended.
+    async fn knows(&mut self, host: &str) -> bool {
+        if let Some(known) = self.known.get(host) {
+            return *known;
+        }
+        let known = match host.parse::<IpAddr>() {
+            Ok(_) => true,
+            Err(_) if self.until <= Instant::now() => false,
+            Err(_) => matches!(timeout_at(self.until, address_of(host)).await, Ok(Some(_))),
+        };
+        self.known.insert(host.to_owned(), known);
+        known
+    }
+}
+
 /// The addresses that hosts had when they were last looked up. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Hosts(Arc<Mutex<HashMap<Entity, Entity>>>);
@@ -333,5 +369,24 @@ impl Filter {
         one(&self.user, &entity.user)
             && one(&self.client, &entity.client)
             && one(&self.address, &entity.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_name_server_is_asked_once_patience_has_ended() {
+        let mut patient = Lookups::begin();
+        assert!(patient.knows("localhost").await);
+        patient.until = Instant::now();
+        assert!(patient.knows("localhost").await, "as it was known before");
+        let mut impatient = Lookups {
+            until: Instant::now(),
+            ..Lookups::begin()
+        };
+        assert!(!impatient.knows("localhost").await);
+        assert!(impatient.knows("::1").await, "no name");
     }
 }

@@ -11,6 +11,7 @@ pub mod toll;
 pub mod errors;
 pub mod legal;
 mod weight;
+mod again;
 pub mod session;
 pub mod data;
 pub mod groups;

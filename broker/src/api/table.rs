@@ -695,7 +695,9 @@ fn read_slowly(s: Arc<Services>, mut context: Context, head: Head, body: Bytes) 
         let checked = CheckedRequest::check(head.api, head.version, body)?;
         // What somebody may want to look at in need waits for no memory.
         if is_large {
-            context.drawn = s.slow_lane.draw(checked.memory()).await?;
+            let answer = weight::answer_memory(head.api, checked.numbers());
+            let memory = checked.memory().saturating_add(answer);
+            context.drawn = s.slow_lane.draw(memory).await?;
         }
         let drawn = context.drawn.clone();
         let request = checked.decode()?;

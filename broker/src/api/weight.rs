@@ -18,6 +18,8 @@ pub(crate) const FRAME_BYTES_MAX: usize = 16 * 1024;
 pub(crate) const FETCH_BYTES_MAX: usize = 64 * 1024;
 /// Half a millisecond of descriptions.
 const DESCRIBED_PARTITIONS_MAX: usize = 1_000;
+/// A partition that is spoken of, with its name, while the answer is made.
+const ANSWERED_BYTES: usize = 256;
 
 /// Whether a request of this kind and length may be read here.
 pub(crate) fn is_read_here(api: Api, frame_bytes: usize) -> bool {
@@ -49,6 +51,15 @@ fn is_asked_all_the_time(api: Api) -> bool {
             | Api::OffsetFetch
             | Api::AlterPartition
     )
+}
+
+/// What the answer takes in memory where every number of a request names a partition that it speaks
+/// of: far more than the request. Others take a few times what theirs does.
+pub(crate) fn answer_memory(api: Api, numbers: usize) -> usize {
+    match api {
+        Api::OffsetFetch | Api::DescribeProducers => numbers.saturating_mul(ANSWERED_BYTES),
+        _ => 0,
+    }
 }
 
 /// Whether the answer may wait for requests of other clients. Such a one, once it is taken up, must

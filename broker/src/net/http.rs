@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::clock::Clock;
 use base::metrics::Text;
 use base::stop::Stop;
 use tokio::sync::Semaphore;
@@ -62,7 +63,7 @@ impl Port {
     }
 
     /// Serves until stopped.
-    pub(crate) async fn serve(self, reports: Arc<dyn Reports>, stop: Stop) {
+    pub(crate) async fn serve(self, reports: Arc<dyn Reports>, clock: Clock, stop: Stop) {
         let listener = match tokio::net::TcpListener::from_std(self.0) {
             Ok(listener) => listener,
             Err(error) => {
@@ -87,9 +88,9 @@ impl Port {
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 continue;
             };
-            let reports = Arc::clone(&reports);
+            let (reports, clock) = (Arc::clone(&reports), clock.clone());
             let serving = move || {
-                if let Err(error) = answer(stream, &*reports) {
+                if let Err(error) = answer(stream, &*reports, &clock) {
                     debug!(%error, "a scraper went before its answer was there");
                 }
                 drop(place);
@@ -102,11 +103,10 @@ impl Port {
     }
 }
 
-fn answer(mut stream: TcpStream, reports: &dyn Reports) -> io::Result<()> {
+fn answer(mut stream: TcpStream, reports: &dyn Reports, clock: &Clock) -> io::Result<()> {
     stream.set_nonblocking(false)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let head = read_head(&mut stream)?;
+    let head = read_head(&mut stream, PATIENCE, clock)?;
     let mut words = head.split_ascii_whitespace();
     let (verb, target) = (words.next(), words.next().unwrap_or_default());
     let path = target.split('?').next().unwrap_or_default();
@@ -128,11 +128,18 @@ fn answer(mut stream: TcpStream, reports: &dyn Reports) -> io::Result<()> {
     }
 }
 
-/// The request's head, up to its empty line.
-fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+/// The request's head, up to its empty line. All of it has to come in time, not only its next byte.
+fn read_head(stream: &mut TcpStream, patience: Duration, clock: &Clock) -> io::Result<String> {
+    let began_ms = clock.monotonic_ms();
     let mut head = Vec::new();
     let mut piece = [0; 1024];
     while !head.windows(4).any(|end| end == b"\r\n\r\n") && head.len() < HEAD_BYTES_MAX {
+        let spent_ms = (clock.monotonic_ms() - began_ms).unsigned_abs();
+        let left = patience.saturating_sub(Duration::from_millis(spent_ms));
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        stream.set_read_timeout(Some(left))?;
         match stream.read(&mut piece)? {
             0 => break,
             len => head.extend_from_slice(&piece[..len]),
@@ -211,7 +218,10 @@ mod tests {
         let port = Port::bind("127.0.0.1", 0).unwrap();
         let address = port.address().unwrap();
         let (stopper, stop) = base::stop::pair();
-        let serving = base::tasks::spawn("http", port.serve(Arc::new(Said(condition)), stop));
+        let serving = base::tasks::spawn(
+            "http",
+            port.serve(Arc::new(Said(condition)), Clock::system(), stop),
+        );
         let asking = move || {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.write_all(request.as_bytes()).unwrap();
@@ -236,6 +246,26 @@ mod tests {
         );
         let ill = ask(Condition::Unavailable, get).await;
         assert!(ill.starts_with("HTTP/1.1 503 "), "{ill}");
+    }
+
+    #[test]
+    fn who_says_a_byte_now_and_then_is_not_listened_to_for_ever() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        let pause = Duration::from_millis(20);
+        client.set_read_timeout(Some(pause)).unwrap();
+        let dripping = std::thread::spawn(move || {
+            // Nobody answers him, so each look for an answer is a pause.
+            while client.write_all(b"x").is_ok() && client.read(&mut [0]).is_err() {}
+        });
+        let refused = read_head(&mut stream, 10 * pause, &Clock::system())
+            .unwrap_err()
+            .kind();
+        drop(stream);
+        dripping.join().unwrap();
+        let late = [io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock];
+        assert!(late.contains(&refused), "{refused:?}");
     }
 
     #[tokio::test]

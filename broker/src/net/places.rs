@@ -9,20 +9,25 @@
 //! Absent: sockets. Whoever accepts asks here first.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{IpAddr, ToSocketAddrs};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use base::clock::Clock;
 use parking_lot::Mutex;
+use tokio::net::lookup_host;
 use tokio::sync::Notify;
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::config::Config;
 use crate::config::parts::{PerListener, Window};
 use crate::quota::rate::Rate;
+
+/// How long the names of hosts are looked up before the others are set without them.
+const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is set, with names resolved.
 #[derive(Clone, Debug, Default)]
@@ -32,35 +37,62 @@ pub(crate) struct Bounds {
     pub(crate) rate: PerListener<i32>,
     pub(crate) per_address: usize,
     pub(crate) overrides: HashMap<IpAddr, usize>,
+    /// `max.connections.per.ip.overrides` as it was when its names were looked up.
+    named: BTreeMap<String, usize>,
     pub(crate) inter_broker: String,
 }
 
 impl Bounds {
-    /// Resolves the names of hosts, so it may block shortly.
-    pub(crate) fn of(config: &Config) -> Bounds {
+    pub(crate) async fn of(config: &Config) -> Bounds {
+        Bounds::default().altered(config).await
+    }
+
+    /// As they are now. Names of hosts are looked up where others are given than before.
+    pub(crate) async fn altered(&self, config: &Config) -> Bounds {
         let network = &config.network;
+        let named = network.connections_per_address.clone();
+        let overrides = if named == self.named {
+            self.overrides.clone()
+        } else {
+            addresses(&named).await
+        };
         Bounds {
             open: network.connections_max.clone(),
             rate: network.connections_rate_max.clone(),
             per_address: network.connections_per_address_max,
-            overrides: addresses(&network.connections_per_address),
+            overrides,
+            named,
             inter_broker: config.listeners.inter_broker.clone(),
         }
     }
 }
 
-/// `max.connections.per.ip.overrides` by address.
-fn addresses(named: &BTreeMap<String, usize>) -> HashMap<IpAddr, usize> {
-    let mut by_address = HashMap::new();
+/// `max.connections.per.ip.overrides` by address. All names are looked up at the same time: a name
+/// server may be silent.
+async fn addresses(named: &BTreeMap<String, usize>) -> HashMap<IpAddr, usize> {
+    let mut lookups = JoinSet::new();
     for (host, max) in named {
-        let Ok(found) = (host.as_str(), 0).to_socket_addrs() else {
-            warn!(
-                host,
-                "max.connections.per.ip.overrides names a host that does not resolve"
-            );
+        let (host, max) = (host.clone(), *max);
+        lookups.spawn(async move {
+            let found = timeout(LOOKUP_PATIENCE, lookup_host((host.as_str(), 0))).await;
+            let found = found.ok().and_then(Result::ok);
+            let found = found.map(|found| found.map(|at| at.ip().to_canonical()).collect());
+            (host, max, found)
+        });
+    }
+    let mut by_address = HashMap::new();
+    while let Some(looked_up) = lookups.join_next().await {
+        let Ok((host, max, found)) = looked_up else {
             continue;
         };
-        by_address.extend(found.map(|address| (address.ip().to_canonical(), *max)));
+        let found: Option<Vec<IpAddr>> = found;
+        match found {
+            Some(found) => by_address.extend(found.into_iter().map(|address| (address, max))),
+            None => warn!(
+                host,
+                "max.connections.per.ip.overrides names a host that does not resolve"
+            ),
+        }
     }
     by_address
 }
@@ -176,6 +208,11 @@ impl Places {
             seat.stage = Stage::Served(end);
             taken.end_quietest();
         }
+    }
+
+    /// The bounds of now.
+    pub(crate) fn bounds(&self) -> Bounds {
+        self.taken.lock().bounds.clone()
     }
 
     /// Other bounds from now on. Connections beyond them end, the quietest first, as far as the
@@ -308,17 +345,22 @@ impl Taken {
     ///
     /// Kafka: `maxConnectionsExceeded` and `Selector.lowestPriorityChannel`.
     fn end_quietest(&mut self) {
-        while self.seats.len() - self.ending > self.bounds.open.broker {
-            let is_served = |seat: &Seat| matches!(seat.stage, Stage::Served(_));
-            let may_end = self
-                .seats
-                .iter()
-                .filter(|(_, seat)| is_served(seat) && !self.is_protected(&seat.listener));
-            let quietest = may_end
-                .min_by_key(|(number, seat)| (seat.heard_ms.load(Ordering::Relaxed), **number));
-            let Some(number) = quietest.map(|(number, _)| *number) else {
-                return;
-            };
+        let open = self.seats.len() - self.ending;
+        let excess = open.saturating_sub(self.bounds.open.broker);
+        if excess == 0 {
+            return;
+        }
+        let may_end = self.seats.iter().filter(|(_, seat)| {
+            matches!(seat.stage, Stage::Served(_)) && !self.is_protected(&seat.listener)
+        });
+        let mut quietest: Vec<(i64, u64)> = may_end
+            .map(|(number, seat)| (seat.heard_ms.load(Ordering::Relaxed), *number))
+            .collect();
+        if excess < quietest.len() {
+            quietest.select_nth_unstable(excess);
+            quietest.truncate(excess);
+        }
+        for (_, number) in quietest {
             if let Some(seat) = self.seats.get_mut(&number)
                 && let Stage::Served(end) = std::mem::replace(&mut seat.stage, Stage::Ending)
             {

@@ -105,7 +105,11 @@ impl Server {
         let (open_doors, doors_closing) = pair();
         let operating_address = port.as_ref().and_then(|port| port.address().ok());
         let serving = port.map(|port| {
-            let serving = port.serve(Arc::clone(&operating) as _, rest_stop.clone());
+            let serving = port.serve(
+                Arc::clone(&operating) as _,
+                clock.clone(),
+                rest_stop.clone(),
+            );
             tasks::spawn("metrics and health", serving)
         });
         make_directories(&*disk, &config)?;
@@ -148,13 +152,10 @@ impl Server {
             let mut upkeep = assembled.take_upkeep();
             let cleaners = Cleaners::start(&config.cleaner, &assembled.logs, disk, &clock)?;
             assembled.wait_until_told().await;
-            let reception = reception(
-                &config,
-                Arc::new(Table {
-                    services: Arc::clone(&assembled.services),
-                }),
-                &clock,
-            );
+            let table = Arc::new(Table {
+                services: Arc::clone(&assembled.services),
+            });
+            let reception = reception(&config, Bounds::of(&config).await, table, &clock);
             upkeep.extend(serving);
             let (sessions, following) = Exposition::follow_session(&zookeeper, rest_stop.clone());
             upkeep.push(tasks::spawn("session counts", following));
@@ -545,7 +546,7 @@ fn registration_body(
     }
 }
 
-fn reception(config: &Config, table: Arc<Table>, clock: &Clock) -> Reception {
+fn reception(config: &Config, bounds: Bounds, table: Arc<Table>, clock: &Clock) -> Reception {
     let network = &config.network;
     let size = |bytes: i32| usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
     let idle_ms = network.connections_idle_ms_max;
@@ -556,11 +557,7 @@ fn reception(config: &Config, table: Arc<Table>, clock: &Clock) -> Reception {
             idle_ms: if idle_ms < 0 { i64::MAX } else { idle_ms },
             clock: clock.clone(),
         },
-        places: Arc::new(Places::new(
-            Bounds::of(config),
-            config.quotas.clients,
-            clock.clone(),
-        )),
+        places: Arc::new(Places::new(bounds, config.quotas.clients, clock.clone())),
         knocks: Knocks::default(),
         complaints: Complaints::new(clock),
         budget: Budget::new(network.queued_bytes_max.unwrap_or(BUDGET_BYTES)),

@@ -14,7 +14,6 @@ use znodes::bodies::broker::Broker;
 
 use crate::config::{Endpoint, Live};
 use crate::net::gates::Gates;
-use crate::net::places::Bounds;
 use crate::server::cleaner::Cleaners;
 use crate::server::reach;
 
@@ -39,7 +38,8 @@ impl Obedient {
                 .await;
             let advertised = advertised(&config.listeners.advertised, &self.gates.addresses());
             self.advertise(&advertised, &stop).await;
-            self.gates.reception().places.set(Bounds::of(&config));
+            let places = &self.gates.reception().places;
+            places.set(places.bounds().altered(&config).await);
             if let Err(reason) = self.cleaners.obey(&config.cleaner) {
                 error!(%reason, "log.cleaner.threads changed, and a thread cannot be started");
             }

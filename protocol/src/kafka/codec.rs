@@ -9,7 +9,7 @@ use kafka_protocol::messages::{RequestKind, ResponseKind};
 
 use crate::kafka::apis::Api;
 use crate::kafka::header::{self, RequestHeader};
-use crate::kafka::shape::{self, Direction, Malformed};
+use crate::kafka::shape::{self, Direction, Extent, Malformed};
 use crate::limits::LENGTH_PREFIX_BYTES;
 
 /// Why a body could not be read or written.
@@ -48,7 +48,7 @@ pub struct CheckedRequest {
     api: Api,
     version: i16,
     body: Bytes,
-    memory: usize,
+    extent: Extent,
 }
 
 impl CheckedRequest {
@@ -62,13 +62,18 @@ impl CheckedRequest {
             api,
             version,
             body,
-            memory: extent.memory,
+            extent,
         })
     }
 
     /// How much memory decoding takes at most, besides the body.
     pub fn memory(&self) -> usize {
-        self.memory
+        self.extent.memory
+    }
+
+    /// How many plain numbers lie in its arrays.
+    pub fn numbers(&self) -> usize {
+        self.extent.numbers
     }
 
     /// Reads it. Names and records are slices of the body: copy what is kept.

@@ -50,6 +50,8 @@ pub struct Extent {
     pub bytes: usize,
     /// Decoded, at most, what its texts share with the frame left out.
     pub memory: usize,
+    /// How many plain numbers lie in arrays: partitions without a struct of their own, mostly.
+    pub numbers: usize,
 }
 
 /// A slice of the frame in memory.
@@ -85,6 +87,7 @@ pub fn check_message(
     Ok(Extent {
         bytes: walk.at(),
         memory: walk.memory.saturating_add(shape.fields.memory),
+        numbers: walk.numbers,
     })
 }
 
@@ -283,6 +286,7 @@ pub(crate) struct Walk<'a> {
     at: usize,
     /// What the decoder will reserve for what was walked over.
     memory: usize,
+    numbers: usize,
 }
 
 impl<'a> Walk<'a> {
@@ -291,6 +295,7 @@ impl<'a> Walk<'a> {
             bytes,
             at: 0,
             memory: 0,
+            numbers: 0,
         }
     }
 
@@ -463,6 +468,7 @@ impl<'a> Walk<'a> {
     fn elements(&mut self, element: &Kind, count: usize, flexible: bool) -> Result<(), Malformed> {
         if let Kind::Fixed(bytes) = element {
             self.memory = self.memory.saturating_add(count.saturating_mul(*bytes));
+            self.numbers = self.numbers.saturating_add(count);
             return self.skip(count.saturating_mul(*bytes));
         }
         let memory = count.saturating_mul(element.memory());

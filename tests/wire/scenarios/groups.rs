@@ -658,6 +658,14 @@ fn offsets(s: &mut Script) {
         json!({"groupId": "plain", "generationIdOrMemberEpoch": -1, "memberId": "", "topics": [{"name": "g", "partitions": [one(1), one(2)]}, {"name": "none", "partitions": [one(1)]}, {"name": "g", "partitions": [{"partitionIndex": 1, "committedOffset": 3, "committedMetadata": ""}]}]})
     });
     s.each("OffsetFetch", ALL, "after a partition twice", fetch);
+    s.each("OffsetFetch", ALL, "a partition twice", |_| {
+        let topics = json!([{"name": "g", "partitionIndexes": [1, 0, 1]}, {"name": "none", "partitionIndexes": [0, 0]}, {"name": "g", "partitionIndexes": [0, 1]}]);
+        json!({"groupId": "plain", "topics": topics, "groups": [{"groupId": "plain", "topics": topics}]})
+    });
+    s.each("OffsetFetch", 8..=9, "a group twice", |_| {
+        let some = json!([{"name": "g", "partitionIndexes": [0]}]);
+        json!({"groups": [{"groupId": "plain", "topics": null}, {"groupId": "plain", "topics": some}, {"groupId": "plain", "topics": null}]})
+    });
 }
 
 fn ends(s: &mut Script) {

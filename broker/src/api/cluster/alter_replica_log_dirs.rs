@@ -18,6 +18,7 @@ use replication::error::Refusal;
 use replication::replicas::Replicas;
 
 use crate::api::errors::replication_code;
+use crate::complaints::shown;
 use crate::metadata::Image;
 
 /// Makes directories and waits for orders of the controller, so it leaves the worker it was called
@@ -76,14 +77,21 @@ fn alter(
             Some((shown.display().to_string(), directory.path))
         })
         .collect();
-    let each = wanted.into_iter().map(|(id, path)| {
+    let (mut codes, mut refused, mut example) = (Vec::with_capacity(wanted.len()), 0_usize, None);
+    for (id, path) in wanted {
         let code = alter_one(replicas, image, known.get(&*path), &id);
         if code != ErrorCode::None {
-            tracing::warn!(partition = %id, to = &*path, ?code, "the replica does not move");
+            refused += 1;
+            example.get_or_insert_with(|| (id.clone(), path, code));
         }
-        (id, code)
-    });
-    each.collect()
+        codes.push((id, code));
+    }
+    // One line, of the first: a request names as many as it likes.
+    if let Some((partition, path, code)) = example {
+        let to = shown(&path);
+        tracing::warn!(%partition, %to, ?code, refused, "the replica does not move");
+    }
+    codes
 }
 
 fn alter_one(

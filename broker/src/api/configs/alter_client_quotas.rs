@@ -1,37 +1,31 @@
 //! AlterClientQuotas: sets and removes limits, each entity for itself.
 
+use std::collections::HashSet;
+
+use protocol::messages::alter_client_quotas_request::EntityData as RequestedPart;
 use protocol::messages::alter_client_quotas_response::{EntityData, EntryData};
 use protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 
-use crate::admin::quotas::{ClientQuotas, Part};
+use crate::admin::quotas::{ClientQuotas, Lookups, Part};
 use crate::api::configs::{code_of, text};
 
 pub(crate) async fn answer(
     quotas: &ClientQuotas,
     request: &AlterClientQuotasRequest,
 ) -> AlterClientQuotasResponse {
+    let mut lookups = Lookups::begin();
     let mut entries = Vec::with_capacity(request.entries.len());
     for entry in &request.entries {
         // Kafka: of a kind that is named more often only the last counts.
-        let is_last = |place: usize| {
-            let kind = &entry.entity[place].entity_type;
-            !entry.entity[place + 1..]
-                .iter()
-                .any(|part| part.entity_type == *kind)
-        };
-        let parts = || {
-            let all = entry.entity.iter().enumerate();
-            all.filter(|(place, _)| is_last(*place))
-                .map(|(_, part)| part)
-        };
-        let entity: Vec<Part> = parts()
-            .map(|part| {
-                (
-                    part.entity_type.to_string(),
-                    part.entity_name.as_ref().map(ToString::to_string),
-                )
-            })
-            .collect();
+        let mut kinds = HashSet::new();
+        let mut parts: Vec<&RequestedPart> = entry.entity.iter().rev().collect();
+        parts.retain(|part| kinds.insert(&part.entity_type));
+        parts.reverse();
+        let entity = parts.iter().map(|part| {
+            let name = part.entity_name.as_ref().map(ToString::to_string);
+            (part.entity_type.to_string(), name)
+        });
+        let entity: Vec<Part> = entity.collect();
         let changes: Vec<(String, Option<f64>)> = entry
             .ops
             .iter()
@@ -42,7 +36,7 @@ pub(crate) async fn answer(
                 )
             })
             .collect();
-        let same = parts().map(|part| {
+        let same = parts.iter().map(|part| {
             EntityData::default()
                 .with_entity_type(part.entity_type.clone())
                 .with_entity_name(part.entity_name.clone())
@@ -51,7 +45,10 @@ pub(crate) async fn answer(
             .with_entity(same.collect())
             .with_error_message(None);
         entries.push(
-            match quotas.alter(&entity, &changes, request.validate_only).await {
+            match quotas
+                .alter(&entity, &changes, request.validate_only, &mut lookups)
+                .await
+            {
                 Ok(()) => answer,
                 Err(refusal) => {
                     let (code, words) = code_of(&refusal);

@@ -2,9 +2,11 @@
 
 use groups::Refusal;
 use groups::describe::Description;
+use protocol::kafka::errors::ErrorCode;
 use protocol::messages::describe_groups_response::{DescribedGroup, DescribedGroupMember};
 use protocol::messages::{DescribeGroupsRequest, DescribeGroupsResponse, GroupId};
 
+use crate::api::again::Again;
 use crate::api::groups::{code, wire};
 use crate::api::request::Context;
 use crate::coordination::Groups;
@@ -23,8 +25,17 @@ pub(crate) fn answer(
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
     let operations = context.version >= OPERATIONS_FROM && request.include_authorized_operations;
+    let mut again = Again::new();
     let each = request.groups.into_iter().map(|id| {
-        let described = describe(context.version, groups.describe(&id.0), id);
+        if !again.may_tell(&id) {
+            let code = ErrorCode::InvalidRequest.code();
+            return DescribedGroup::default()
+                .with_group_id(id)
+                .with_error_code(code);
+        }
+        let described = groups.describe(&id.0);
+        again.note(id.clone(), described.as_ref().map_or(0, bytes));
+        let described = describe(context.version, described, id);
         if operations && described.error_code == 0 {
             described.with_authorized_operations(GROUP_OPERATIONS)
         } else {
@@ -32,6 +43,16 @@ pub(crate) fn answer(
         }
     });
     DescribeGroupsResponse::default().with_groups(each.collect())
+}
+
+/// What a description takes on the wire, about.
+fn bytes(described: &Description) -> usize {
+    let members = described.members.iter().map(|member| {
+        let instance = member.group_instance_id.as_ref().map_or(0, |id| id.len());
+        let names = member.member_id.len() + member.client_id.len() + member.client_host.len();
+        names + instance + member.metadata.len() + member.assignment.len()
+    });
+    described.protocol_type.len() + described.protocol.len() + members.sum::<usize>()
 }
 
 fn describe(version: i16, described: Result<Description, Refusal>, id: GroupId) -> DescribedGroup {

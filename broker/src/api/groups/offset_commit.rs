@@ -113,26 +113,40 @@ fn committed(
     }
 }
 
+/// Of a partition that is named more often the last offset stays, so it alone is written.
 async fn commit_to_zookeeper(
     groups: &Groups,
     store: &dyn Store,
     group: &str,
     known: &[(TopicPartition, &OffsetCommitRequestPartition)],
 ) -> Vec<i16> {
-    let mut codes = Vec::with_capacity(known.len());
-    for (tp, partition) in known {
-        let metadata = partition.committed_metadata.as_deref().unwrap_or("");
-        let verdict = if metadata.encode_utf16().count() > groups.config().offset_metadata_max {
-            Err(crate::api::errors::of_group(
-                Refusal::OffsetMetadataTooLarge,
-            ))
-        } else {
-            let offset = partition.committed_offset;
-            zookeeper_offsets::store_offset(store, group, &tp.topic, tp.partition, offset).await
-        };
-        codes.push(verdict.err().unwrap_or(ErrorCode::None).code());
+    let length_max = groups.config().offset_metadata_max;
+    let is_short = |partition: &OffsetCommitRequestPartition| {
+        let note = partition.committed_metadata.as_deref().unwrap_or("");
+        note.encode_utf16().count() <= length_max
+    };
+    let mut places = HashMap::new();
+    let mut offsets: Vec<(&TopicPartition, i64)> = Vec::new();
+    for (tp, partition) in known.iter().filter(|(_, partition)| is_short(partition)) {
+        let place = *places.entry(tp).or_insert_with(|| {
+            offsets.push((tp, 0));
+            offsets.len() - 1
+        });
+        offsets[place].1 = partition.committed_offset;
     }
-    codes
+    let verdicts = zookeeper_offsets::store_offsets(store, group, &offsets).await;
+    let too_large = crate::api::errors::of_group(Refusal::OffsetMetadataTooLarge);
+    let code = |(tp, partition): &(TopicPartition, &OffsetCommitRequestPartition)| {
+        if !is_short(partition) {
+            return too_large.code();
+        }
+        let written = places.get(tp).and_then(|place| verdicts.get(*place));
+        let written = written
+            .copied()
+            .unwrap_or(Err(ErrorCode::UnknownServerError));
+        written.err().unwrap_or(ErrorCode::None).code()
+    };
+    known.iter().map(code).collect()
 }
 
 /// Answers by topic, in the order topics were first mentioned.

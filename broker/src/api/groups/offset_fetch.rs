@@ -4,8 +4,10 @@
 //! one group is asked for, from 8 on many. Versions without a code for the whole answer (1) hear
 //! of trouble with the group in an answer without topics.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use groups::Refusal;
 use groups::offsets::Committed;
 use protocol::StrBytes;
 use protocol::ids::TopicPartition;
@@ -18,16 +20,20 @@ use protocol::messages::offset_fetch_response::{
 use protocol::messages::{OffsetFetchRequest, OffsetFetchResponse, TopicName};
 use znodes::store::Store;
 
+use crate::api::again::Again;
 use crate::api::groups::{code, text, wire, zookeeper_offsets};
 use crate::api::request::Context;
 use crate::coordination::Groups;
-use crate::coordination::verbs::{Asked, FetchedOffset};
+use crate::coordination::verbs::Asked;
 use crate::metadata::Image;
 
 /// First version with a list of groups.
 const GROUPS_FROM: i16 = 8;
 /// First version with a code for the whole answer.
 const TOP_LEVEL_FROM: i16 = 2;
+
+/// A partition of the answer besides what was noted with its offset.
+const PARTITION_BYTES: usize = 20;
 
 /// What stands for no offset.
 const NO_OFFSET: i64 = -1;
@@ -40,21 +46,29 @@ pub(crate) async fn answer(
     request: OffsetFetchRequest,
 ) -> OffsetFetchResponse {
     if context.version == 0 {
-        let topics = request.topics.as_deref().unwrap_or(&[]);
+        let topics = request.topics.unwrap_or_default();
         return fetch_from_zookeeper(image, store, &request.group_id.0, topics).await;
     }
     let require_stable = request.require_stable;
     if context.version >= GROUPS_FROM {
+        let mut again = Again::new();
         let each = request.groups.into_iter().map(|group| {
+            let id = group.group_id;
+            if !again.may_tell(&id) {
+                return OffsetFetchResponseGroup::default()
+                    .with_group_id(id)
+                    .with_error_code(ErrorCode::InvalidRequest.code());
+            }
             let asked = group.topics.map(|topics| {
                 topics
                     .into_iter()
                     .map(|topic| (topic.name, topic.partition_indexes))
                     .collect()
             });
-            let (code, topics) = fetch(groups, &group.group_id.0, asked, require_stable);
+            let (code, topics) = fetch(groups, &id.0, asked, require_stable);
+            again.note(id.clone(), topics.iter().map(bytes).sum());
             OffsetFetchResponseGroup::default()
-                .with_group_id(group.group_id)
+                .with_group_id(id)
                 .with_topics(topics)
                 .with_error_code(code)
         });
@@ -76,6 +90,14 @@ pub(crate) async fn answer(
     }
 }
 
+/// What the offsets of one topic take on the wire, about.
+fn bytes(topic: &OffsetFetchResponseTopics) -> usize {
+    let partitions = topic.partitions.iter().map(|partition| {
+        PARTITION_BYTES + partition.metadata.as_ref().map_or(0, |note| note.len())
+    });
+    topic.name.0.len() + partitions.sum::<usize>()
+}
+
 /// One group's offsets, by topic; `None` asks for all.
 fn fetch(
     groups: &Groups,
@@ -85,34 +107,39 @@ fn fetch(
 ) -> (i16, Vec<OffsetFetchResponseTopics>) {
     let asked = match asked {
         None => Asked::All,
-        Some(topics) => {
-            let partitions = topics.into_iter().flat_map(|(name, numbers)| {
-                let name = text(&name.0);
-                let tp = move |number| TopicPartition::new(Arc::clone(&name), number);
-                numbers.into_iter().map(tp)
-            });
-            Asked::Partitions(partitions.collect())
-        }
+        Some(topics) => Asked::Partitions(each_once(topics.into_iter())),
     };
     match groups.fetch(group, asked, require_stable) {
-        Ok(fetched) => (ErrorCode::None.code(), by_topic(fetched)),
+        Ok(fetched) => {
+            let told = fetched.iter().map(|(tp, found)| (tp, told(found.as_ref())));
+            (ErrorCode::None.code(), by_topic(told))
+        }
         Err(refusal) => (code::<()>(Err(refusal)), Vec::new()),
     }
 }
 
-fn by_topic(fetched: Vec<FetchedOffset>) -> Vec<OffsetFetchResponseTopics> {
+/// Kafka: a map, so a partition that is named more often is told once.
+fn each_once(topics: impl Iterator<Item = (TopicName, Vec<i32>)>) -> Vec<TopicPartition> {
+    let mut named = HashSet::new();
+    let all = topics.flat_map(|(name, numbers)| {
+        let name = text(&name.0);
+        let tp = move |number| TopicPartition::new(Arc::clone(&name), number);
+        numbers.into_iter().map(tp)
+    });
+    all.filter(|tp| named.insert(tp.clone())).collect()
+}
+
+fn by_topic<'a>(
+    told: impl Iterator<Item = (&'a TopicPartition, OffsetFetchResponsePartitions)>,
+) -> Vec<OffsetFetchResponseTopics> {
     let mut topics: Vec<OffsetFetchResponseTopics> = Vec::new();
-    let mut places = std::collections::HashMap::new();
-    for (tp, found) in fetched {
-        let place = *places.entry(Arc::clone(&tp.topic)).or_insert_with(|| {
+    let mut places = HashMap::new();
+    for (tp, partition) in told {
+        let place = *places.entry(&tp.topic).or_insert_with(|| {
             let name = TopicName(wire(&tp.topic));
             topics.push(OffsetFetchResponseTopics::default().with_name(name));
             topics.len() - 1
         });
-        let partition = match found {
-            Ok(found) => partition(found),
-            Err(refusal) => partition(None).with_error_code(code::<()>(Err(refusal))),
-        };
         topics[place]
             .partitions
             .push(partition.with_partition_index(tp.partition));
@@ -120,7 +147,14 @@ fn by_topic(fetched: Vec<FetchedOffset>) -> Vec<OffsetFetchResponseTopics> {
     topics
 }
 
-fn partition(found: Option<Committed>) -> OffsetFetchResponsePartitions {
+fn told(found: Result<&Option<Committed>, &Refusal>) -> OffsetFetchResponsePartitions {
+    match found {
+        Ok(found) => partition(found.as_ref()),
+        Err(refusal) => partition(None).with_error_code(code::<()>(Err(*refusal))),
+    }
+}
+
+fn partition(found: Option<&Committed>) -> OffsetFetchResponsePartitions {
     let partition = OffsetFetchResponsePartitions::default();
     match found {
         None => partition
@@ -153,36 +187,22 @@ async fn fetch_from_zookeeper(
     image: &Image,
     store: &dyn Store,
     group: &str,
-    topics: &[OffsetFetchRequestTopic],
+    topics: Vec<OffsetFetchRequestTopic>,
 ) -> OffsetFetchResponse {
-    let mut answered = Vec::with_capacity(topics.len());
-    for topic in topics {
-        let name = &topic.name.0;
-        let mut partitions = Vec::with_capacity(topic.partition_indexes.len());
-        for number in topic.partition_indexes.iter().copied() {
-            let found = if image.partition(name, number).is_some() {
-                zookeeper_offsets::load_offset(store, group, name, number).await
-            } else {
-                Ok(None)
-            };
-            let (offset, code) = match found {
-                Ok(Some(offset)) => (offset, ErrorCode::None),
-                Ok(None) => (NO_OFFSET, ErrorCode::UnknownTopicOrPartition),
-                Err(failed) => (NO_OFFSET, failed),
-            };
-            partitions.push(
-                OffsetFetchResponsePartition::default()
-                    .with_partition_index(number)
-                    .with_committed_offset(offset)
-                    .with_metadata(Some(StrBytes::default()))
-                    .with_error_code(code.code()),
-            );
-        }
-        answered.push(
-            OffsetFetchResponseTopic::default()
-                .with_name(topic.name.clone())
-                .with_partitions(partitions),
-        );
-    }
-    OffsetFetchResponse::default().with_topics(answered)
+    let topics = topics.into_iter();
+    let asked = each_once(topics.map(|topic| (topic.name, topic.partition_indexes)));
+    let is_known = |tp: &&TopicPartition| image.partition(&tp.topic, tp.partition).is_some();
+    let known: Vec<_> = asked.iter().filter(is_known).collect();
+    let loaded = zookeeper_offsets::load_offsets(store, group, &known).await;
+    let mut loaded: HashMap<_, _> = known.into_iter().zip(loaded).collect();
+    let told = asked.iter().map(|tp| {
+        let told = match loaded.remove(tp).unwrap_or(Ok(None)) {
+            Ok(Some(offset)) => partition(None).with_committed_offset(offset),
+            Ok(None) => partition(None).with_error_code(ErrorCode::UnknownTopicOrPartition.code()),
+            Err(failed) => partition(None).with_error_code(failed.code()),
+        };
+        (tp, told)
+    });
+    let topics = by_topic(told).into_iter().map(older).collect();
+    OffsetFetchResponse::default().with_topics(topics)
 }

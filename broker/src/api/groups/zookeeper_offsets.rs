@@ -3,65 +3,108 @@
 //! Kafka: `KafkaZkClient.setOrCreateConsumerOffset` and `getConsumerOffset`. Whoever is asked
 //! answers, coordinator or not; group membership is not looked at.
 
+use protocol::ids::TopicPartition;
 use protocol::kafka::errors::ErrorCode;
 use znodes::paths;
-use znodes::store::{ANY, Error, Store, create_with_parents};
+use znodes::store::{ANY, Error, Op, Store, create_with_parents};
 
-/// Writes one offset as text.
-pub(crate) async fn store_offset(
+/// Offsets that are written, or read, without waiting in between.
+const AT_ONCE_MAX: usize = 256;
+
+/// Writes offsets as text. One verdict for each.
+pub(crate) async fn store_offsets(
     store: &dyn Store,
     group: &str,
-    topic: &str,
-    partition: i32,
-    offset: i64,
-) -> Result<(), ErrorCode> {
-    let path = path_of(group, topic, partition)?;
-    let value = offset.to_string();
-    // Somebody else may create it between our two steps: then it can be set.
-    for _ in 0..2 {
-        match store.set(&path, value.as_bytes(), ANY).await {
-            Ok(_stat) => return Ok(()),
-            Err(error) if error.is_no_node() => {}
-            Err(error) => return Err(failed(&path, &error)),
-        }
-        match create_with_parents(store, &path, value.as_bytes()).await {
-            Ok(_created) => return Ok(()),
-            Err(error) if error.is_node_exists() => {}
-            Err(error) => return Err(failed(&path, &error)),
+    offsets: &[(&TopicPartition, i64)],
+) -> Vec<Result<(), ErrorCode>> {
+    let mut verdicts = Vec::with_capacity(offsets.len());
+    for some in offsets.chunks(AT_ONCE_MAX) {
+        let paths = some.iter().map(|(tp, _)| path_of(group, tp));
+        let paths: Vec<_> = paths.collect();
+        let sets = paths.iter().zip(some).filter_map(|(path, (_, offset))| {
+            let path = path.as_ref().ok()?;
+            Some(vec![Op::set(path.as_str(), offset.to_string(), ANY)])
+        });
+        let mut set = match store.multi_all(sets.collect()).await {
+            Ok(set) => set.into_iter(),
+            Err(error) => {
+                let failed = paths.into_iter().map(|path| Err(failed(&path?, &error)));
+                verdicts.extend(failed);
+                continue;
+            }
+        };
+        for (path, (_, offset)) in paths.into_iter().zip(some) {
+            verdicts.push(match path {
+                Ok(path) => match set.next() {
+                    Some(Err(error)) if error.root().is_no_node() => {
+                        store_first(store, &path, *offset).await
+                    }
+                    Some(Err(error)) => Err(failed(&path, &error)),
+                    Some(Ok(_done)) => Ok(()),
+                    None => Err(ErrorCode::UnknownServerError),
+                },
+                Err(code) => Err(code),
+            });
         }
     }
-    Err(ErrorCode::UnknownServerError)
+    verdicts
 }
 
-/// Reads one offset; `None` if there is none.
-pub(crate) async fn load_offset(
+/// Writes an offset that has no node yet.
+async fn store_first(store: &dyn Store, path: &str, offset: i64) -> Result<(), ErrorCode> {
+    let value = offset.to_string();
+    match create_with_parents(store, path, value.as_bytes()).await {
+        Ok(_created) => return Ok(()),
+        // Somebody else has created it meanwhile: then it can be set.
+        Err(error) if error.is_node_exists() => {}
+        Err(error) => return Err(failed(path, &error)),
+    }
+    let set = store.set(path, value.as_bytes(), ANY).await;
+    set.map(drop).map_err(|error| failed(path, &error))
+}
+
+/// Reads offsets; `None` where there is none.
+pub(crate) async fn load_offsets(
     store: &dyn Store,
     group: &str,
-    topic: &str,
-    partition: i32,
-) -> Result<Option<i64>, ErrorCode> {
-    let path = path_of(group, topic, partition)?;
-    let node = store
-        .get(&path, None)
-        .await
-        .map_err(|error| failed(&path, &error))?;
-    let Some(node) = node else { return Ok(None) };
-    let text = std::str::from_utf8(&node.data).ok();
-    // Kafka: what is not a number is an exception.
-    text.and_then(|text| text.parse().ok())
-        .map(Some)
-        .ok_or(ErrorCode::UnknownServerError)
+    partitions: &[&TopicPartition],
+) -> Vec<Result<Option<i64>, ErrorCode>> {
+    let mut offsets = Vec::with_capacity(partitions.len());
+    for some in partitions.chunks(AT_ONCE_MAX) {
+        let paths: Vec<_> = some.iter().map(|tp| path_of(group, tp)).collect();
+        let legal = paths.iter().filter_map(|path| path.as_ref().ok().cloned());
+        let mut nodes = match store.get_many(legal.collect(), None).await {
+            Ok(nodes) => nodes.into_iter(),
+            Err(error) => {
+                let failed = paths.into_iter().map(|path| Err(failed(&path?, &error)));
+                offsets.extend(failed);
+                continue;
+            }
+        };
+        let read = paths.into_iter().map(|path| {
+            path?;
+            let node = nodes.next().ok_or(ErrorCode::UnknownServerError)?;
+            let text = node.as_ref().map(|node| std::str::from_utf8(&node.data));
+            // Kafka: what is not a number is an exception.
+            let number = text.map(|text| text.ok().and_then(|text| text.parse().ok()));
+            number
+                .map(|number| number.ok_or(ErrorCode::UnknownServerError))
+                .transpose()
+        });
+        offsets.extend(read);
+    }
+    offsets
 }
 
 /// A group's name becomes part of a path, whatever is in it; one that makes no path is refused
 /// as ZooKeeper's client refuses it.
-fn path_of(group: &str, topic: &str, partition: i32) -> Result<String, ErrorCode> {
+fn path_of(group: &str, tp: &TopicPartition) -> Result<String, ErrorCode> {
     let legal = |part: &str| !part.is_empty() && part != "." && part != "..";
     let clean = !group
         .chars()
         .any(|c| c.is_control() || ('\u{f000}'..='\u{f8ff}').contains(&c));
     if clean && group.split('/').all(legal) {
-        Ok(paths::consumer_offset(group, topic, partition))
+        Ok(paths::consumer_offset(group, &tp.topic, tp.partition))
     } else {
         Err(ErrorCode::UnknownServerError)
     }
@@ -80,25 +123,41 @@ mod tests {
 
     use super::*;
 
+    fn tp(partition: i32) -> TopicPartition {
+        TopicPartition::new("t", partition)
+    }
+
     #[tokio::test]
-    async fn an_offset_reads_back_and_may_be_overwritten() {
+    async fn offsets_read_back_and_may_be_overwritten() {
         let store = World::new(Clock::by_hand(0)).connect();
-        assert_eq!(load_offset(&store, "g", "t", 0).await, Ok(None));
-        for offset in [5, 6] {
-            assert_eq!(store_offset(&store, "g", "t", 0, offset).await, Ok(()));
-            assert_eq!(load_offset(&store, "g", "t", 0).await, Ok(Some(offset)));
+        let all: Vec<_> = (0..2 * AT_ONCE_MAX as i32 + 1).map(tp).collect();
+        let named: Vec<_> = all.iter().collect();
+        let none = vec![Ok(None); all.len()];
+        assert_eq!(load_offsets(&store, "g", &named).await, none);
+        // The second time half of them are there.
+        for (count, base) in [(AT_ONCE_MAX, 5), (all.len(), 6)] {
+            let some = named.iter().take(count);
+            let offsets: Vec<_> = some
+                .map(|tp| (*tp, i64::from(tp.partition) + base))
+                .collect();
+            let verdicts = store_offsets(&store, "g", &offsets).await;
+            assert_eq!(verdicts, vec![Ok(()); count]);
+            let read = load_offsets(&store, "g", &named[..count]).await;
+            let written = offsets.iter().map(|(_, offset)| Ok(Some(*offset)));
+            assert!(read.into_iter().eq(written));
         }
     }
 
     #[tokio::test]
     async fn a_group_that_makes_no_path_is_refused() {
+        let store = World::new(Clock::by_hand(0)).connect();
+        let refused = Err(ErrorCode::UnknownServerError);
         for group in ["", "/", "a//b", "a/..", "a\u{0}"] {
-            assert_eq!(
-                path_of(group, "t", 0),
-                Err(ErrorCode::UnknownServerError),
-                "{group:?}"
-            );
+            let stored = store_offsets(&store, group, &[(&tp(0), 1)]).await;
+            assert_eq!(stored, [refused], "{group:?}");
+            let loaded = load_offsets(&store, group, &[&tp(0)]).await;
+            assert_eq!(loaded, [Err(ErrorCode::UnknownServerError)], "{group:?}");
         }
-        assert!(path_of("a/b", "t", 0).is_ok());
+        assert!(path_of("a/b", &tp(0)).is_ok());
     }
 }
