@@ -11,4 +11,5 @@ mod metrics;
 mod health;
 mod settings;
 mod words;
+mod longest;
 mod apache;
