@@ -8,9 +8,14 @@ pub const TRANSACTION_STATE: &str = "__transaction_state";
 /// gets a suffix as well.
 pub const TOPIC_NAME_LEN_MAX: usize = 249;
 
+/// Where brokers without ZooKeeper keep the state of share groups.
+pub const SHARE_GROUP_STATE: &str = "__share_group_state";
+/// Where a cluster without ZooKeeper keeps its metadata; nobody may make it.
+pub const CLUSTER_METADATA: &str = "__cluster_metadata";
+
 /// Internal topics are made by the brokers and hidden from wildcard subscriptions.
 pub fn is_internal(topic: &str) -> bool {
-    topic == CONSUMER_OFFSETS || topic == TRANSACTION_STATE
+    [CONSUMER_OFFSETS, TRANSACTION_STATE, SHARE_GROUP_STATE].contains(&topic)
 }
 
 /// Why a topic name is refused, in Kafka's words.

@@ -22,8 +22,3 @@ impl Filter {
         self.0.is_match(name)
     }
 }
-
-/// Whether Kafka keeps the topic for itself.
-pub(crate) fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state")
-}

@@ -1,11 +1,12 @@
 //! `kafka-get-offsets`: the first, last or other offsets of partitions.
 
 use protocol::kafka::errors::ErrorCode;
+use protocol::names::is_internal;
 
 use crate::args::{Args, Usage, switch, valued};
 use crate::asked::check_servers;
 use crate::failure::Failure;
-use crate::filter::{Filter, is_internal};
+use crate::filter::Filter;
 use crate::kafka::admin::Admin;
 use crate::kafka::offsets::{self, Place};
 use crate::print::Out;

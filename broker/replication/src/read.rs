@@ -25,7 +25,8 @@ pub struct Wanted {
     pub index: usize,
     pub partition: Arc<Partition>,
     pub from: Offset,
-    pub bytes_max: usize,
+    /// `None`: nothing is planned, not even a first batch.
+    pub bytes_max: Option<usize>,
     pub current_leader_epoch: Option<LeaderEpoch>,
     pub last_fetched_epoch: Option<LeaderEpoch>,
     pub reader: Reader,
@@ -266,8 +267,8 @@ impl Reading {
     fn ask(&self, one: &Wanted, counts: bool) -> PartitionRead {
         PartitionRead {
             from: one.from,
-            bytes_max: one.bytes_max.min(self.room.left),
-            min_one: self.room.min_one,
+            bytes_max: one.bytes_max.unwrap_or(0).min(self.room.left),
+            min_one: self.room.min_one && one.bytes_max.is_some(),
             current_leader_epoch: one.current_leader_epoch,
             last_fetched_epoch: one.last_fetched_epoch,
             reader: one.reader,

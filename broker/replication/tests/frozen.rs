@@ -181,7 +181,7 @@ fn wanted(partition: &Arc<Partition>) -> Wanted {
         index: 0,
         partition: Arc::clone(partition),
         from: Offset(0),
-        bytes_max: 1 << 20,
+        bytes_max: Some(1 << 20),
         current_leader_epoch: None,
         last_fetched_epoch: None,
         reader: Reader::Consumer {

@@ -216,7 +216,7 @@ fn wanted(partition: &Arc<Partition>, from: i64, reader: Reader) -> Wanted {
         index: 0,
         partition: Arc::clone(partition),
         from: Offset(from),
-        bytes_max: 1 << 20,
+        bytes_max: Some(1 << 20),
         current_leader_epoch: None,
         last_fetched_epoch: None,
         reader,

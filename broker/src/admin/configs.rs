@@ -160,7 +160,12 @@ impl Configs {
         if topic.is_empty() {
             return Err(no_default_topic());
         }
-        let mut overrides = entities::read(&*self.store, &format!("topics/{topic}")).await?;
+        let held = entities::read(&*self.store, &format!("topics/{topic}")).await;
+        let mut overrides = held.map_err(|failure| match failure {
+            // Kafka: what is wrong with the path is told as what is wrong with a value.
+            Failure::NoPath(fault) => bad_topic_config(topic, fault),
+            failure => failure.into(),
+        })?;
         apply(&mut overrides, changes, keys::topic)?;
         self.replace_topic(topic, overrides, validate_only).await
     }
@@ -188,9 +193,7 @@ impl Configs {
     pub fn check_topic(&self, topic: &str, overrides: &Texts) -> Result<(), Refusal> {
         let config = self.live.now();
         topics::check(overrides, &config.topic_defaults).map_err(|refusal| match refusal {
-            topics::Refusal::BadValue(fault) => Refusal::InvalidConfig(format!(
-                "Invalid config value for resource ConfigResource(type=TOPIC, name='{topic}'): {fault}"
-            )),
+            topics::Refusal::BadValue(fault) => bad_topic_config(topic, fault),
             other => Refusal::InvalidConfig(other.to_string()),
         })
     }
@@ -245,6 +248,12 @@ pub fn in_the_clear(config: &Config, key: &str, text: &str) -> Option<String> {
         return Some(text.to_owned());
     }
     secrets::decrypt(&config.secrets, text)
+}
+
+fn bad_topic_config(topic: &str, fault: impl std::fmt::Display) -> Refusal {
+    Refusal::InvalidConfig(format!(
+        "Invalid config value for resource ConfigResource(type=TOPIC, name='{topic}'): {fault}"
+    ))
 }
 
 fn no_default_topic() -> Refusal {
@@ -324,7 +333,7 @@ fn apply(
             .or(row.default)
             .unwrap_or_default()
             .to_owned();
-        let mut list: Vec<&str> = old.split(',').filter(|item| !item.is_empty()).collect();
+        let mut list = items_of(&old);
         match verb {
             "append" => append(&mut list, items),
             _ => subtract(&mut list, items),
@@ -334,10 +343,24 @@ fn apply(
     Ok(())
 }
 
+/// Java's `String.split`: without the empty items at the end.
+fn items_of(text: &str) -> Vec<&str> {
+    let mut items: Vec<&str> = text.split(',').collect();
+    while items.last().is_some_and(|item| item.is_empty()) {
+        items.pop();
+    }
+    items
+}
+
 /// Adds the items that are not in the list. Both may be as long as a request.
 fn append<'a>(list: &mut Vec<&'a str>, items: &'a str) {
-    let mut held: HashSet<&str> = list.iter().copied().collect();
-    list.extend(items.split(',').filter(|item| held.insert(item)));
+    let held: HashSet<&str> = list.iter().copied().collect();
+    let items = match items {
+        // Kafka: nothing at all is one empty item.
+        "" => vec![""],
+        items => items_of(items),
+    };
+    list.extend(items.into_iter().filter(|item| !held.contains(item)));
 }
 
 /// Takes the first of its like from the list, for each item.
@@ -610,9 +633,9 @@ mod tests {
     #[test]
     fn lists_are_changed_item_by_item_however_long_they_are() {
         let mut list = vec!["a", "b", "a"];
-        append(&mut list, "b,c,c");
-        assert_eq!(list, ["a", "b", "a", "c"]);
-        subtract(&mut list, "a,c,x");
+        append(&mut list, "b,c,c,,");
+        assert_eq!(list, ["a", "b", "a", "c", "c"]);
+        subtract(&mut list, "a,c,x,c");
         assert_eq!(list, ["b", "a"]);
         let many: Vec<String> = (0..400_000).map(|number| number.to_string()).collect();
         let many = many.join(",");

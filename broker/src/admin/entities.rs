@@ -21,6 +21,9 @@ pub enum Failure {
     /// Nobody is controller right now, or somebody else has just become it.
     #[error("Cannot set entity configs for {0} when there is no controller.")]
     NoController(String),
+    /// A name that ZooKeeper takes for no part of a path.
+    #[error("{0}")]
+    NoPath(String),
     #[error("read {0}: its content is not what Kafka writes")]
     Unreadable(String),
     #[error(transparent)]
@@ -30,6 +33,9 @@ pub enum Failure {
 /// The overrides of `entity` (`topics/t`, `users/alice/clients/app`); none where there is no node.
 pub async fn read(store: &dyn Store, entity: &str) -> Result<Overrides, Failure> {
     let path = paths::entity_config(entity);
+    if let Some(fault) = paths::fault(&path) {
+        return Err(Failure::NoPath(fault));
+    }
     match store.get(&path, None).await? {
         None => Ok(Overrides::default()),
         Some(node) => Overrides::decode(&node.data).map_err(|_| Failure::Unreadable(path)),

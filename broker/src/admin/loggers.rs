@@ -239,9 +239,8 @@ fn check(name: &str, change: &LevelChange) -> Result<Checked, Refusal> {
         },
         LevelChange::Append => not_allowed("APPEND"),
         LevelChange::Subtract => not_allowed("SUBTRACT"),
-        LevelChange::Other(number) => Err(Refusal::InvalidRequest(format!(
-            "Unknown operation type {number} is not allowed for the BROKER_LOGGER resource"
-        ))),
+        // Kafka: a verb nobody knows is a failure without words.
+        LevelChange::Other(verb) => Err(Refusal::NoSuchKey(format!("verb {verb}"))),
     }
 }
 
@@ -303,7 +302,7 @@ mod tests {
             (
                 "kafka",
                 LevelChange::Other(9),
-                "Unknown operation type 9 is not allowed for the BROKER_LOGGER resource",
+                "Unknown config name: verb 9",
             ),
         ] {
             let refused = loggers.change(&[(name.to_owned(), change)], false);

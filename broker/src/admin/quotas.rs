@@ -11,10 +11,11 @@ use parking_lot::Mutex;
 use settings::value::java_double;
 use tokio::time::{Instant, timeout_at};
 use znodes::bodies::config::Overrides;
-use znodes::paths::{desanitize, sanitize};
+use znodes::paths::{self, desanitize, sanitize};
 
 use crate::admin::configs::Refusal;
 use crate::admin::entities::{self, DEFAULT, SharedStore};
+use crate::admin::scram::Mechanism;
 use crate::quota::Kind;
 use crate::quota::entities::{Entity, Name};
 
@@ -39,6 +40,9 @@ pub enum FilterRefusal {
     Invalid(String),
     #[error("Custom entity type '{0}' not supported")]
     Custom(String),
+    /// Kafka looks for the entity at once, and its name makes no path.
+    #[error("no entity has this name")]
+    NoPath,
     #[error(transparent)]
     Failure(#[from] entities::Failure),
 }
@@ -61,6 +65,12 @@ impl ClientQuotas {
         strict: bool,
     ) -> Result<Vec<Told>, FilterRefusal> {
         let wanted = Filter::read(filter)?;
+        if wanted
+            .path(strict)
+            .is_some_and(|path| !paths::is_legal(&paths::entity_config(&path)))
+        {
+            return Err(FilterRefusal::NoPath);
+        }
         let found = all(&self.store).await?;
         let passes = |(entity, overrides): (Entity, Overrides)| {
             let limits: Vec<(String, f64)> = overrides
@@ -97,12 +107,20 @@ impl ClientQuotas {
                 None => {
                     overrides.remove(key);
                 }
+                // Kafka: it knows the mechanisms of users, and trips over what kind of keys they are.
+                Some(_) if path.starts_with("users/") && is_mechanism(key) => {
+                    return Err(Refusal::NoSuchKey(key.clone()));
+                }
                 Some(value) => overrides.set(key.as_str(), written(key, *value, of_address)?),
             }
         }
         entities::alter(&*self.store, &path, &overrides, validate_only).await?;
         Ok(())
     }
+}
+
+fn is_mechanism(key: &str) -> bool {
+    Mechanism::ALL.iter().any(|one| one.name() == key)
 }
 
 const CONNECTIONS: &str = "connection_creation_rate";
@@ -132,13 +150,13 @@ fn written(key: &str, value: f64, of_address: bool) -> Result<String, Refusal> {
             "Invalid configuration key {key}"
         )));
     }
-    let (kind, max) = match key {
-        "producer_byte_rate" | "consumer_byte_rate" => ("LONG", i64::MAX),
-        CONNECTIONS => ("INT", i64::from(i32::MAX)),
+    let (kind, range) = match key {
+        "producer_byte_rate" | "consumer_byte_rate" => ("LONG", i64::MIN..=i64::MAX),
+        CONNECTIONS => ("INT", i64::from(i32::MIN)..=i64::from(i32::MAX)),
         _ => return Ok(java_double(value)),
     };
     const EPSILON: f64 = 1e-6;
-    let whole = ((value + EPSILON) as i64).min(max);
+    let whole = ((value + EPSILON) as i64).clamp(*range.start(), *range.end());
     if (whole as f64 - value).abs() > EPSILON {
         let words = format!("Configuration {key} must be a {kind} value");
         return Err(Refusal::InvalidRequest(words));
@@ -347,6 +365,34 @@ impl Filter {
             ));
         }
         Ok(filter)
+    }
+
+    /// The one entity that Kafka reads for this filter, where it does not look through all.
+    fn path(&self, strict: bool) -> Option<String> {
+        fn exactly(wanted: &Option<Match>) -> Option<&str> {
+            match wanted {
+                Some(Match::Exactly(name)) => Some(name),
+                _ => None,
+            }
+        }
+        if let Some(host) = exactly(&self.address) {
+            return Some(format!("ips/{host}"));
+        }
+        let is_left_out = |wanted: &Option<Match>| strict && wanted.is_none();
+        match (exactly(&self.user), exactly(&self.client)) {
+            (Some(user), Some(client)) => Some(format!(
+                "users/{}/clients/{}",
+                sanitize(user),
+                sanitize(client)
+            )),
+            (Some(user), None) if is_left_out(&self.client) => {
+                Some(format!("users/{}", sanitize(user)))
+            }
+            (None, Some(client)) if is_left_out(&self.user) => {
+                Some(format!("clients/{}", sanitize(client)))
+            }
+            _ => None,
+        }
     }
 
     fn lets_through(&self, entity: &Entity, strict: bool) -> bool {

@@ -71,6 +71,9 @@ pub enum Refusal {
     NothingToDescribe(String),
     #[error("Cannot describe SCRAM credentials for the same user twice in a single request: {0}")]
     DescribedTwice(String),
+    /// Somebody's password is empty, and no key can be made of it.
+    #[error("A salted password must not be empty")]
+    Spoilt,
     #[error(transparent)]
     Failure(#[from] Failure),
 }
@@ -135,8 +138,7 @@ impl Scram {
             } else if times > 1 {
                 Err(Refusal::DescribedTwice(user.clone()))
             } else {
-                let entity = format!("users/{}", sanitize(user));
-                let held = credentials(&entities::read(&*self.store, &entity).await?);
+                let held = credentials(&entities::read(&*self.store, &entity(user)).await?);
                 if held.is_empty() {
                     Err(Refusal::NothingToDescribe(user.clone()))
                 } else {
@@ -162,35 +164,73 @@ impl Scram {
         let twice = altered_twice(upsertions, deletions, &bad);
         results.extend(twice.iter().map(|user| (user.clone(), Err(Refusal::Twice))));
         bad.extend(twice);
-        let mut done = Vec::new();
-        for (user, asked) in by_user(upsertions, deletions, &bad) {
-            match self.alter_one(user, &asked).await {
-                Err(Refusal::NothingToDelete) => {
-                    results.push((user.to_owned(), Err(Refusal::NothingToDelete)));
+        let asked = by_user(upsertions, deletions, &bad);
+        let mut held = Vec::with_capacity(asked.len());
+        for (user, asked) in asked {
+            match entities::read(&*self.store, &entity(user)).await {
+                // Kafka: a name that makes no path ends the whole request.
+                Err(failure @ Failure::NoPath(_)) => {
+                    return whole(upsertions, deletions, &failure.into());
                 }
-                outcome => done.push((user.to_owned(), outcome)),
+                overrides => held.push((user, asked, overrides)),
             }
         }
-        results.extend(done);
+        let (missing, held): (Vec<_>, Vec<_>) =
+            held.into_iter().partition(|(_, asked, overrides)| {
+                let overrides = overrides.as_ref();
+                overrides.is_ok_and(|overrides| !asked.finds_all(overrides))
+            });
+        let missing = missing.into_iter().map(|(user, ..)| user.to_owned());
+        results.extend(missing.map(|user| (user, Err(Refusal::NothingToDelete))));
+        // Kafka: each user is prepared together with all the others.
+        let mut new = held.iter().flat_map(|(_, asked, _)| &asked.upsertions);
+        let is_spoilt = new.any(|new| new.salted_password.is_empty());
+        for (user, asked, overrides) in held {
+            let outcome = match (is_spoilt, overrides) {
+                (true, _) => Err(Refusal::Spoilt),
+                (false, Err(failure)) => Err(failure.into()),
+                (false, Ok(overrides)) => self.alter_one(user, &asked, overrides).await,
+            };
+            results.push((user.to_owned(), outcome));
+        }
         results
     }
 
-    async fn alter_one(&self, user: &str, asked: &Asked<'_>) -> Result<(), Refusal> {
-        let entity = format!("users/{}", sanitize(user));
-        let mut overrides = entities::read(&*self.store, &entity).await?;
+    async fn alter_one(
+        &self,
+        user: &str,
+        asked: &Asked<'_>,
+        mut overrides: Overrides,
+    ) -> Result<(), Refusal> {
         for deletion in &asked.deletions {
             let mechanism = Mechanism::of(deletion.mechanism).ok_or(Refusal::UnknownMechanism)?;
-            if !overrides.remove(mechanism.name()) {
-                return Err(Refusal::NothingToDelete);
-            }
+            overrides.remove(mechanism.name());
         }
         for new in &asked.upsertions {
             let mechanism = Mechanism::of(new.mechanism).ok_or(Refusal::UnknownMechanism)?;
             let credential = mechanism.credential(&new.salt, &new.salted_password, new.iterations);
             overrides.set(mechanism.name(), credential.encode());
         }
-        Ok(entities::write(&*self.store, &entity, &overrides).await?)
+        Ok(entities::write(&*self.store, &entity(user), &overrides).await?)
     }
+}
+
+fn entity(user: &str) -> String {
+    format!("users/{}", sanitize(user))
+}
+
+/// Everybody who is named hears of it.
+fn whole(
+    upsertions: &[Upsertion],
+    deletions: &[Deletion],
+    refusal: &Refusal,
+) -> Vec<(String, Result<(), Refusal>)> {
+    let named = upsertions.iter().map(|new| &new.user);
+    let named: BTreeSet<&String> = named.chain(deletions.iter().map(|old| &old.user)).collect();
+    let refused = named.into_iter();
+    refused
+        .map(|user| (user.clone(), Err(refusal.clone())))
+        .collect()
 }
 
 fn credentials(overrides: &Overrides) -> Vec<(Mechanism, i32)> {
@@ -206,6 +246,16 @@ fn credentials(overrides: &Overrides) -> Vec<(Mechanism, i32)> {
 struct Asked<'a> {
     upsertions: Vec<&'a Upsertion>,
     deletions: Vec<&'a Deletion>,
+}
+
+impl Asked<'_> {
+    /// Whether all that is to be deleted is there.
+    fn finds_all(&self, overrides: &Overrides) -> bool {
+        self.deletions.iter().all(|old| {
+            let mechanism = Mechanism::of(old.mechanism);
+            mechanism.is_some_and(|mechanism| overrides.get(mechanism.name()).is_some())
+        })
+    }
 }
 
 /// What is asked of each user but the bad ones: a request may name more than a hundred thousand.

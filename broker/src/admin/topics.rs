@@ -40,6 +40,19 @@ impl Refusal {
         }
     }
 
+    /// Kafka: an exception nobody meant, told without words.
+    fn silent() -> Self {
+        Refusal {
+            code: ErrorCode::UnknownServerError,
+            text: None,
+        }
+    }
+
+    /// Whether it is such an exception.
+    pub fn is_silent(&self) -> bool {
+        self.code == ErrorCode::UnknownServerError && self.text.is_none()
+    }
+
     fn unwritten(error: &Error) -> Self {
         if let Error::TooLarge { .. } = error.root() {
             return Refusal::new(ErrorCode::InvalidRequest, error.to_string());
@@ -135,6 +148,10 @@ impl Topics {
         let config = self.live.now();
         settings::topics::check(&overrides, &config.topic_defaults)
             .map_err(|refusal| Refusal::new(ErrorCode::InvalidConfig, refusal.to_string()))?;
+        // Kafka looks at the sum of the numbers alone, and trips over those that are missing.
+        if !assignment.keys().zip(0..).all(|(index, due)| *index == due) {
+            return Err(Refusal::silent());
+        }
         let factor = assignment.values().next().map_or(0, Vec::len);
         let mut made = Made {
             id: TopicId::ZERO,
@@ -189,13 +206,6 @@ impl Topics {
             let brokers = self.candidates().await?;
             self.assign(&brokers, count, i32::from(factor), 0)?
         } else {
-            if wanted.assignments.iter().any(|(index, _)| *index < 0) {
-                // Kafka: no partition is called so, and there are no words for it.
-                return Err(Refusal {
-                    code: ErrorCode::UnknownServerError,
-                    text: None,
-                });
-            }
             wanted.assignments.iter().cloned().collect()
         };
         only_one_replica(assignment.values())?;
@@ -298,8 +308,9 @@ impl Topics {
                 scala_map(assignment)
             ));
         }
-        let count = i32::try_from(assignment.len()).unwrap_or(i32::MAX);
-        if !assignment.keys().copied().eq(0..count) {
+        let count = i64::try_from(assignment.len()).unwrap_or(i64::MAX);
+        let not_negative = assignment.keys().copied().filter(|index| *index >= 0);
+        if not_negative.map(i64::from).sum::<i64>() != count * (count - 1) / 2 {
             return refuse(
                 "partitions should be a consecutive 0-based integer sequence".to_owned(),
             );
@@ -354,14 +365,19 @@ impl Topics {
         given: Option<Vec<Vec<i32>>>,
         check_only: bool,
     ) -> Result<(), Refusal> {
-        if name.is_empty() {
-            // Kafka: the path of no topic is no path; the failure has no words.
-            return Err(Refusal {
-                code: ErrorCode::UnknownServerError,
-                text: None,
-            });
-        }
         let path = paths::topic(name);
+        if !paths::is_legal(&path) {
+            return Err(Refusal::silent());
+        }
+        if self
+            .store
+            .exists(&paths::delete_topic(name), None)
+            .await?
+            .is_some()
+        {
+            let text = "The topic is queued for deletion.";
+            return Err(Refusal::new(ErrorCode::InvalidTopicException, text));
+        }
         loop {
             let (topic, version) = self.grown(name, count, given.as_deref()).await?;
             let body = topic.encode();
@@ -401,14 +417,6 @@ impl Topics {
             let text = format!("A partition reassignment is in progress for the topic '{name}'.");
             return Err(Refusal::new(ErrorCode::ReassignmentInProgress, text));
         }
-        if self
-            .store
-            .exists(&paths::delete_topic(name), None)
-            .await?
-            .is_some()
-        {
-            return Err(missing(name));
-        }
         let now = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
         if count < now {
             let text = format!(
@@ -445,11 +453,14 @@ impl Topics {
         Ok((topic, node.stat.version))
     }
 
+    /// `delete.topic.enable`.
+    pub fn may_be_deleted(&self) -> bool {
+        self.live.now().topics.delete_enable
+    }
+
     /// Marks a topic for deletion.
     pub async fn delete(&self, name: &str) -> Result<(), Refusal> {
-        let code = if !self.live.now().topics.delete_enable {
-            ErrorCode::TopicDeletionDisabled
-        } else if self.metadata.image().topic(name).is_none() {
+        let code = if self.metadata.image().topic(name).is_none() {
             ErrorCode::UnknownTopicOrPartition
         } else {
             let path = paths::delete_topic(name);
@@ -466,6 +477,25 @@ impl Topics {
             };
         };
         Err(Refusal { code, text: None })
+    }
+
+    /// Waits until all of these are done as far as this broker knows the cluster, and tells of each
+    /// whether it is. Kafka: with no time to wait nothing is looked at, however soon it is done.
+    pub async fn wait_for_each<T>(
+        &self,
+        within_ms: i32,
+        things: &[T],
+        is_done: impl Fn(&crate::metadata::Image, &T) -> bool,
+    ) -> Vec<bool> {
+        if within_ms <= 0 {
+            return vec![false; things.len()];
+        }
+        let all = |image: &_| things.iter().all(|thing| is_done(image, thing));
+        if self.wait_until(within_ms, all).await {
+            return vec![true; things.len()];
+        }
+        let image = self.metadata.image();
+        things.iter().map(|thing| is_done(&image, thing)).collect()
     }
 
     /// Waits until `done` holds of the cluster as this broker knows it; `false` when time is up.
@@ -532,13 +562,10 @@ fn check_given(
 ) -> Result<(), Refusal> {
     let refuse = |text: String| Err(Refusal::new(ErrorCode::InvalidReplicaAssignment, text));
     let known = |id: &i32| brokers.iter().any(|broker| broker.id == *id);
-    let unknown: Vec<String> = lists
-        .iter()
-        .flatten()
-        .filter(|id| !known(id))
-        .map(i32::to_string)
-        .collect();
+    let unknown = lists.iter().flatten().filter(|id| !known(id));
+    let unknown: BTreeSet<&i32> = unknown.collect();
     if !unknown.is_empty() {
+        let unknown: Vec<String> = unknown.into_iter().map(i32::to_string).collect();
         return refuse(format!(
             "Unknown broker(s) in replica assignment: {}.",
             unknown.join(", ")
@@ -564,9 +591,17 @@ fn check_given(
             ));
         }
     }
-    if lists.iter().any(|list| list.len() != factor) {
+    let others = (first..)
+        .zip(lists)
+        .filter(|(_, list)| list.len() != factor);
+    let (others, factors): (Vec<String>, Vec<String>) = others
+        .map(|(index, list)| (index.to_string(), list.len().to_string()))
+        .unzip();
+    if !others.is_empty() {
         return refuse(format!(
-            "Inconsistent replication factor between partitions, the existing partitions have {factor} replicas."
+            "Inconsistent replication factor between partitions, partition 0 has {factor} while partitions [{}] have replication factors [{}], respectively.",
+            others.join(", "),
+            factors.join(", ")
         ));
     }
     Ok(())

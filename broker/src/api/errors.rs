@@ -83,5 +83,6 @@ pub(crate) fn session_code(refusal: SessionRefusal) -> ErrorCode {
         SessionRefusal::NotFound => ErrorCode::FetchSessionIdNotFound,
         SessionRefusal::WrongEpoch => ErrorCode::InvalidFetchSessionEpoch,
         SessionRefusal::TopicIdsMixed => ErrorCode::FetchSessionTopicIdError,
+        SessionRefusal::Impossible => ErrorCode::UnknownServerError,
     }
 }

@@ -2,6 +2,41 @@
 
 use protocol::ids::TopicPartition;
 
+/// Why ZooKeeper takes it for no path, in its words; strangers' names become parts of paths.
+///
+/// ZooKeeper: `PathUtils.validatePath`, which counts as Java does.
+pub fn fault(path: &str) -> Option<String> {
+    if !path.starts_with('/') {
+        return Some("Path must start with / character".to_owned());
+    }
+    if path.len() > 1 && path.ends_with('/') {
+        return Some("Path must not end with / character".to_owned());
+    }
+    let units: Vec<u16> = path.encode_utf16().collect();
+    let (slash, dot) = (u16::from(b'/'), u16::from(b'.'));
+    let reason = |at: usize| {
+        let (before, unit) = (units[at - 1], units[at]);
+        let ends_a_name = units.get(at + 1).is_none_or(|after| *after == slash);
+        let is_two_dots = before == dot && at > 1 && units[at - 2] == slash;
+        match unit {
+            0 => Some("null character not allowed"),
+            _ if unit == slash && before == slash => Some("empty node name specified"),
+            _ if unit == dot && ends_a_name && (before == slash || is_two_dots) => {
+                Some("relative paths not allowed")
+            }
+            0x01..=0x1f | 0x7f..=0x9f | 0xd800..=0xf8ff | 0xfff0.. => Some("invalid character"),
+            _ => None,
+        }
+    };
+    let first = (1..units.len()).find_map(|at| Some((at, reason(at)?)));
+    first.map(|(at, reason)| format!("Invalid path string \"{path}\" caused by {reason} @{at}"))
+}
+
+/// Whether ZooKeeper takes it for a path at all.
+pub fn is_legal(path: &str) -> bool {
+    fault(path).is_none()
+}
+
 /// Every broker creates these at every start, in this order, without data.
 /// Kafka: `ZkData.PersistentZkPaths`.
 pub const PERSISTENT: [&str; 14] = [
@@ -165,6 +200,28 @@ pub fn desanitize(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_zookeeper_takes_for_no_path_is_none() {
+        for path in ["/", "/a", "/a/b", "/a.b/...", "/ä"] {
+            assert!(is_legal(path), "{path:?}");
+        }
+        for (path, reason) in [
+            ("/a//b", "empty node name specified @3"),
+            ("/.", "relative paths not allowed @1"),
+            ("/a/../b", "relative paths not allowed @4"),
+            ("/a\u{0}", "null character not allowed @2"),
+            ("/ä\u{85}", "invalid character @2"),
+            ("/\u{e000}", "invalid character @1"),
+            ("/\u{10000}", "invalid character @1"),
+        ] {
+            let words = format!("Invalid path string \"{path}\" caused by {reason}");
+            assert_eq!(fault(path), Some(words));
+        }
+        for path in ["", "a", "/a/"] {
+            assert!(!is_legal(path), "{path:?}");
+        }
+    }
 
     #[test]
     fn escaped_names_come_back() {

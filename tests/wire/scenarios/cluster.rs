@@ -66,6 +66,12 @@ fn topics(s: &mut Script) {
         by(&zero, Value::Null)
     });
     s.each("Metadata", 12..=12, "by id and by name, apart", |_| json!({"topics": [{"topicId": t, "name": null}, {"topicId": zero, "name": "u"}], "allowAutoTopicCreation": false}));
+    s.each("Metadata", 12..=12, "by id and by neither", |_| json!({"topics": [{"topicId": t, "name": null}, {"topicId": zero, "name": null}], "allowAutoTopicCreation": false}));
+    s.each("Metadata", 12..=12, "by known and unknown ids, with what may be done", |_| json!({"topics": [{"topicId": "1".repeat(32), "name": null}, {"topicId": t, "name": null}], "includeTopicAuthorizedOperations": true, "allowAutoTopicCreation": false}));
+    s.each("Metadata", 8..=12, "unknown names, with what may be done", |_| json!({"topics": [{"name": "none"}, {"name": "bad/name"}], "includeTopicAuthorizedOperations": true, "allowAutoTopicCreation": false}));
+    s.each("Metadata", ALL, "the topic of share groups", |_| {
+        named(&["__share_group_state"], false)
+    });
     s.each("Metadata", ALL, "a topic that comes into being", |v| {
         named(&[&format!("auto-{v}")], true)
     });

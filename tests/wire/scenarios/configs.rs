@@ -423,6 +423,48 @@ fn altered_one_by_one(s: &mut Script) {
             0,
             json!("LOUD"),
         ),
+        (
+            "a broker's verb nobody knows",
+            BROKER,
+            "1",
+            "log.cleaner.threads",
+            9,
+            json!("2"),
+        ),
+        (
+            "the cluster's verb nobody knows",
+            BROKER,
+            "",
+            "log.cleaner.threads",
+            9,
+            json!("2"),
+        ),
+        (
+            "a logger's verb nobody knows",
+            LOGGER,
+            "1",
+            "kafka",
+            9,
+            json!("INFO"),
+        ),
+        (
+            "a topic with an empty step",
+            TOPIC,
+            "a//b",
+            "retention.ms",
+            0,
+            json!("1"),
+        ),
+        (
+            "a topic that ends in a slash",
+            TOPIC,
+            "a/",
+            "retention.ms",
+            0,
+            json!("1"),
+        ),
+        ("one dot", TOPIC, ".", "retention.ms", 0, json!("1")),
+        ("two dots", TOPIC, "..", "retention.ms", 0, json!("1")),
     ] {
         s.each("IncrementalAlterConfigs", ALL, case, |_| {
             alter(kind, name, key, verb, value.clone())
@@ -447,6 +489,42 @@ fn altered_one_by_one(s: &mut Script) {
     );
     s.each("IncrementalAlterConfigs", ALL, "only checked", |_| json!({"validateOnly": true, "resources": [of("set", json!([set("retention.ms", "77")]))]}));
     s.each("IncrementalAlterConfigs", ALL, "only checked, on the broker", |_| json!({"validateOnly": true, "resources": [{"resourceType": BROKER, "resourceName": "1", "configs": [set("log.cleaner.threads", "2")]}]}));
+    let append = |value: &str| json!({"resources": [of("set-2", json!([{"name": "cleanup.policy", "configOperation": 2, "value": value}]))]});
+    let policy = json!({"resources": [{"resourceType": TOPIC, "resourceName": "set-2", "configurationKeys": ["cleanup.policy"]}]});
+    let reset = json!({"resources": [of("set-2", json!([{"name": "cleanup.policy", "configOperation": 1, "value": null}]))]});
+    for (case, value) in [
+        ("append and end in a comma", "compact,"),
+        ("append a comma", ","),
+        ("append nothing but two commas around a word", ",compact,"),
+        ("append one twice", "compact,compact"),
+        ("append what is there and more", "delete,compact"),
+        ("append with blanks", " compact , delete "),
+    ] {
+        s.once("IncrementalAlterConfigs", 1, case, append(value));
+        s.once(
+            "DescribeConfigs",
+            4,
+            &format!("after: {case}"),
+            policy.clone(),
+        );
+        s.quietly("IncrementalAlterConfigs", 1, reset.clone());
+    }
+    let subtract = |value: &str| json!({"resources": [of("set-2", json!([{"name": "cleanup.policy", "configOperation": 3, "value": value}]))]});
+    for (case, value) in [
+        ("subtract and end in a comma", "compact,"),
+        ("subtract with blanks", " compact "),
+        ("subtract all", "compact,delete"),
+    ] {
+        s.quietly("IncrementalAlterConfigs", 1, append("compact"));
+        s.once("IncrementalAlterConfigs", 1, case, subtract(value));
+        s.once(
+            "DescribeConfigs",
+            4,
+            &format!("after: {case}"),
+            policy.clone(),
+        );
+        s.quietly("IncrementalAlterConfigs", 1, reset.clone());
+    }
     s.once("DescribeConfigs", 4, "after all that", json!({"resources": [{"resourceType": TOPIC, "resourceName": "set", "configurationKeys": ["retention.ms", "cleanup.policy"]}], "includeSynonyms": true}));
 }
 
@@ -549,6 +627,73 @@ fn quotas(s: &mut Script) {
             |_| json!({"entries": [{"entity": who, "ops": ops}]}),
         );
     }
+    for (case, who, key, value) in [
+        ("a mechanism of a user", user(), "SCRAM-SHA-256", 1.0),
+        (
+            "a mechanism of a user's client",
+            json!([
+                entity("user", json!("u 1")),
+                entity("client-id", json!("c"))
+            ]),
+            "SCRAM-SHA-256",
+            1.0,
+        ),
+        (
+            "a mechanism of a client",
+            json!([entity("client-id", json!("c"))]),
+            "SCRAM-SHA-256",
+            1.0,
+        ),
+        (
+            "a huge negative rate of an address",
+            json!([entity("ip", json!("127.0.0.9"))]),
+            "connection_creation_rate",
+            -2e10,
+        ),
+        ("a huge negative rate", user(), "producer_byte_rate", -1e30),
+        ("a huge rate", user(), "producer_byte_rate", 1e30),
+        (
+            "a huge rate of an address",
+            json!([entity("ip", json!("127.0.0.9"))]),
+            "connection_creation_rate",
+            2e10,
+        ),
+    ] {
+        s.each(
+            "AlterClientQuotas",
+            ALL,
+            case,
+            |_| json!({"entries": [{"entity": who, "ops": [op(key, value, false)]}]}),
+        );
+    }
+    let both =
+        |first: &str, second: &str| json!([entity(first, json!("x")), entity(second, json!("x"))]);
+    for (case, first, second, keys) in [
+        (
+            "an entity twice, the second wrong",
+            user(),
+            user(),
+            ["producer_byte_rate", "nope"],
+        ),
+        (
+            "an entity twice, the first wrong",
+            user(),
+            user(),
+            ["nope", "producer_byte_rate"],
+        ),
+        (
+            "an entity twice, its parts the other way round",
+            both("user", "client-id"),
+            both("client-id", "user"),
+            ["producer_byte_rate", "consumer_byte_rate"],
+        ),
+    ] {
+        s.each("AlterClientQuotas", ALL, case, |_| {
+            let other = json!([entity("user", json!("other"))]);
+            let entry = |who: &Value, key: &str| json!({"entity": who, "ops": [op(key, 5.0, false)]});
+            json!({"validateOnly": true, "entries": [entry(&first, keys[0]), entry(&other, "nope"), entry(&second, keys[1])]})
+        });
+    }
     s.each("AlterClientQuotas", ALL, "only checked", |_| json!({"validateOnly": true, "entries": [{"entity": user(), "ops": [op("producer_byte_rate", 7.0, false)]}]}));
     s.each(
         "AlterClientQuotas",
@@ -578,6 +723,31 @@ fn quotas(s: &mut Script) {
         (
             "a kind twice",
             json!([{"entityType": "user", "matchType": 2, "match": null}, {"entityType": "user", "matchType": 1, "match": null}]),
+            false,
+        ),
+        ("an empty address", part("ip", 0, json!("")), false),
+        ("an empty address, strictly", part("ip", 0, json!("")), true),
+        ("an empty user", part("user", 0, json!("")), false),
+        ("an empty user, strictly", part("user", 0, json!("")), true),
+        ("an empty client", part("client-id", 0, json!("")), false),
+        (
+            "an empty client, strictly",
+            part("client-id", 0, json!("")),
+            true,
+        ),
+        (
+            "an empty user and a client",
+            json!([{"entityType": "user", "matchType": 0, "match": ""}, {"entityType": "client-id", "matchType": 0, "match": "x"}]),
+            false,
+        ),
+        (
+            "a user and an empty client",
+            json!([{"entityType": "user", "matchType": 0, "match": "x"}, {"entityType": "client-id", "matchType": 0, "match": ""}]),
+            false,
+        ),
+        (
+            "any user and an empty client",
+            json!([{"entityType": "user", "matchType": 2, "match": null}, {"entityType": "client-id", "matchType": 0, "match": ""}]),
             false,
         ),
         (
@@ -642,6 +812,31 @@ fn scram(s: &mut Script) {
             "two of one user, one wrong",
             json!([up("s6", 1, 1), up("s6", 2, 4096)]),
             json!([]),
+        ),
+        (
+            "an empty password",
+            json!([{"name": "s7", "mechanism": 1, "iterations": 4096, "salt": "01".repeat(16), "saltedPassword": ""}]),
+            json!([]),
+        ),
+        (
+            "an empty password, and another user",
+            json!([{"name": "s7", "mechanism": 1, "iterations": 4096, "salt": "01".repeat(16), "saltedPassword": ""}, up("s8", 1, 4096)]),
+            json!([]),
+        ),
+        (
+            "an empty salt",
+            json!([{"name": "s9", "mechanism": 1, "iterations": 4096, "salt": "", "saltedPassword": "02".repeat(32)}]),
+            json!([]),
+        ),
+        (
+            "a user called dot, and another",
+            json!([up(".", 1, 4096), up("s8", 1, 4096)]),
+            json!([]),
+        ),
+        (
+            "an empty password, and one removed",
+            json!([{"name": "s7", "mechanism": 1, "iterations": 4096, "salt": "01".repeat(16), "saltedPassword": ""}]),
+            json!([down("scram", 2)]),
         ),
         ("removed", json!([]), json!([down("scram", 2)])),
         ("removed again", json!([]), json!([down("scram", 2)])),

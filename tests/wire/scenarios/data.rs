@@ -117,6 +117,36 @@ fn odd_writes(s: &mut Script) {
             json!({"name": "u", "partitionData": [{"index": 1, "records": TWO.for_version(v)}]});
         produce(1, json!([one, one]))
     });
+    let no_records = json!("00".repeat(80));
+    let pair = |first: Value, second: Value| json!([{"name": "u", "partitionData": [{"index": 0, "records": first}, {"index": 1, "records": second}]}]);
+    s.each("Produce", ALL, "no records beside good ones", |v| {
+        produce(1, pair(json!(TWO.for_version(v)), no_records.clone()))
+    });
+    s.each("Produce", ALL, "too few bytes beside good ones", |v| {
+        produce(1, pair(json!(TWO.for_version(v)), json!("0011223344")))
+    });
+    s.each("Produce", ALL, "no records to an unknown topic", |_| {
+        produce(1, to("none", 0, no_records.clone()))
+    });
+    s.each("Produce", ALL, "wrong acks and no records", |_| {
+        produce(7, to("t", 0, no_records.clone()))
+    });
+    s.each(
+        "Produce",
+        3..=11,
+        "a codec nobody knows beside good ones",
+        |_| produce(1, pair(json!(TWO.hex()), json!(altered(21, &[0, 7])))),
+    );
+    s.each("Produce", 3..=11, "a codec nobody knows and an unknown topic", |_| {
+        let one = |name: &str| json!({"name": name, "partitionData": [{"index": 0, "records": altered(21, &[0, 7])}]});
+        produce(1, json!([one("none"), one("u")]))
+    });
+    s.each("Produce", ALL, "after all that", |v| {
+        produce(1, to("u", 0, TWO.for_version(v)))
+    });
+    s.each("Produce", 3..=11, "to the topic of share groups", |_| {
+        produce(1, to("__share_group_state", 0, TWO.hex()))
+    });
     s.each("Produce", ALL, "no topic", |_| produce(1, json!([])));
     s.each("Produce", ALL, "no partition", |_| {
         produce(1, json!([{"name": "t", "partitionData": []}]))
@@ -317,6 +347,46 @@ fn reads(s: &mut Script) {
             json!({"isolationLevel": 2}),
         ),
         (
+            "an isolation nobody knows, of an unknown topic",
+            4,
+            "none",
+            0,
+            0,
+            json!({"isolationLevel": 2}),
+        ),
+        (
+            "negative bytes beyond the end",
+            0,
+            "t",
+            0,
+            1_000_000,
+            json!({"partitionMaxBytes": -1}),
+        ),
+        (
+            "negative bytes of an empty partition",
+            0,
+            "g",
+            0,
+            0,
+            json!({"partitionMaxBytes": -1}),
+        ),
+        (
+            "negative bytes and a newer leader epoch",
+            9,
+            "t",
+            0,
+            0,
+            json!({"partitionMaxBytes": -1, "currentLeaderEpoch": 9}),
+        ),
+        (
+            "negative bytes and a last epoch that was never",
+            12,
+            "t",
+            0,
+            3,
+            json!({"partitionMaxBytes": -1, "lastFetchedEpoch": 5}),
+        ),
+        (
             "no bytes of the partition",
             0,
             "t",
@@ -452,6 +522,32 @@ fn reads(s: &mut Script) {
             {"topic": "none", "topicId": "2".repeat(32), "partitions": [of(0, 0)]},
             {"topic": "t", "topicId": t, "partitions": [of(1, 0), of(0, 0)]}]})
     });
+    for (case, isolation, bytes) in [
+        ("no topic by an isolation nobody knows", 2, 1000),
+        ("no topic, negative bytes in all", 0, -1),
+    ] {
+        s.each("Fetch", 4..=17, case, |_| {
+            json!({"maxWaitMs": 10, "minBytes": 1, "maxBytes": bytes, "isolationLevel": isolation, "sessionEpoch": -1})
+        });
+    }
+    s.each(
+        "Fetch",
+        3..=17,
+        "negative bytes in all, two partitions",
+        |_| {
+            json!({"maxWaitMs": 10, "minBytes": 1, "maxBytes": -1, "sessionEpoch": -1, "topics": [
+            {"topic": "t", "topicId": t, "partitions": [of(0, 0), of(1, 0)]}]})
+        },
+    );
+    s.each(
+        "Fetch",
+        3..=17,
+        "negative bytes in all, the first beyond the end",
+        |_| {
+            json!({"maxWaitMs": 10, "minBytes": 1, "maxBytes": -1, "sessionEpoch": -1, "topics": [
+            {"topic": "t", "topicId": t, "partitions": [of(0, 1_000_000), of(1, 0)]}]})
+        },
+    );
     s.each("Fetch", ALL, "a partition twice", |_| {
         json!({"maxWaitMs": 10, "minBytes": 1, "maxBytes": 1000, "sessionEpoch": -1, "topics": [
             {"topic": "t", "topicId": t, "partitions": [of(0, 0), of(0, 2)]}]})
@@ -554,6 +650,67 @@ fn sessions(s: &mut Script) {
             body(&json!(0), 1, none.clone(), none.clone()),
         );
     }
+    for v in 7..=17 {
+        let body = |id: &Value, epoch: i32, isolation: i8, topics: Value| json!({"maxWaitMs": 10, "minBytes": 1, "maxBytes": 1000, "sessionId": id, "sessionEpoch": epoch, "isolationLevel": isolation, "topics": topics});
+        let asked = json!([{"topic": "t", "topicId": t, "partitions": [{"partition": 0, "fetchOffset": 0, "partitionMaxBytes": 300}]}]);
+        s.once(
+            "Fetch",
+            v,
+            "session: one nobody knows, by an isolation nobody knows",
+            body(&json!(12345), 4, 2, json!([])),
+        );
+        let id = s.once(
+            "Fetch",
+            v,
+            "session: begun again",
+            body(&json!(0), 0, 0, asked),
+        )["sessionId"]
+            .clone();
+        for case in ["an isolation nobody knows", "the same epoch after it"] {
+            let case = format!("session: {case}");
+            s.once("Fetch", v, &case, body(&id, 1, 2, json!([])));
+        }
+        for (case, id, epoch) in [
+            ("the largest id", i32::MAX, 4),
+            ("the largest id, begun", i32::MAX, 0),
+            ("the largest id, ended", i32::MAX, -1),
+            ("the least id", i32::MIN, 4),
+            ("a negative id", -5, 4),
+        ] {
+            let case = format!("session: {case}");
+            s.once("Fetch", v, &case, body(&json!(id), epoch, 0, json!([])));
+        }
+    }
+    for v in 13..=17 {
+        let zero = "0".repeat(32);
+        let body = |id: &Value, epoch: i32, topics: Value, forgotten: Value| json!({"maxWaitMs": 10, "minBytes": 1, "maxBytes": 1000, "sessionId": id, "sessionEpoch": epoch, "topics": topics, "forgottenTopicsData": forgotten});
+        let asked = |id: &str| json!([{"topicId": id, "partitions": [{"partition": 0, "fetchOffset": 0, "partitionMaxBytes": 300}]}]);
+        s.once(
+            "Fetch",
+            v,
+            "session: begun with the zero id",
+            body(&json!(0), 0, asked(&zero), json!([])),
+        );
+        let begun = body(&json!(0), 0, asked(&t), json!([]));
+        let id = s.once("Fetch", v, "session: begun with the id", begun)["sessionId"].clone();
+        s.once(
+            "Fetch",
+            v,
+            "session: the zero id joins",
+            body(&id, 1, asked(&zero), json!([])),
+        );
+        s.once(
+            "Fetch",
+            v,
+            "session: the zero id forgotten",
+            body(
+                &id,
+                2,
+                json!([]),
+                json!([{"topicId": zero, "partitions": [0]}]),
+            ),
+        );
+    }
     for v in 13..=17 {
         let other = json!([{"topicId": "3".repeat(32), "partitions": [{"partition": 0, "fetchOffset": 0, "partitionMaxBytes": 300}]}]);
         let body = |id: &Value, epoch: i32, topics: Value| json!({"maxWaitMs": 10, "minBytes": 1, "maxBytes": 1000, "sessionId": id, "sessionEpoch": epoch, "topics": topics});
@@ -631,6 +788,25 @@ fn offsets(s: &mut Script) {
         "an isolation nobody knows",
         |_| json!({"replicaId": -1, "isolationLevel": 5, "topics": of("t", 0, -1)}),
     );
+    let isolated = |replica: i32, topics: Value| json!({"replicaId": replica, "isolationLevel": 5, "topics": topics});
+    for (case, replica, topics) in [
+        ("as the tool for debugging", -2, of("t", 0, -1)),
+        ("a special time nobody knows", -1, of("t", 0, -6)),
+        ("a partition twice", -1, twice(-1)),
+        ("an unknown partition", -1, of("t", 9, -1)),
+        ("no topic", -1, json!([])),
+    ] {
+        let case = format!("by an isolation nobody knows: {case}");
+        s.each("ListOffsets", 2..=9, &case, |_| {
+            isolated(replica, topics.clone())
+        });
+    }
+    for (case, name, timestamp) in [
+        ("an unknown topic", "none", -1),
+        ("a special time nobody knows", "t", -6),
+    ] {
+        s.once("ListOffsets", 0, &format!("up to -1 offsets: {case}"), json!({"replicaId": -1, "topics": [{"name": name, "partitions": [{"partitionIndex": 0, "timestamp": timestamp, "maxNumOffsets": -1}]}]}));
+    }
     for replica in [-2, 1, 2] {
         s.each(
             "ListOffsets",
@@ -716,6 +892,11 @@ fn removals(s: &mut Script) {
             "a partition twice",
             json!([{"name": "t", "partitions": [{"partitionIndex": 0, "offset": 2}, {"partitionIndex": 0, "offset": 3}]}]),
         ),
+        (
+            "a topic twice",
+            json!([{"name": "u", "partitions": [{"partitionIndex": 0, "offset": 2}]}, {"name": "none", "partitions": [{"partitionIndex": 0, "offset": 2}]}, {"name": "u", "partitions": [{"partitionIndex": 0, "offset": 1}, {"partitionIndex": 1, "offset": 1}]}]),
+        ),
+        ("the topic of share groups", of("__share_group_state", 0, 0)),
         (
             "several",
             json!([{"name": "none", "partitions": [{"partitionIndex": 0, "offset": 0}]}, {"name": "u", "partitions": [{"partitionIndex": 7, "offset": 0}, {"partitionIndex": 1, "offset": 2}, {"partitionIndex": 0, "offset": 2}]}]),

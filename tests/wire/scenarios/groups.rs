@@ -625,6 +625,21 @@ fn refusals(s: &mut Script) {
             "of unknown ones",
             delete("alone-9", json!([of("none", &[0]), of("g", &[9, 1])])),
         ),
+        (
+            "of a partition twice",
+            delete("alone-8", json!([of("g", &[0, 0, 1]), of("none", &[0, 0])])),
+        ),
+        (
+            "of a topic twice",
+            delete(
+                "alone-7",
+                json!([of("g", &[0]), of("none", &[0]), of("g", &[0, 1])]),
+            ),
+        ),
+        (
+            "of a topic subscribed to, twice",
+            delete("subscribed", json!([of("g", &[0, 0]), of("g", &[0])])),
+        ),
         ("as it should be", delete("alone-9", json!([of("g", &[0])]))),
         ("again", delete("alone-9", json!([of("g", &[0])]))),
     ] {

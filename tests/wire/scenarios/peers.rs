@@ -244,6 +244,14 @@ fn stops(s: &mut Script, now: Epochs) {
             stop(format!("led-{v}"), epochs, delete)
         });
     }
+    s.each("StopReplica", ALL, "one that is not here, twice", |_| {
+        let mut twice = stop("none".to_owned(), at(0), true);
+        let state = twice["topicStates"][0].clone();
+        twice["ungroupedPartitions"] = json!([{"topicName": "none", "partitionIndex": 0}, {"topicName": "none", "partitionIndex": 0}]);
+        twice["topics"] = json!([{"name": "none", "partitionIndexes": [0, 0]}]);
+        twice["topicStates"] = json!([state, state]);
+        twice
+    });
     s.each("StopReplica", ALL, "one that is not here", |_| {
         stop("none".to_owned(), at(0), true)
     });

@@ -71,6 +71,8 @@ pub(crate) fn play(s: &mut Script) {
         |_| json!({"renewers": [], "maxLifetimeMs": -1}),
     );
     s.each("CreateDelegationToken", ALL, "with renewers", |_| json!({"renewers": [{"principalType": "User", "principalName": "b"}], "maxLifetimeMs": 1000}));
+    s.each("CreateDelegationToken", 3..=3, "for an owner of no type", |_| json!({"ownerPrincipalType": null, "ownerPrincipalName": "o", "renewers": [], "maxLifetimeMs": -1}));
+    s.each("CreateDelegationToken", 3..=3, "for an owner without a name", |_| json!({"ownerPrincipalType": "User", "ownerPrincipalName": null, "renewers": [], "maxLifetimeMs": -1}));
     s.each("CreateDelegationToken", 3..=3, "for another owner", |_| json!({"ownerPrincipalType": "User", "ownerPrincipalName": "o", "renewers": [], "maxLifetimeMs": -1}));
     s.each(
         "RenewDelegationToken",

@@ -28,6 +28,7 @@ pub(crate) fn play(s: &mut Script) {
     elections(s);
     leaderless(s);
     s.make_topics(&[("t", 2), ("u", 2), ("gone", 1), ("g", 2)]);
+    s.make_topics(&[("__share_group_state", 1)]);
     let compacted = topic(
         "comp",
         json!({"configs": [{"name": "cleanup.policy", "value": "compact"}]}),
@@ -64,6 +65,7 @@ fn creations(s: &mut Script) {
         ("249 letters", plain(&"x".repeat(249))),
         ("250 letters", plain(&"x".repeat(250))),
         ("an internal topic", plain("__transaction_state_not")),
+        ("KRaft's own topic", plain("__cluster_metadata")),
         (
             "nine replicas",
             topic("wrong", json!({"replicationFactor": 9})),
@@ -127,6 +129,20 @@ fn creations(s: &mut Script) {
             "replicas of a negative partition",
             topic(
                 "wrong",
+                json!({"numPartitions": -1, "replicationFactor": -1, "assignments": [{"partitionIndex": -1, "brokerIds": [1]}]}),
+            ),
+        ),
+        (
+            "replicas of partition zero and a negative one",
+            topic(
+                "wrong",
+                json!({"numPartitions": -1, "replicationFactor": -1, "assignments": [{"partitionIndex": 0, "brokerIds": [1]}, {"partitionIndex": -1, "brokerIds": [1]}]}),
+            ),
+        ),
+        (
+            "replicas of a negative partition of an invalid name",
+            topic(
+                "bad/name",
                 json!({"numPartitions": -1, "replicationFactor": -1, "assignments": [{"partitionIndex": -1, "brokerIds": [1]}]}),
             ),
         ),
@@ -204,6 +220,12 @@ fn leaderless(s: &mut Script) {
         "replicas on a broker nobody knows",
         |v| json!({"topics": [topic(&format!("far-{v}"), replicas(&[7], &[7]))], "timeoutMs": 100}),
     );
+    s.each(
+        "CreateTopics",
+        ALL,
+        "one that is led and one that is not",
+        |v| json!({"topics": [plain(&format!("led-too-{v}")), topic(&format!("far-too-{v}"), replicas(&[7], &[7]))], "timeoutMs": 500}),
+    );
     s.held_back(
         "CreateTopics and CreatePartitions with more than one replica",
         |s| {
@@ -246,6 +268,12 @@ fn partitions(s: &mut Script) {
             5,
             json!([{"brokerIds": [8]}]),
         ),
+        (
+            "a broker nobody knows, twice",
+            "made-0",
+            6,
+            json!([{"brokerIds": [8]}, {"brokerIds": [8]}]),
+        ),
         ("no broker", "made-0", 5, json!([{"brokerIds": []}])),
         (
             "a broker twice",
@@ -267,6 +295,12 @@ fn partitions(s: &mut Script) {
     });
     s.each("CreatePartitions", ALL, "one twice and another", |_| {
         json!({"topics": [one("made-0", 8), one("made-0", 9), one("none", 1)], "timeoutMs": 30000})
+    });
+    s.each("CreatePartitions", ALL, "an empty name between others", |v| {
+        json!({"topics": [one(&format!("default-{v}"), 3), one("", 3), one(&format!("several-{v}"), 3)], "timeoutMs": 30000})
+    });
+    s.each("CreatePartitions", ALL, "those after the empty name", |v| {
+        json!({"topics": [one(&format!("default-{v}"), 3), one(&format!("several-{v}"), 3)], "timeoutMs": 30000})
     });
     s.each(
         "CreatePartitions",
@@ -319,6 +353,10 @@ fn reassignments(s: &mut Script) {
         (
             "a partition twice",
             json!([{"name": "move", "partitions": [of(0, json!([1])), of(0, json!([8]))]}]),
+        ),
+        (
+            "a topic twice",
+            json!([{"name": "move", "partitions": [of(0, json!([1]))]}, {"name": "none", "partitions": [of(0, json!([1]))]}, {"name": "move", "partitions": [of(0, json!([8])), of(1, json!([1]))]}]),
         ),
         ("no partition", json!([{"name": "move", "partitions": []}])),
         ("no topic", json!([])),
@@ -431,6 +469,21 @@ pub(crate) fn deletions(s: &mut Script) {
         6,
         "an id and one nobody knows",
         by(json!([{"name": null, "topicId": "4".repeat(32)}, {"name": null, "topicId": other}])),
+    );
+    let hurried = |names: &[&str], timeout_ms: i32| {
+        let mut body = named(names);
+        body["timeoutMs"] = json!(timeout_ms);
+        body
+    };
+    s.each("DeleteTopics", 0..=5, "one twice, no time", |v| {
+        let name = format!("several-{v}");
+        hurried(&[&name, &name], 0)
+    });
+    s.each(
+        "DeleteTopics",
+        ALL,
+        "one that goes and one that nobody led",
+        |v| hurried(&[&format!("led-too-{v}"), &format!("far-{v}")], 500),
     );
     s.each("DeleteTopics", ALL, "no time", |v| json!({"topicNames": [format!("hurry-{v}")], "topics": [{"name": format!("hurry-{v}"), "topicId": zero}], "timeoutMs": 0}));
 }

@@ -55,6 +55,11 @@ pub(crate) fn play(s: &mut Script) {
             0,
             json!({"stateFilters": ["Nope", "Ongoing", "ongoing"]}),
         ),
+        (
+            "of a state nobody knows, twice",
+            0,
+            json!({"stateFilters": ["Nope", "Nope"]}),
+        ),
         ("of a producer", 0, json!({"producerIdFilters": [5]})),
         ("of some age", 1, json!({"durationFilter": 5})),
     ] {
@@ -160,6 +165,29 @@ fn markers(s: &mut Script) {
             json!([
                 mark(7011, 9, true, json!([of("t", &[1, 0]), of("none", &[0])])),
                 mark(7012, 9, true, json!([of("u", &[0])]))
+            ]),
+        ),
+        (
+            "a topic twice",
+            json!([mark(
+                7011,
+                9,
+                false,
+                json!([of("t", &[0]), of("u", &[0]), of("t", &[1])])
+            )]),
+        ),
+        (
+            "two of one producer",
+            json!([
+                mark(7011, 9, false, json!([of("t", &[0])])),
+                mark(7011, 9, false, json!([of("t", &[1]), of("none", &[0])]))
+            ]),
+        ),
+        (
+            "two of one producer to one partition",
+            json!([
+                mark(7011, 9, false, json!([of("t", &[0])])),
+                mark(7011, 9, false, json!([of("t", &[0])]))
             ]),
         ),
         ("no topic", json!([mark(7011, 9, false, json!([]))])),

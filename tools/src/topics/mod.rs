@@ -3,9 +3,11 @@
 mod change;
 mod describe;
 
+use protocol::names::is_internal;
+
 use crate::args::{Args, Usage, repeated, switch, valued};
 use crate::failure::Failure;
-use crate::filter::{Filter, is_internal};
+use crate::filter::Filter;
 use crate::kafka::admin::Admin;
 use crate::print::Out;
 use crate::properties::Properties;

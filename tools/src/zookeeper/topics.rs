@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use base::chance::Chance;
 use controller::assign::{Candidate, assign};
-use protocol::names::{TOPIC_NAME_LEN_MAX, check_topic_name, collide, is_internal};
+use protocol::names::{
+    CONSUMER_OFFSETS, TOPIC_NAME_LEN_MAX, TRANSACTION_STATE, check_topic_name, collide,
+};
 use serde_json::Value;
 use znodes::bodies::broker::Broker;
 use znodes::bodies::config::Overrides;
@@ -63,6 +65,11 @@ async fn act(args: &Args, zk: &dyn Store, out: &mut Out) -> Result<(), Failure> 
         () if args.has("alter") => alter(args, zk, &names, out).await,
         () => delete(zk, &names, out).await,
     }
+}
+
+/// The internal topics that this tool's Kafka knew.
+fn is_internal(name: &str) -> bool {
+    [CONSUMER_OFFSETS, TRANSACTION_STATE].contains(&name)
 }
 
 async fn matching(args: &Args, zk: &dyn Store) -> Result<Vec<String>, Failure> {

@@ -8,6 +8,7 @@
 //! Invariant: a session's epoch rises by one with each request that it served.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use base::chance::Chance;
@@ -22,6 +23,8 @@ use crate::config::SessionsConfig;
 const INITIAL_EPOCH: i32 = 0;
 /// Asks to end a session.
 const FINAL_EPOCH: i32 = -1;
+/// Kafka: the ids that fall to one of its eight shards. It trips over the others.
+pub const ID_RANGE: Range<i32> = -(i32::MAX / 8) + 1..8 * (i32::MAX / 8);
 /// What an answer says where there is no session.
 pub const NO_SESSION: i32 = 0;
 
@@ -74,6 +77,8 @@ pub enum SessionRefusal {
     NotFound,
     WrongEpoch,
     TopicIdsMixed,
+    /// Kafka fails on an id that falls to no shard, and on a session with the zero id of a topic.
+    Impossible,
 }
 
 /// One fetch within its session.
@@ -171,10 +176,20 @@ impl Sessions {
         forgotten: &[(TopicKey, i32)],
         name_of: impl Fn(TopicId) -> Option<Arc<str>>,
     ) -> Result<Context, SessionRefusal> {
+        if !ID_RANGE.contains(&ask.id) {
+            return Err(SessionRefusal::Impossible);
+        }
+        let zero = TopicKey::Id(TopicId::ZERO);
+        let is_zero = ask.epoch != FINAL_EPOCH
+            && (asks.iter().any(|one| one.topic == zero)
+                || forgotten.iter().any(|(topic, _)| *topic == zero));
         if ask.epoch == INITIAL_EPOCH || ask.epoch == FINAL_EPOCH {
             keep_last_of_each(&mut asks);
             if ask.id != NO_SESSION {
                 self.slots.lock().remove(&ask.id);
+            }
+            if is_zero {
+                return Err(SessionRefusal::Impossible);
             }
             let kind = match ask.epoch {
                 FINAL_EPOCH => Kind::Sessionless,
@@ -191,6 +206,9 @@ impl Sessions {
         }
         if session.uses_topic_ids != ask.uses_topic_ids {
             return Err(SessionRefusal::TopicIdsMixed);
+        }
+        if is_zero {
+            return Err(SessionRefusal::Impossible);
         }
         for wanted in &asks {
             session.update(wanted);

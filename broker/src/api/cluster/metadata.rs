@@ -74,7 +74,8 @@ pub(crate) async fn answer(
     let maker = maker.filter(|_| request.allow_auto_topic_creation || context.version < 4);
     topics.extend(name_missing(missing, maker).await);
     if request.include_topic_authorized_operations {
-        for topic in &mut topics {
+        let unknown = ErrorCode::UnknownTopicId.code();
+        for topic in topics.iter_mut().filter(|it| it.error_code != unknown) {
             topic.topic_authorized_operations = TOPIC_OPERATIONS;
         }
     }
@@ -104,7 +105,7 @@ impl Asked {
             return Ok(Asked::All);
         }
         let mut names: Vec<Arc<str>> = Vec::with_capacity(topics.len());
-        let mut ids = Vec::new();
+        let (mut ids, mut is_nameless) = (Vec::new(), false);
         for topic in topics {
             let id = TopicId(topic.topic_id);
             // Ids may be asked for since version 12, though 10 and 11 have the field already.
@@ -114,13 +115,17 @@ impl Asked {
             match &topic.name {
                 _ if !id.is_zero() => ids.push(id),
                 Some(name) => names.push(Arc::from(name.0.as_str())),
-                None => return Err(ErrorCode::UnknownServerError),
+                None => is_nameless = true,
             }
         }
         if !ids.is_empty() {
             ids.sort();
             ids.dedup();
             return Ok(Asked::Ids(ids));
+        }
+        // Kafka: where there are ids, names are not looked at.
+        if is_nameless {
+            return Err(ErrorCode::UnknownServerError);
         }
         let mut seen = std::collections::HashSet::with_capacity(names.len());
         names.retain(|name| seen.insert(Arc::clone(name)));

@@ -1,6 +1,6 @@
 //! AlterClientQuotas: sets and removes limits, each entity for itself.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use protocol::messages::alter_client_quotas_request::EntityData as RequestedPart;
 use protocol::messages::alter_client_quotas_response::{EntityData, EntryData};
@@ -14,7 +14,9 @@ pub(crate) async fn answer(
     request: &AlterClientQuotasRequest,
 ) -> AlterClientQuotasResponse {
     let mut lookups = Lookups::begin();
-    let mut entries = Vec::with_capacity(request.entries.len());
+    // Kafka: what is told is a map: an entity that is named more often hears of its last entry.
+    let mut places = HashMap::new();
+    let mut entries: Vec<EntryData> = Vec::with_capacity(request.entries.len());
     for entry in &request.entries {
         // Kafka: of a kind that is named more often only the last counts.
         let mut kinds = HashSet::new();
@@ -44,20 +46,25 @@ pub(crate) async fn answer(
         let answer = EntryData::default()
             .with_entity(same.collect())
             .with_error_message(None);
-        entries.push(
-            match quotas
-                .alter(&entity, &changes, request.validate_only, &mut lookups)
-                .await
-            {
-                Ok(()) => answer,
-                Err(refusal) => {
-                    let (code, words) = code_of(&refusal);
-                    answer
-                        .with_error_code(code.code())
-                        .with_error_message(words.map(text))
-                }
-            },
-        );
+        let outcome = quotas
+            .alter(&entity, &changes, request.validate_only, &mut lookups)
+            .await;
+        let told = match outcome {
+            Ok(()) => answer,
+            Err(refusal) => {
+                let (code, words) = code_of(&refusal);
+                answer
+                    .with_error_code(code.code())
+                    .with_error_message(words.map(text))
+            }
+        };
+        let place = *places
+            .entry(entity.into_iter().collect::<BTreeMap<_, _>>())
+            .or_insert(entries.len());
+        match entries.get_mut(place) {
+            Some(before) => *before = told,
+            None => entries.push(told),
+        }
     }
     AlterClientQuotasResponse::default().with_entries(entries)
 }

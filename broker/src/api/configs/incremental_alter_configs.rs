@@ -73,14 +73,17 @@ async fn alter(
     let name = resource.resource_name.as_str();
     match Resource::of(resource.resource_type) {
         Resource::Topic => {
+            // Kafka: a verb nobody knows is a failure without words.
+            let unknown = |verb| Refusal::NoSuchKey(format!("verb {verb}"));
             configs
-                .change_topic(name, &changes(resource)?, validate_only)
+                .change_topic(name, &changes(resource, unknown)?, validate_only)
                 .await
         }
         Resource::Broker => {
             let whose = whose(name, configs.broker().0)?;
+            let unknown = |verb| Refusal::InvalidRequest(format!("Unknown operations type {verb}"));
             configs
-                .change_broker(whose, &changes(resource)?, validate_only)
+                .change_broker(whose, &changes(resource, unknown)?, validate_only)
                 .await
         }
         Resource::Logger => logger(loggers, resource, configs.broker().0, validate_only),
@@ -92,7 +95,10 @@ async fn alter(
     }
 }
 
-fn changes(resource: &AlterConfigsResource) -> Result<Vec<(String, Change)>, Refusal> {
+fn changes(
+    resource: &AlterConfigsResource,
+    unknown: impl Fn(i8) -> Refusal,
+) -> Result<Vec<(String, Change)>, Refusal> {
     let change = |config: &AlterableConfig| {
         let value = config
             .value
@@ -104,8 +110,7 @@ fn changes(resource: &AlterConfigsResource) -> Result<Vec<(String, Change)>, Ref
             DELETE => Change::Delete,
             2 => Change::Append(value),
             3 => Change::Subtract(value),
-            // Kafka: a verb nobody knows is a failure without words.
-            other => return Err(Refusal::NoSuchKey(format!("verb {other}"))),
+            verb => return Err(unknown(verb)),
         };
         Ok((config.name.to_string(), change))
     };

@@ -66,6 +66,7 @@ pub(crate) fn failure_code(failure: &Failure) -> (ErrorCode, Option<String>) {
         Failure::Store(StoreError::TooLarge { .. }) => {
             (ErrorCode::InvalidRequest, Some(failure.to_string()))
         }
+        Failure::NoPath(_) => (ErrorCode::UnknownServerError, None),
         Failure::Unreadable(_) | Failure::Store(_) => {
             tracing::error!(%failure, "write settings: failed");
             (ErrorCode::UnknownServerError, None)
@@ -88,6 +89,10 @@ pub(crate) fn scram_code(
         scram::Refusal::Twice | scram::Refusal::DescribedTwice(_) => ErrorCode::DuplicateResource,
         scram::Refusal::NothingToDelete | scram::Refusal::NothingToDescribe(_) => {
             ErrorCode::ResourceNotFound
+        }
+        scram::Refusal::Spoilt => {
+            let code = ErrorCode::UnknownServerError;
+            return (code, code.message().map(str::to_owned));
         }
         scram::Refusal::Failure(failure) => return failure_code(failure),
     };

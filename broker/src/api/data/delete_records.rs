@@ -2,16 +2,16 @@
 //! replica. Versions 0 to 2.
 //! Kafka: `ReplicaManager.deleteRecords`, `DelayedDeleteRecords`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use protocol::ids::Offset;
 use protocol::kafka::errors::ErrorCode;
-use protocol::messages::delete_records_request::DeleteRecordsPartition;
+use protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use protocol::messages::delete_records_response::{
     DeleteRecordsPartitionResult, DeleteRecordsTopicResult,
 };
-use protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
+use protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse, TopicName};
 use protocol::names;
 use replication::asking::{PATIENCE_MS, Question};
 use replication::error::Refusal;
@@ -41,21 +41,14 @@ pub(crate) async fn answer(
 ) -> DeleteRecordsResponse {
     let mut names = Vec::with_capacity(request.topics.len());
     let mut found = Vec::new();
-    // Kafka: what is asked is a map: a topic without partitions is not in it, and of a partition
-    // that is named more often only the last counts.
-    for topic in request
-        .topics
-        .iter()
-        .filter(|topic| !topic.partitions.is_empty())
-    {
-        let last = last_of_each(&topic.partitions);
-        let indexes: Vec<i32> = last.iter().map(|(index, _)| *index).collect();
-        names.push((topic.name.clone(), indexes));
-        let one = |asked| question(replicas, image, &topic.name, asked);
-        found.extend(last.into_iter().map(one));
-    }
     let timeout_ms = i64::from(request.timeout_ms);
-    drop(request);
+    for (name, partitions) in as_map(request.topics) {
+        let last = last_of_each(&partitions);
+        let indexes: Vec<i32> = last.iter().map(|(index, _)| *index).collect();
+        let one = |asked| question(replicas, image, &name, asked);
+        found.extend(last.into_iter().map(one));
+        names.push((name, indexes));
+    }
     let patience_ms = timeout_ms.clamp(PATIENCE_MS_MIN, PATIENCE_MS);
     let mut deleted = ask_each(found, patience_ms, told).await.into_iter();
     context.drawn.give_back();
@@ -86,6 +79,24 @@ pub(crate) async fn answer(
         );
     }
     DeleteRecordsResponse::default().with_topics(topics)
+}
+
+/// Kafka: what is asked is a map: a topic without partitions is not in it, and of a partition that
+/// is named more often only the last counts.
+fn as_map(topics: Vec<DeleteRecordsTopic>) -> Vec<(TopicName, Vec<DeleteRecordsPartition>)> {
+    let mut places = HashMap::new();
+    let mut merged: Vec<(TopicName, Vec<DeleteRecordsPartition>)> = Vec::new();
+    for topic in topics
+        .into_iter()
+        .filter(|topic| !topic.partitions.is_empty())
+    {
+        let place = *places.entry(topic.name.clone()).or_insert_with(|| {
+            merged.push((topic.name, Vec::new()));
+            merged.len() - 1
+        });
+        merged[place].1.extend(topic.partitions);
+    }
+    merged
 }
 
 /// Partitions and offsets in the order of the request; of one that is named more often the last.

@@ -31,7 +31,8 @@ use replication::partition::{Found, Reader};
 use replication::read::{FetchRules, Round, Wanted, read_here, read_rest, wait_round};
 use replication::replicas::Replicas;
 use replication::sessions::{
-    Context as SessionContext, PartitionAsk, SessionAsk, SessionRefusal, Sessions, Told, TopicKey,
+    self, Context as SessionContext, PartitionAsk, SessionAsk, SessionRefusal, Sessions, Told,
+    TopicKey,
 };
 use replication::traffic::Passed;
 use smallvec::SmallVec;
@@ -93,8 +94,8 @@ enum Look {
     Elsewhere(BrokerId, Offsets),
     /// Read and refused: told like any other partition.
     Failed(Refusal),
-    /// Not even read, and told like any other partition.
-    Refused(ErrorCode),
+    /// Of a negative size: an error once there is something to read.
+    Negative,
     /// Not read at all: told after all others.
     Erroneous(ErrorCode),
 }
@@ -162,9 +163,10 @@ pub(crate) fn answer(
     toll: Toll,
 ) -> Result<Outcome, CodecError> {
     let mut request = decode_fetch(context.version, body)?;
-    if !(0..=1).contains(&request.isolation_level) {
-        return Ok(Outcome::Now(refuse_isolation(&context, &request)));
-    }
+    let is_isolation = (0..=1).contains(&request.isolation_level);
+    // What is asked is used up before it is known whether it fails.
+    let is_odd = !is_isolation || may_fail(&context, &request);
+    let failure = is_odd.then(|| fail(&context, &request));
     let image = services.metadata.image();
     let is_follower = request.replica.replica_id >= 0;
     if is_follower {
@@ -181,6 +183,9 @@ pub(crate) fn answer(
     let name_of = |id: TopicId| image.names_by_id.get(&id).cloned();
     let session = match services.sessions.begin(ask, asks, &forgotten, name_of) {
         Ok(session) => session,
+        Err(SessionRefusal::Impossible) if let Some(failure) = failure => {
+            return Ok(Outcome::Now(failure));
+        }
         Err(refusal) => return Ok(Outcome::Now(refuse(&context, refusal, 0))),
     };
     let bytes_max = usize::try_from(request.max_bytes)
@@ -199,6 +204,14 @@ pub(crate) fn answer(
         min_one: context.version >= MIN_ONE_SINCE,
     };
     let (looks, wanted) = look(&context, services, &image, &session, &request);
+    // Kafka: an isolation is looked at where there is something to read.
+    let is_nothing = |look: &Look| matches!(look, Look::Erroneous(_));
+    if let Some(failure) = failure
+        && !is_isolation
+        && !looks.iter().all(is_nothing)
+    {
+        return Ok(Outcome::Now(failure));
+    }
     let fetching = Fetching {
         context,
         services: Arc::clone(services),
@@ -267,17 +280,22 @@ fn look(
 ) -> (Vec<Look>, Vec<Wanted>) {
     let mut wanted = Vec::with_capacity(session.asks.len());
     let mut looks = Vec::with_capacity(session.asks.len());
+    let mut is_first = true;
     for (index, ask) in session.asks.iter().enumerate() {
         let Some(name) = &ask.name else {
             looks.push(Look::Erroneous(ErrorCode::UnknownTopicId));
             continue;
         };
-        let partition = match find(&services.replicas, image, name, ask.partition) {
+        let found = find(&services.replicas, image, name, ask.partition);
+        if let Err(Refusal::UnknownPartition) = found {
+            looks.push(Look::Erroneous(ErrorCode::UnknownTopicOrPartition));
+            continue;
+        }
+        // Kafka: of less than nothing in all, nothing is left after the first.
+        let is_negative = ask.bytes_max < 0 || (request.max_bytes < 0 && is_first);
+        is_first = false;
+        let partition = match found {
             Ok(partition) => partition,
-            Err(Refusal::UnknownPartition) => {
-                looks.push(Look::Erroneous(ErrorCode::UnknownTopicOrPartition));
-                continue;
-            }
             Err(refusal) => {
                 looks.push(Look::Failed(refusal));
                 continue;
@@ -288,11 +306,6 @@ fn look(
             && partition.topic_id() != *id
         {
             looks.push(Look::Failed(Refusal::InconsistentTopicId));
-            continue;
-        }
-        if ask.bytes_max < 0 || request.max_bytes < 0 {
-            // Kafka: a negative size fails in the log.
-            looks.push(Look::Refused(ErrorCode::UnknownServerError));
             continue;
         }
         let (rack, epoch) = (&*request.rack_id, ask.current_leader_epoch);
@@ -323,19 +336,31 @@ fn look(
             index,
             partition,
             from: ask.fetch_offset,
-            bytes_max: usize::try_from(ask.bytes_max).unwrap_or(0),
+            bytes_max: (!is_negative).then(|| usize::try_from(ask.bytes_max).unwrap_or(0)),
             current_leader_epoch: ask.current_leader_epoch,
             last_fetched_epoch: ask.last_fetched_epoch,
             reader,
         });
-        looks.push(Look::Wanted);
+        looks.push(match is_negative {
+            true => Look::Negative,
+            false => Look::Wanted,
+        });
     }
     (looks, wanted)
 }
 
-/// Kafka: an isolation nobody knows fails the request as a whole and, where topics have names,
-/// each partition; such partitions have null where records would be.
-fn refuse_isolation(context: &Context, request: &FetchRequest) -> Answer {
+/// Whether a session may fail on it: few requests are so odd.
+fn may_fail(context: &Context, request: &FetchRequest) -> bool {
+    let is_zero = |id: TopicId| context.version >= TOPIC_IDS_SINCE && id.is_zero();
+    let (asked, forgotten) = (&request.topics, &request.forgotten_topics);
+    !sessions::ID_RANGE.contains(&request.session_id)
+        || asked.iter().any(|topic| is_zero(topic.topic_id))
+        || forgotten.iter().any(|topic| is_zero(topic.topic_id))
+}
+
+/// Kafka: what nobody thought of fails the request as a whole and, where topics have names, each
+/// partition; such partitions have null where records would be.
+fn fail(context: &Context, request: &FetchRequest) -> Answer {
     let code = ErrorCode::UnknownServerError.code();
     let version = context.version;
     let mut response = FetchResponse::default();
@@ -393,12 +418,8 @@ impl Fetching {
     }
 
     fn may_answer(&self, round: &Round, max_wait_ms: i64) -> bool {
-        let told_at_once = |look: &Look| {
-            matches!(
-                look,
-                Look::Failed(_) | Look::Refused(_) | Look::Elsewhere(..)
-            )
-        };
+        let told_at_once =
+            |look: &Look| matches!(look, Look::Failed(_) | Look::Negative | Look::Elsewhere(..));
         max_wait_ms <= 0
             || self.wanted.is_empty()
             || round.is_ready
@@ -443,6 +464,21 @@ impl Fetching {
                     Some(Err(refusal)) => shares.push(self.failed(ask, asked, &refusal)),
                     None => {}
                 },
+                Look::Negative => match found.next() {
+                    // Kafka: a negative size fails in the log, once there is something to read.
+                    Some(Ok(found)) if found.diverging.is_none() && self.has_more(ask, &found) => {
+                        let code = ErrorCode::UnknownServerError.code();
+                        shares.push(Share {
+                            ask,
+                            answer: FetchPartitionAnswer::refusal(asked.partition, code),
+                            plan: None,
+                            converted: None,
+                        });
+                    }
+                    Some(Ok(found)) => shares.push(self.found(ask, asked, found)),
+                    Some(Err(refusal)) => shares.push(self.failed(ask, asked, &refusal)),
+                    None => {}
+                },
                 Look::Failed(refusal) => shares.push(self.failed(ask, asked, refusal)),
                 Look::Elsewhere(id, offsets) => shares.push(Share {
                     ask,
@@ -450,12 +486,6 @@ impl Fetching {
                         preferred_read_replica: id.0,
                         ..at_offsets(asked.partition, offsets)
                     },
-                    plan: None,
-                    converted: None,
-                }),
-                Look::Refused(code) => shares.push(Share {
-                    ask,
-                    answer: FetchPartitionAnswer::refusal(asked.partition, code.code()),
                     plan: None,
                     converted: None,
                 }),
@@ -480,6 +510,21 @@ impl Fetching {
     fn wanted_of(&self, ask: usize) -> Option<&Wanted> {
         let at = self.wanted.binary_search_by_key(&ask, |one| one.index);
         self.wanted.get(at.ok()?)
+    }
+
+    /// Whether records follow where somebody wants to read.
+    fn has_more(&self, ask: usize, found: &Found) -> bool {
+        self.wanted_of(ask).is_some_and(|one| {
+            let end = match one.reader {
+                Reader::Consumer {
+                    committed_only: true,
+                    ..
+                } => found.offsets.stable,
+                Reader::Consumer { .. } => found.offsets.watermark,
+                Reader::Follower { .. } | Reader::Local => found.offsets.end,
+            };
+            one.from < end
+        })
     }
 
     fn found(&self, ask: usize, asked: &PartitionAsk, found: Found) -> Share {

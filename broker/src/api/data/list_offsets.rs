@@ -62,13 +62,16 @@ pub(crate) async fn answer(
         partitions.map(|asked| (topic.name.as_str(), asked))
     });
     let found = each.map(|(topic, asked)| {
-        let is_looked_for = version > 0 && request.isolation_level <= 1;
-        if is_looked_for && twice.contains(&(topic, asked.partition_index)) {
+        if version > 0 && twice.contains(&(topic, asked.partition_index)) {
             return Err(ErrorCode::InvalidRequest);
         }
         let lookup = Lookup::of(version, &request, asked)?;
         let partition = find(replicas, image, topic, asked.partition_index)
             .map_err(|refusal| told(version, &refusal))?;
+        // Kafka: how many is looked at last, and then it is a failure.
+        if version == 0 && asked.max_num_offsets < 0 {
+            return Err(ErrorCode::UnknownServerError);
+        }
         Ok(Question {
             partition,
             may_sleep: lookup.may_sleep(),
@@ -108,12 +111,11 @@ impl Lookup {
         request: &ListOffsetsRequest,
         asked: &ListOffsetsPartition,
     ) -> Result<Lookup, ErrorCode> {
-        // Kafka: neither is looked for before it is used, and then it is a failure.
-        let is_isolation = (0..=1).contains(&request.isolation_level);
-        if !is_isolation || (version == 0 && asked.max_num_offsets < 0) {
+        let moment = moment(version, asked.timestamp).ok_or(ErrorCode::UnsupportedVersion)?;
+        // Kafka: it is not looked at before it is used, and then it is a failure.
+        if request.replica_id.0 == CONSUMER && !(0..=1).contains(&request.isolation_level) {
             return Err(ErrorCode::UnknownServerError);
         }
-        let moment = moment(version, asked.timestamp).ok_or(ErrorCode::UnsupportedVersion)?;
         let reader = match request.replica_id.0 {
             CONSUMER => Reader::Consumer {
                 committed_only: request.isolation_level == 1,

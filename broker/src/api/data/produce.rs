@@ -60,6 +60,11 @@ struct Written {
     bytes: usize,
 }
 
+/// The first version that may send batches compressed by zstd.
+const ZSTD_FROM: i16 = 7;
+/// Where a batch says of which age it is.
+const AT_MAGIC: usize = 16;
+
 /// Appends everything; answers now where nothing is left to wait for.
 pub(crate) fn answer(
     context: Context,
@@ -70,9 +75,10 @@ pub(crate) fn answer(
     body: &Bytes,
 ) -> Result<Outcome, CodecError> {
     let request = decode_produce(context.version, body)?;
-    let unowned = request.transactional_id.is_none() && is_transactional(&request.topics);
-    let asked = as_map(request.topics);
     let image = metadata.image();
+    let is_owned = request.transactional_id.is_some();
+    let spoilt = spoilt(context.version, is_owned, &request.topics, &image);
+    let asked = as_map(request.topics);
     let acks = Acks::from_wire(request.acks);
     let internal_allowed = &*context.client_id == ADMIN_CLIENT;
     let mut turn = Turn::begin();
@@ -81,18 +87,18 @@ pub(crate) fn answer(
         let is_closed = !internal_allowed && names::is_internal(&topic.name);
         let write = |partition: ProducePartition| {
             let index = partition.index;
-            if unowned {
-                return refused(index, ErrorCode::TransactionalIdAuthorizationFailed);
+            if let Some((code, words)) = &spoilt {
+                return Entry::Told(ProducePartitionAnswer {
+                    error_message: words.clone().map(StrBytes::from_string),
+                    ..ProducePartitionAnswer::refusal(index, code.code())
+                });
             }
             let found = find(replicas, &image, &topic.name, index);
             if found.is_err() && image.partition(&topic.name, index).is_none() {
                 return refused(index, ErrorCode::UnknownTopicOrPartition);
             }
             match check(context.version, partition.records) {
-                Err((code, words)) => Entry::Told(ProducePartitionAnswer {
-                    error_message: words.map(StrBytes::from_string),
-                    ..ProducePartitionAnswer::refusal(index, code.code())
-                }),
+                Err(code) => refused(index, code),
                 Ok(records) => {
                     let Some(acks) = acks else {
                         return refused(index, ErrorCode::InvalidRequiredAcks);
@@ -145,40 +151,35 @@ pub(crate) fn answer(
 }
 
 /// What is looked at before the log is asked: that the records are what this version may send.
-fn check(version: i16, records: Option<Bytes>) -> Result<Bytes, (ErrorCode, Option<String>)> {
-    let refuse = |code| Err((code, None));
+fn check(version: i16, records: Option<Bytes>) -> Result<Bytes, ErrorCode> {
     // Kafka: null records fail in the log, without a code of their own.
-    let records = records.ok_or((ErrorCode::UnknownServerError, None))?;
+    let records = records.ok_or(ErrorCode::UnknownServerError)?;
     if version < 3 {
         return Ok(records);
     }
     let mut batches = split(&records);
     match batches.next() {
-        None => return refuse(ErrorCode::InvalidRecord),
-        Some(Err(_)) => return Err((ErrorCode::CorruptMessage, corrupt_words(&records))),
+        None => return Err(ErrorCode::InvalidRecord),
+        Some(Err(_)) => return Err(ErrorCode::CorruptMessage),
         Some(Ok(batch)) => {
             if batch.header().magic != 2 {
-                return refuse(ErrorCode::InvalidRecord);
+                return Err(ErrorCode::InvalidRecord);
             }
-            if version < 7 && batch.header().codec().is_err() {
-                return refuse(ErrorCode::UnknownServerError);
-            }
-            if version < 7 && batch.header().codec() == Ok(Codec::Zstd) {
-                return refuse(ErrorCode::UnsupportedCompressionType);
+            if version < ZSTD_FROM && batch.header().codec() == Ok(Codec::Zstd) {
+                return Err(ErrorCode::UnsupportedCompressionType);
             }
         }
     }
     match batches.next() {
         None => Ok(records),
-        Some(Ok(_)) => refuse(ErrorCode::InvalidRecord),
-        Some(Err(_)) => refuse(ErrorCode::CorruptMessage),
+        Some(Ok(_)) => Err(ErrorCode::InvalidRecord),
+        Some(Err(_)) => Err(ErrorCode::CorruptMessage),
     }
 }
 
 /// What Kafka says of a first batch whose header cannot be one.
 fn corrupt_words(records: &[u8]) -> Option<String> {
     const AT_SIZE: usize = 8;
-    const AT_MAGIC: usize = 16;
     const SIZE_MIN: i32 = 14;
     let size = i32::from_be_bytes(*records.get(AT_SIZE..)?.first_chunk()?);
     let magic = i8::from_be_bytes([*records.get(AT_MAGIC)?]);
@@ -192,19 +193,54 @@ fn corrupt_words(records: &[u8]) -> Option<String> {
     }
 }
 
-/// Whether any partition's first batch belongs to a transaction.
-fn is_transactional(topics: &[ProduceTopic]) -> bool {
-    const AT_MAGIC: usize = 16;
+/// Whether the first batch belongs to a transaction.
+fn is_transactional(records: &[u8]) -> bool {
     const AT_ATTRIBUTES: usize = 22;
     const TRANSACTIONAL: u8 = 0x10;
-    let mut partitions = topics.iter().flat_map(|topic| &topic.partitions);
-    partitions.any(|partition| {
-        let records = partition.records.as_deref().unwrap_or_default();
-        records.get(AT_MAGIC) == Some(&2)
-            && records
-                .get(AT_ATTRIBUTES)
-                .is_some_and(|bits| bits & TRANSACTIONAL != 0)
-    })
+    records.get(AT_MAGIC) == Some(&2)
+        && records
+            .get(AT_ATTRIBUTES)
+            .is_some_and(|bits| bits & TRANSACTIONAL != 0)
+}
+
+/// Why nothing of the request is written, however good its other partitions are.
+///
+/// Kafka: whoever looks for a transaction trips over the first batch that cannot be one
+/// (`RequestUtils.hasTransactionalRecords`), and whoever looks at the codec over one that nobody
+/// knows (`ProduceRequest.validateRecords`).
+fn spoilt(
+    version: i16,
+    is_owned: bool,
+    topics: &[ProduceTopic],
+    image: &Image,
+) -> Option<(ErrorCode, Option<String>)> {
+    let partitions = topics.iter().flat_map(|topic| {
+        let named = topic.partitions.iter();
+        named.filter_map(|one| Some((&topic.name, one.index, one.records.as_ref()?)))
+    });
+    for (_, _, records) in partitions.clone() {
+        if let Some(words) = corrupt_words(records) {
+            return Some((ErrorCode::CorruptMessage, Some(words)));
+        }
+        if is_transactional(records) {
+            match is_owned {
+                true => break,
+                false => return Some((ErrorCode::TransactionalIdAuthorizationFailed, None)),
+            }
+        }
+    }
+    let has_odd_codec = |records: &Bytes| {
+        let first = split(records).next();
+        first.is_some_and(|batch| {
+            batch.is_ok_and(|it| it.header().magic == 2 && it.header().codec().is_err())
+        })
+    };
+    let mut partitions = partitions;
+    let is_odd = (3..ZSTD_FROM).contains(&version)
+        && partitions.any(|(topic, index, records)| {
+            has_odd_codec(records) && image.partition(topic, index).is_some()
+        });
+    is_odd.then_some((ErrorCode::UnknownServerError, None))
 }
 
 /// Kafka: what is asked is a map: a topic without partitions is not in it, and of a partition

@@ -3,7 +3,7 @@
 //! Kafka: `KafkaApis.handleOffsetDeleteRequest`. Trouble with the group leaves no topics in the
 //! answer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use protocol::ids::TopicPartition;
@@ -23,7 +23,7 @@ pub(crate) async fn answer(
     request: OffsetDeleteRequest,
 ) -> OffsetDeleteResponse {
     let mut topics = Topics::default();
-    let mut known = Vec::new();
+    let (mut known, mut named) = (Vec::new(), HashSet::new());
     for topic in &request.topics {
         let name = text(&topic.name.0);
         if image.topic(&name).is_none() {
@@ -32,7 +32,11 @@ pub(crate) async fn answer(
         for partition in &topic.partitions {
             let number = partition.partition_index;
             if image.partition(&name, number).is_some() {
-                known.push(TopicPartition::new(Arc::clone(&name), number));
+                let tp = TopicPartition::new(Arc::clone(&name), number);
+                // Kafka: a map, so one that is named more often is told once.
+                if named.insert(tp.clone()) {
+                    known.push(tp);
+                }
             } else {
                 let code = ErrorCode::UnknownTopicOrPartition.code();
                 topics.add(&topic.name, number, code);

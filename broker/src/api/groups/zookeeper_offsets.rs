@@ -99,14 +99,10 @@ pub(crate) async fn load_offsets(
 /// A group's name becomes part of a path, whatever is in it; one that makes no path is refused
 /// as ZooKeeper's client refuses it.
 fn path_of(group: &str, tp: &TopicPartition) -> Result<String, ErrorCode> {
-    let legal = |part: &str| !part.is_empty() && part != "." && part != "..";
-    let clean = !group
-        .chars()
-        .any(|c| c.is_control() || ('\u{f000}'..='\u{f8ff}').contains(&c));
-    if clean && group.split('/').all(legal) {
-        Ok(paths::consumer_offset(group, &tp.topic, tp.partition))
-    } else {
-        Err(ErrorCode::UnknownServerError)
+    let path = paths::consumer_offset(group, &tp.topic, tp.partition);
+    match paths::is_legal(&path) {
+        true => Ok(path),
+        false => Err(ErrorCode::UnknownServerError),
     }
 }
 

@@ -1,5 +1,6 @@
 //! StopReplica: the controller takes replicas away from this broker, or their leadership.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use protocol::StrBytes;
@@ -85,6 +86,15 @@ fn read(version: i16, request: StopReplicaRequest) -> Vec<StopOrder> {
             ));
         }
     }
+    last_of_each(orders)
+}
+
+/// Kafka: a map: of a partition that is named more often the last counts.
+fn last_of_each(mut orders: Vec<StopOrder>) -> Vec<StopOrder> {
+    let mut named = HashSet::new();
+    orders.reverse();
+    orders.retain(|order| named.insert(order.partition.clone()));
+    orders.reverse();
     orders
 }
 

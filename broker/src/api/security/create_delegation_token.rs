@@ -1,6 +1,7 @@
 //! CreateDelegationToken: a token is only given over a connection that proves who asks.
 
 use protocol::StrBytes;
+use protocol::kafka::errors::ErrorCode;
 use protocol::messages::{CreateDelegationTokenRequest, CreateDelegationTokenResponse};
 
 use crate::api::request::Context;
@@ -31,8 +32,14 @@ pub(crate) fn answer(
             .as_ref()
             .filter(|name| !name.is_empty())
         {
-            response.principal_name = owner.clone();
-            response.principal_type = request.owner_principal_type.clone().unwrap_or_default();
+            match &request.owner_principal_type {
+                Some(kind) => {
+                    response.principal_name = owner.clone();
+                    response.principal_type = kind.clone();
+                }
+                // Kafka: nobody has no type, and it trips over who is asked for.
+                None => response.error_code = ErrorCode::UnknownServerError.code(),
+            }
         }
     }
     response

@@ -1,6 +1,6 @@
 //! AlterPartitionReassignments: moves partitions, or calls moves off; the controller answers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use controller::ControllerHandle;
@@ -14,8 +14,16 @@ use protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReass
 
 /// Kafka: what is asked is a map: a topic without partitions is not in it, and of a partition
 /// that is named more often only the last counts.
-fn as_map(mut topics: Vec<ReassignableTopic>) -> Vec<ReassignableTopic> {
-    topics.retain(|topic| !topic.partitions.is_empty());
+fn as_map(all: Vec<ReassignableTopic>) -> Vec<ReassignableTopic> {
+    let mut places = HashMap::new();
+    let mut topics: Vec<ReassignableTopic> = Vec::new();
+    for topic in all.into_iter().filter(|topic| !topic.partitions.is_empty()) {
+        let place = *places.entry(topic.name.clone()).or_insert(topics.len());
+        match topics.get_mut(place) {
+            Some(before) => before.partitions.extend(topic.partitions),
+            None => topics.push(topic),
+        }
+    }
     for topic in &mut topics {
         let mut seen = HashSet::new();
         topic.partitions.reverse();

@@ -73,6 +73,12 @@ pub(crate) async fn answer(
                 refused => refused,
             }
         };
+        // Kafka: a name that makes no path ends the whole request, when others have grown already.
+        if let Err(refusal) = &outcome
+            && refusal.is_silent()
+        {
+            return refused_whole(&request);
+        }
         let result = CreatePartitionsTopicResult::default().with_name(topic.name.clone());
         results.push(match outcome {
             Ok(()) => {
@@ -88,27 +94,31 @@ pub(crate) async fn answer(
     drop(request);
     context.drawn.give_back();
     if !validate_only && !grown.is_empty() {
-        // Kafka: without time to wait the answer is "timed out", however quick the controller was.
-        let done = timeout_ms > 0
-            && topics
-                .wait_until(timeout_ms, |image| {
-                    grown.iter().all(|(name, count)| {
-                        (0..*count).all(|index| {
-                            image
-                                .partition(name, index)
-                                .is_some_and(|held| held.leader.0 >= 0)
-                        })
-                    })
-                })
-                .await;
-        for result in results
-            .iter_mut()
-            .filter(|result| result.error_code == 0 && !done)
-        {
-            result.error_code = ErrorCode::RequestTimedOut.code();
+        let led = topics.wait_for_each(timeout_ms, &grown, |image, (name, count)| {
+            (0..*count).all(|index| {
+                let partition = image.partition(name, index);
+                partition.is_some_and(|held| held.leader.0 >= 0)
+            })
+        });
+        let written = results.iter_mut().filter(|result| result.error_code == 0);
+        for (result, led) in written.zip(led.await) {
+            if !led {
+                result.error_code = ErrorCode::RequestTimedOut.code();
+            }
         }
     }
     CreatePartitionsResponse::default()
         .with_throttle_time_ms(mutations.throttle_time_ms())
         .with_results(results)
+}
+
+fn refused_whole(request: &CreatePartitionsRequest) -> CreatePartitionsResponse {
+    let code = ErrorCode::UnknownServerError;
+    let refused = request.topics.iter().map(|topic| {
+        CreatePartitionsTopicResult::default()
+            .with_name(topic.name.clone())
+            .with_error_code(code.code())
+            .with_error_message(None)
+    });
+    CreatePartitionsResponse::default().with_results(refused.collect())
 }

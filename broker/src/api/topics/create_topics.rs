@@ -8,6 +8,7 @@ use protocol::kafka::errors::ErrorCode;
 use protocol::messages::create_topics_request::CreatableTopic;
 use protocol::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use protocol::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use protocol::names::CLUSTER_METADATA;
 
 use crate::admin::configs::{Configs, Described};
 use crate::admin::topics::{Refusal, Topics, Wanted};
@@ -42,6 +43,12 @@ pub(crate) async fn answer(
             Err(Refusal {
                 code: ErrorCode::NotController,
                 text: None,
+            })
+        } else if topic.name.as_str() == CLUSTER_METADATA {
+            let text = format!("Creation of internal topic {CLUSTER_METADATA} is prohibited.");
+            Err(Refusal {
+                code: ErrorCode::InvalidRequest,
+                text: Some(text),
             })
         } else if counts
             .get(topic.name.as_str())
@@ -97,21 +104,14 @@ pub(crate) async fn answer(
     let timeout_ms = request.timeout_ms;
     drop((request, counts));
     context.drawn.give_back();
-    // Kafka: without time to wait the answer is "timed out", however quick the controller was.
-    let led = timeout_ms > 0
-        && topics
-            .wait_until(timeout_ms, |image| {
-                made.iter().all(|name| {
-                    image.topic(name).is_some_and(|topic| {
-                        topic
-                            .partitions
-                            .values()
-                            .all(|partition| partition.leader.0 >= 0)
-                    })
-                })
-            })
-            .await;
-    for result in results.iter_mut().filter(|result| result.error_code == 0) {
+    let led = topics.wait_for_each(timeout_ms, &made, |image, name| {
+        image.topic(name).is_some_and(|topic| {
+            let mut partitions = topic.partitions.values();
+            partitions.all(|partition| partition.leader.0 >= 0)
+        })
+    });
+    let written = results.iter_mut().filter(|result| result.error_code == 0);
+    for (result, led) in written.zip(led.await) {
         if !led {
             *result = CreatableTopicResult::default()
                 .with_name(result.name.clone())

@@ -16,6 +16,9 @@ use crate::api::toll::Mutations;
 use crate::metadata::Image;
 use crate::peer::spelling::topic_name;
 
+/// Since this version there is a code for a broker that deletes no topics.
+const TELLS_DISABLED_SINCE: i16 = 3;
+
 pub(crate) async fn answer(
     context: &Context,
     image: &Image,
@@ -43,6 +46,14 @@ pub(crate) async fn answer(
             results.push(refused(ErrorCode::NotController));
             continue;
         }
+        if !topics.may_be_deleted() {
+            let code = match context.version {
+                0..TELLS_DISABLED_SINCE => ErrorCode::InvalidRequest,
+                _ => ErrorCode::TopicDeletionDisabled,
+            };
+            results.push(refused(code));
+            continue;
+        }
         if malformed {
             results.push(refused(ErrorCode::InvalidRequest));
             continue;
@@ -62,16 +73,23 @@ pub(crate) async fn answer(
             results.push(refused(code));
             continue;
         };
-        let partitions = image.topic(&name).map_or(0, |topic| topic.partitions.len());
-        let deleted = match mutations.record(partitions) {
+        let deleted = if gone.contains(&name) {
             // Kafka: what is named twice is deleted once.
-            Ok(()) if gone.contains(&name) => Ok(()),
-            Ok(()) => topics.delete(&name).await,
-            // Kafka: this door tells the code alone.
-            Err(_exceeded) => Err(Refusal {
-                code: ErrorCode::ThrottlingQuotaExceeded,
-                text: None,
-            }),
+            Ok(())
+        } else {
+            // Kafka: only a topic that is there is charged.
+            let charged = match image.topic(&name) {
+                Some(topic) => mutations.record(topic.partitions.len()),
+                None => Ok(()),
+            };
+            match charged {
+                Ok(()) => topics.delete(&name).await,
+                // Kafka: this door tells the code alone.
+                Err(_exceeded) => Err(Refusal {
+                    code: ErrorCode::ThrottlingQuotaExceeded,
+                    text: None,
+                }),
+            }
         };
         match deleted {
             Ok(()) => {
@@ -88,18 +106,21 @@ pub(crate) async fn answer(
     // What was asked is used up by now.
     context.drawn.give_back();
     if !gone.is_empty() {
-        // Kafka: with no time to wait nothing is looked at, however soon it is done.
-        let done = request.timeout_ms > 0
-            && topics
-                .wait_until(request.timeout_ms, |image| {
-                    gone.iter().all(|name| image.topic(name).is_none())
-                })
-                .await;
-        for result in results
-            .iter_mut()
-            .filter(|result| result.error_code == 0 && !done)
-        {
-            result.error_code = ErrorCode::RequestTimedOut.code();
+        let gone: Vec<String> = gone.into_iter().collect();
+        let done = topics.wait_for_each(request.timeout_ms, &gone, |image, name| {
+            image.topic(name).is_none()
+        });
+        let late = gone.iter().zip(done.await).filter(|(_, done)| !done);
+        let mut late: BTreeSet<&str> = late.map(|(name, _)| name.as_str()).collect();
+        for result in results.iter_mut().filter(|result| result.error_code == 0) {
+            // Kafka: of those that are named twice only the first hears of it.
+            if result
+                .name
+                .as_ref()
+                .is_some_and(|name| late.remove(name.as_str()))
+            {
+                result.error_code = ErrorCode::RequestTimedOut.code();
+            }
         }
     }
     DeleteTopicsResponse::default()

@@ -4,7 +4,7 @@
 //! its transaction. A marker counts once all in-sync replicas have it.
 //! Kafka: `KafkaApis.handleWriteTxnMarkersRequest`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use protocol::batch::{Marker, end_marker};
@@ -14,7 +14,7 @@ use protocol::messages::write_txn_markers_request::WritableTxnMarker;
 use protocol::messages::write_txn_markers_response::{
     WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopicResult,
 };
-use protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
+use protocol::messages::{TopicName, WriteTxnMarkersRequest, WriteTxnMarkersResponse};
 use protocol::names;
 use replication::append::{Acks, Append, AppendAnswer, Turn, Wait, append};
 use replication::replicas::{Hosted, Replicas};
@@ -30,6 +30,9 @@ enum Begun {
     Answered(AppendAnswer),
     Waits(Box<Wait>),
 }
+
+/// What became of one producer's partitions.
+type Told = BTreeMap<TopicName, BTreeMap<i32, ErrorCode>>;
 
 /// `timeout_ms` is `request.timeout.ms`: how long the markers' replication may take.
 pub(crate) async fn answer(
@@ -47,25 +50,36 @@ pub(crate) async fn answer(
         .collect();
     turn.end();
     let stay = replicas.shared().deadlines.park(timeout_ms);
-    let mut results: Vec<WritableTxnMarkerResult> = Vec::new();
+    // Kafka: what is told is a map, by producer and partition.
+    let mut results: Vec<(ProducerId, Told)> = Vec::new();
     let mut places = HashMap::new();
     for (marker, begun) in request.markers.iter().zip(begun) {
         // Kafka: a marker for no partition is not told about.
         if begun.is_empty() {
             continue;
         }
-        let topics = finish(groups, marker, begun, &stay).await;
-        let place = *places.entry(marker.producer_id.0).or_insert(results.len());
-        match results.get_mut(place) {
-            Some(result) => result.topics.extend(topics),
-            None => results.push(
-                WritableTxnMarkerResult::default()
-                    .with_producer_id(marker.producer_id)
-                    .with_topics(topics),
-            ),
-        }
+        let place = *places.entry(marker.producer_id.0).or_insert_with(|| {
+            results.push((ProducerId(marker.producer_id.0), Told::new()));
+            results.len() - 1
+        });
+        finish(groups, marker, begun, &stay, &mut results[place].1).await;
     }
-    WriteTxnMarkersResponse::default().with_markers(results)
+    let markers = results.into_iter().map(|(producer, told)| {
+        let topics = told.into_iter().map(|(name, partitions)| {
+            let partitions = partitions.into_iter().map(|(index, code)| {
+                WritableTxnMarkerPartitionResult::default()
+                    .with_partition_index(index)
+                    .with_error_code(code.code())
+            });
+            WritableTxnMarkerTopicResult::default()
+                .with_name(name)
+                .with_partitions(partitions.collect())
+        });
+        WritableTxnMarkerResult::default()
+            .with_producer_id(producer.0.into())
+            .with_topics(topics.collect())
+    });
+    WriteTxnMarkersResponse::default().with_markers(markers.collect())
 }
 
 fn begin(replicas: &Replicas, marker: &WritableTxnMarker, turn: &mut Turn) -> Vec<Begun> {
@@ -110,11 +124,11 @@ async fn finish(
     marker: &WritableTxnMarker,
     begun: Vec<Begun>,
     stay: &Stay,
-) -> Vec<WritableTxnMarkerTopicResult> {
+    told: &mut Told,
+) {
     let mut begun = begun.into_iter();
-    let mut topics = Vec::with_capacity(marker.topics.len());
     for topic in &marker.topics {
-        let mut results = Vec::with_capacity(topic.partition_indexes.len());
+        let results = told.entry(topic.name.clone()).or_default();
         let mut written = Vec::new();
         for (index, begun) in topic.partition_indexes.iter().zip(&mut begun) {
             let answer = match begun {
@@ -131,21 +145,11 @@ async fn finish(
             if code == ErrorCode::None {
                 written.push(*index);
             }
-            results.push(
-                WritableTxnMarkerPartitionResult::default()
-                    .with_partition_index(*index)
-                    .with_error_code(code.code()),
-            );
+            results.insert(*index, code);
         }
         if &*topic.name == names::CONSUMER_OFFSETS && !written.is_empty() {
             // Offsets that were committed within the transaction count from now on, or never will.
             groups.complete_transaction(&written, marker.producer_id.0, marker.transaction_result);
         }
-        topics.push(
-            WritableTxnMarkerTopicResult::default()
-                .with_name(topic.name.clone())
-                .with_partitions(results),
-        );
     }
-    topics
 }

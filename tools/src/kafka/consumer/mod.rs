@@ -23,9 +23,10 @@ use protocol::batch::{RecordHeaders, TimestampType};
 use protocol::kafka::apis::Api;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::ResponseKind;
+use protocol::names::is_internal;
 
 use crate::failure::Failure;
-use crate::filter::{Filter, is_internal};
+use crate::filter::Filter;
 use crate::kafka::admin::Admin;
 use crate::kafka::consumer::fetching::Asked;
 use crate::kafka::consumer::membership::Group;
