@@ -92,7 +92,9 @@ impl Handle {
 
     /// Returns once the disk has failed and the server has stopped serving.
     pub async fn failed(&mut self) {
-        if self.failed.recv().await.is_none() {
+        // One that ended without being told to has panicked, which is no better than a failed disk.
+        let is_over = self.failed.recv().await.is_none();
+        if is_over && self.stopper.listen().is_stopped() {
             std::future::pending::<()>().await;
         }
     }

@@ -387,10 +387,10 @@ fn a_request_whose_answer_would_fill_the_memory_is_turned_away() {
             .with_topics(Some(vec![topic]))
     };
     let connect = || Asker::connect(&single.bootstrap(), "asker");
-    // Two megabytes that ask for a hundred.
-    let refused = connect().try_ask(Api::OffsetFetch, 7, of_none(500_000));
+    // Eighteen megabytes that ask for more than a thousand.
+    let refused = connect().try_ask(Api::OffsetFetch, 7, of_none(4_500_000));
     assert!(refused.is_err());
-    connect().ask_as(Api::OffsetFetch, 7, of_none(100_000));
+    connect().ask_as(Api::OffsetFetch, 7, of_none(500_000));
 }
 
 #[test]

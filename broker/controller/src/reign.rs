@@ -155,7 +155,7 @@ impl Reign {
                     rest.by_ref().take(length).collect();
                 match outcome {
                     Ok(_) => written.extend(batch.into_iter().map(|(tp, mut leadership)| {
-                        leadership.partition_epoch += 1;
+                        leadership.partition_epoch = leadership.partition_epoch.wrapping_add(1);
                         (tp, leadership)
                     })),
                     Err(error) if error.is_bad_version() || error.is_no_node() => {
@@ -214,10 +214,10 @@ impl Reign {
                     undone.push((tp, leadership));
                 }
                 Some(node)
-                    if node.stat.version == leadership.partition_epoch + 1
+                    if node.stat.version == leadership.partition_epoch.wrapping_add(1)
                         && node.data == leadership.body() =>
                 {
-                    leadership.partition_epoch += 1;
+                    leadership.partition_epoch = leadership.partition_epoch.wrapping_add(1);
                     done.push((tp, leadership));
                 }
                 _ => lost.push(tp),

@@ -369,28 +369,19 @@ impl Filter {
 
     /// The one entity that Kafka reads for this filter, where it does not look through all.
     fn path(&self, strict: bool) -> Option<String> {
-        fn exactly(wanted: &Option<Match>) -> Option<&str> {
-            match wanted {
-                Some(Match::Exactly(name)) => Some(name),
-                _ => None,
-            }
-        }
+        let exactly = |wanted: &Option<Match>| match wanted {
+            Some(Match::Exactly(name)) => Some(sanitize(name)),
+            Some(Match::Default) => Some(DEFAULT.to_owned()),
+            Some(Match::Any) | None => None,
+        };
         if let Some(host) = exactly(&self.address) {
             return Some(format!("ips/{host}"));
         }
         let is_left_out = |wanted: &Option<Match>| strict && wanted.is_none();
         match (exactly(&self.user), exactly(&self.client)) {
-            (Some(user), Some(client)) => Some(format!(
-                "users/{}/clients/{}",
-                sanitize(user),
-                sanitize(client)
-            )),
-            (Some(user), None) if is_left_out(&self.client) => {
-                Some(format!("users/{}", sanitize(user)))
-            }
-            (None, Some(client)) if is_left_out(&self.user) => {
-                Some(format!("clients/{}", sanitize(client)))
-            }
+            (Some(user), Some(client)) => Some(format!("users/{user}/clients/{client}")),
+            (Some(user), None) if is_left_out(&self.client) => Some(format!("users/{user}")),
+            (None, Some(client)) if is_left_out(&self.user) => Some(format!("clients/{client}")),
             _ => None,
         }
     }

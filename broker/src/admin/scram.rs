@@ -138,11 +138,12 @@ impl Scram {
             } else if times > 1 {
                 Err(Refusal::DescribedTwice(user.clone()))
             } else {
-                let held = credentials(&entities::read(&*self.store, &entity(user)).await?);
-                if held.is_empty() {
-                    Err(Refusal::NothingToDescribe(user.clone()))
-                } else {
-                    Ok(held)
+                match entities::read(&*self.store, &entity(user)).await {
+                    Ok(overrides) => match credentials(&overrides) {
+                        held if held.is_empty() => Err(Refusal::NothingToDescribe(user.clone())),
+                        held => Ok(held),
+                    },
+                    Err(failure) => Err(failure.into()),
                 }
             };
             told.push((user.clone(), answer));

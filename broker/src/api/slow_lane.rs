@@ -24,6 +24,9 @@ const STEP_BYTES: usize = 64 * 1024;
 /// however small the requests of clients are to be.
 const MEMORY_BYTES_MIN: usize = 100 << 20;
 
+/// What an answer may take that grows far beyond its request: millions of partitions.
+const ANSWER_BYTES_MAX: usize = 1 << 30;
+
 /// The threads and their memory. One a broker.
 #[derive(Debug)]
 pub(crate) struct SlowLane {
@@ -121,14 +124,18 @@ impl SlowLane {
         Some(tasks::spawn_on(runtime.handle(), "slow request", work))
     }
 
-    /// Waits until so much memory is there.
-    pub(crate) async fn draw(&self, bytes: usize) -> Result<Drawn, TooLarge> {
-        if bytes > self.memory_bytes {
-            return Err(TooLarge {
-                bytes,
-                max: self.memory_bytes,
-            });
+    /// Waits until so much memory is there, for a request and for its answer. The largest answers
+    /// have all of it to themselves, though they take more.
+    pub(crate) async fn draw(&self, bytes: usize, answer_bytes: usize) -> Result<Drawn, TooLarge> {
+        for (bytes, max) in [
+            (bytes, self.memory_bytes),
+            (answer_bytes, self.memory_bytes.max(ANSWER_BYTES_MAX)),
+        ] {
+            if bytes > max {
+                return Err(TooLarge { bytes, max });
+            }
         }
+        let bytes = bytes.saturating_add(answer_bytes).min(self.memory_bytes);
         let steps = u32::try_from(bytes.div_ceil(STEP_BYTES)).unwrap_or(u32::MAX);
         // It is never closed.
         let permit = Arc::clone(&self.memory).acquire_many_owned(steps).await;
@@ -152,9 +159,9 @@ mod tests {
     #[tokio::test]
     async fn who_needs_more_than_is_left_waits_and_more_than_there_is_is_refused() {
         let lane = Arc::new(SlowLane::with_memory(10 * STEP_BYTES).unwrap());
-        let held = lane.draw(6 * STEP_BYTES).await.unwrap();
+        let held = lane.draw(6 * STEP_BYTES, 0).await.unwrap();
         let next = Arc::clone(&lane);
-        let second = lane.spawn(async move { next.draw(5 * STEP_BYTES).await.is_ok() });
+        let second = lane.spawn(async move { next.draw(STEP_BYTES, 4 * STEP_BYTES).await.is_ok() });
         let second = second.unwrap();
         tokio::task::yield_now().await;
         assert!(!second.is_finished());
@@ -165,8 +172,12 @@ mod tests {
         assert!(second.await.unwrap());
         assert_eq!(lane.load(), (0, 0, 10 * STEP_BYTES));
         drop(known);
-        let refused = lane.draw(10 * STEP_BYTES + 1).await.unwrap_err();
+        let refused = lane.draw(10 * STEP_BYTES + 1, 0).await.unwrap_err();
         assert_eq!(refused.max, 10 * STEP_BYTES);
+        let all = lane.draw(STEP_BYTES, ANSWER_BYTES_MAX).await.unwrap();
+        assert_eq!(lane.load().2, 0);
+        drop(all);
+        assert!(lane.draw(0, ANSWER_BYTES_MAX + 1).await.is_err());
     }
 
     #[tokio::test]

@@ -43,6 +43,7 @@ use crate::api::slow_lane::{Drawn, SlowLane, TooLarge};
 use crate::api::toll::{self, Counted, Mutations, Toll};
 use crate::api::transactions::producer_ids::ProducerIds;
 use crate::api::{cluster, configs, data, groups, peers, security, topics, transactions, weight};
+use crate::complaints::Complaint;
 use crate::config::Live;
 use crate::coordination::Groups;
 use crate::measures::requests::{ApiMeasures, Timing};
@@ -150,6 +151,8 @@ pub struct Services {
     pub requests: Arc<Requests>,
     pub loggers: Loggers,
     pub(crate) slow_lane: SlowLane,
+    /// Of replicas that were to lie elsewhere: whoever asks names what he likes.
+    pub(crate) not_moved: Arc<Complaint>,
 }
 
 /// What an answer is written with.
@@ -515,10 +518,10 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
             )
         }
         R::AlterPartition(request) => {
-            later!(
-                AlterPartition,
-                peers::alter_partition::answer(&context, &s.controller, request).await
-            )
+            later!(AlterPartition, {
+                let image = s.metadata.image();
+                peers::alter_partition::answer(&context, &s.controller, &image, request).await
+            })
         }
         R::AllocateProducerIds(request) => {
             later!(
@@ -594,7 +597,8 @@ fn answer(s: Arc<Services>, context: Context, request: RequestKind) -> Option<An
             )
         }
         R::AlterReplicaLogDirs(request) => later!(AlterReplicaLogDirs, {
-            cluster::alter_replica_log_dirs::answer(&s.replicas, s.metadata.image(), request).await
+            let image = s.metadata.image();
+            cluster::alter_replica_log_dirs::answer(&s.replicas, image, &s.not_moved, request).await
         }),
         R::Envelope(_) => match cluster::envelope::answer()? {},
         _ => return None,
@@ -696,8 +700,7 @@ fn read_slowly(s: Arc<Services>, mut context: Context, head: Head, body: Bytes) 
         // What somebody may want to look at in need waits for no memory.
         if is_large {
             let answer = weight::answer_memory(head.api, checked.numbers());
-            let memory = checked.memory().saturating_add(answer);
-            context.drawn = s.slow_lane.draw(memory).await?;
+            context.drawn = s.slow_lane.draw(checked.memory(), answer).await?;
         }
         let drawn = context.drawn.clone();
         let request = checked.decode()?;

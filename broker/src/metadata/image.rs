@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, TopicId};
+use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
 
 /// Immutable; topics are shared between one image and the next.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +62,15 @@ impl Image {
 
     pub fn topic_by_id(&self, id: TopicId) -> Option<&Arc<TopicImage>> {
         self.topics.get(self.names_by_id.get(&id)?)
+    }
+
+    /// All partitions of all topics.
+    pub fn partitions(&self) -> impl Iterator<Item = TopicPartition> {
+        let topics = self.topics.values();
+        topics.flat_map(|topic| {
+            let indexes = topic.partitions.keys();
+            indexes.map(|index| TopicPartition::new(Arc::clone(&topic.name), *index))
+        })
     }
 
     pub fn partition(&self, topic: &str, partition: i32) -> Option<&PartitionImage> {

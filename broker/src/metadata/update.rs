@@ -25,7 +25,8 @@ pub struct Update {
 #[derive(Clone, Debug, Default)]
 pub struct TopicUpdate {
     pub name: Arc<str>,
-    pub id: TopicId,
+    /// `None` where brokers did not tell ids yet; the zero id says that there is none.
+    pub id: Option<TopicId>,
     pub partitions: Vec<(i32, PartitionImage)>,
 }
 
@@ -51,10 +52,9 @@ pub fn apply(image: &Image, update: Update) -> (Image, Vec<TopicPartition>) {
                 partitions.insert(index, partition);
             }
         }
-        let id = if told.id.is_zero() && !partitions.is_empty() {
-            old_id
-        } else {
-            told.id
+        let id = match told.id {
+            None if !partitions.is_empty() => old_id,
+            told => told.unwrap_or(TopicId::ZERO),
         };
         if old_id != id || partitions.is_empty() {
             names_by_id.remove(&old_id);
@@ -111,11 +111,24 @@ mod tests {
             controller: BrokerId(1),
             topics: vec![TopicUpdate {
                 name: name.into(),
-                id,
+                id: (!id.is_zero()).then_some(id),
                 partitions,
             }],
             ..Update::default()
         }
+    }
+
+    #[test]
+    fn an_id_is_forgotten_by_a_controller_that_knows_of_ids_and_has_none() {
+        let id = TopicId::random();
+        let (image, _) = apply(&Image::default(), told("t", id, &[(0, 1)]));
+        let (older, _) = apply(&image, told("t", TopicId::ZERO, &[(0, 2)]));
+        assert_eq!(older.topic("t").unwrap().id, id);
+        let mut update = told("t", id, &[(0, 3)]);
+        update.topics[0].id = Some(TopicId::ZERO);
+        let (image, _) = apply(&image, update);
+        assert!(image.topic("t").unwrap().id.is_zero());
+        assert!(image.topic_by_id(id).is_none());
     }
 
     #[test]

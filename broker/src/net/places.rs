@@ -37,7 +37,7 @@ pub(crate) struct Bounds {
     pub(crate) rate: PerListener<i32>,
     pub(crate) per_address: usize,
     pub(crate) overrides: HashMap<IpAddr, usize>,
-    /// `max.connections.per.ip.overrides` as it was when its names were looked up.
+    /// What of `max.connections.per.ip.overrides` could be looked up.
     named: BTreeMap<String, usize>,
     pub(crate) inter_broker: String,
 }
@@ -50,11 +50,11 @@ impl Bounds {
     /// As they are now. Names of hosts are looked up where others are given than before.
     pub(crate) async fn altered(&self, config: &Config) -> Bounds {
         let network = &config.network;
-        let named = network.connections_per_address.clone();
-        let overrides = if named == self.named {
-            self.overrides.clone()
+        let set = &network.connections_per_address;
+        let (named, overrides) = if *set == self.named {
+            (self.named.clone(), self.overrides.clone())
         } else {
-            addresses(&named).await
+            addresses(set).await
         };
         Bounds {
             open: network.connections_max.clone(),
@@ -67,34 +67,38 @@ impl Bounds {
     }
 }
 
-/// `max.connections.per.ip.overrides` by address. All names are looked up at the same time: a name
+/// `max.connections.per.ip.overrides` by address, and as much of it as could be looked up: the rest
+/// is looked up again with the next change of any setting. All names at the same time, as a name
 /// server may be silent.
-async fn addresses(named: &BTreeMap<String, usize>) -> HashMap<IpAddr, usize> {
+async fn addresses(
+    set: &BTreeMap<String, usize>,
+) -> (BTreeMap<String, usize>, HashMap<IpAddr, usize>) {
     let mut lookups = JoinSet::new();
-    for (host, max) in named {
-        let (host, max) = (host.clone(), *max);
+    for host in set.keys().cloned() {
         lookups.spawn(async move {
-            let found = timeout(LOOKUP_PATIENCE, lookup_host((host.as_str(), 0))).await;
-            let found = found.ok().and_then(Result::ok);
-            let found = found.map(|found| found.map(|at| at.ip().to_canonical()).collect());
-            (host, max, found)
+            let found = timeout(LOOKUP_PATIENCE, lookup_host((host.clone(), 0))).await;
+            let found: Option<Vec<IpAddr>> = match found {
+                Ok(Ok(found)) => Some(found.map(|at| at.ip().to_canonical()).collect()),
+                _ => None,
+            };
+            (host, found)
         });
     }
-    let mut by_address = HashMap::new();
-    while let Some(looked_up) = lookups.join_next().await {
-        let Ok((host, max, found)) = looked_up else {
-            continue;
-        };
-        let found: Option<Vec<IpAddr>> = found;
-        match found {
-            Some(found) => by_address.extend(found.into_iter().map(|address| (address, max))),
-            None => warn!(
+    let looked_up: HashMap<_, _> = lookups.join_all().await.into_iter().collect();
+    let (mut known, mut by_address) = (BTreeMap::new(), HashMap::new());
+    // In this order: of two that have the same address the last counts.
+    for (host, max) in set {
+        let Some(Some(found)) = looked_up.get(host) else {
+            warn!(
                 host,
                 "max.connections.per.ip.overrides names a host that does not resolve"
-            ),
-        }
+            );
+            continue;
+        };
+        known.insert(host.clone(), *max);
+        by_address.extend(found.iter().map(|address| (*address, *max)));
     }
-    by_address
+    (known, by_address)
 }
 
 /// Why somebody was turned away.
@@ -420,6 +424,15 @@ impl Drop for Entrance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn of_two_names_of_one_address_the_last_counts_and_an_unknown_one_is_looked_up_again() {
+        let all = [("127.0.0.1", 5), ("localhost", 7), ("nobody.invalid", 9)];
+        let set = BTreeMap::from(all.map(|(host, max)| (host.to_owned(), max)));
+        let (known, by_address) = addresses(&set).await;
+        assert_eq!(by_address.get(&address(1)), Some(&7));
+        assert!(known.keys().eq(["127.0.0.1", "localhost"]));
+    }
 
     const WINDOW: Window = Window {
         samples: 11,

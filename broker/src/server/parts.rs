@@ -40,6 +40,7 @@ use crate::api::peers::authority::Orders as Authority;
 use crate::api::slow_lane::SlowLane;
 use crate::api::table::Services;
 use crate::api::transactions::producer_ids::{Block, ProducerIds};
+use crate::complaints::Complaint;
 use crate::config::{Config, Live, TopicSettings};
 use crate::coordination::{Groups, Settings};
 use crate::measures::Requests;
@@ -318,6 +319,7 @@ impl Rooms {
         }
         let services = Services {
             auto_create: AutoCreate::new(Arc::clone(&topics), live.clone(), &side.clock),
+            not_moved: Complaint::new("the replica does not move", &side.clock),
             topics,
             cluster_id: side.cluster_id,
             configs: Configs::new(

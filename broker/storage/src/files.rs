@@ -132,7 +132,8 @@ pub fn parse_base(name: &str, suffix: &str) -> Option<i64> {
     if digits.len() < 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    digits.parse().ok()
+    // No record can have the last of all offsets, so no segment begins there.
+    digits.parse().ok().filter(|base| *base < i64::MAX)
 }
 
 #[cfg(test)]

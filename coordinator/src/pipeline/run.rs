@@ -21,7 +21,7 @@ pub(crate) async fn run(
     let clock = pipeline.config.clock.clone();
     let tick_ms = pipeline.sessions.step_ms();
     let containers_ms = pipeline.config.container_check_interval_ms.max(1);
-    let mut next_containers_ms = clock.monotonic_ms() + containers_ms;
+    let mut next_containers_ms = clock.monotonic_ms().saturating_add(containers_ms);
     let mut told = false;
     pipeline.end_dead_sessions();
     while pipeline.awaits_disk() {
@@ -49,7 +49,7 @@ pub(crate) async fn run(
                 let now_ms = clock.monotonic_ms();
                 next_tick_ms = (now_ms / tick_ms + 1) * tick_ms;
                 if now_ms >= next_containers_ms {
-                    next_containers_ms = now_ms + containers_ms;
+                    next_containers_ms = now_ms.saturating_add(containers_ms);
                     let per_minute = pipeline.config.container_max_per_minute;
                     let most = per_minute.saturating_mul(containers_ms.cast_unsigned()) / 60_000;
                     pipeline.remove_expired_nodes(usize::try_from(most.max(1)).unwrap_or(usize::MAX));

@@ -151,7 +151,7 @@ fn newest_snapshot(
 fn wanted_logs(logs: Vec<(i64, PathBuf)>, zxid: i64) -> Vec<PathBuf> {
     let first = logs
         .iter()
-        .rposition(|(begin, _)| *begin <= zxid + 1)
+        .rposition(|(begin, _)| *begin <= zxid.saturating_add(1))
         .unwrap_or(0);
     logs.into_iter().skip(first).map(|(_, path)| path).collect()
 }
@@ -203,7 +203,7 @@ impl Replay {
 
     /// Within an epoch zxids follow each other; a file that begins later follows a lost one.
     fn gap(&self, path: &Path, offset: u64, found: i64) -> Option<Error> {
-        let expected = self.last + 1;
+        let expected = self.last.saturating_add(1);
         let skips = found > expected && found >> 32 == expected >> 32;
         skips.then(|| Error::Gap {
             path: path.to_path_buf(),

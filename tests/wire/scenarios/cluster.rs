@@ -113,6 +113,10 @@ fn features(s: &mut Script) {
         ("a level of zero", json!([one("nope", 0)])),
         ("a negative level", json!([one("nope", -1)])),
         ("a feature twice", json!([one("nope", 1), one("nope", 2)])),
+        (
+            "a feature twice, the first wrong",
+            json!([one("nope", 0), one("nope", 5)]),
+        ),
         ("several", json!([one("nope", 1), one("none", 2)])),
         ("none", json!([])),
     ] {

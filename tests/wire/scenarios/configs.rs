@@ -866,6 +866,7 @@ fn scram(s: &mut Script) {
             of(&["scram", "none", "twice", "twice"]),
         ),
         ("an empty name", of(&[""])),
+        ("one called dot", of(&[".", "scram"])),
     ] {
         s.once("DescribeUserScramCredentials", 0, case, body);
     }

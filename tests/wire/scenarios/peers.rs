@@ -281,6 +281,18 @@ fn proposals(s: &mut Script, now: Epochs) {
             {"partitionIndex": partition, "leaderEpoch": leader_epoch, "newIsr": isr, "newIsrWithEpochs": isr_with, "leaderRecoveryState": recovery, "partitionEpoch": version}]}]})
     };
     let b = now.broker;
+    for (case, body) in [
+        (
+            "an older broker epoch and a recovery nobody knows",
+            propose(1, b - 1, "t", 0, 0, 0, &[1], 7),
+        ),
+        (
+            "an unknown topic and a recovery nobody knows",
+            propose(1, b, "none", 0, 0, 0, &[1], 7),
+        ),
+    ] {
+        s.each("AlterPartition", 1..=3, case, |_| body.clone());
+    }
     for (case, low, body) in [
         ("as it is", 0, propose(1, b, "t", 0, 0, 0, &[1], 0)),
         (

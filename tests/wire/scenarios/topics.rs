@@ -406,6 +406,15 @@ fn elections(s: &mut Script) {
     ] {
         s.each("ElectLeaders", ALL, case, |_| elect(kind, topics.clone()));
     }
+    for kind in [2, -1] {
+        let topics = json!([{"topic": "move", "partitions": [1, 0, 1]}, {"topic": "none", "partitions": []}, {"topic": "move", "partitions": [0]}]);
+        s.each(
+            "ElectLeaders",
+            1..=2,
+            &format!("kind {kind} of several, some twice"),
+            |_| elect(kind, topics.clone()),
+        );
+    }
     for (case, kind) in [
         ("unclean and not needed", 1),
         ("a kind nobody knows", 2),

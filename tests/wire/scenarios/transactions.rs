@@ -75,11 +75,32 @@ fn participants(s: &mut Script) {
             "transactions": [{"transactionalId": "tx", "producerId": 5, "producerEpoch": 0, "verifyOnly": verify, "topics": topics}]})
     };
     let of = |name: &str, partitions: &[i32]| json!({"name": name, "partitions": partitions});
+    for verify in [false, true] {
+        let case = match verify {
+            false => "of an empty id",
+            true => "of an empty id, only asked",
+        };
+        let low = if verify { 4 } else { 0 };
+        s.each("AddPartitionsToTxn", low..=5, case, |_| {
+            let mut body = add(verify, json!([of("t", &[0])]));
+            body["v3AndBelowTransactionalId"] = json!("");
+            body["transactions"][0]["transactionalId"] = json!("");
+            body
+        });
+    }
     for (case, topics) in [
         ("nobody's transaction", json!([of("t", &[1, 0])])),
         (
             "unknown partitions among known ones",
             json!([of("t", &[0, 9]), of("none", &[0])]),
+        ),
+        (
+            "unknown partitions, some twice",
+            json!([of("t", &[0, 9, 9]), of("u", &[]), of("t", &[1])]),
+        ),
+        (
+            "a partition twice",
+            json!([of("t", &[0, 0]), of("t", &[0])]),
         ),
         ("no topic", json!([])),
         ("no partition", json!([of("t", &[])])),
@@ -110,6 +131,19 @@ fn offsets(s: &mut Script) {
     let of = |name: &str, partition: i32| json!({"name": name, "partitions": [{"partitionIndex": partition, "committedOffset": 7, "committedLeaderEpoch": 0, "committedMetadata": ""}]});
     s.each("TxnOffsetCommit", ALL, "an unknown topic alone", |_| {
         commit("tx", "txg", json!([of("none", 0)]), -1, "")
+    });
+    s.each("TxnOffsetCommit", ALL, "no partition", |_| {
+        let nothing = |name: &str| json!({"name": name, "partitions": []});
+        commit("tx", "txg", json!([nothing("g"), nothing("none")]), -1, "")
+    });
+    s.each("TxnOffsetCommit", ALL, "an unknown topic twice", |_| {
+        commit(
+            "tx",
+            "txg",
+            json!([of("none", 0), of("none", 1), of("none", 0)]),
+            -1,
+            "",
+        )
     });
     s.each("TxnOffsetCommit", ALL, "no topic", |_| {
         commit("tx", "txg", json!([]), -1, "")

@@ -302,7 +302,7 @@ impl Sessions {
         }
         let id = loop {
             let id = i32::try_from(self.chance.next_u64() >> 33).unwrap_or(NO_SESSION);
-            if id != NO_SESSION && !slots.contains_key(&id) {
+            if id != NO_SESSION && ID_RANGE.contains(&id) && !slots.contains_key(&id) {
                 break id;
             }
         };

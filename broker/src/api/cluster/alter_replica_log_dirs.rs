@@ -17,8 +17,9 @@ use protocol::messages::{AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse
 use replication::error::Refusal;
 use replication::replicas::Replicas;
 
+use crate::api::cluster::shown_directory;
 use crate::api::errors::replication_code;
-use crate::complaints::shown;
+use crate::complaints::{Complaint, shown};
 use crate::metadata::Image;
 
 /// Makes directories and waits for orders of the controller, so it leaves the worker it was called
@@ -26,12 +27,14 @@ use crate::metadata::Image;
 pub(crate) async fn answer(
     replicas: &Arc<Replicas>,
     image: Arc<Image>,
+    not_moved: &Arc<Complaint>,
     request: AlterReplicaLogDirsRequest,
 ) -> AlterReplicaLogDirsResponse {
     let wanted = wanted(&request);
-    let here = Arc::clone(replicas);
+    let (here, complaint) = (Arc::clone(replicas), Arc::clone(not_moved));
     let named: Vec<_> = wanted.keys().cloned().collect();
-    let altered = tokio::task::spawn_blocking(move || alter(&here, &image, wanted)).await;
+    let altered =
+        tokio::task::spawn_blocking(move || alter(&here, &image, &complaint, wanted)).await;
     let codes = altered.unwrap_or_else(|_panicked| {
         let failed = |id| (id, ErrorCode::UnknownServerError);
         named.into_iter().map(failed).collect()
@@ -67,15 +70,13 @@ fn wanted(request: &AlterReplicaLogDirsRequest) -> BTreeMap<TopicPartition, Arc<
 fn alter(
     replicas: &Replicas,
     image: &Image,
+    complaint: &Arc<Complaint>,
     wanted: BTreeMap<TopicPartition, Arc<str>>,
 ) -> Vec<(TopicPartition, ErrorCode)> {
     // Kafka knows its directories by their absolute paths, and compares texts.
     let directories = replicas.store().directories().into_iter();
     let known: BTreeMap<String, PathBuf> = directories
-        .filter_map(|directory| {
-            let shown = std::path::absolute(&directory.path).ok()?;
-            Some((shown.display().to_string(), directory.path))
-        })
+        .map(|directory| (shown_directory(&directory.path), directory.path))
         .collect();
     let (mut codes, mut refused, mut example) = (Vec::with_capacity(wanted.len()), 0_usize, None);
     for (id, path) in wanted {
@@ -86,10 +87,8 @@ fn alter(
         }
         codes.push((id, code));
     }
-    // One line, of the first: a request names as many as it likes.
-    if let Some((partition, path, code)) = example {
-        let to = shown(&path);
-        tracing::warn!(%partition, %to, ?code, refused, "the replica does not move");
+    if let Some((id, path, code)) = example {
+        complaint.note(|| format!("{id} to {}: {code:?}, one of {refused}", shown(&path)));
     }
     codes
 }

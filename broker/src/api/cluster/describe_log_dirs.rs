@@ -16,6 +16,7 @@ use replication::lanes::Gathered;
 use replication::replicas::Replicas;
 use storage::log::Log;
 
+use crate::api::cluster::shown_directory;
 use crate::measures::Patience;
 
 /// Kafka's word for a size that could not be asked of the disk. Here also a log's on a disk that hangs:
@@ -86,10 +87,8 @@ fn describe(
     all.retain(|log| wanted(log));
     let mut patience = Patience::default();
     let each = logs.directories().into_iter().map(|directory| {
-        // Kafka shows absolute paths, whatever the settings say.
-        let shown = std::path::absolute(&directory.path).unwrap_or_else(|_| directory.path.clone());
         let result = DescribeLogDirsResult::default()
-            .with_log_dir(StrBytes::from_string(shown.display().to_string()));
+            .with_log_dir(StrBytes::from_string(shown_directory(&directory.path)));
         if !directory.online {
             return result
                 .with_error_code(ErrorCode::KafkaStorageError.code())

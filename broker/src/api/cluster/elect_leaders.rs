@@ -73,35 +73,34 @@ pub(crate) async fn answer(
     request: ElectLeadersRequest,
 ) -> ElectLeadersResponse {
     let kind = match request.election_type {
-        PREFERRED => Some(ElectionKind::Preferred),
-        UNCLEAN => Some(ElectionKind::Unclean),
-        _ => None,
+        PREFERRED => ElectionKind::Preferred,
+        UNCLEAN => ElectionKind::Unclean,
+        _ => return refuse(ErrorCode::UnknownServerError, request),
     };
-    let asked: Option<Vec<TopicPartition>> = request.topic_partitions.map(|topics| {
-        let each = topics.iter();
-        each.flat_map(|topic| TopicPartition::each_of(&topic.topic, &topic.partitions))
-            .collect()
-    });
-    let each = |code: ErrorCode, asked: Option<Vec<TopicPartition>>| {
-        let asked = asked.unwrap_or_default().into_iter();
-        asked.map(|tp| (tp, (code, None))).collect()
-    };
-    let mut as_a_whole = ErrorCode::None;
-    let outcomes = match kind {
-        Some(kind) => match controller.elect_leaders(kind, asked.clone()).await {
-            Ok(outcomes) => {
-                drop(asked);
-                context.drawn.give_back();
-                await_leaders(metadata, clock, request.timeout_ms, outcomes).await
-            }
-            // Kafka: the answer as a whole carries no code, each named partition does.
-            Err(code) => each(code, asked),
-        },
-        None => {
-            as_a_whole = ErrorCode::UnknownServerError;
-            each(as_a_whole, asked)
+    let is_for_all = request.topic_partitions.is_none();
+    // Kafka: all that this broker knows of.
+    let asked: Vec<TopicPartition> = match &request.topic_partitions {
+        Some(topics) => {
+            let each = topics.iter();
+            each.flat_map(|topic| TopicPartition::each_of(&topic.topic, &topic.partitions))
+                .collect()
         }
+        None => metadata.image().partitions().collect(),
     };
+    let timeout_ms = request.timeout_ms;
+    drop(request);
+    let mut outcomes = match controller.elect_leaders(kind, Some(asked.clone())).await {
+        Ok(outcomes) => {
+            drop(asked);
+            context.drawn.give_back();
+            await_leaders(metadata, clock, timeout_ms, outcomes).await
+        }
+        // Kafka: the answer as a whole carries no code, each partition does.
+        Err(code) => asked.into_iter().map(|tp| (tp, (code, None))).collect(),
+    };
+    if is_for_all {
+        outcomes.retain(|_, (code, _)| *code != ErrorCode::ElectionNotNeeded);
+    }
     let mut results: Vec<ReplicaElectionResult> = Vec::new();
     for (tp, (code, text)) in outcomes {
         let text = match code {
@@ -123,9 +122,26 @@ pub(crate) async fn answer(
             ),
         }
     }
+    ElectLeadersResponse::default().with_replica_election_results(results)
+}
+
+/// Kafka: a kind of election that nobody knows fails the request as it was asked.
+fn refuse(code: ErrorCode, request: ElectLeadersRequest) -> ElectLeadersResponse {
+    let topics = request.topic_partitions.unwrap_or_default().into_iter();
+    let results = topics.map(|topic| {
+        let partitions = topic.partitions.into_iter().map(|index| {
+            PartitionResult::default()
+                .with_partition_id(index)
+                .with_error_code(code.code())
+                .with_error_message(None)
+        });
+        ReplicaElectionResult::default()
+            .with_topic(topic.topic)
+            .with_partition_result(partitions.collect())
+    });
     ElectLeadersResponse::default()
-        .with_error_code(as_a_whole.code())
-        .with_replica_election_results(results)
+        .with_error_code(code.code())
+        .with_replica_election_results(results.collect())
 }
 
 #[cfg(test)]

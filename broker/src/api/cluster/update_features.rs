@@ -1,6 +1,6 @@
 //! UpdateFeatures: in ZooKeeper mode 3.9 supports no feature, so every update is refused.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use controller::{Agreed, ControllerHandle};
 use protocol::StrBytes;
@@ -37,14 +37,11 @@ pub(crate) fn answer(
             .with_error_code(ErrorCode::InvalidRequest.code())
             .with_error_message(Some(StrBytes::from_static_str(DISABLED)));
     }
-    // Kafka: of a feature that is named more often only the last counts.
-    let updates = request.feature_updates.iter().enumerate();
-    let last: HashMap<&str, usize> = updates
-        .clone()
-        .map(|(place, update)| (&*update.feature, place))
-        .collect();
-    let updates = updates.filter(|(place, update)| last.get(&*update.feature) == Some(place));
-    let results = updates.map(|(_, update)| {
+    // Kafka: of a feature that is named more often the first counts.
+    let mut named = HashSet::new();
+    let updates = request.feature_updates.iter();
+    let updates = updates.filter(|update| named.insert(&*update.feature));
+    let results = updates.map(|update| {
         UpdatableFeatureResult::default()
             .with_feature(update.feature.clone())
             .with_error_code(ErrorCode::InvalidRequest.code())

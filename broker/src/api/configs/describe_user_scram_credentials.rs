@@ -44,7 +44,7 @@ pub(crate) async fn answer(
                 let (code, words) = scram_code(&refusal, true);
                 result
                     .with_error_code(code.code())
-                    .with_error_message(words.map(text))
+                    .with_error_message(words.or(code.message().map(str::to_owned)).map(text))
             }
         }
     });

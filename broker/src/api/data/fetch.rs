@@ -349,6 +349,19 @@ fn look(
     (looks, wanted)
 }
 
+/// Whether records follow where somebody wants to read.
+fn has_more(one: &Wanted, found: &Found) -> bool {
+    let end = match one.reader {
+        Reader::Consumer {
+            committed_only: true,
+            ..
+        } => found.offsets.stable,
+        Reader::Consumer { .. } => found.offsets.watermark,
+        Reader::Follower { .. } | Reader::Local => found.offsets.end,
+    };
+    found.diverging.is_none() && one.from < end
+}
+
 /// Whether a session may fail on it: few requests are so odd.
 fn may_fail(context: &Context, request: &FetchRequest) -> bool {
     let is_zero = |id: TopicId| context.version >= TOPIC_IDS_SINCE && id.is_zero();
@@ -418,12 +431,12 @@ impl Fetching {
     }
 
     fn may_answer(&self, round: &Round, max_wait_ms: i64) -> bool {
-        let told_at_once =
-            |look: &Look| matches!(look, Look::Failed(_) | Look::Negative | Look::Elsewhere(..));
+        let told_at_once = |look: &Look| matches!(look, Look::Failed(_) | Look::Elsewhere(..));
         max_wait_ms <= 0
             || self.wanted.is_empty()
             || round.is_ready
             || self.looks.iter().any(told_at_once)
+            || self.fails(round)
     }
 
     async fn wait(&mut self, mut round: Round, max_wait_ms: i64) -> Answer {
@@ -466,7 +479,9 @@ impl Fetching {
                 },
                 Look::Negative => match found.next() {
                     // Kafka: a negative size fails in the log, once there is something to read.
-                    Some(Ok(found)) if found.diverging.is_none() && self.has_more(ask, &found) => {
+                    Some(Ok(found))
+                        if self.wanted_of(ask).is_some_and(|it| has_more(it, &found)) =>
+                    {
                         let code = ErrorCode::UnknownServerError.code();
                         shares.push(Share {
                             ask,
@@ -512,18 +527,11 @@ impl Fetching {
         self.wanted.get(at.ok()?)
     }
 
-    /// Whether records follow where somebody wants to read.
-    fn has_more(&self, ask: usize, found: &Found) -> bool {
-        self.wanted_of(ask).is_some_and(|one| {
-            let end = match one.reader {
-                Reader::Consumer {
-                    committed_only: true,
-                    ..
-                } => found.offsets.stable,
-                Reader::Consumer { .. } => found.offsets.watermark,
-                Reader::Follower { .. } | Reader::Local => found.offsets.end,
-            };
-            one.from < end
+    /// Whether a negative size fails.
+    fn fails(&self, round: &Round) -> bool {
+        let mut found = self.wanted.iter().zip(&round.found);
+        found.any(|(one, found)| {
+            one.bytes_max.is_none() && found.as_ref().is_ok_and(|found| has_more(one, found))
         })
     }
 

@@ -174,7 +174,7 @@ impl World {
             let partitions = (0..count).map(|index| (index, led())).collect();
             update.topics.push(TopicUpdate {
                 name: topic.into(),
-                id,
+                id: Some(id),
                 partitions,
             });
         }

@@ -6,7 +6,7 @@
 use protocol::ids::TopicPartition;
 use protocol::kafka::errors::ErrorCode;
 use znodes::paths;
-use znodes::store::{ANY, Error, Op, Store, create_with_parents};
+use znodes::store::{ANY, Error, Node, Op, Store, create_with_parents};
 
 /// Offsets that are written, or read, without waiting in between.
 const AT_ONCE_MAX: usize = 256;
@@ -73,17 +73,15 @@ pub(crate) async fn load_offsets(
     for some in partitions.chunks(AT_ONCE_MAX) {
         let paths: Vec<_> = some.iter().map(|tp| path_of(group, tp)).collect();
         let legal = paths.iter().filter_map(|path| path.as_ref().ok().cloned());
-        let mut nodes = match store.get_many(legal.collect(), None).await {
-            Ok(nodes) => nodes.into_iter(),
-            Err(error) => {
-                let failed = paths.into_iter().map(|path| Err(failed(&path?, &error)));
-                offsets.extend(failed);
-                continue;
-            }
+        let nodes = match store.get_many(legal.collect(), None).await {
+            Ok(nodes) => nodes.into_iter().map(Ok).collect(),
+            // One that cannot be read is no reason to tell nothing of the others.
+            Err(_) => get_each(store, &paths).await,
         };
+        let mut nodes = nodes.into_iter();
         let read = paths.into_iter().map(|path| {
             path?;
-            let node = nodes.next().ok_or(ErrorCode::UnknownServerError)?;
+            let node = nodes.next().unwrap_or(Err(ErrorCode::UnknownServerError))?;
             let text = node.as_ref().map(|node| std::str::from_utf8(&node.data));
             // Kafka: what is not a number is an exception.
             let number = text.map(|text| text.ok().and_then(|text| text.parse().ok()));
@@ -94,6 +92,18 @@ pub(crate) async fn load_offsets(
         offsets.extend(read);
     }
     offsets
+}
+
+async fn get_each(
+    store: &dyn Store,
+    paths: &[Result<String, ErrorCode>],
+) -> Vec<Result<Option<Node>, ErrorCode>> {
+    let mut nodes = Vec::with_capacity(paths.len());
+    for path in paths.iter().flatten() {
+        let node = store.get(path, None).await;
+        nodes.push(node.map_err(|error| failed(path, &error)));
+    }
+    nodes
 }
 
 /// A group's name becomes part of a path, whatever is in it; one that makes no path is refused

@@ -7,13 +7,12 @@ use controller::event::{IsrAnswer, IsrProposal, IsrProposals, TopicKey};
 use protocol::StrBytes;
 use protocol::ids::TopicId;
 use protocol::kafka::errors::ErrorCode;
-use protocol::messages::alter_partition_request::{
-    PartitionData as AskedPartition, TopicData as AskedTopic,
-};
+use protocol::messages::alter_partition_request::TopicData as AskedTopic;
 use protocol::messages::alter_partition_response::{PartitionData, TopicData};
 use protocol::messages::{AlterPartitionRequest, AlterPartitionResponse, BrokerId, TopicName};
 
 use crate::api::request::Context;
+use crate::metadata::Image;
 
 /// Since this version topics are named by id.
 const IDS_SINCE: i16 = 2;
@@ -23,15 +22,23 @@ const EPOCHS_SINCE: i16 = 3;
 pub(crate) async fn answer(
     context: &Context,
     controller: &ControllerHandle,
+    image: &Image,
     request: AlterPartitionRequest,
 ) -> AlterPartitionResponse {
-    let recovery = |topic: &AskedTopic| {
-        let known = |asked: &AskedPartition| (0..=1).contains(&asked.leader_recovery_state);
-        topic.partitions.iter().all(known)
+    // Kafka: looked at last, and of topics that are known; then it fails the request as a whole.
+    let is_odd = |topic: &AskedTopic| {
+        let is_known =
+            context.version < IDS_SINCE || image.topic_by_id(TopicId(topic.topic_id)).is_some();
+        let mut partitions = topic.partitions.iter();
+        is_known && partitions.any(|asked| !(0..=1).contains(&asked.leader_recovery_state))
     };
-    if !request.topics.iter().all(recovery) {
-        // Kafka: a state nobody knows fails the request as a whole.
-        let code = ErrorCode::UnknownServerError;
+    if request.topics.iter().any(is_odd) {
+        let mut nothing = request;
+        nothing.topics.clear();
+        let may = controller
+            .alter_partition(read(context.version, nothing))
+            .await;
+        let code = may.err().unwrap_or(ErrorCode::UnknownServerError);
         return AlterPartitionResponse::default().with_error_code(code.code());
     }
     match controller

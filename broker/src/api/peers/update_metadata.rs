@@ -36,7 +36,7 @@ fn read(request: UpdateMetadataRequest) -> Update {
     for state in request.ungrouped_partition_states {
         let update = TopicUpdate {
             name: state.topic_name.0.as_str().into(),
-            id: TopicId::ZERO,
+            id: None,
             partitions: vec![(state.partition_index, partition(state))],
         };
         topics.push(update);
@@ -45,7 +45,7 @@ fn read(request: UpdateMetadataRequest) -> Update {
         let partitions = topic.partition_states.into_iter();
         topics.push(TopicUpdate {
             name: topic.topic_name.0.as_str().into(),
-            id: TopicId(topic.topic_id),
+            id: Some(TopicId(topic.topic_id)),
             partitions: partitions
                 .map(|state| (state.partition_index, partition(state)))
                 .collect(),

@@ -36,7 +36,7 @@ pub(crate) async fn answer(
     // Kafka: one such entry spoils the whole request.
     let malformed = asked.iter().any(both);
     let mut results = Vec::with_capacity(asked.len());
-    let mut gone = BTreeSet::new();
+    let (mut tried, mut gone) = (BTreeSet::new(), BTreeSet::new());
     for one in asked {
         let result = DeletableTopicResult::default()
             .with_name(one.name.clone())
@@ -73,23 +73,18 @@ pub(crate) async fn answer(
             results.push(refused(code));
             continue;
         };
-        let deleted = if gone.contains(&name) {
-            // Kafka: what is named twice is deleted once.
-            Ok(())
-        } else {
-            // Kafka: only a topic that is there is charged.
-            let charged = match image.topic(&name) {
-                Some(topic) => mutations.record(topic.partitions.len()),
-                None => Ok(()),
-            };
-            match charged {
+        let deleted = match image.topic(&name) {
+            None => topics.delete(&name).await,
+            // Kafka: what is named twice is deleted once, and only the first hears of a refusal.
+            Some(_) if !tried.insert(name.clone()) => Ok(()),
+            Some(topic) => match mutations.record(topic.partitions.len()) {
                 Ok(()) => topics.delete(&name).await,
                 // Kafka: this door tells the code alone.
                 Err(_exceeded) => Err(Refusal {
                     code: ErrorCode::ThrottlingQuotaExceeded,
                     text: None,
                 }),
-            }
+            },
         };
         match deleted {
             Ok(()) => {
