@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use harness::alone::Alone;
 use harness::asker::Asker;
 use harness::ports::free_port;
 use harness::process::Single;
@@ -20,18 +21,16 @@ use protocol::messages::alter_client_quotas_request::{EntityData, EntryData, OpD
 use protocol::messages::create_topics_request::CreatableTopic;
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use protocol::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopic};
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::messages::{
     AlterClientQuotasRequest, ApiVersionsRequest, CreateTopicsRequest, CreateTopicsResponse,
     DescribeConfigsRequest, DescribeGroupsRequest, FetchRequest, FetchResponse,
-    FindCoordinatorRequest, GroupId, JoinGroupRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetFetchRequest, ProduceRequest, ResponseKind, SyncGroupRequest, TopicName,
+    FindCoordinatorRequest, GroupId, MetadataRequest, OffsetCommitRequest, OffsetFetchRequest,
+    ProduceRequest, ResponseKind, TopicName,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -288,32 +287,10 @@ fn long_descriptions_for_many_hold_up_nobody_else() {
 
 /// A group of one member that was given so many bytes, and has noted as much with its offsets.
 fn large_group(asker: &mut Asker, group: &GroupId, partitions: i32, note_bytes: usize) {
-    let range = JoinGroupRequestProtocol::default().with_name(text("range"));
-    let join = JoinGroupRequest::default()
-        .with_group_id(group.clone())
-        .with_session_timeout_ms(60_000)
-        .with_rebalance_timeout_ms(60_000)
-        .with_protocol_type(text("consumer"))
-        .with_protocols(vec![range]);
-    let joined = wait::until("the coordinator to serve", LIMIT, || {
-        let ResponseKind::JoinGroup(answer) = asker.ask_as(Api::JoinGroup, 2, join.clone()) else {
-            panic!("another answer than was asked for");
-        };
-        (answer.error_code == 0).then_some(answer)
-    });
+    let assignment = vec![0; note_bytes * partitions as usize].into();
+    let given = (Bytes::new(), assignment);
+    let member = Alone::join(asker, group.clone(), (60_000, 60_000), given);
     let note = "x".repeat(note_bytes);
-    let share = SyncGroupRequestAssignment::default()
-        .with_member_id(joined.member_id.clone())
-        .with_assignment(vec![0; note_bytes * partitions as usize].into());
-    let sync = SyncGroupRequest::default()
-        .with_group_id(group.clone())
-        .with_generation_id(joined.generation_id)
-        .with_member_id(joined.member_id.clone())
-        .with_assignments(vec![share]);
-    let ResponseKind::SyncGroup(answer) = asker.ask_as(Api::SyncGroup, 1, sync) else {
-        panic!("another answer than was asked for");
-    };
-    assert_eq!(answer.error_code, 0, "{answer:?}");
     let offsets = (0..partitions).map(|partition| {
         OffsetCommitRequestPartition::default()
             .with_partition_index(partition)
@@ -322,16 +299,8 @@ fn large_group(asker: &mut Asker, group: &GroupId, partitions: i32, note_bytes: 
     let topic = OffsetCommitRequestTopic::default()
         .with_name(name())
         .with_partitions(offsets.collect());
-    let commit = OffsetCommitRequest::default()
-        .with_group_id(group.clone())
-        .with_generation_id_or_member_epoch(joined.generation_id)
-        .with_member_id(joined.member_id)
-        .with_topics(vec![topic]);
-    let ResponseKind::OffsetCommit(answer) = asker.ask_as(Api::OffsetCommit, 8, commit) else {
-        panic!("another answer than was asked for");
-    };
-    let told = &answer.topics[0].partitions;
-    assert!(told.iter().all(|one| one.error_code == 0), "{answer:?}");
+    let commit = OffsetCommitRequest::default().with_topics(vec![topic]);
+    member.commit(asker, 8, commit);
 }
 
 #[test]

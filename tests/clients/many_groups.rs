@@ -5,20 +5,19 @@
 use std::time::Instant;
 
 use bytes::Bytes;
+use harness::alone::Alone;
 use harness::asker::Asker;
 use harness::process::Single;
 use harness::wait;
 use protocol::StrBytes;
 use protocol::kafka::apis::Api;
-use protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use protocol::messages::offset_fetch_request::OffsetFetchRequestGroup;
-use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::messages::{
-    DescribeGroupsRequest, FindCoordinatorRequest, GroupId, JoinGroupRequest, ListGroupsRequest,
-    OffsetCommitRequest, OffsetFetchRequest, ResponseKind, SyncGroupRequest, TopicName,
+    DescribeGroupsRequest, FindCoordinatorRequest, GroupId, ListGroupsRequest, OffsetCommitRequest,
+    OffsetFetchRequest, ResponseKind, TopicName,
 };
 
 /// How many groups; `.ci/long` sets more.
@@ -45,33 +44,8 @@ fn offset(number: usize, partition: i32) -> i64 {
 
 /// One member joins, is given something and commits.
 fn live(asker: &mut Asker, number: usize) {
-    let range = JoinGroupRequestProtocol::default()
-        .with_name(text("range"))
-        .with_metadata(Bytes::from_static(&[0; 32]));
-    let join = JoinGroupRequest::default()
-        .with_group_id(group(number))
-        .with_session_timeout_ms(1_800_000)
-        .with_rebalance_timeout_ms(60_000)
-        .with_protocol_type(text("consumer"))
-        .with_protocols(vec![range]);
-    let joined = wait::until("the coordinator to serve", LIMIT, || {
-        let ResponseKind::JoinGroup(answer) = asker.ask_as(Api::JoinGroup, 2, join.clone()) else {
-            panic!("another answer than was asked for");
-        };
-        (answer.error_code == 0).then_some(answer)
-    });
-    let share = SyncGroupRequestAssignment::default()
-        .with_member_id(joined.member_id.clone())
-        .with_assignment(Bytes::from_static(&[0; 48]));
-    let sync = SyncGroupRequest::default()
-        .with_group_id(group(number))
-        .with_generation_id(joined.generation_id)
-        .with_member_id(joined.member_id.clone())
-        .with_assignments(vec![share]);
-    let ResponseKind::SyncGroup(answer) = asker.ask_as(Api::SyncGroup, 1, sync) else {
-        panic!("another answer than was asked for");
-    };
-    assert_eq!(answer.error_code, 0, "{answer:?}");
+    let given = (Bytes::from_static(&[0; 32]), Bytes::from_static(&[0; 48]));
+    let member = Alone::join(asker, group(number), (1_800_000, 60_000), given);
     let partitions = (0..PARTITIONS).map(|partition| {
         OffsetCommitRequestPartition::default()
             .with_partition_index(partition)
@@ -80,16 +54,8 @@ fn live(asker: &mut Asker, number: usize) {
     let topic = OffsetCommitRequestTopic::default()
         .with_name(TopicName(text(TOPIC)))
         .with_partitions(partitions.collect());
-    let commit = OffsetCommitRequest::default()
-        .with_group_id(group(number))
-        .with_generation_id_or_member_epoch(joined.generation_id)
-        .with_member_id(joined.member_id)
-        .with_topics(vec![topic]);
-    let ResponseKind::OffsetCommit(answer) = asker.ask_as(Api::OffsetCommit, 8, commit) else {
-        panic!("another answer than was asked for");
-    };
-    let codes = answer.topics[0].partitions.iter().map(|one| one.error_code);
-    assert!(codes.eq([0; PARTITIONS as usize]), "{answer:?}");
+    let commit = OffsetCommitRequest::default().with_topics(vec![topic]);
+    member.commit(asker, 8, commit);
 }
 
 fn listed(asker: &mut Asker) -> usize {

@@ -14,5 +14,6 @@ pub mod tool;
 pub mod peers;
 pub mod process;
 pub mod asker;
+pub mod alone;
 pub mod cluster;
 pub mod proxy;

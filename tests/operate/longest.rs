@@ -2,24 +2,22 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use harness::alone::Alone;
 use harness::asker::Asker;
 use harness::process::Single;
-use harness::wait;
 use protocol::StrBytes;
 use protocol::batch::{BatchBuilder, Codec};
 use protocol::kafka::apis::Api;
 use protocol::messages::describe_configs_request::DescribeConfigsResource;
 use protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use protocol::messages::join_group_request::JoinGroupRequestProtocol;
 use protocol::messages::offset_commit_request::{
     OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use protocol::messages::sync_group_request::SyncGroupRequestAssignment;
 use protocol::messages::{
-    DescribeConfigsRequest, FetchRequest, FindCoordinatorRequest, GroupId, JoinGroupRequest,
-    LeaveGroupRequest, MetadataRequest, OffsetCommitRequest, ProduceRequest, ResponseKind,
-    SyncGroupRequest, TopicName,
+    DescribeConfigsRequest, FetchRequest, FindCoordinatorRequest, GroupId, MetadataRequest,
+    OffsetCommitRequest, ProduceRequest, ResponseKind, TopicName,
 };
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -121,47 +119,17 @@ fn live(asker: &mut Asker) {
     let group = GroupId(StrBytes::from_static_str("longest"));
     let find = FindCoordinatorRequest::default().with_key(group.0.clone());
     asker.ask_as(Api::FindCoordinator, 3, find);
-    let range = JoinGroupRequestProtocol::default().with_name(StrBytes::from_static_str("range"));
-    let join = JoinGroupRequest::default()
-        .with_group_id(group.clone())
-        .with_session_timeout_ms(i32::MAX)
-        .with_rebalance_timeout_ms(i32::MAX)
-        .with_protocol_type(StrBytes::from_static_str("consumer"))
-        .with_protocols(vec![range]);
-    let joined = wait::until("the coordinator to serve", LIMIT, || {
-        let ResponseKind::JoinGroup(answer) = asker.ask_as(Api::JoinGroup, 2, join.clone()) else {
-            panic!("another answer than was asked for");
-        };
-        (answer.error_code == 0).then_some(answer)
-    });
-    let share = SyncGroupRequestAssignment::default().with_member_id(joined.member_id.clone());
-    let sync = SyncGroupRequest::default()
-        .with_group_id(group.clone())
-        .with_generation_id(joined.generation_id)
-        .with_member_id(joined.member_id.clone())
-        .with_assignments(vec![share]);
-    let ResponseKind::SyncGroup(answer) = asker.ask_as(Api::SyncGroup, 1, sync) else {
-        panic!("another answer than was asked for");
-    };
-    assert_eq!(answer.error_code, 0, "{answer:?}");
+    let nothing = (Bytes::new(), Bytes::new());
+    let member = Alone::join(asker, group, (i32::MAX, i32::MAX), nothing);
     let partition = OffsetCommitRequestPartition::default().with_committed_offset(i64::MAX);
     let topic = OffsetCommitRequestTopic::default()
         .with_name(name())
         .with_partitions(vec![partition]);
     let commit = OffsetCommitRequest::default()
-        .with_group_id(group.clone())
-        .with_generation_id_or_member_epoch(joined.generation_id)
-        .with_member_id(joined.member_id.clone())
         .with_retention_time_ms(i64::MAX)
         .with_topics(vec![topic]);
-    let ResponseKind::OffsetCommit(answer) = asker.ask_as(Api::OffsetCommit, 4, commit) else {
-        panic!("another answer than was asked for");
-    };
-    assert_eq!(answer.topics[0].partitions[0].error_code, 0, "{answer:?}");
-    let leave = LeaveGroupRequest::default()
-        .with_group_id(group)
-        .with_member_id(joined.member_id);
-    asker.ask_as(Api::LeaveGroup, 1, leave);
+    member.commit(asker, 4, commit);
+    member.leave(asker);
 }
 
 /// The harness reads the log: a task that panicked is told there.

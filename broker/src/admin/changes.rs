@@ -580,6 +580,15 @@ mod tests {
         assert!(obeying.topics.of("fresh").log.flush_messages > 1);
     }
 
+    async fn alter(
+        room: &quotas::ClientQuotas,
+        entity: &[quotas::Part],
+        changes: &[(String, Option<f64>)],
+    ) -> Result<(), crate::admin::configs::Refusal> {
+        let mut lookups = quotas::Lookups::begin();
+        room.alter(entity, changes, false, &mut lookups).await
+    }
+
     #[tokio::test]
     async fn limits_are_stored_as_kafka_stores_them_and_leave_nothing_behind() {
         let Bench { store, obeying, .. } = bench().await;
@@ -589,48 +598,24 @@ mod tests {
             ("client-id".to_owned(), Some("c d".to_owned())),
         ];
         let set = |key: &str, value| [(key.to_owned(), value)];
-        room.alter(
-            &both,
-            &set("request_percentage", Some(12.5)),
-            false,
-            &mut quotas::Lookups::begin(),
-        )
-        .await
-        .unwrap();
-        room.alter(
-            &both,
-            &set("producer_byte_rate", Some(1024.0)),
-            false,
-            &mut quotas::Lookups::begin(),
-        )
-        .await
-        .unwrap();
+        alter(&room, &both, &set("request_percentage", Some(12.5)))
+            .await
+            .unwrap();
+        alter(&room, &both, &set("producer_byte_rate", Some(1024.0)))
+            .await
+            .unwrap();
         let path = "/config/users/<default>/clients/c%20d";
         let node = store.get(path, None).await.unwrap().unwrap();
         assert_eq!(
             String::from_utf8(node.data).unwrap(),
             r#"{"version":1,"config":{"request_percentage":"12.5","producer_byte_rate":"1024"}}"#
         );
-        let refused = room
-            .alter(
-                &both,
-                &set("producer_byte_rate", Some(1.5)),
-                false,
-                &mut quotas::Lookups::begin(),
-            )
-            .await;
+        let refused = alter(&room, &both, &set("producer_byte_rate", Some(1.5))).await;
         assert_eq!(
             refused.unwrap_err().to_string(),
             "Configuration producer_byte_rate must be a LONG value"
         );
-        let negative = room
-            .alter(
-                &both,
-                &set("producer_byte_rate", Some(-1.0)),
-                false,
-                &mut quotas::Lookups::begin(),
-            )
-            .await;
+        let negative = alter(&room, &both, &set("producer_byte_rate", Some(-1.0))).await;
         assert_eq!(
             negative.unwrap_err().to_string(),
             "Configuration producer_byte_rate must be a LONG value"
@@ -645,9 +630,7 @@ mod tests {
         assert_eq!(obeying.quotas.record(bytes, "User:y", "gone", 1e9, 0), 0);
         assert!(obeying.quotas.record(bytes, "User:z", "c d", 1e9, 0) > 0);
         for key in ["request_percentage", "producer_byte_rate"] {
-            room.alter(&both, &set(key, None), false, &mut quotas::Lookups::begin())
-                .await
-                .unwrap();
+            alter(&room, &both, &set(key, None)).await.unwrap();
         }
         assert_eq!(
             store.get("/config/users/<default>", None).await.unwrap(),
@@ -669,14 +652,7 @@ mod tests {
         let rate = |value| [("connection_creation_rate".to_owned(), value)];
         let host = |name: &str| [("ip".to_owned(), Some(name.to_owned()))];
         let refused = async |name, value| {
-            let altered = room
-                .alter(
-                    &host(name),
-                    &rate(Some(value)),
-                    false,
-                    &mut quotas::Lookups::begin(),
-                )
-                .await;
+            let altered = alter(&room, &host(name), &rate(Some(value))).await;
             altered.unwrap_err().to_string()
         };
         assert_eq!(
@@ -689,14 +665,9 @@ mod tests {
             "Configuration connection_creation_rate must be a INT value"
         );
         let set = async |value| {
-            room.alter(
-                &host("localhost"),
-                &rate(value),
-                false,
-                &mut quotas::Lookups::begin(),
-            )
-            .await
-            .unwrap();
+            alter(&room, &host("localhost"), &rate(value))
+                .await
+                .unwrap();
             apply(&store, &obeying, "ips/localhost").await.unwrap();
         };
         let is_limited = || obeying.quotas.record_connection("127.0.0.1", 5) > 0;

@@ -40,9 +40,6 @@ pub enum FilterRefusal {
     Invalid(String),
     #[error("Custom entity type '{0}' not supported")]
     Custom(String),
-    /// Kafka looks for the entity at once, and its name makes no path.
-    #[error("no entity has this name")]
-    NoPath,
     #[error(transparent)]
     Failure(#[from] entities::Failure),
 }
@@ -65,11 +62,11 @@ impl ClientQuotas {
         strict: bool,
     ) -> Result<Vec<Told>, FilterRefusal> {
         let wanted = Filter::read(filter)?;
-        if wanted
-            .path(strict)
-            .is_some_and(|path| !paths::is_legal(&paths::entity_config(&path)))
-        {
-            return Err(FilterRefusal::NoPath);
+        // Kafka looks for the one entity at once, and a name may make no path.
+        let path = wanted.path(strict);
+        let path = path.map(|path| paths::entity_config(&path));
+        if let Some(fault) = path.and_then(|path| paths::fault(&path)) {
+            return Err(entities::Failure::NoPath(fault).into());
         }
         let found = all(&self.store).await?;
         let passes = |(entity, overrides): (Entity, Overrides)| {

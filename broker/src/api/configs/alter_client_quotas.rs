@@ -1,6 +1,6 @@
 //! AlterClientQuotas: sets and removes limits, each entity for itself.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use protocol::messages::alter_client_quotas_request::EntityData as RequestedPart;
 use protocol::messages::alter_client_quotas_response::{EntityData, EntryData};
@@ -8,6 +8,7 @@ use protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 
 use crate::admin::quotas::{ClientQuotas, Lookups, Part};
 use crate::api::configs::{code_of, text};
+use crate::api::last::last_of_each;
 
 pub(crate) async fn answer(
     quotas: &ClientQuotas,
@@ -19,10 +20,8 @@ pub(crate) async fn answer(
     let mut entries: Vec<EntryData> = Vec::with_capacity(request.entries.len());
     for entry in &request.entries {
         // Kafka: of a kind that is named more often only the last counts.
-        let mut kinds = HashSet::new();
-        let mut parts: Vec<&RequestedPart> = entry.entity.iter().rev().collect();
-        parts.retain(|part| kinds.insert(&part.entity_type));
-        parts.reverse();
+        let parts: Vec<&RequestedPart> = entry.entity.iter().collect();
+        let parts = last_of_each(parts, |part| &part.entity_type);
         let entity = parts.iter().map(|part| {
             let name = part.entity_name.as_ref().map(ToString::to_string);
             (part.entity_type.to_string(), name)

@@ -31,7 +31,6 @@ pub(crate) async fn answer(
             let (code, words) = failure_code(&failure);
             refused(code, words)
         }
-        Err(FilterRefusal::NoPath) => refused(ErrorCode::UnknownServerError, None),
         Err(refusal @ FilterRefusal::Invalid(_)) => {
             refused(ErrorCode::InvalidRequest, Some(refusal.to_string()))
         }

@@ -2,7 +2,7 @@
 //! replica. Versions 0 to 2.
 //! Kafka: `ReplicaManager.deleteRecords`, `DelayedDeleteRecords`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::ids::Offset;
@@ -21,6 +21,7 @@ use replication::waiting::{Stay, Until};
 
 use crate::api::data::leader::{ask_each, find};
 use crate::api::errors;
+use crate::api::last::last_of_each;
 use crate::api::request::Context;
 use crate::metadata::Image;
 
@@ -43,10 +44,10 @@ pub(crate) async fn answer(
     let mut found = Vec::new();
     let timeout_ms = i64::from(request.timeout_ms);
     for (name, partitions) in as_map(request.topics) {
-        let last = last_of_each(&partitions);
-        let indexes: Vec<i32> = last.iter().map(|(index, _)| *index).collect();
+        let last = last_of_each(partitions, |one| one.partition_index);
+        let indexes: Vec<i32> = last.iter().map(|one| one.partition_index).collect();
         let one = |asked| question(replicas, image, &name, asked);
-        found.extend(last.into_iter().map(one));
+        found.extend(last.iter().map(one));
         names.push((name, indexes));
     }
     let patience_ms = timeout_ms.clamp(PATIENCE_MS_MIN, PATIENCE_MS);
@@ -99,25 +100,14 @@ fn as_map(topics: Vec<DeleteRecordsTopic>) -> Vec<(TopicName, Vec<DeleteRecordsP
     merged
 }
 
-/// Partitions and offsets in the order of the request; of one that is named more often the last.
-fn last_of_each(asked: &[DeleteRecordsPartition]) -> Vec<(i32, i64)> {
-    let mut seen = HashSet::with_capacity(asked.len());
-    let from_behind = asked.iter().rev();
-    let mut last: Vec<_> = from_behind
-        .filter(|one| seen.insert(one.partition_index))
-        .map(|one| (one.partition_index, one.offset))
-        .collect();
-    last.reverse();
-    last
-}
-
 fn question(
     replicas: &Replicas,
     image: &Image,
     topic: &str,
-    (index, offset): (i32, i64),
+    asked: &DeleteRecordsPartition,
 ) -> Result<Question<impl FnOnce(&Partition) -> Result<Deleted, Refusal> + Send + use<>>, ErrorCode>
 {
+    let (index, offset) = (asked.partition_index, asked.offset);
     if image.partition(topic, index).is_none() {
         return Err(ErrorCode::UnknownTopicOrPartition);
     }
@@ -169,24 +159,5 @@ async fn finish(
         if low.is_none_or(|low| low < wanted) {
             stay.parked().wait().await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_partition_that_is_named_more_often_the_last_counts_however_many_there_are() {
-        let one = |index: i32, offset: i64| {
-            DeleteRecordsPartition::default()
-                .with_partition_index(index)
-                .with_offset(offset)
-        };
-        let asked = [one(3, 1), one(1, 2), one(3, 4), one(2, 5)];
-        assert_eq!(last_of_each(&asked), [(1, 2), (3, 4), (2, 5)]);
-        // Looked at in pairs, these would take minutes.
-        let many: Vec<_> = (0..400_000).map(|index| one(index, 0)).collect();
-        assert_eq!(last_of_each(&many).len(), many.len());
     }
 }

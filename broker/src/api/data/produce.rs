@@ -33,6 +33,7 @@ use tracing::debug;
 use crate::api::answer::{Answer, Later, Outcome, Part};
 use crate::api::data::leader::{current_leader, find};
 use crate::api::errors;
+use crate::api::last::last_of_each;
 use crate::api::request::Context;
 use crate::api::toll::Toll;
 use crate::measures::{Requests, Waits};
@@ -278,10 +279,8 @@ fn as_map(mut topics: Vec<ProduceTopic>) -> Vec<ProduceTopic> {
         }
     }
     for topic in &mut merged {
-        let mut seen = HashSet::new();
-        topic.partitions.reverse();
-        topic.partitions.retain(|one| seen.insert(one.index));
-        topic.partitions.reverse();
+        let all = std::mem::take(&mut topic.partitions);
+        topic.partitions = last_of_each(all, |one| one.index);
     }
     merged
 }

@@ -1,6 +1,5 @@
 //! StopReplica: the controller takes replicas away from this broker, or their leadership.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use protocol::StrBytes;
@@ -12,6 +11,7 @@ use replication::role::{StopOrder, Stopped};
 use tracing::error;
 
 use crate::api::errors::replication_code;
+use crate::api::last::last_of_each;
 use crate::api::peers::authority::Orders;
 use crate::api::request::Context;
 
@@ -86,16 +86,7 @@ fn read(version: i16, request: StopReplicaRequest) -> Vec<StopOrder> {
             ));
         }
     }
-    last_of_each(orders)
-}
-
-/// Kafka: a map: of a partition that is named more often the last counts.
-fn last_of_each(mut orders: Vec<StopOrder>) -> Vec<StopOrder> {
-    let mut named = HashSet::new();
-    orders.reverse();
-    orders.retain(|order| named.insert(order.partition.clone()));
-    orders.reverse();
-    orders
+    last_of_each(orders, |order| order.partition.clone())
 }
 
 fn write(stopped: Stopped) -> StopReplicaResponse {

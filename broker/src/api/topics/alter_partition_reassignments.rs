@@ -1,6 +1,6 @@
 //! AlterPartitionReassignments: moves partitions, or calls moves off; the controller answers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use controller::ControllerHandle;
@@ -11,6 +11,8 @@ use protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
 use protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
+
+use crate::api::last::last_of_each;
 
 /// Kafka: what is asked is a map: a topic without partitions is not in it, and of a partition
 /// that is named more often only the last counts.
@@ -25,12 +27,8 @@ fn as_map(all: Vec<ReassignableTopic>) -> Vec<ReassignableTopic> {
         }
     }
     for topic in &mut topics {
-        let mut seen = HashSet::new();
-        topic.partitions.reverse();
-        topic
-            .partitions
-            .retain(|one| seen.insert(one.partition_index));
-        topic.partitions.reverse();
+        let all = std::mem::take(&mut topic.partitions);
+        topic.partitions = last_of_each(all, |one| one.partition_index);
     }
     topics
 }
