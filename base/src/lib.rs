@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod chance;
+pub mod last;
 pub mod backoff;
 pub mod descriptors;
 pub mod disk;

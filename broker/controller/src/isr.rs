@@ -3,8 +3,10 @@
 //! Kafka: `tryProcessAlterPartition`; the order of the checks is the contract.
 
 use std::collections::HashMap;
+use std::mem;
 use std::sync::Arc;
 
+use base::last::last_of_each;
 use protocol::ids::TopicPartition;
 use protocol::kafka::errors::ErrorCode;
 use tracing::info;
@@ -14,6 +16,9 @@ use znodes::paths;
 use crate::context::Leadership;
 use crate::event::{IsrAnswer, IsrAnswers, IsrProposal, IsrProposals, IsrState, TopicKey, Wake};
 use crate::reign::Reign;
+
+/// What is proposed for one topic.
+type Proposed = (TopicKey, Arc<str>, Vec<IsrProposal>);
 
 impl Reign {
     pub(crate) async fn alter_partitions(
@@ -28,30 +33,21 @@ impl Reign {
         if known != Some(asked.broker_epoch) {
             return Ok(Err(ErrorCode::StaleBrokerEpoch));
         }
-        let mut answers: IsrAnswers = Vec::with_capacity(asked.topics.len());
+        let (known, mut answers) = self.by_topic(asked.topics);
         let mut wanted: Vec<(TopicPartition, Leadership)> = Vec::new();
         let mut all = Vec::new();
-        for (key, proposals) in asked.topics {
-            let name = self.name_of(&key);
+        for (key, name, proposals) in known {
             let mut list = Vec::with_capacity(proposals.len());
             for proposal in proposals {
                 let partition = proposal.partition;
-                let outcome = match &name {
-                    Err(code) => Err(*code),
-                    Ok(name) => {
-                        let tp = TopicPartition {
-                            topic: name.clone(),
-                            partition,
-                        };
-                        all.push(tp.clone());
-                        match self.check_proposal(&tp, asked.broker, asked.by_id, &proposal) {
-                            Verdict::Refused(code) => Err(code),
-                            Verdict::AsItIs(held) => Ok(held),
-                            Verdict::Write(next) => {
-                                wanted.push((tp, next.clone()));
-                                Ok(next)
-                            }
-                        }
+                let tp = TopicPartition::new(Arc::clone(&name), partition);
+                all.push(tp.clone());
+                let outcome = match self.check_proposal(&tp, asked.broker, asked.by_id, &proposal) {
+                    Verdict::Refused(code) => Err(code),
+                    Verdict::AsItIs(held) => Ok(held),
+                    Verdict::Write(next) => {
+                        wanted.push((tp, next.clone()));
+                        Ok(next)
                     }
                 };
                 let outcome = outcome.map(|held| IsrState {
@@ -84,6 +80,38 @@ impl Reign {
         self.read_states(&outcome.conflicts).await?;
         self.tell_all_brokers(&all);
         Ok(Ok(answers))
+    }
+
+    /// What is proposed for topics that are known, and the answers to the rest, which come first.
+    ///
+    /// Kafka: what is proposed is a map: a known topic without partitions is not in it, and of a
+    /// partition that is named more often only the last counts.
+    fn by_topic(&self, asked: Vec<(TopicKey, Vec<IsrProposal>)>) -> (Vec<Proposed>, IsrAnswers) {
+        let (mut known, mut unknown) = (Vec::<Proposed>::new(), IsrAnswers::new());
+        let mut places = HashMap::new();
+        for (key, proposals) in asked {
+            match self.name_of(&key) {
+                Err(code) => {
+                    let refused = proposals.into_iter().map(|proposal| IsrAnswer {
+                        partition: proposal.partition,
+                        outcome: Err(code),
+                    });
+                    unknown.push((key, refused.collect()));
+                }
+                Ok(_) if proposals.is_empty() => {}
+                Ok(name) => {
+                    let place = *places.entry(Arc::clone(&name)).or_insert_with(|| {
+                        known.push((key, name, Vec::new()));
+                        known.len() - 1
+                    });
+                    known[place].2.extend(proposals);
+                }
+            }
+        }
+        for (_, _, proposals) in &mut known {
+            *proposals = last_of_each(mem::take(proposals), |proposal| proposal.partition);
+        }
+        (known, unknown)
     }
 
     /// After the answer was given: proposals may have completed reassignments.

@@ -12,7 +12,6 @@ pub mod errors;
 pub mod legal;
 mod weight;
 mod again;
-mod last;
 pub mod session;
 pub mod data;
 pub mod groups;

@@ -175,6 +175,8 @@ impl Table {
         let api = Api::from_key(opening.api_key).ok_or(Malformed::Key(opening.api_key))?;
         if !api.has_version(opening.api_version) {
             if api == Api::ApiVersions {
+                // Kafka: a header is read whole, whatever is then said of its version.
+                RequestHeader::read(api, &frame)?;
                 let response = ResponseKind::ApiVersions(api_versions::unsupported());
                 return Ok(Outcome::Now(encode(
                     api,

@@ -137,6 +137,47 @@ fn leaders(s: &mut Script, now: Epochs) {
             orders(v, &format!("led-{v}"), epochs, said.clone())
         });
     }
+    s.each("LeaderAndIsr", ALL, "a partition twice", |v| {
+        let mut twice = orders(v, &format!("twice-{v}"), now, none.clone());
+        let state = twice["ungroupedPartitionStates"][0].clone();
+        twice["ungroupedPartitionStates"] = json!([state, state]);
+        let state = twice["topicStates"][0]["partitionStates"][0].clone();
+        twice["topicStates"][0]["partitionStates"] = json!([state, state]);
+        twice
+    });
+    s.each("LeaderAndIsr", 2..=7, "a topic twice", |v| {
+        let mut twice = orders(v, &format!("split-{v}"), now, none.clone());
+        let (first, mut second) = (
+            twice["topicStates"][0].clone(),
+            twice["topicStates"][0].clone(),
+        );
+        second["partitionStates"][0]["partitionIndex"] = json!(1);
+        twice["topicStates"] = json!([first, second]);
+        twice
+    });
+    s.each(
+        "LeaderAndIsr",
+        2..=7,
+        "an older controller, of two topics",
+        |v| {
+            let older = Epochs {
+                controller: 0,
+                ..now
+            };
+            let mut two = orders(v, &format!("one-{v}"), older, none.clone());
+            let (mut first, mut second) =
+                (two["topicStates"][0].clone(), two["topicStates"][0].clone());
+            (first["topicId"], first["topicName"]) = (json!("f".repeat(32)), json!("last"));
+            second["partitionStates"][0]["partitionIndex"] = json!(1);
+            two["topicStates"] = json!([first, second]);
+            two
+        },
+    );
+    s.once("LeaderAndIsr", 7, "a controller without ZooKeeper", {
+        let mut body = orders(7, "led-7", Epochs { leader: 40, ..now }, none.clone());
+        body["isKRaftController"] = json!(true);
+        body
+    });
     s.each("LeaderAndIsr", ALL, "a follower of nobody known", |v| {
         orders(
             v,
@@ -244,6 +285,11 @@ fn stops(s: &mut Script, now: Epochs) {
             stop(format!("led-{v}"), epochs, delete)
         });
     }
+    s.once("StopReplica", 4, "a controller without ZooKeeper", {
+        let mut body = stop("led-4".to_owned(), at(50), true);
+        body["isKRaftController"] = json!(true);
+        body
+    });
     s.each("StopReplica", ALL, "one that is not here, twice", |_| {
         let mut twice = stop("none".to_owned(), at(0), true);
         let state = twice["topicStates"][0].clone();
@@ -281,6 +327,38 @@ fn proposals(s: &mut Script, now: Epochs) {
             {"partitionIndex": partition, "leaderEpoch": leader_epoch, "newIsr": isr, "newIsrWithEpochs": isr_with, "leaderRecoveryState": recovery, "partitionEpoch": version}]}]})
     };
     let b = now.broker;
+    let with = |low: i16, case: &str, s: &mut Script, edit: &dyn Fn(&mut Value)| {
+        s.each("AlterPartition", low..=3, case, |_| {
+            let mut body = propose(1, b, "t", 0, 0, 0, &[1], 0);
+            edit(&mut body["topics"]);
+            body
+        });
+    };
+    with(0, "a topic without partitions", s, &|topics| {
+        topics[0]["partitions"] = json!([]);
+    });
+    with(
+        0,
+        "a partition twice, first of a newer leader",
+        s,
+        &|topics| {
+            let last = topics[0]["partitions"][0].clone();
+            let mut first = last.clone();
+            first["leaderEpoch"] = json!(9);
+            topics[0]["partitions"] = json!([first, last]);
+        },
+    );
+    with(0, "a topic twice", s, &|topics| {
+        let (first, mut second) = (topics[0].clone(), topics[0].clone());
+        second["partitions"][0]["partitionIndex"] = json!(1);
+        *topics = json!([first, second]);
+    });
+    with(2, "a topic and one nobody knows", s, &|topics| {
+        let first = topics[0].clone();
+        let mut second = first.clone();
+        second["topicId"] = json!("3".repeat(32));
+        *topics = json!([first, second]);
+    });
     for (case, body) in [
         (
             "an older broker epoch and a recovery nobody knows",

@@ -33,6 +33,16 @@ pub(crate) fn play(s: &mut Script) {
             &frame,
         );
     }
+    for (case, rest) in [
+        ("no client", &b""[..]),
+        ("a client longer than the frame", b"\0\x50wire"),
+        ("a client and no tags", b"\0\x04wire"),
+    ] {
+        let mut frame = opening(18, 99, 77);
+        frame.extend(rest);
+        let case = format!("asked with version 99 and {case}");
+        s.frame("ApiVersions", 0, &case, &frame);
+    }
     s.each(
         "SaslHandshake",
         ALL,

@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use base::last::last_of_each;
 use protocol::messages::alter_client_quotas_request::EntityData as RequestedPart;
 use protocol::messages::alter_client_quotas_response::{EntityData, EntryData};
 use protocol::messages::{AlterClientQuotasRequest, AlterClientQuotasResponse};
 
 use crate::admin::quotas::{ClientQuotas, Lookups, Part};
 use crate::api::configs::{code_of, text};
-use crate::api::last::last_of_each;
 
 pub(crate) async fn answer(
     quotas: &ClientQuotas,

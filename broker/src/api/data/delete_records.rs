@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use base::last::last_of_each;
 use protocol::ids::Offset;
 use protocol::kafka::errors::ErrorCode;
 use protocol::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
@@ -21,7 +22,6 @@ use replication::waiting::{Stay, Until};
 
 use crate::api::data::leader::{ask_each, find};
 use crate::api::errors;
-use crate::api::last::last_of_each;
 use crate::api::request::Context;
 use crate::metadata::Image;
 

@@ -10,6 +10,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use base::last::last_of_each;
 use bytes::Bytes;
 use protocol::StrBytes;
 use protocol::batch::{Codec, split};
@@ -33,7 +34,6 @@ use tracing::debug;
 use crate::api::answer::{Answer, Later, Outcome, Part};
 use crate::api::data::leader::{current_leader, find};
 use crate::api::errors;
-use crate::api::last::last_of_each;
 use crate::api::request::Context;
 use crate::api::toll::Toll;
 use crate::measures::{Requests, Waits};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base::io_pool::IoPool;
 use controller::ControllerHandle;
 use protocol::ids::{BrokerEpoch, ControllerEpoch};
+use protocol::kafka::errors::ErrorCode;
 use replication::replicas::Replicas;
 use replication::role::Authority;
 
@@ -31,6 +32,25 @@ impl Orders {
             controller_epoch: ControllerEpoch(controller_epoch),
             broker_epoch: BrokerEpoch(broker_epoch),
             own_broker_epoch: self.controller.status().broker_epoch,
+        }
+    }
+
+    /// Why an order is refused as a whole before its authority is looked at any further: a broker
+    /// that was never to be taken over knows no controller without ZooKeeper.
+    ///
+    /// Kafka: `ZkBrokerEpochManager.isBrokerEpochStale`, which fails on such a one.
+    pub(crate) fn check_epoch(
+        authority: Authority,
+        is_without_zookeeper: bool,
+    ) -> Result<(), ErrorCode> {
+        if authority.broker_epoch.0 == -1 {
+            Ok(())
+        } else if is_without_zookeeper {
+            Err(ErrorCode::UnknownServerError)
+        } else if authority.broker_epoch < authority.own_broker_epoch {
+            Err(ErrorCode::StaleBrokerEpoch)
+        } else {
+            Ok(())
         }
     }
 }

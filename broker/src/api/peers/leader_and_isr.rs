@@ -1,8 +1,9 @@
 //! LeaderAndIsr: the controller says which partitions this broker leads or follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use base::last::last_of_each;
 use protocol::StrBytes;
 use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
 use protocol::kafka::errors::ErrorCode;
@@ -31,7 +32,18 @@ pub(crate) async fn answer(
     request: LeaderAndIsrRequest,
 ) -> LeaderAndIsrResponse {
     let authority = orders.authority(request.controller_epoch, request.broker_epoch);
-    let wanted = read(request);
+    let asked = Asked::of(context.version, &request);
+    if let Err(code) = Orders::check_epoch(authority, request.is_k_raft_controller) {
+        return asked.refuse(code);
+    }
+    // Kafka: it makes a map of the topics' ids, and trips over a name that comes twice.
+    let mut names = HashSet::new();
+    let mut topics = request.topic_states.iter();
+    if topics.any(|topic| !names.insert(&topic.topic_name)) {
+        return asked.refuse(ErrorCode::UnknownServerError);
+    }
+    // Kafka: a map of what is wanted.
+    let wanted = last_of_each(read(request), |order| order.partition.clone());
     let unknown = wanted
         .iter()
         .filter(|order| orders.replicas.store().log(&order.partition).is_none())
@@ -42,10 +54,6 @@ pub(crate) async fn answer(
         error!(target: "state_change", %failure, "LeaderAndIsr not carried out");
         return refuse(ErrorCode::UnknownServerError);
     }
-    let asked: Vec<_> = wanted
-        .iter()
-        .map(|order| (order.partition.clone(), order.topic_id))
-        .collect();
     let (replicas, groups) = (Arc::clone(&orders.replicas), Arc::clone(&orders.groups));
     let done = orders.thread.run(move || {
         let applied = replicas.apply_leader_and_isr(authority, &wanted)?;
@@ -56,7 +64,7 @@ pub(crate) async fn answer(
     });
     match done.await {
         Ok(Ok(applied)) => write(context.version, applied),
-        Ok(Err(refusal)) => refuse_all(context.version, asked, &refusal),
+        Ok(Err(refusal)) => asked.refuse(replication_code(&refusal)),
         Err(full) => {
             // The controller asks again.
             error!(target: "state_change", reason = %full, "LeaderAndIsr not carried out");
@@ -65,17 +73,55 @@ pub(crate) async fn answer(
     }
 }
 
-/// Kafka: an order of the wrong epoch is refused as a whole and for each partition.
-fn refuse_all(
+/// Who is named, as an order that is refused as a whole tells it: topic by topic, as they came.
+struct Asked {
     version: i16,
-    asked: Vec<(TopicPartition, TopicId)>,
-    refusal: &Refusal,
-) -> LeaderAndIsrResponse {
-    let code = replication_code(refusal);
-    let results = asked
-        .into_iter()
-        .map(|(partition, id)| (partition, id, Err(refusal.clone())));
-    answer_each(version, results).with_error_code(code.code())
+    topics: Vec<(TopicName, TopicId, Vec<i32>)>,
+}
+
+impl Asked {
+    fn of(version: i16, request: &LeaderAndIsrRequest) -> Asked {
+        let ungrouped = request.ungrouped_partition_states.iter();
+        let ungrouped = ungrouped.map(|state| {
+            (
+                state.topic_name.clone(),
+                TopicId::ZERO,
+                vec![state.partition_index],
+            )
+        });
+        let topics = request.topic_states.iter().map(|topic| {
+            let indexes = topic.partition_states.iter();
+            let indexes = indexes.map(|state| state.partition_index).collect();
+            (topic.topic_name.clone(), TopicId(topic.topic_id), indexes)
+        });
+        Asked {
+            version,
+            topics: ungrouped.chain(topics).collect(),
+        }
+    }
+
+    /// Kafka: `LeaderAndIsrRequest.getErrorResponse`.
+    fn refuse(self, code: ErrorCode) -> LeaderAndIsrResponse {
+        let error = |index: i32| {
+            LeaderAndIsrPartitionError::default()
+                .with_partition_index(index)
+                .with_error_code(code.code())
+        };
+        let answer = refuse(code);
+        if self.version < IDS_SINCE {
+            let each = self.topics.into_iter().flat_map(|(name, _, indexes)| {
+                let named = move |index| error(index).with_topic_name(name.clone());
+                indexes.into_iter().map(named)
+            });
+            return answer.with_partition_errors(each.collect());
+        }
+        let topics = self.topics.into_iter().map(|(_, id, indexes)| {
+            LeaderAndIsrTopicError::default()
+                .with_topic_id(id.0)
+                .with_partition_errors(indexes.into_iter().map(error).collect())
+        });
+        answer.with_topics(topics.collect())
+    }
 }
 
 fn refuse(code: ErrorCode) -> LeaderAndIsrResponse {

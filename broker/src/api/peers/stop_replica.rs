@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use base::last::last_of_each;
 use protocol::StrBytes;
 use protocol::ids::{LeaderEpoch, TopicPartition};
 use protocol::kafka::errors::ErrorCode;
@@ -11,7 +12,6 @@ use replication::role::{StopOrder, Stopped};
 use tracing::error;
 
 use crate::api::errors::replication_code;
-use crate::api::last::last_of_each;
 use crate::api::peers::authority::Orders;
 use crate::api::request::Context;
 
@@ -24,7 +24,19 @@ pub(crate) async fn answer(
     request: StopReplicaRequest,
 ) -> StopReplicaResponse {
     let authority = orders.authority(request.controller_epoch, request.broker_epoch);
+    let is_without_zookeeper = request.is_k_raft_controller;
     let wanted = read(context.version, request);
+    match Orders::check_epoch(authority, is_without_zookeeper) {
+        // Kafka: an order that nobody may give is refused without a word of its partitions.
+        Err(ErrorCode::StaleBrokerEpoch) => return refuse(ErrorCode::StaleBrokerEpoch),
+        Err(code) => {
+            let each = wanted
+                .into_iter()
+                .map(|order| error_of(order.partition, code));
+            return refuse(code).with_partition_errors(each.collect());
+        }
+        Ok(()) => {}
+    }
     let (replicas, groups) = (Arc::clone(&orders.replicas), Arc::clone(&orders.groups));
     let done = orders.thread.run(move || {
         let stopped = replicas.apply_stop_replica(authority, &wanted)?;
@@ -92,12 +104,15 @@ fn read(version: i16, request: StopReplicaRequest) -> Vec<StopOrder> {
 fn write(stopped: Stopped) -> StopReplicaResponse {
     let errors = stopped.results.into_iter().map(|(partition, result)| {
         let code = result.map_or_else(|refusal| replication_code(&refusal), |()| ErrorCode::None);
-        StopReplicaPartitionError::default()
-            .with_topic_name(TopicName(StrBytes::from_string(
-                partition.topic.to_string(),
-            )))
-            .with_partition_index(partition.partition)
-            .with_error_code(code.code())
+        error_of(partition, code)
     });
     StopReplicaResponse::default().with_partition_errors(errors.collect())
+}
+
+fn error_of(partition: TopicPartition, code: ErrorCode) -> StopReplicaPartitionError {
+    let name = StrBytes::from_string(partition.topic.to_string());
+    StopReplicaPartitionError::default()
+        .with_topic_name(TopicName(name))
+        .with_partition_index(partition.partition)
+        .with_error_code(code.code())
 }

@@ -13,20 +13,20 @@ use crate::metadata::{Broker, Endpoint, PartitionImage, Update};
 
 pub(crate) fn answer(orders: &Orders, request: UpdateMetadataRequest) -> UpdateMetadataResponse {
     let authority = orders.authority(request.controller_epoch, request.broker_epoch);
-    let code =
-        if authority.broker_epoch.0 != -1 && authority.broker_epoch < authority.own_broker_epoch {
-            ErrorCode::StaleBrokerEpoch
-        } else if !orders
-            .replicas
-            .accept_controller(authority.controller_epoch)
-        {
-            ErrorCode::StaleControllerEpoch
-        } else if let Some(gone) = orders.metadata.apply(read(request)) {
-            orders.groups.forget_partitions(&gone);
-            ErrorCode::None
-        } else {
-            ErrorCode::StaleControllerEpoch
-        };
+    let is_without_zookeeper = request.is_k_raft_controller;
+    let code = if let Err(code) = Orders::check_epoch(authority, is_without_zookeeper) {
+        code
+    } else if !orders
+        .replicas
+        .accept_controller(authority.controller_epoch)
+    {
+        ErrorCode::StaleControllerEpoch
+    } else if let Some(gone) = orders.metadata.apply(read(request)) {
+        orders.groups.forget_partitions(&gone);
+        ErrorCode::None
+    } else {
+        ErrorCode::StaleControllerEpoch
+    };
     UpdateMetadataResponse::default().with_error_code(code.code())
 }
 

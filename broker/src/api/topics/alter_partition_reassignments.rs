@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use base::last::last_of_each;
 use controller::ControllerHandle;
 use protocol::StrBytes;
 use protocol::ids::TopicPartition;
@@ -11,8 +12,6 @@ use protocol::messages::alter_partition_reassignments_response::{
     ReassignablePartitionResponse, ReassignableTopicResponse,
 };
 use protocol::messages::{AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse};
-
-use crate::api::last::last_of_each;
 
 /// Kafka: what is asked is a map: a topic without partitions is not in it, and of a partition
 /// that is named more often only the last counts.

@@ -1,10 +1,10 @@
-//! What Kafka reads into a map: of things that are named more often the last counts. Pure.
+//! Of things that are named more often the last counts, as where a list is read into a map. Pure.
 
 use std::collections::HashSet;
 use std::hash::Hash;
 
 /// The last of each, in the order in which those came.
-pub(crate) fn last_of_each<T, K: Eq + Hash>(mut all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+pub fn last_of_each<T, K: Eq + Hash>(mut all: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
     let mut named = HashSet::with_capacity(all.len());
     all.reverse();
     all.retain(|one| named.insert(key(one)));
