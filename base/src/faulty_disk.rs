@@ -723,6 +723,13 @@ impl DiskFile for FaultyFile {
         None
     }
 
+    fn read_cached(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        if self.disk.1.state.lock().holds(&self.path) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.read_at(buf, offset)
+    }
+
     fn is_cached(&self, _offset: u64) -> bool {
         !self.disk.1.state.lock().holds(&self.path)
     }

@@ -71,6 +71,11 @@ pub trait DiskFile: Send + Sync + Debug {
     fn set_modified_ms(&self, ms: i64) -> io::Result<()>;
     /// The real file behind it, for `sendfile`; a disk in memory has none.
     fn real(&self) -> Option<&File>;
+    /// Reads what needs no waiting for the disk, which may be less than asked, and would block where
+    /// that is nothing. Where nobody can say, it is all read.
+    fn read_cached(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.read_at(buf, offset)
+    }
     /// Whether the byte there can be read without waiting for the disk. Asks without waiting itself;
     /// yes where nobody can say.
     fn is_cached(&self, _offset: u64) -> bool {
@@ -162,6 +167,13 @@ impl SystemDisk {
 #[derive(Debug)]
 struct SystemFile(File);
 
+impl SystemFile {
+    fn read_at_once(&self, buf: &mut [u8], offset: u64) -> rustix::io::Result<usize> {
+        let parts = &mut [IoSliceMut::new(buf)];
+        rustix::io::preadv2(&self.0, parts, offset, rustix::io::ReadWriteFlags::NOWAIT)
+    }
+}
+
 impl DiskFile for SystemFile {
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
@@ -221,14 +233,15 @@ impl DiskFile for SystemFile {
         Some(&self.0)
     }
 
+    fn read_cached(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self.read_at_once(buf, offset) {
+            Err(rustix::io::Errno::OPNOTSUPP) => self.read_at(buf, offset),
+            got => Ok(got?),
+        }
+    }
+
     fn is_cached(&self, offset: u64) -> bool {
-        let mut byte = [0];
-        let got = rustix::io::preadv2(
-            &self.0,
-            &mut [IoSliceMut::new(&mut byte)],
-            offset,
-            rustix::io::ReadWriteFlags::NOWAIT,
-        );
+        let got = self.read_at_once(&mut [0], offset);
         !matches!(got, Err(rustix::io::Errno::AGAIN))
     }
 }

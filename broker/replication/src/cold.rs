@@ -1,5 +1,8 @@
 //! Whether planned bytes are in the page cache, and bringing them there.
 //!
+//! Few bytes that are there are rather copied than probed and sent from the file
+//! (`docs/decisions/0008-few-bytes-are-copied.md`).
+//!
 //! `sendfile` of a range that is not cached sleeps on the disk, and with it the worker that
 //! carries hundreds of other connections. So a range is probed first, by system calls that never
 //! sleep, and what is cold is warmed on a thread of its directory: the beginning of an answer's plan
@@ -9,6 +12,7 @@ use std::io;
 use std::sync::Arc;
 
 use base::disk::DiskFile;
+use bytes::Bytes;
 use storage::log::{Range, ReadPlan};
 
 use crate::lanes::Lane;
@@ -23,6 +27,25 @@ const STRIDE_BYTES: u64 = 256 * 1024;
 /// For how long what was probed counts as cached: a client that takes a piece in several goes
 /// costs one probing.
 const KNOWN_FOR_MS: i64 = 100;
+
+/// The plan's bytes, if all of them can be read without sleeping.
+pub fn read_cached(plan: &ReadPlan) -> Option<Bytes> {
+    let mut bytes = vec![0; plan.len()];
+    let mut rest = &mut bytes[..];
+    for Range {
+        file,
+        position,
+        len,
+    } in &plan.ranges
+    {
+        let (piece, behind) = rest.split_at_mut_checked(*len)?;
+        if file.read_cached(piece, *position).ok()? < *len {
+            return None;
+        }
+        rest = behind;
+    }
+    Some(bytes.into())
+}
 
 /// Whether the first piece of any of its ranges is cold. Then the plan's beginning is warmed before it
 /// is answered.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use base::last::last_of_each;
 use protocol::ids::{BrokerEpoch, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
 use tracing::{error, info, warn};
 
@@ -66,7 +67,7 @@ impl Replicas {
         let mut known = self.orders.lock();
         self.accept(authority)?;
         let mut applied = Applied::default();
-        for order in orders {
+        for order in self.last_taken(orders) {
             let result = self.apply_one(&mut known, order).map(|change| {
                 applied.changes.extend(change);
             });
@@ -93,6 +94,28 @@ impl Replicas {
             warn!(error = %failed, "topic ids and epochs not written");
         }
         Ok(applied)
+    }
+
+    /// Kafka looks at every order before it carries any out: where a partition is named more often,
+    /// the last one that it takes counts.
+    fn last_taken<'o>(&self, orders: &'o [PartitionOrder]) -> Vec<&'o PartitionOrder> {
+        let last = last_of_each(orders.iter().collect(), |order| &order.partition);
+        if last.len() == orders.len() {
+            return last;
+        }
+        let (taken, mut counted): (Vec<_>, Vec<_>) =
+            orders.iter().partition(|order| self.is_taken(order));
+        counted.extend(taken);
+        last_of_each(counted, |order| &order.partition)
+    }
+
+    fn is_taken(&self, order: &PartitionOrder) -> bool {
+        let is_newer = match self.find(&order.partition) {
+            Hosted::Online(partition) => order.leader_epoch > partition.leader_epoch(),
+            Hosted::Absent => order.leader_epoch > LeaderEpoch::NONE,
+            Hosted::Offline => false,
+        };
+        is_newer && order.assignment.replicas.contains(&self.shared().config.me)
     }
 
     /// Whether the order says what one before it said.

@@ -16,8 +16,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// Reads them; nothing of the rest is looked at. A caller who knows the key but not the
-    /// version can answer an ApiVersions from this alone.
+    /// Reads them; nothing of the rest is looked at.
     pub fn read(frame: &[u8]) -> Result<Opening, Malformed> {
         let mut walk = Walk::new(frame);
         Ok(Opening {
@@ -39,8 +38,8 @@ pub struct RequestHeader {
 }
 
 impl RequestHeader {
-    /// Reads the header of a request whose API and version the caller found to be ours, and gives
-    /// the body as a slice of the same memory.
+    /// Reads the header of a request whose API the caller knows, and gives the body as a slice of the
+    /// same memory. A version that nobody knows has the header of the newest.
     pub fn read(api: Api, frame: &Bytes) -> Result<(RequestHeader, Bytes), Malformed> {
         let opening = Opening::read(frame)?;
         let mut walk = Walk::new(frame);

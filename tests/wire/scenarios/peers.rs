@@ -145,6 +145,30 @@ fn leaders(s: &mut Script, now: Epochs) {
         twice["topicStates"][0]["partitionStates"] = json!([state, state]);
         twice
     });
+    s.each(
+        "LeaderAndIsr",
+        ALL,
+        "a partition twice, the older last",
+        |v| {
+            let mut twice = orders(v, &format!("twice-{v}"), now, none.clone());
+            let both = |state: &Value| {
+                let (mut newer, mut older) = (state.clone(), state.clone());
+                (newer["leaderEpoch"], older["leaderEpoch"]) = (json!(now.leader + 5), json!(-1));
+                json!([newer, older])
+            };
+            twice["ungroupedPartitionStates"] = both(&twice["ungroupedPartitionStates"][0]);
+            twice["topicStates"][0]["partitionStates"] =
+                both(&twice["topicStates"][0]["partitionStates"][0]);
+            twice
+        },
+    );
+    s.each("LeaderAndIsr", ALL, "older than what came first", |v| {
+        let older = Epochs {
+            leader: now.leader + 3,
+            ..now
+        };
+        orders(v, &format!("twice-{v}"), older, none.clone())
+    });
     s.each("LeaderAndIsr", 2..=7, "a topic twice", |v| {
         let mut twice = orders(v, &format!("split-{v}"), now, none.clone());
         let (first, mut second) = (
@@ -238,11 +262,19 @@ fn images(s: &mut Script, now: Epochs) {
         )
     })
     .collect();
+    let mut foreign = image(8, now, 1);
+    foreign["isKRaftController"] = json!(true);
     for (case, low, bodies) in bodies {
         s.each("UpdateMetadata", low..=8, case, |v| {
             bodies[v as usize].clone()
         });
     }
+    s.once(
+        "UpdateMetadata",
+        8,
+        "a controller without ZooKeeper",
+        foreign,
+    );
 }
 
 fn s_port(s: &Script) -> u16 {
@@ -287,6 +319,13 @@ fn stops(s: &mut Script, now: Epochs) {
     }
     s.once("StopReplica", 4, "a controller without ZooKeeper", {
         let mut body = stop("led-4".to_owned(), at(50), true);
+        body["isKRaftController"] = json!(true);
+        body
+    });
+    s.once("StopReplica", 4, "a controller without ZooKeeper, twice", {
+        let mut body = stop("led-4".to_owned(), at(50), true);
+        let state = body["topicStates"][0].clone();
+        body["topicStates"] = json!([state, state]);
         body["isKRaftController"] = json!(true);
         body
     });

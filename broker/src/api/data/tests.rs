@@ -450,6 +450,15 @@ async fn preferred(world: &World, version: i16, replica: i32, rack: &str) -> i32
 }
 
 async fn fetched(world: &World, version: i16, request: FetchRequest) -> FetchResponse {
+    let answer = gather(&fetch_parts(world, version, request).await);
+    let (_, body) = read_answer_header(Api::Fetch, version, &answer.into()).unwrap();
+    match decode_response(Api::Fetch, version, body).unwrap() {
+        ResponseKind::Fetch(answer) => answer,
+        _ => panic!("another answer than was asked for"),
+    }
+}
+
+async fn fetch_parts(world: &World, version: i16, request: FetchRequest) -> Answer {
     let header = RequestHeader {
         api: Api::Fetch,
         version,
@@ -457,12 +466,7 @@ async fn fetched(world: &World, version: i16, request: FetchRequest) -> FetchRes
         client_id: None,
     };
     let frame = encode_request(&header, &RequestKind::Fetch(request)).unwrap();
-    let answer = gather(&world.ask(Api::Fetch, version, &frame.slice(4..)).await);
-    let (_, body) = read_answer_header(Api::Fetch, version, &answer.into()).unwrap();
-    match decode_response(Api::Fetch, version, body).unwrap() {
-        ResponseKind::Fetch(answer) => answer,
-        _ => panic!("another answer than was asked for"),
-    }
+    world.ask(Api::Fetch, version, &frame.slice(4..)).await
 }
 
 fn write(partition: &Arc<Partition>) -> Append {
@@ -684,6 +688,46 @@ async fn who_describes_directories_does_not_wait_for_ever_for_a_disk() {
     tokio::task::yield_now().await;
     assert_eq!(total(1_000).await, (0, false));
     drop(hold);
+}
+
+#[tokio::test]
+async fn few_bytes_come_with_the_answer_and_many_from_their_file() {
+    /// Of each batch that is written.
+    const LEN: usize = 73;
+    let world = World::over(FaultyDisk::new(1).shared());
+    let partition = world.services.replicas.partition("t", 0);
+    let partition = partition.online().unwrap();
+    let ask = async |bytes_max: usize| {
+        let asked = FetchPartition::default().with_partition_max_bytes(bytes_max as i32);
+        let topic = FetchTopic::default()
+            .with_topic(TopicName(StrBytes::from_static_str("t")))
+            .with_partitions(vec![asked]);
+        let request = FetchRequest::default()
+            .with_replica_id((-1).into())
+            .with_max_bytes(i32::MAX)
+            .with_session_epoch(-1)
+            .with_topics(vec![topic]);
+        let answer = fetch_parts(&world, 11, request).await;
+        let is_file = |part: &Part| matches!(part, Part::File { .. });
+        let is_from_file = answer.parts.iter().any(is_file);
+        let bytes = gather(&answer);
+        let records = bytes.len().saturating_sub(bytes_max);
+        (is_from_file, bytes[records..].to_vec())
+    };
+    // Some lie in one file, the rest in the next.
+    for number in 0..200 {
+        assert!(matches!(write(&partition), Append::Answered(_)));
+        if number == 50 {
+            partition.log().roll().unwrap();
+        }
+    }
+    let (is_from_file, few) = ask(8_192).await;
+    assert!(!is_from_file);
+    let (is_from_file, many) = ask(8_193).await;
+    assert!(is_from_file);
+    assert_eq!(few, many[..8_192]);
+    let offsets = few.chunks_exact(LEN).map(|batch| batch[7]);
+    assert!(offsets.eq(0..112));
 }
 
 #[tokio::test]

@@ -35,8 +35,8 @@ impl Orders {
         }
     }
 
-    /// Why an order is refused as a whole before its authority is looked at any further: a broker
-    /// that was never to be taken over knows no controller without ZooKeeper.
+    /// Why an order is refused as a whole before its authority is looked at any further. A broker that
+    /// is not being moved off ZooKeeper knows no controller without it.
     ///
     /// Kafka: `ZkBrokerEpochManager.isBrokerEpochStale`, which fails on such a one.
     pub(crate) fn check_epoch(

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use base::last::last_of_each;
 use protocol::StrBytes;
 use protocol::ids::{BrokerId, ControllerEpoch, LeaderEpoch, TopicId, TopicPartition};
 use protocol::kafka::errors::ErrorCode;
@@ -42,8 +41,7 @@ pub(crate) async fn answer(
     if topics.any(|topic| !names.insert(&topic.topic_name)) {
         return asked.refuse(ErrorCode::UnknownServerError);
     }
-    // Kafka: a map of what is wanted.
-    let wanted = last_of_each(read(request), |order| order.partition.clone());
+    let wanted = read(request);
     let unknown = wanted
         .iter()
         .filter(|order| orders.replicas.store().log(&order.partition).is_none())

@@ -27,7 +27,8 @@ pub(crate) async fn answer(
     let is_without_zookeeper = request.is_k_raft_controller;
     let wanted = read(context.version, request);
     match Orders::check_epoch(authority, is_without_zookeeper) {
-        // Kafka: an order that nobody may give is refused without a word of its partitions.
+        // Kafka: an order from another life of this broker is refused without a word of its
+        // partitions.
         Err(ErrorCode::StaleBrokerEpoch) => return refuse(ErrorCode::StaleBrokerEpoch),
         Err(code) => {
             let each = wanted
@@ -37,6 +38,8 @@ pub(crate) async fn answer(
         }
         Ok(()) => {}
     }
+    // Kafka: it makes a map of them.
+    let wanted = last_of_each(wanted, |order| order.partition.clone());
     let (replicas, groups) = (Arc::clone(&orders.replicas), Arc::clone(&orders.groups));
     let done = orders.thread.run(move || {
         let stopped = replicas.apply_stop_replica(authority, &wanted)?;
@@ -98,7 +101,7 @@ fn read(version: i16, request: StopReplicaRequest) -> Vec<StopOrder> {
             ));
         }
     }
-    last_of_each(orders, |order| order.partition.clone())
+    orders
 }
 
 fn write(stopped: Stopped) -> StopReplicaResponse {
