@@ -131,7 +131,10 @@ fn points(
     let address = running(look)?;
     let seconds = look.sizes.keeper_seconds.to_string();
     let mut figures = Figures::default();
-    for (connections, in_flight) in KEEPER_POINTS.into_iter().filter(|point| wanted(*point)) {
+    // The least load first. What is created stays: after the greatest, the faster side would have more
+    // to keep and to save than the other.
+    let wanted = KEEPER_POINTS.into_iter().filter(|point| wanted(*point));
+    for (connections, in_flight) in wanted.rev() {
         let alone = (connections, in_flight) == ALONE;
         // Alone, one request is two wake-ups and a sync: cores that halt would be most of it.
         let log = look.places.work.join("floor.log");
