@@ -10,7 +10,7 @@ use crate::contestant::{Contestant, Places, Side};
 use crate::machine::{self, Fair};
 use crate::process::STOP;
 use crate::result::{Failure, Outcome, Sample};
-use crate::rows::{Before, Curve, Figures, Keeper, Look, Needs, Row, Sizes};
+use crate::rows::{Before, Curve, Figures, Keeper, Look, Memory, Needs, Row, Sizes};
 
 /// Seconds a round takes beside its rows: starts, stops, memory.
 const ROUND_SECONDS: u64 = 60;
@@ -115,11 +115,16 @@ impl Run {
                 for side in sides(row, turn) {
                     self.tell(round, &format!("{} {}", row.name, side.name()));
                     machine::settle();
-                    if let Some(gigabytes) = row.fills_memory {
-                        fair.back_memory(gigabytes).context("back memory")?;
-                    }
+                    let room = match row.memory {
+                        Memory::AsItIs => None,
+                        Memory::Filled => {
+                            fair.fill_memory().map(|()| None).context("fill memory")?
+                        }
+                        Memory::LetGo => fair.make_room().context("make room")?,
+                    };
                     let begun = Instant::now();
                     let measured = self.turn(row, side, servers, &before);
+                    drop(room);
                     self.done += row.seconds;
                     self.took(row, side, begun.elapsed());
                     let failed = |why| Failure {

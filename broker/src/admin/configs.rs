@@ -30,9 +30,9 @@ pub enum Refusal {
     UnknownTopic(String),
     #[error("{0}")]
     InvalidTopic(String),
-    /// Kafka fails on this without a word.
-    #[error("Unknown config name: {0}")]
-    NoSuchKey(String),
+    /// A key, a verb or a mechanism that Kafka trips over: it fails without a word to the client.
+    #[error("{0}")]
+    Unexplained(String),
     #[error(transparent)]
     Failure(#[from] Failure),
 }
@@ -323,7 +323,7 @@ fn apply(
             Change::Append(text) => ("append", text),
             Change::Subtract(text) => ("subtract", text),
         };
-        let row = row_of(key).ok_or_else(|| Refusal::NoSuchKey(key.clone()))?;
+        let row = row_of(key).ok_or_else(|| Refusal::Unexplained(format!("no such key: {key}")))?;
         if row.kind != Kind::List {
             let words = format!("Config value {verb} is not allowed for config key: {key}");
             return Err(Refusal::InvalidConfig(words));

@@ -1,13 +1,15 @@
 //! Memory that the host has given, and does not take back before it is used.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::ffi::c_void;
 use std::fs::{self, File};
-use std::hint::black_box;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::fs::FallocateFlags;
@@ -19,7 +21,13 @@ use crate::process::STOP;
 /// With less than this left free, what is written next goes where the file's pages were: the host has
 /// given these. Free ones it may have taken back, and each costs the one who touches it first up to
 /// twenty times the copy.
-const FREE_MB: u64 = 256;
+const FREE_MB: u64 = 160;
+
+/// So much is kept free by who makes room: more than the kernel begins to take pages back at.
+const ROOM_MB: u64 = 288;
+
+/// How long between two looks at what is free; at 3 GB/s nine megabytes go meanwhile.
+const LOOK: Duration = Duration::from_millis(3);
 
 /// So much is asked for at a time.
 const STEP: usize = 64 << 20;
@@ -33,7 +41,7 @@ pub(super) struct Junk {
     path: PathBuf,
     mapped: OnceCell<Mapped>,
     /// Where filling goes on: what was looked at last time is mostly there still.
-    at: Cell<usize>,
+    at: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -49,42 +57,41 @@ impl Junk {
         Junk {
             path: work.join("junk"),
             mapped: OnceCell::new(),
-            at: Cell::new(0),
+            at: Arc::default(),
         }
     }
 
-    /// Makes room of pages that the host has given: so many gigabytes at once. Having the kernel take them
-    /// back one by one is work of whoever writes. But what lies free for longer than a few seconds the
-    /// host takes, which holds the machine up; so a row that lasts leaves it to the kernel.
-    pub(super) fn make_room(&self, gigabytes: usize) -> Result<()> {
-        let mapped = match self.mapped.get() {
-            Some(mapped) => mapped,
-            None => {
-                let mapped = Mapped::new(&self.path)?;
-                self.mapped.get_or_init(|| mapped)
-            }
-        };
-        self.fill(mapped)?;
-        // What was looked at last is most likely there; there filling goes on the next time.
-        for _ in 0..(gigabytes << 30) / STEP {
-            let behind = self.at.get() + mapped.size - STEP;
-            self.at.set(behind % mapped.size);
-            mapped.drop_at(self.at.get())?;
+    /// Fills memory; little is free afterwards.
+    pub(super) fn fill(&self) -> Result<()> {
+        self.fill_from(self.mapped()?)
+    }
+
+    /// Fills memory, and makes room as it is needed for as long as what it returns is held.
+    pub(super) fn make_room(&self) -> Result<Room> {
+        let mapped = self.mapped()?;
+        self.fill_from(mapped)?;
+        Room::make(mapped, &self.at)
+    }
+
+    fn mapped(&self) -> Result<&Mapped> {
+        if let Some(mapped) = self.mapped.get() {
+            return Ok(mapped);
         }
-        // Whoever keeps pages of zeros in common for all gives one only to him who writes to it.
-        drop(black_box(vec![1_u8; gigabytes << 30]));
-        Ok(())
+        let mapped = Mapped::new(&self.path)?;
+        Ok(self.mapped.get_or_init(|| mapped))
     }
 
     /// Once through it is not always enough: the kernel takes pages back meanwhile.
-    fn fill(&self, mapped: &Mapped) -> Result<()> {
+    fn fill_from(&self, mapped: &Mapped) -> Result<()> {
+        let mut at = self.at.load(Ordering::Relaxed);
         let mut left = 3 * mapped.size;
         while left > 0 && memory_mb("MemFree:") > FREE_MB {
-            mapped.look_at(self.at.get())?;
-            self.at.set((self.at.get() + STEP) % mapped.size);
+            mapped.look_at(at)?;
+            at = (at + STEP) % mapped.size;
             left -= STEP;
             ensure!(!STOP.load(Ordering::Relaxed), "interrupted");
         }
+        self.at.store(at, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -122,13 +129,6 @@ impl Mapped {
         Ok(Mapped { file, start, size })
     }
 
-    /// The pages of one step from `at` on are free afterwards.
-    fn drop_at(&self, at: usize) -> io::Result<()> {
-        let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        let (at, len) = (at as u64, STEP as u64);
-        Ok(rustix::fs::fallocate(&self.file, how, at, len)?)
-    }
-
     /// The pages of one step from `at` on are there afterwards.
     fn look_at(&self, at: usize) -> io::Result<()> {
         // SAFETY: `at` is a multiple of the step below the size, so the range lies in the mapping, and
@@ -138,6 +138,56 @@ impl Mapped {
             rustix::mm::madvise(from, STEP, Advice::LinuxPopulateRead)?;
         }
         Ok(())
+    }
+}
+
+/// While it is held, somebody who writes finds free memory that the host has given a moment ago. All of it
+/// at once would be free for longer: every two seconds some hosts take a part of what is.
+#[derive(Debug)]
+pub(crate) struct Room {
+    ended: Arc<AtomicBool>,
+    making: Option<JoinHandle<()>>,
+}
+
+impl Room {
+    fn make(mapped: &Mapped, at: &Arc<AtomicUsize>) -> Result<Self> {
+        let (file, size) = (mapped.file.try_clone()?, mapped.size);
+        let ended = Arc::new(AtomicBool::new(false));
+        let (at, until) = (Arc::clone(at), Arc::clone(&ended));
+        let keep = move || keep_free(&file, size, &at, &until);
+        let making = thread::Builder::new().name("room".to_owned()).spawn(keep)?;
+        Ok(Room {
+            ended,
+            making: Some(making),
+        })
+    }
+}
+
+/// What was looked at last is most likely there, so it goes first; there filling goes on the next time.
+fn keep_free(file: &File, size: usize, at: &AtomicUsize, ended: &AtomicBool) {
+    let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    let mut left = size;
+    while left > 0 && !ended.load(Ordering::Relaxed) {
+        if memory_mb("MemFree:") > ROOM_MB {
+            thread::sleep(LOOK);
+            continue;
+        }
+        let behind = (at.load(Ordering::Relaxed) + size - STEP) % size;
+        at.store(behind, Ordering::Relaxed);
+        if let Err(error) = rustix::fs::fallocate(file, how, behind as u64, STEP as u64) {
+            eprintln!("no room is made: {error}");
+            break;
+        }
+        left -= STEP;
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        if let Some(making) = self.making.take() {
+            let _panicked = making.join();
+        }
     }
 }
 

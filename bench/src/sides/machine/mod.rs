@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::machine::junk::Junk;
+use crate::machine::junk::{Junk, Room};
 use crate::process::Running;
 
 mod junk;
@@ -49,10 +49,14 @@ impl Fair {
         }
     }
 
-    /// What is free then, for as long as a row takes, the host has given.
-    pub(crate) fn back_memory(&self, gigabytes: usize) -> Result<()> {
-        let make_room = |junk: &Junk| junk.make_room(gigabytes);
-        self.junk.as_ref().map_or(Ok(()), make_room)
+    /// What is free then the host has given.
+    pub(crate) fn fill_memory(&self) -> Result<()> {
+        self.junk.as_ref().map_or(Ok(()), Junk::fill)
+    }
+
+    /// So is what becomes free, as much as is written, for as long as what it returns is held.
+    pub(crate) fn make_room(&self) -> Result<Option<Room>> {
+        self.junk.as_ref().map(Junk::make_room).transpose()
     }
 }
 

@@ -83,6 +83,16 @@ pub(crate) enum Often {
     InEachRound(usize),
 }
 
+/// What is written costs most where memory is new: the host must have given it before.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Memory {
+    AsItIs,
+    /// The kernel takes back what it needs.
+    Filled,
+    /// Filled, and let go of as it is needed: to take much back one by one is work of whoever writes.
+    LetGo,
+}
+
 /// One row of the benchmark.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -91,9 +101,7 @@ pub(crate) struct Row {
     pub(crate) floor: bool,
     pub(crate) needs: Needs,
     pub(crate) often: Often,
-    /// What it writes costs most where memory is new: the host must have given it before. So many
-    /// gigabytes are free when it begins.
-    pub(crate) fills_memory: Option<usize>,
+    pub(crate) memory: Memory,
     pub(crate) run: fn(&mut Look<'_>) -> Result<Figures>,
 }
 
@@ -112,11 +120,8 @@ impl Row {
         }
     }
 
-    const fn fills_memory(self, gigabytes: usize) -> Self {
-        Row {
-            fills_memory: Some(gigabytes),
-            ..self
-        }
+    const fn memory(self, memory: Memory) -> Self {
+        Row { memory, ..self }
     }
 
     /// How many times it is measured in a round.
@@ -140,7 +145,7 @@ const fn row(
         floor,
         needs: Needs::Broker,
         often: Often::InEachRound(1),
-        fills_memory: None,
+        memory: Memory::AsItIs,
         run,
     }
 }
@@ -162,19 +167,19 @@ const fn keeper_row(
 pub(crate) const ROWS: &[Row] = &[
     row("start", 4, false, lifecycle::start),
     row("memory", 7, false, lifecycle::memory_idle),
-    row("warm", 15, false, throughput::warm),
+    row("warm", 25, false, throughput::warm).memory(Memory::LetGo),
     row("produce_bulk", 8, true, throughput::produce_bulk)
-        .fills_memory(3)
+        .memory(Memory::LetGo)
         .times(2),
-    row("produce_small", 7, true, throughput::produce_small).fills_memory(0),
-    row("stock_librdkafka", 5, true, throughput::stock_librdkafka).fills_memory(0),
-    row("stock_java", 8, false, throughput::stock_java).fills_memory(0),
+    row("produce_small", 7, true, throughput::produce_small).memory(Memory::Filled),
+    row("stock_librdkafka", 5, true, throughput::stock_librdkafka).memory(Memory::Filled),
+    row("stock_java", 8, false, throughput::stock_java).memory(Memory::Filled),
     row("fetch", 12, true, throughput::fetch),
-    row("codec", 13, false, throughput::codec).fills_memory(0),
+    row("codec", 13, false, throughput::codec).memory(Memory::Filled),
     row("idle", 24, false, timing::idle),
-    row("latency", 21, true, timing::latency).fills_memory(0),
-    row("end_to_end", 21, false, timing::end_to_end).fills_memory(0),
-    row("latency_half", 21, false, timing::latency_half).fills_memory(0),
+    row("latency", 21, true, timing::latency).memory(Memory::Filled),
+    row("end_to_end", 21, false, timing::end_to_end).memory(Memory::Filled),
+    row("latency_half", 21, false, timing::latency_half).memory(Memory::Filled),
     row("durable", 13, true, timing::durable),
     row("rebalance", 6, false, timing::rebalance),
     row("loaded", 1, false, lifecycle::memory_loaded),

@@ -19,18 +19,12 @@ const BULK: [&str; 5] = ["--records", "1000", "--seconds", "200", "--bytes-max"]
 
 /// Code is compiled, buffers are grown: not measured.
 pub(super) fn warm(look: &mut Look<'_>) -> Result<Figures> {
-    let seconds = if look.side == Side::Kafka {
-        look.sizes.seconds
-    } else {
-        1
-    };
-    let seconds = seconds.to_string();
     // What the JVM has not compiled by then costs its first turn up to twice its second.
-    let bytes = match look.side {
-        Side::Kafka => look.sizes.bytes * 2,
-        Side::Ours | Side::Floor => look.sizes.bytes / 2,
+    let (seconds, bytes) = match look.side {
+        Side::Kafka => (look.sizes.seconds * 2, look.sizes.bytes * 4),
+        Side::Ours | Side::Floor => (1, look.sizes.bytes / 2),
     };
-    let bytes = bytes.to_string();
+    let (seconds, bytes) = (seconds.to_string(), bytes.to_string());
     look.on_topic("warm", (PARTITIONS, &[]), &[], |look, _| {
         let bulk = [
             "--records",

@@ -74,7 +74,7 @@ async fn alter(
     match Resource::of(resource.resource_type) {
         Resource::Topic => {
             // Kafka: a verb nobody knows is a failure without words.
-            let unknown = |verb| Refusal::NoSuchKey(format!("verb {verb}"));
+            let unknown = |verb| Refusal::Unexplained(format!("no such verb: {verb}"));
             configs
                 .change_topic(name, &changes(resource, unknown)?, validate_only)
                 .await

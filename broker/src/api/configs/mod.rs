@@ -54,7 +54,7 @@ pub(crate) fn code_of(refusal: &Refusal) -> (ErrorCode, Option<String>) {
         Refusal::UnknownTopic(_) => ErrorCode::UnknownTopicOrPartition,
         Refusal::InvalidTopic(_) => ErrorCode::InvalidTopicException,
         Refusal::Failure(failure) => return failure_code(failure),
-        Refusal::NoSuchKey(_) => return (ErrorCode::UnknownServerError, None),
+        Refusal::Unexplained(_) => return (ErrorCode::UnknownServerError, None),
     };
     (code, Some(refusal.to_string()))
 }
