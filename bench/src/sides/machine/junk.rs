@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::ffi::c_void;
 use std::fs::{self, File};
+use std::hint::black_box;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::ptr::{self, NonNull};
@@ -21,10 +22,10 @@ use crate::process::STOP;
 /// With less than this left free, what is written next goes where the file's pages were: the host has
 /// given these. Free ones it may have taken back, and each costs the one who touches it first up to
 /// twenty times the copy.
-const FREE_MB: u64 = 160;
+const FREE_MB: u64 = 256;
 
 /// So much is kept free by who makes room: more than the kernel begins to take pages back at.
-const ROOM_MB: u64 = 288;
+const ROOM_MB: u64 = 384;
 
 /// How long between two looks at what is free; at 3 GB/s nine megabytes go meanwhile.
 const LOOK: Duration = Duration::from_millis(3);
@@ -70,6 +71,9 @@ impl Junk {
     pub(super) fn make_room(&self) -> Result<Room> {
         let mapped = self.mapped()?;
         self.fill_from(mapped)?;
+        // What is free still may be new as well, until it is written to.
+        let free = (memory_mb("MemFree:") as usize) << 20;
+        drop(black_box(vec![1_u8; free]));
         Room::make(mapped, &self.at)
     }
 
