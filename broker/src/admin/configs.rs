@@ -37,6 +37,12 @@ pub enum Refusal {
     Failure(#[from] Failure),
 }
 
+impl Refusal {
+    pub(crate) fn no_such_verb(verb: i8) -> Self {
+        Refusal::Unexplained(format!("no such verb: {verb}"))
+    }
+}
+
 /// What is to become of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {

@@ -106,7 +106,7 @@ impl ClientQuotas {
                 }
                 // Kafka: it knows the mechanisms of users, and trips over what kind of keys they are.
                 Some(_) if path.starts_with("users/") && is_mechanism(key) => {
-                    return Err(Refusal::Unexplained(format!("no number: {key}")));
+                    return Err(Refusal::Unexplained(format!("{key} is no quota")));
                 }
                 Some(value) => overrides.set(key.as_str(), written(key, *value, of_address)?),
             }

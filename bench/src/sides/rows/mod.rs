@@ -84,7 +84,7 @@ pub(crate) enum Often {
 }
 
 /// What is written costs most where memory is new: the host must have given it before.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 pub(crate) enum Memory {
     AsItIs,
     /// The kernel takes back what it needs.

@@ -74,10 +74,8 @@ async fn alter(
     match Resource::of(resource.resource_type) {
         Resource::Topic => {
             // Kafka: a verb nobody knows is a failure without words.
-            let unknown = |verb| Refusal::Unexplained(format!("no such verb: {verb}"));
-            configs
-                .change_topic(name, &changes(resource, unknown)?, validate_only)
-                .await
+            let changes = changes(resource, Refusal::no_such_verb)?;
+            configs.change_topic(name, &changes, validate_only).await
         }
         Resource::Broker => {
             let whose = whose(name, configs.broker().0)?;
