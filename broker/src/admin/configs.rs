@@ -38,6 +38,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// Kafka: of a topic's setting, and of a logger; to a broker's it says which verb it was.
     pub(crate) fn no_such_verb(verb: i8) -> Self {
         Refusal::Unexplained(format!("no such verb: {verb}"))
     }

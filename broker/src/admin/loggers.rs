@@ -239,7 +239,6 @@ fn check(name: &str, change: &LevelChange) -> Result<Checked, Refusal> {
         },
         LevelChange::Append => not_allowed("APPEND"),
         LevelChange::Subtract => not_allowed("SUBTRACT"),
-        // Kafka: a verb nobody knows is a failure without words.
         LevelChange::Other(verb) => Err(Refusal::no_such_verb(*verb)),
     }
 }

@@ -73,7 +73,6 @@ async fn alter(
     let name = resource.resource_name.as_str();
     match Resource::of(resource.resource_type) {
         Resource::Topic => {
-            // Kafka: a verb nobody knows is a failure without words.
             let changes = changes(resource, Refusal::no_such_verb)?;
             configs.change_topic(name, &changes, validate_only).await
         }
