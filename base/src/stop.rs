@@ -38,4 +38,30 @@ impl Stop {
         // An error means that the stopper is gone, which says the same.
         let _gone = receiver.wait_for(|stopped| *stopped).await;
     }
+
+    /// What comes, or nothing once stop was said, even if both are there at once.
+    pub async fn unless_said<T>(&self, coming: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.stopped() => None,
+            came = coming => Some(came),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[tokio::test]
+    async fn what_comes_is_heard_until_stop_is_said_and_never_after() {
+        let (stopper, stop) = super::pair();
+        assert_eq!(stop.unless_said(async { 1 }).await, Some(1));
+        stopper.stop();
+        // By chance, each would be heard every other time.
+        for _ in 0..64 {
+            assert_eq!(stop.unless_said(async { 1 }).await, None);
+        }
+        let (stopper, stop) = super::pair();
+        drop(stopper);
+        assert_eq!(stop.unless_said(std::future::pending::<()>()).await, None);
+    }
 }

@@ -10,6 +10,7 @@ use base::signals::Signals;
 use broker::admin::loggers::DEFAULT_FILTER;
 use broker::config::load::{LoadArgs, Loaded, Refused, load};
 use broker::config::{Config, Warning, container};
+use broker::server::error::StartError;
 use broker::server::{Server, health};
 use clap::Parser;
 use settings::value::Fault;
@@ -183,6 +184,11 @@ async fn again(signals: &mut Signals) {
     }
 }
 
+fn at_once() -> ExitCode {
+    say!("stopped at once, as asked twice; the next start recovers the logs");
+    ExitCode::FAILURE
+}
+
 async fn serve(config: Config, data: tokio::runtime::Handle) -> ExitCode {
     let mut signals = match Signals::listen() {
         Ok(signals) => signals,
@@ -191,15 +197,26 @@ async fn serve(config: Config, data: tokio::runtime::Handle) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let mut server = tokio::select! {
-        started = Server::start(config, data) => match started {
-            Ok(server) => server,
-            Err(refused) => {
-                say!("{refused}");
-                return ExitCode::FAILURE;
+    let (unwanted, stop) = base::stop::pair();
+    let starting = Server::start_unless(config, data, async move { stop.stopped().await });
+    tokio::pin!(starting);
+    let started = tokio::select! {
+        started = &mut starting => started,
+        () = signals.next() => {
+            unwanted.stop();
+            tokio::select! {
+                started = &mut starting => started,
+                () = again(&mut signals) => return at_once(),
             }
-        },
-        () = signals.next() => return ExitCode::SUCCESS,
+        }
+    };
+    let mut server = match started {
+        Ok(server) => server,
+        Err(StartError::Unwanted) => return ExitCode::SUCCESS,
+        Err(refused) => {
+            say!("{refused}");
+            return ExitCode::FAILURE;
+        }
     };
     say!("{}", server.greeting());
     let failed = tokio::select! {
@@ -209,10 +226,7 @@ async fn serve(config: Config, data: tokio::runtime::Handle) -> ExitCode {
     // A disk that hangs would hold the stop up for as long; whoever asks twice does not wait for it.
     tokio::select! {
         () = server.stop() => {}
-        () = again(&mut signals) => {
-            say!("stopped at once, as asked twice; the next start recovers the logs");
-            return ExitCode::FAILURE;
-        }
+        () = again(&mut signals) => return at_once(),
     }
     match failed {
         None => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! Starting, stopping, being killed; and what is said when it cannot start.
 
 use std::fs::{self, Permissions};
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -95,6 +96,52 @@ fn it_ends_cleanly_though_its_zookeeper_has_gone() {
     let ended = second.wait_for_exit(Duration::from_secs(60));
     assert_eq!(ended.code(), Some(0), "{}", second.log());
     assert!(logs.join(".kafka_cleanshutdown").exists());
+}
+
+/// Whoever changes his mind while it starts is left with no broker that seems to live.
+#[test]
+fn a_start_that_is_stopped_leaves_no_session_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let zookeeper = free_port();
+    let text = "4lw.commands.whitelist=mntr\nclientPort=PORT\ndataDir=coordinator\n";
+    let text = text.replace("PORT", &zookeeper.to_string());
+    fs::write(dir.path().join("zoo.cfg"), text).unwrap();
+    let mut command = Command::new(program("coordinator"));
+    command.current_dir(dir.path()).arg("zoo.cfg");
+    let mut coordinator = Process::start(command, &dir.path().join("coordinator.log"));
+    coordinator.wait_for_port(zookeeper);
+    let sessions = || {
+        let mut asked = TcpStream::connect((Ipv4Addr::LOCALHOST, zookeeper)).unwrap();
+        asked.write_all(b"mntr").unwrap();
+        let mut told = String::new();
+        asked.read_to_string(&mut told).unwrap();
+        let count = |line: &str| line.strip_prefix("zk_global_sessions\t")?.parse().ok();
+        told.lines().find_map(count)
+    };
+    let broker = |name: &str| {
+        let mut command = Command::new(program("broker"));
+        for setting in [
+            "broker.id=1".to_owned(),
+            format!("listeners=PLAINTEXT://127.0.0.1:{}", free_port()),
+            format!("zookeeper.connect=127.0.0.1:{zookeeper}"),
+            format!("log.dirs={}", dir.path().join(name).display()),
+        ] {
+            command.args(["--override", &setting]);
+        }
+        Process::start(command, &dir.path().join(format!("{name}.log")))
+    };
+    let mut owner = broker("owner");
+    owner.wait_for_log("started (kafka.server.KafkaServer)");
+    let mut waiting = broker("waiting");
+    let held = "broker id is held by another ZooKeeper session";
+    waiting.announce(&[held]);
+    waiting.wait_for_log(held);
+    assert_eq!(sessions(), Some(2));
+    assert_eq!(waiting.terminate(STOP_LIMIT).code(), Some(0));
+    assert_eq!(sessions(), Some(1));
+    assert!(!dir.path().join("waiting/zookeeper.session").exists());
+    assert_eq!(owner.terminate(STOP_LIMIT).code(), Some(0));
+    assert_eq!(sessions(), Some(0));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use crate::net::listen::BindError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    #[error("stopped before it was running")]
+    Unwanted,
     #[error(
         "the port of the embedded coordinator, {at}, is taken. If a ZooKeeper listens there, use it: \
          --zookeeper {at}. Otherwise choose another port: --override coordinator.port=PORT"

@@ -14,6 +14,7 @@
 mod cleaner;
 pub mod error;
 mod exposition;
+mod farewell;
 pub mod greeting;
 pub mod health;
 mod identity;
@@ -56,6 +57,7 @@ use crate::net::places::{Bounds, Places};
 use crate::server::cleaner::Cleaners;
 use crate::server::error::StartError;
 use crate::server::exposition::{Exposition, Operating, Stage, Stages};
+use crate::server::farewell::Farewell;
 use crate::server::identity::Found;
 use crate::server::parts::{Assembled, Clusterside, Rooms};
 use crate::server::reconfiguration::{Obedient, advertised, registered_endpoints};
@@ -68,22 +70,18 @@ const CONNECTIONS_LIMIT: Duration = Duration::from_secs(5);
 const FOREIGN_SESSION_LIMIT: Duration = Duration::from_secs(90);
 /// How long the stop waits for disks before it leaves the cluster without their clean end.
 const DISKS_PATIENCE: Duration = Duration::from_secs(10);
-/// How long the stop waits for ZooKeeper's goodbye.
-const SESSION_LIMIT: Duration = Duration::from_secs(1);
 
 /// A running broker.
 pub struct Server {
     greeting: String,
     addresses: Vec<(String, std::net::SocketAddr)>,
     assembled: Assembled,
-    zookeeper: ZooKeeper,
-    session_dir: std::path::PathBuf,
+    farewell: Farewell,
     coordinator: Option<coordinator::Handle>,
-    /// Connections end first …
+    /// What leads clients to the listeners ends before these do …
+    open_doors: Stopper,
     gates: Gates,
     /// … and everything else after them.
-    /// Stopped before the listeners are.
-    open_doors: Stopper,
     rest: Stopper,
     upkeep: Vec<JoinHandle<()>>,
     cleaners: Cleaners,
@@ -95,6 +93,17 @@ impl Server {
     /// Starts everything; when this returns, clients are served. Called on the control runtime;
     /// connections and replicas live on `data`.
     pub async fn start(config: Config, data: Handle) -> Result<Server, StartError> {
+        Self::start_unless(config, data, std::future::pending()).await
+    }
+
+    /// The same, given up with [`StartError::Unwanted`] once `unwanted` returns. A start that comes
+    /// to nothing, for whatever reason, leaves the cluster and ends its coordinator first.
+    pub async fn start_unless(
+        config: Config,
+        data: Handle,
+        unwanted: impl Future<Output = ()>,
+    ) -> Result<Server, StartError> {
+        tokio::pin!(unwanted);
         let clock = Clock::system();
         let disk: Arc<dyn Disk> = SystemDisk::shared();
         let bound = bind_all(&config)?;
@@ -115,14 +124,24 @@ impl Server {
         make_directories(&*disk, &config)?;
         let held = hold_directories(&*disk, &config)?;
         let found = Found::read(&*disk, &config.logs.dirs)?;
-        let mut coordinator = start_coordinator(&config, &clock).await?;
+        let mut coordinator = tokio::select! {
+            biased;
+            () = &mut unwanted => return Err(StartError::Unwanted),
+            started = start_coordinator(&config, &clock) => started?,
+        };
         let coordinator_at = coordinator.as_ref().map(coordinator::Handle::address);
         let coordinator_dir = config.coordinator.as_ref().map(|own| own.data_dir.clone());
+        let farewell = Farewell::default();
+        let leaving = &farewell;
         let starting = async move {
             let (zookeeper, place) = connect(&config, coordinator_at, &clock).await?;
+            leaving.owe(&zookeeper);
             let store: Arc<dyn Store> = Arc::new(zookeeper.clone());
             let agreed = found.agree(&*store, &config.identity).await?;
             place.take(&zookeeper).await;
+            if let Some(directory) = config.logs.dirs.first() {
+                leaving.noted_in(directory);
+            }
             let cluster_id: Arc<str> = agreed.cluster_id.as_str().into();
             let ours = Belonging::new(Arc::clone(&store), Arc::clone(&cluster_id));
             let clusterside = Clusterside {
@@ -195,13 +214,11 @@ impl Server {
             // Kafka: scripts wait for this line.
             info!(target: "kafka", broker = agreed.broker.0, "started (kafka.server.KafkaServer)");
             let greeting = greeting::text(&config, &addresses, coordinator_at, operating_address);
-            let session_dir = config.logs.dirs.first().cloned().unwrap_or_default();
             Ok::<Server, StartError>(Server {
                 greeting,
                 addresses,
                 assembled,
-                zookeeper,
-                session_dir,
+                farewell: Farewell::default(),
                 coordinator: None,
                 gates,
                 open_doors,
@@ -212,19 +229,36 @@ impl Server {
                 operating_address,
             })
         };
-        let mut server = match &mut coordinator {
-            None => starting.await?,
-            // Without a disk of its own nothing of all that would be answered.
-            Some(handle) => tokio::select! {
-                started = starting => started?,
-                () = handle.failed() => {
-                    let directory = coordinator_dir.unwrap_or_default();
-                    return Err(StartError::CoordinatorDisk { directory });
-                }
-            },
+        let disk_failed = async {
+            match &mut coordinator {
+                Some(handle) => handle.failed().await,
+                None => std::future::pending().await,
+            }
         };
-        server.coordinator = coordinator;
-        Ok(server)
+        let started = tokio::select! {
+            biased;
+            () = unwanted => Err(StartError::Unwanted),
+            started = starting => started,
+            // Without a disk of its own nothing of all that would be answered.
+            () = disk_failed => {
+                let directory = coordinator_dir.unwrap_or_default();
+                Err(StartError::CoordinatorDisk { directory })
+            }
+        };
+        match started {
+            Ok(server) => Ok(Server {
+                farewell,
+                coordinator,
+                ..server
+            }),
+            Err(reason) => {
+                farewell.say().await;
+                if let Some(coordinator) = coordinator {
+                    coordinator.stop().await;
+                }
+                Err(reason)
+            }
+        }
     }
 
     /// A few lines for a person: where it listens, where its data is, what to type next.
@@ -302,7 +336,7 @@ impl Server {
         };
         if away {
             // A task that waits for ZooKeeper waits until the session is given up.
-            say_goodbye(&self.zookeeper, &self.session_dir).await;
+            self.farewell.say().await;
             let _left_behind = tokio::time::timeout(DISKS_PATIENCE, upkeep).await;
         }
         let (replicas, logs) = (&self.assembled.services.replicas, &self.assembled.logs);
@@ -315,7 +349,7 @@ impl Server {
             );
         }
         if !away {
-            say_goodbye(&self.zookeeper, &self.session_dir).await;
+            self.farewell.say().await;
         }
         if let Some(coordinator) = self.coordinator {
             coordinator.stop().await;
@@ -324,13 +358,6 @@ impl Server {
             closing.await;
         }
         info!(target: "kafka", "shut down completed (kafka.server.KafkaServer)");
-    }
-}
-
-async fn say_goodbye(zookeeper: &ZooKeeper, directory: &std::path::Path) {
-    let closing = session::close(zookeeper, Some(directory));
-    if tokio::time::timeout(SESSION_LIMIT, closing).await.is_err() {
-        warn!("ZooKeeper did not hear that this broker stops; its session will time out");
     }
 }
 

@@ -172,12 +172,9 @@ async fn connect_until(config: &Config, clock: &Clock, stop: &Stop) -> Option<zk
     let mut backoff = Backoff::new(RETRY_FIRST_MS, RETRY_MAX_MS);
     let mut told = false;
     loop {
-        let refused = tokio::select! {
-            tried = connect_once(config) => match tried {
-                Ok(client) => return Some(client),
-                Err(refused) => refused,
-            },
-            () = stop.stopped() => return None,
+        let refused = match stop.unless_said(connect_once(config)).await? {
+            Ok(client) => return Some(client),
+            Err(refused) => refused,
         };
         if told {
             debug!(connect = config.connect, %refused, "ZooKeeper not reached");
@@ -185,10 +182,8 @@ async fn connect_until(config: &Config, clock: &Clock, stop: &Stop) -> Option<zk
             warn!(connect = config.connect, %refused, "ZooKeeper not reached; trying on");
             told = true;
         }
-        tokio::select! {
-            () = clock.sleep_ms(backoff.next_ms(&chance)) => {}
-            () = stop.stopped() => return None,
-        }
+        let rest = clock.sleep_ms(backoff.next_ms(&chance));
+        stop.unless_said(rest).await?;
     }
 }
 
@@ -247,7 +242,7 @@ async fn keep(shared: Arc<Shared>, first: zk::Client, stop: Stop) {
                             session = format!("{session:#x}"),
                             "connected to ZooKeeper again"
                         );
-                        shared.state.send_replace(State::Alive {
+                        shared.tell(State::Alive {
                             session,
                             term,
                             joined,
@@ -259,19 +254,23 @@ async fn keep(shared: Arc<Shared>, first: zk::Client, stop: Stop) {
                         session = format!("{session:#x}"),
                         "connection to ZooKeeper lost"
                     );
-                    shared
-                        .state
-                        .send_replace(State::Suspended { session, term });
+                    shared.tell(State::Suspended { session, term });
                 }
                 _ => break,
             }
             let suspended = now == zk::SessionState::Disconnected;
-            let patience = shared.config.session_timeout_ms;
-            now = tokio::select! {
-                changed = watcher.changed() => changed,
-                () = shared.clock.sleep_ms(patience), if suspended => zk::SessionState::Expired,
-                () = stop.stopped() => return,
+            let changed = async {
+                let patience = shared.config.session_timeout_ms;
+                tokio::select! {
+                    changed = watcher.changed() => changed,
+                    () = shared.clock.sleep_ms(patience), if suspended => zk::SessionState::Expired,
+                }
             };
+            // A session that is being closed changes its state as well: that is no news.
+            let Some(changed) = stop.unless_said(changed).await else {
+                return;
+            };
+            now = changed;
         }
         warn!(
             session = format!("{session:#x}"),
@@ -279,16 +278,23 @@ async fn keep(shared: Arc<Shared>, first: zk::Client, stop: Stop) {
         );
         shared.past.lock().push(session);
         shared.current.lock().take();
-        shared.state.send_replace(State::Expired { session, term });
+        shared.tell(State::Expired { session, term });
         let Some(next) = connect_until(&shared.config, &shared.clock, &stop).await else {
             return;
         };
         term += 1;
         joined += 1;
         let session = next.session_id().0;
+        {
+            let mut current = shared.current.lock();
+            // A close that found no client to wait for leaves none behind.
+            if stop.is_stopped() {
+                return;
+            }
+            *current = Some(next.clone());
+        }
         info!(session = format!("{session:#x}"), "new ZooKeeper session");
-        *shared.current.lock() = Some(next.clone());
-        shared.state.send_replace(State::Alive {
+        shared.tell(State::Alive {
             session,
             term,
             joined,
@@ -298,6 +304,17 @@ async fn keep(shared: Arc<Shared>, first: zk::Client, stop: Stop) {
 }
 
 impl Shared {
+    /// The new state, unless the session was closed: that is the last one.
+    fn tell(&self, new: State) {
+        self.state.send_if_modified(|now| {
+            let goes_on = !matches!(now, State::Closed);
+            if goes_on {
+                *now = new;
+            }
+            goes_on
+        });
+    }
+
     /// A client that is connected, once there is one; only a close ends the waiting.
     async fn client(&self) -> Result<(zk::Client, u64), Error> {
         let mut state = self.state.subscribe();
