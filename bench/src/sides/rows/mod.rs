@@ -170,10 +170,16 @@ pub(crate) const ROWS: &[Row] = &[
     row("warm", 25, false, throughput::warm).memory(Memory::LetGo),
     row("produce_bulk", 8, true, throughput::produce_bulk)
         .memory(Memory::LetGo)
+        .times(3),
+    row("produce_small", 7, true, throughput::produce_small)
+        .memory(Memory::Filled)
         .times(2),
-    row("produce_small", 7, true, throughput::produce_small).memory(Memory::Filled),
-    row("stock_librdkafka", 5, true, throughput::stock_librdkafka).memory(Memory::Filled),
-    row("stock_java", 8, false, throughput::stock_java).memory(Memory::Filled),
+    row("stock_librdkafka", 5, true, throughput::stock_librdkafka)
+        .memory(Memory::Filled)
+        .times(3),
+    row("stock_java", 8, false, throughput::stock_java)
+        .memory(Memory::Filled)
+        .times(2),
     row("fetch", 12, true, throughput::fetch),
     row("codec", 13, false, throughput::codec).memory(Memory::Filled),
     row("idle", 24, false, timing::idle),
